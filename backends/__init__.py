@@ -1,0 +1,1 @@
+"""What can answer: tensors, protocols, connections and clusters; nothing here knows a route or a policy."""

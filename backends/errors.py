@@ -1,0 +1,56 @@
+"""The one exception that crosses packages, and the bounded words for why an answer could not be had."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class ErrorKind(StrEnum):
+    """Why a call failed; each dialect maps every kind to its own status in one exhaustive match."""
+
+    INVALID = "invalid"  # malformed, wrong shape, dtype or name: the client must change the request
+    UNAUTHENTICATED = "unauthenticated"  # no credential, or one that does not hold
+    FORBIDDEN = "forbidden"  # known principal, not allowed
+    NOT_FOUND = "not-found"  # no such model, version or path
+    METHOD = "method"  # the path exists, the method does not
+    TOO_LARGE = "too-large"  # a byte limit, before or after inflating
+    UNSUPPORTED = "unsupported"  # media type, content coding or feature we do not carry
+    SLOW = "slow"  # the client sent its request too slowly
+    LIMITED = "limited"  # a quota of the principal
+    OVERLOADED = "overloaded"  # no room here or at the backend: try again later
+    UNAVAILABLE = "unavailable"  # no endpoint could be reached
+    BROKEN = "broken"  # the backend answered, but not with an answer
+    DEADLINE = "deadline"  # time was up
+    INTERNAL = "internal"  # a defect of ours
+
+
+class InferenceError(Exception):
+    """A call that has no answer: what kind of failure, whose, and whether another endpoint might do better.
+
+    `message` is for the client: it says what to do and never holds a credential or tensor values.
+    `source` is `client`, `gateway` or a backend's name, for logs and metrics.
+    `reason` is the bounded word shown in `X-Penstock-Error`; the kind's own word unless given.
+    """
+
+    def __init__(
+        self,
+        kind: ErrorKind,
+        message: str,
+        *,
+        source: str = "gateway",
+        reason: str = "",
+        retryable: bool = False,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.message = message
+        self.source = source
+        self.reason = reason or kind.value
+        self.retryable = retryable
+        self.retry_after = retry_after  # seconds
+
+
+def invalid(message: str, reason: str = "") -> InferenceError:
+    """The commonest error: the client's request cannot be understood or does not fit the model."""
+    return InferenceError(ErrorKind.INVALID, message, source="client", reason=reason)

@@ -1,0 +1,122 @@
+"""Requests and responses in Open Inference Protocol terms, and what it takes to be a backend."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from backends.deadline import Deadline
+from backends.tensors import Tensor
+
+Parameter = bool | int | float | str
+Parameters = Mapping[str, Parameter]
+NO_PARAMETERS: Parameters = {}
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """What a message says of a tensor before anybody decodes it."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    parameters: Parameters = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RequestedOutput:
+    """An output the client asked for, with its parameters (`classification`; `binary_data` is the HTTP dialect's own)."""
+
+    name: str
+    parameters: Parameters = field(default_factory=dict)
+
+
+class Payload(Protocol):
+    """The tensors of one message in whatever form they came. Decodes when first asked, and only once.
+
+    A codec recognises its own class and sends the bytes on unchanged; for any other it asks for `tensors()`.
+    """
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Checked tensors, in the message's order. Raises InferenceError (INVALID for requests, BROKEN for responses)."""
+        ...
+
+
+class Tensors:
+    """A payload that is decoded already."""
+
+    __slots__ = ("_tensors",)
+
+    def __init__(self, tensors: tuple[Tensor, ...]) -> None:
+        self._tensors = tensors
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """The tensors it was made with."""
+        return self._tensors
+
+
+@dataclass(frozen=True, slots=True)
+class InferenceRequest:
+    """A question. `model` and `version` are the public names at the front and the backend's own at the back."""
+
+    model: str
+    version: str  # "" where none was asked for
+    id: str
+    parameters: Parameters
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[RequestedOutput, ...]  # empty: all of them
+    payload: Payload
+    headers: tuple[tuple[str, str], ...] = ()  # passed on beside the tensors: traceparent, tracestate, x-request-id
+
+    @property
+    def rows(self) -> int | None:
+        """The leading dimension that all inputs share; None where there is none."""
+        counts = {spec.shape[0] if spec.shape else None for spec in self.inputs}
+        return counts.pop() if len(counts) == 1 else None
+
+
+@dataclass(frozen=True, slots=True)
+class InferenceResponse:
+    """An answer. `model` and `version` are what the backend says answered."""
+
+    model: str
+    version: str
+    id: str
+    parameters: Parameters
+    payload: Payload
+
+    def output(self, name: str) -> Tensor | None:
+        """The named output, decoded."""
+        return next((tensor for tensor in self.payload.tensors() if tensor.name == name), None)
+
+
+Description = Literal["metadata", "config", "stats"]
+
+
+class Backend(Protocol):
+    """Anything that can be asked. Every method raises InferenceError and nothing else, and gives everything back when cancelled."""
+
+    async def infer(self, request: InferenceRequest, deadline: Deadline) -> InferenceResponse:
+        """One question, one answer."""
+        ...
+
+    def stream(self, request: InferenceRequest, deadline: Deadline) -> AsyncIterator[InferenceResponse]:
+        """One question, any number of answers (decoupled models)."""
+        ...
+
+    async def live(self, deadline: Deadline) -> bool:
+        """Whether anything is there at all."""
+        ...
+
+    async def ready(self, model: str, version: str, deadline: Deadline) -> bool:
+        """Whether this model answers; with an empty name, whether the server does."""
+        ...
+
+    async def describe(self, what: Description, model: str, version: str, deadline: Deadline) -> dict[str, Any]:
+        """Metadata, configuration or statistics as the JSON object of the Open Inference Protocol's HTTP form."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of every connection; calls in flight end with an error."""
+        ...

@@ -1,0 +1,163 @@
+"""Named, typed arrays as the Open Inference Protocol knows them, kept as raw little-endian bytes until someone looks."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from backends.errors import InferenceError, invalid
+
+Array = npt.NDArray[Any]
+
+# Open Inference Protocol v2, "Tensor Data Types", plus BF16 of Triton's superset. BF16 has no numpy type: its view is uint16.
+DTYPES: dict[str, np.dtype[Any]] = {
+    "BOOL": np.dtype(np.bool_),
+    "UINT8": np.dtype("<u1"),
+    "UINT16": np.dtype("<u2"),
+    "UINT32": np.dtype("<u4"),
+    "UINT64": np.dtype("<u8"),
+    "INT8": np.dtype("<i1"),
+    "INT16": np.dtype("<i2"),
+    "INT32": np.dtype("<i4"),
+    "INT64": np.dtype("<i8"),
+    "FP16": np.dtype("<f2"),
+    "FP32": np.dtype("<f4"),
+    "FP64": np.dtype("<f8"),
+    "BF16": np.dtype("<u2"),
+}
+BYTES = "BYTES"  # elements of 4-byte little-endian length and that many bytes
+DATATYPES = frozenset(DTYPES) | {BYTES}
+MAX_DIMS = 16
+_LENGTH = struct.Struct("<I")
+
+
+def elements(shape: Sequence[int], name: str) -> int:
+    """How many elements a shape holds. Python's integers cannot overflow, so a lying shape cannot wrap round."""
+    if len(shape) > MAX_DIMS:
+        raise invalid(f"input '{name}' has {len(shape)} dimensions; at most {MAX_DIMS} are accepted", "shape")
+    count = 1
+    for dim in shape:
+        if dim < 0:
+            raise invalid(f"input '{name}' has a negative dimension in shape {list(shape)}", "shape")
+        count *= dim
+    return count
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """One named array. `data` holds raw little-endian elements in row-major order (BYTES: length-prefixed)."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    data: bytes | memoryview
+
+    def array(self) -> Array:
+        """A numpy view (BYTES: an object array of `bytes`), shaped."""
+        if self.datatype == BYTES:
+            flat = np.empty(elements(self.shape, self.name), dtype=object)
+            flat[:] = unpack_bytes(self.data, self.name)
+            return flat.reshape(self.shape)
+        return np.frombuffer(self.data, dtype=DTYPES[self.datatype]).reshape(self.shape)
+
+    @property
+    def rows(self) -> int | None:
+        """The leading dimension, or None for a scalar."""
+        return self.shape[0] if self.shape else None
+
+
+def check(tensor: Tensor) -> Tensor:
+    """The tensor itself if its data is exactly what datatype and shape promise; else an error that says what was expected."""
+    if tensor.datatype not in DATATYPES:
+        raise invalid(
+            f"input '{tensor.name}' has unknown datatype '{tensor.datatype[:16]}'; use one of {', '.join(sorted(DATATYPES))}",
+            "datatype",
+        )
+    count = elements(tensor.shape, tensor.name)
+    if tensor.datatype == BYTES:
+        found = len(unpack_bytes(tensor.data, tensor.name, limit=count))
+        if found != count:
+            raise invalid(f"input '{tensor.name}' has {found} BYTES elements, its shape {list(tensor.shape)} {count}", "shape")
+        return tensor
+    expected = count * DTYPES[tensor.datatype].itemsize
+    if len(tensor.data) != expected:
+        raise invalid(
+            f"input '{tensor.name}' has {len(tensor.data)} bytes of data; {tensor.datatype} {list(tensor.shape)} needs {expected}",
+            "shape",
+        )
+    return tensor
+
+
+def pack_bytes(values: Iterable[bytes]) -> bytes:
+    """Elements as one BYTES buffer."""
+    return b"".join(part for value in values for part in (_LENGTH.pack(len(value)), value))
+
+
+def unpack_bytes(data: bytes | memoryview, name: str, limit: int | None = None) -> list[bytes]:
+    """The elements of a BYTES buffer; an element that runs past the end, or one more than `limit`, is refused."""
+    view = memoryview(data)
+    end, at, values = len(view), 0, list[bytes]()
+    while at < end:
+        if at + 4 > end:
+            raise invalid(f"input '{name}': a BYTES element's length is cut off at byte {at}", "bytes")
+        (size,) = _LENGTH.unpack_from(view, at)
+        at += 4
+        if at + size > end:
+            raise invalid(f"input '{name}': a BYTES element of {size} bytes runs past the end of its data", "bytes")
+        if limit is not None and len(values) == limit:
+            raise invalid(f"input '{name}' has more BYTES elements than the {limit} its shape promises", "shape")
+        values.append(bytes(view[at : at + size]))
+        at += size
+    return values
+
+
+def from_array(name: str, datatype: str, array: Array) -> Tensor:
+    """A tensor holding a copy of the array's elements."""
+    if datatype == BYTES:
+        return Tensor(name, BYTES, array.shape, pack_bytes(array.ravel()))
+    return Tensor(name, datatype, array.shape, np.ascontiguousarray(array, dtype=DTYPES[datatype]).tobytes())
+
+
+def take(tensor: Tensor, rows: Sequence[int]) -> Tensor:
+    """The tensor of the given rows of the leading dimension, in that order."""
+    return from_array(tensor.name, tensor.datatype, tensor.array()[list(rows)])
+
+
+def scatter(onto: Tensor, rows: Sequence[int], update: Tensor) -> Tensor:
+    """`onto` with the given rows replaced by the rows of `update`, bit for bit; both must agree in datatype and row shape."""
+    if onto.datatype != update.datatype or onto.shape[1:] != update.shape[1:] or update.rows != len(rows):
+        raise ValueError(
+            f"output '{onto.name}': {update.datatype} {list(update.shape)} does not fit {len(rows)} rows of {onto.datatype} {list(onto.shape)}"
+        )
+    array = onto.array().copy()
+    array[list(rows)] = update.array()
+    return from_array(onto.name, onto.datatype, array)
+
+
+def common_rows(tensors: Sequence[Tensor]) -> int | None:
+    """The leading dimension that all tensors share; None where there is none, so that rows mean nothing."""
+    counts = {tensor.rows for tensor in tensors}
+    return counts.pop() if len(counts) == 1 else None
+
+
+__all__ = [
+    "BYTES",
+    "DATATYPES",
+    "DTYPES",
+    "Array",
+    "InferenceError",
+    "Tensor",
+    "check",
+    "common_rows",
+    "elements",
+    "from_array",
+    "pack_bytes",
+    "scatter",
+    "take",
+    "unpack_bytes",
+]

@@ -1,0 +1,53 @@
+"""What the edge hands on and takes back: one frozen request head, a body of bytes, one response."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from backends.errors import InferenceError
+
+
+@dataclass(frozen=True, slots=True)
+class RequestHead:
+    """A request whose framing, path, host and headers have passed the gate.
+
+    `path` is the origin-form path exactly as received, without the query; `headers` has lower-case names, and a repeated
+    name's values joined by ", " (those that must not repeat were refused). `received` is the loop's monotonic time of the
+    request's first byte, in seconds.
+    """
+
+    method: str
+    path: str
+    query: str
+    headers: Mapping[str, str]
+    peer: str
+    received: float
+
+
+@dataclass(frozen=True, slots=True)
+class HttpResponse:
+    """Status, headers without framing (the edge adds Content-Length and Connection), body."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes | memoryview = b""
+
+
+class Admitted(Protocol):
+    """The rest of a request's life once its body is whole. Cancelled when the client leaves."""
+
+    def __call__(self, body: bytes) -> Awaitable[HttpResponse]: ...
+
+
+class Application(Protocol):
+    """Who answers. Both methods are synchronous and never raise; what `admit` returns is awaited in one task per request."""
+
+    def admit(self, head: RequestHead) -> Admitted | HttpResponse:
+        """Called when the headers are complete, before the body: a response here refuses early."""
+        ...
+
+    def refuse(self, error: InferenceError, status: int, head: RequestHead | None) -> HttpResponse:
+        """The edge's own refusal (bad framing, limits, clocks) in the words of the dialect; `head` when it is known."""
+        ...

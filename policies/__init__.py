@@ -1,0 +1,1 @@
+"""How an answer is obtained: the onion of request policies, none of which knows another."""

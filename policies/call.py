@@ -1,0 +1,62 @@
+"""A request plus what was decided about it, the answer to it, and the shape of a policy."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from backends.deadline import Deadline
+from backends.inference import InferenceRequest, InferenceResponse
+from routing.plan import Plan, Target
+from routing.principal import Principal
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One question on its way in. `target` is None until a layer has chosen whom to ask."""
+
+    model: str  # the public name
+    request: InferenceRequest
+    principal: Principal
+    plan: Plan
+    deadline: Deadline
+    target: Target | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A response plus who gave it and what it took."""
+
+    response: InferenceResponse
+    shares: tuple[tuple[str, int], ...]  # variant → rows it answered, in stage order
+    cost: float  # in the policy's unit, all asks together
+    backend_seconds: float  # time spent waiting for backends
+    escalation: str = "none"
+
+
+Ask = Callable[[Call], Awaitable[Answer]]
+
+
+class Policy(Protocol):
+    """One layer of the onion."""
+
+    def __call__(self, call: Call, ask: Ask) -> Awaitable[Answer]:
+        """Answers the call itself or by `ask`, the layers below."""
+        ...
+
+
+class Observer(Protocol):
+    """Who is told what happened; metrics are one. Never raises, never awaits."""
+
+    def asked(self, model: str, target: Target, rows: int, seconds: float, outcome: str) -> None:
+        """One ask of a target ended: `outcome` is `ok`, an error's kind, or `abandoned`."""
+        ...
+
+    def escalated(self, model: str, source: str, target: str, outcome: str) -> None:
+        """Rows of `source` were unsure: `outcome` is `asked`, or why they stayed (`deadline`, `error`)."""
+        ...
+
+    def fell_back(self, model: str, source: str, target: str) -> None:
+        """`source` failed and `target` is asked instead."""
+        ...

@@ -1,0 +1,45 @@
+"""What was decided about one request before anybody was asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One variant of a public model: whom to ask for it, and what a row costs."""
+
+    variant: str
+    backend: str  # the cluster's name
+    model: str  # the backend's own name for the model
+    version: str = ""  # "": whichever version the backend serves by default
+    cost: float = 0.0  # per row, in the policy's own unit
+
+
+@dataclass(frozen=True, slots=True)
+class Confidence:
+    """How sure an answer is, read from one of its outputs; always larger when surer."""
+
+    output: str
+    metric: str  # max-softmax, margin, entropy, or output (the tensor holds the confidence itself)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One step of a cascade; rows at least `accept` sure stay, the others go up. None: whatever comes is accepted."""
+
+    target: Target
+    accept: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The route taken and whom it asks. One stage is a plain answer, more are a cascade."""
+
+    route: str
+    stages: tuple[Stage, ...]
+    timeout: float  # seconds
+    confidence: Confidence | None = None
+    fallback: Mapping[str, Target] = field(default_factory=dict)  # variant that failed → whom to ask instead
+    dearest: float = 0.0  # what a row of the dearest variant costs, for the counterfactual

@@ -1,0 +1,18 @@
+"""Who is asking, once their credential has been verified."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """A verified caller. Policies trust these words; nothing else from the client may stand in for them."""
+
+    subject: str
+    tenant: str = ""
+    tier: str = ""
+    scopes: frozenset[str] = frozenset()
+
+
+ANONYMOUS = Principal(subject="anonymous", scopes=frozenset({"models:infer"}))
