@@ -1,0 +1,78 @@
+# Two commands do everything on a fresh machine with Python 3.11 or newer: `make demo` and `make test`.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-print-directory
+
+# The first interpreter that is new enough; name another with `make PYTHON=/path/to/python demo`.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
+SOURCES := $(wildcard gateway policies routing backends tests loadtest)
+
+.PHONY: help
+help: ## this list
+	@echo "usage: make TARGET"; echo
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+
+.PHONY: demo
+demo: .venv/.gateway-stamp serving ## start a real Triton and the gateway, show what every feature does, stop (5 minutes the first time)
+	@$(BIN)/python -m gateway.demo
+
+.PHONY: serve
+serve: .venv/.gateway-stamp serving ## the same start, and stay up: prints the URLs and a key
+	@$(BIN)/python -m gateway.demo --stay
+
+.PHONY: test
+test: .venv/.dev-stamp serving lint ## everything CI runs: the checks, then all tests, real Triton included
+	@$(BIN)/python -m pytest
+
+.PHONY: check
+check: .venv/.dev-stamp lint ## the quick part, under a minute: format, lint, types, import contracts, fast tests
+	@$(BIN)/python -m pytest -q -m "not slow"
+
+.PHONY: lint
+lint: .venv/.dev-stamp
+	@echo "· ruff format";  $(BIN)/ruff format --quiet --check . || { echo "  run: $(BIN)/ruff format ."; exit 1; }
+	@echo "· ruff check";   $(BIN)/ruff check --quiet .
+	@echo "· mypy";         $(BIN)/mypy --no-error-summary $(SOURCES)
+	@echo "· lint-imports"; out=$$($(BIN)/lint-imports 2>&1) || { echo "$$out"; exit 1; }
+
+.PHONY: bench
+bench: .venv/.dev-stamp serving ## CPU per request next to other proxies in the same run (loadtest/)
+	@$(BIN)/python -m loadtest
+
+.PHONY: clean
+clean: ## remove what make built here: .venv, .cache, caches of the tools
+	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: lock
+lock: ## write the locks anew from pyproject.toml (needs uv)
+	uv pip compile --quiet pyproject.toml --group build --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --no-header --upgrade -o requirements.lock
+	uv pip compile --quiet pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --no-header --upgrade -c requirements.lock -o requirements-dev.lock
+
+# The models' own environment with the real Triton, and the trained models; does nothing when all of it is there.
+.PHONY: serving
+serving: .venv/.gateway-stamp
+	@$(PYTHON) serving-image/install.py
+
+.venv/bin/python:
+	@[ -n "$(PYTHON)" ] || { echo "Penstock needs Python 3.11 or newer, and none was found on the PATH." \
+		"Install one (Debian: apt install python3 python3-venv) or name it: make PYTHON=/path/to/python3 …"; exit 1; }
+	@echo "· making .venv with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; echo "The venv module does not work here. Debian: apt install python3-venv"; exit 1; }
+
+.venv/.gateway-stamp: requirements.lock pyproject.toml | .venv/bin/python
+	@echo "· installing the gateway (about 40 MB, no torch)"
+	@$(PIP) -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/.dev-stamp: requirements-dev.lock .venv/.gateway-stamp
+	@echo "· installing what the tests need"
+	@$(PIP) -r requirements-dev.lock
+	@touch $@
