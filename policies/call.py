@@ -25,11 +25,21 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class Share:
+    """The rows of an answer that one variant gave; `model` and `version` are the backend's own words."""
+
+    variant: str
+    rows: int
+    model: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """A response plus who gave it and what it took."""
 
     response: InferenceResponse
-    shares: tuple[tuple[str, int], ...]  # variant → rows it answered, in stage order
+    shares: tuple[Share, ...]  # in stage order
     cost: float  # in the policy's unit, all asks together
     backend_seconds: float  # time spent waiting for backends
     escalation: str = "none"

@@ -1,0 +1,142 @@
+"""Several endpoints that answer alike, as one backend: who is asked next, how many at once, and where to go when one is gone."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from backends.deadline import Deadline
+from backends.errors import ErrorKind, InferenceError
+from backends.inference import Backend, Description, InferenceRequest, InferenceResponse
+
+T = TypeVar("T")
+Chance = Callable[[], float]  # uniform in [0, 1)
+
+
+@dataclass(slots=True)
+class Endpoint:
+    """One address of a cluster. `in_flight` counts questions that have not ended."""
+
+    address: str
+    backend: Backend
+    in_flight: int = 0
+
+
+class Balance:
+    """Orders the endpoints for one question: the one to ask first, then those to try if it cannot be reached.
+
+    least-request: the less busy of two taken at random (Mitzenmacher 2001), which spreads load without everybody running to
+    the same idle one. round-robin: each in turn.
+    """
+
+    def __init__(self, kind: str, chance: Chance) -> None:
+        self._kind = kind
+        self._chance = chance
+        self._turn = 0
+
+    def order(self, endpoints: Sequence[Endpoint]) -> Sequence[Endpoint]:
+        """All endpoints, first choice first."""
+        count = len(endpoints)
+        if count == 1:
+            return endpoints
+        if self._kind == "round-robin":
+            start, self._turn = self._turn % count, self._turn + 1
+        else:
+            one = int(self._chance() * count)
+            other = (one + 1 + int(self._chance() * (count - 1))) % count
+            start = min(one, other, key=lambda index: endpoints[index].in_flight)
+        return [*endpoints[start:], *endpoints[:start]]
+
+
+class Cluster:
+    """A backend made of endpoints. Refuses with OVERLOADED past `max_in_flight` questions, before anybody is asked."""
+
+    def __init__(self, name: str, endpoints: Sequence[Endpoint], balance: Balance, max_in_flight: int) -> None:
+        self.name = name
+        self.endpoints = tuple(endpoints)
+        self.in_flight = 0
+        self._balance = balance
+        self._max_in_flight = max_in_flight
+
+    async def infer(self, request: InferenceRequest, deadline: Deadline) -> InferenceResponse:
+        """One question; an endpoint that cannot be reached at all is passed over, since nothing was asked there."""
+        self._admit()
+        try:
+            return await self._reachable(lambda endpoint: self._counted(endpoint, request, deadline))
+        finally:
+            self.in_flight -= 1
+
+    async def stream(self, request: InferenceRequest, deadline: Deadline) -> AsyncIterator[InferenceResponse]:
+        """One question, any number of answers, all from one endpoint; another is tried only before the first answer."""
+        self._admit()
+        try:
+            failure: InferenceError | None = None
+            for endpoint in self._balance.order(self.endpoints):
+                started = False
+                endpoint.in_flight += 1
+                try:
+                    async for response in endpoint.backend.stream(request, deadline):
+                        started = True
+                        yield response
+                    return
+                except InferenceError as error:
+                    if started or not _unreached(error):
+                        raise
+                    failure = failure or error
+                finally:
+                    endpoint.in_flight -= 1
+            assert failure is not None
+            raise failure
+        finally:
+            self.in_flight -= 1
+
+    async def live(self, deadline: Deadline) -> bool:
+        """Whether any endpoint lives."""
+        return await self._reachable(lambda endpoint: endpoint.backend.live(deadline))
+
+    async def ready(self, model: str, version: str, deadline: Deadline) -> bool:
+        """Whether an endpoint that can be reached has the model ready."""
+        return await self._reachable(lambda endpoint: endpoint.backend.ready(model, version, deadline))
+
+    async def describe(self, what: Description, model: str, version: str, deadline: Deadline) -> dict[str, Any]:
+        """As the first endpoint that can be reached describes it."""
+        return await self._reachable(lambda endpoint: endpoint.backend.describe(what, model, version, deadline))
+
+    async def close(self) -> None:
+        """Closes every endpoint's connections."""
+        for endpoint in self.endpoints:
+            await endpoint.backend.close()
+
+    def _admit(self) -> None:
+        if self.in_flight >= self._max_in_flight:
+            raise InferenceError(
+                ErrorKind.OVERLOADED,
+                f"backend '{self.name}' has {self.in_flight} requests in flight, its limit: try again shortly",
+                reason="max-in-flight",
+                retry_after=1.0,
+            )
+        self.in_flight += 1
+
+    async def _counted(self, endpoint: Endpoint, request: InferenceRequest, deadline: Deadline) -> InferenceResponse:
+        endpoint.in_flight += 1
+        try:
+            return await endpoint.backend.infer(request, deadline)
+        finally:
+            endpoint.in_flight -= 1
+
+    async def _reachable(self, ask: Callable[[Endpoint], Awaitable[T]]) -> T:
+        failure: InferenceError | None = None
+        for endpoint in self._balance.order(self.endpoints):
+            try:
+                return await ask(endpoint)
+            except InferenceError as error:
+                if not _unreached(error):
+                    raise
+                failure = failure or error
+        assert failure is not None, "a cluster has at least one endpoint"
+        raise failure
+
+
+def _unreached(error: InferenceError) -> bool:
+    return error.kind is ErrorKind.UNAVAILABLE and error.retryable

@@ -1,0 +1,319 @@
+"""The Open Inference Protocol's HTTP form: a JSON head, then, with the binary extension, raw tensors behind it.
+
+Sources: Open Inference Protocol v2 REST; Triton's "Binary Tensor Data Extension" and "Classification Extension".
+The head is always read (names, shapes and lengths must hold before a backend sees them); tensors only when somebody asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from backends.errors import ErrorKind, InferenceError, invalid
+from backends.inference import InferenceRequest, InferenceResponse, Parameter, Parameters, RequestedOutput, Tensors, TensorSpec
+from backends.protocols.v2_json import from_json, to_json
+from backends.tensors import BYTES, DATATYPES, DTYPES, Tensor, check, elements
+
+LENGTH_HEADER = "inference-header-content-length"
+BINARY = "application/octet-stream"
+JSON = "application/json"
+MAX_TENSORS = 1024
+
+
+class _Input(msgspec.Struct):
+    name: str
+    datatype: str
+    shape: list[int]
+    parameters: dict[str, Parameter] = {}
+    data: msgspec.Raw = msgspec.Raw()
+
+
+class _Output(msgspec.Struct):
+    name: str
+    parameters: dict[str, Parameter] = {}
+
+
+class _Request(msgspec.Struct):
+    inputs: list[_Input]
+    id: str = ""
+    parameters: dict[str, Parameter] = {}
+    outputs: list[_Output] = []
+
+
+class _Response(msgspec.Struct):
+    model_name: str = ""
+    model_version: str = ""
+    id: str = ""
+    parameters: dict[str, Parameter] = {}
+    outputs: list[_Input] = []
+
+
+_read_request = msgspec.json.Decoder(_Request).decode
+_read_response = msgspec.json.Decoder(_Response).decode
+_encode = msgspec.json.Encoder().encode
+
+
+class HttpPayload:
+    """Tensors still inside the message they came in; `whole` is that message, `head` the length of its JSON (None: all of it)."""
+
+    __slots__ = ("_decoded", "_found", "_tail", "head", "verbatim", "whole")
+
+    def __init__(self, whole: bytes, head: int | None, found: Sequence[_Input], verbatim: bool) -> None:
+        self.whole = whole
+        self.head = head
+        self.verbatim = verbatim  # whether the bytes may be passed on as they are
+        self._found = found
+        self._tail = memoryview(whole)[head:] if head is not None else memoryview(b"")
+        self._decoded: tuple[Tensor, ...] | None = None
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Every tensor, checked against its datatype and shape."""
+        if self._decoded is None:
+            self._decoded = tuple(self._each())
+        return self._decoded
+
+    def _each(self) -> list[Tensor]:
+        at, tensors = 0, []
+        for found in self._found:
+            size = found.parameters.get("binary_data_size")
+            shape = tuple(found.shape)
+            if size is None:
+                tensors.append(from_json(found.name, found.datatype, shape, found.data))
+                continue
+            assert isinstance(size, int)
+            tensors.append(check(Tensor(found.name, found.datatype, shape, self._tail[at : at + size])))
+            at += size
+        return tensors
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A message on the wire: body parts in order and the length of the JSON head (None: the body is JSON throughout)."""
+
+    parts: tuple[bytes | memoryview, ...]
+    head: int | None
+
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """The headers that describe the body."""
+        if self.head is None:
+            return (("content-type", JSON),)
+        return (("content-type", BINARY), (LENGTH_HEADER, str(self.head)))
+
+
+def decode_request(
+    body: bytes, length: str | None, model: str, version: str, headers: tuple[tuple[str, str], ...] = ()
+) -> InferenceRequest:
+    """A client's body as a request; `length` is the Inference-Header-Content-Length header. Raises INVALID."""
+    head = _head_length(length, len(body))
+    message = _parse_request(body if head is None else memoryview(body)[:head])
+    tail = 0 if head is None else len(body) - head
+    inputs = _specs(message.inputs, tail)
+    _refuse_shared_memory(message.parameters, "the request")
+    outputs = tuple(RequestedOutput(output.name, output.parameters) for output in message.outputs)
+    for output in outputs:
+        _refuse_shared_memory(output.parameters, f"output '{output.name}'")
+    # Two parsers may read an escaped or repeated key differently: what could name shared memory is written anew, not passed on.
+    suspicious = body.find(b"shared_memory", 0, head) >= 0 or body.find(b"\\u", 0, head) >= 0
+    payload = HttpPayload(body, head, message.inputs, verbatim=not suspicious)
+    return InferenceRequest(model, version, message.id, message.parameters, inputs, outputs, payload, headers)
+
+
+def _head_length(length: str | None, size: int) -> int | None:
+    if length is None:
+        return None
+    if not length.isascii() or not length.isdigit() or len(length) > 10:
+        raise invalid("Inference-Header-Content-Length is not a whole number of bytes", "head-length")
+    head = int(length)
+    if not 0 < head <= size:
+        raise invalid(f"Inference-Header-Content-Length is {head}, the body has {size} bytes: give the length of its JSON head", "head-length")
+    return head
+
+
+def _parse_request(head: bytes | memoryview) -> _Request:
+    try:
+        message = _read_request(head)
+    except msgspec.ValidationError as error:
+        raise invalid(f"the request's JSON does not fit the Open Inference Protocol: {error}", "json") from None
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise invalid(f"the request's JSON cannot be read: {str(error)[:200]}", "json") from None
+    if not 0 < len(message.inputs) <= MAX_TENSORS or len(message.outputs) > MAX_TENSORS:
+        raise invalid(f"a request has 1 to {MAX_TENSORS} inputs and at most as many outputs", "inputs")
+    return message
+
+
+def _specs(inputs: Sequence[_Input], tail: int) -> tuple[TensorSpec, ...]:
+    specs, names, claimed = [], set(), 0
+    for found in inputs:
+        if found.name in names:
+            raise invalid(f"input '{found.name[:64]}' is given twice", "inputs")
+        names.add(found.name)
+        claimed += _claim(found)
+        specs.append(TensorSpec(found.name, found.datatype, tuple(found.shape), found.parameters))
+    if claimed != tail:
+        raise invalid(
+            f"the inputs claim {claimed} bytes of binary data in all, {tail} follow the JSON head: check binary_data_size and the shapes",
+            "binary-size",
+        )
+    return tuple(specs)
+
+
+def _claim(found: _Input) -> int:
+    """How many bytes behind the head this input says are its own; checked against its shape where the datatype fixes the size."""
+    _refuse_shared_memory(found.parameters, f"input '{found.name[:64]}'")
+    if found.datatype not in DATATYPES:
+        raise invalid(
+            f"input '{found.name[:64]}' has unknown datatype '{found.datatype[:16]}': use one of {', '.join(sorted(DATATYPES))}", "datatype"
+        )
+    count = elements(found.shape, found.name)
+    size = found.parameters.get("binary_data_size")
+    if size is None:
+        if not len(memoryview(found.data)):
+            raise invalid(f"input '{found.name}' has neither 'data' nor 'binary_data_size'", "inputs")
+        return 0
+    if not isinstance(size, int) or isinstance(size, bool) or size < 0:
+        raise invalid(f"input '{found.name}': binary_data_size is not a whole number of bytes", "binary-size")
+    if len(memoryview(found.data)):
+        raise invalid(f"input '{found.name}' has both 'data' and 'binary_data_size': give one", "inputs")
+    if found.datatype != BYTES and size != count * DTYPES[found.datatype].itemsize:
+        expected = count * DTYPES[found.datatype].itemsize
+        raise invalid(f"input '{found.name}' claims {size} bytes; {found.datatype} {found.shape} needs {expected}", "shape")
+    return size
+
+
+def _refuse_shared_memory(parameters: Parameters, where: str) -> None:
+    for name in parameters:
+        if name.startswith("shared_memory"):
+            raise invalid(f"{where} names shared memory, which is never passed on: send the tensor itself", "shared-memory")
+
+
+def encode_request(request: InferenceRequest) -> Encoded:
+    """The request for a backend: the client's own bytes where they may pass, else binary throughout."""
+    payload = request.payload
+    if isinstance(payload, HttpPayload) and payload.verbatim:
+        return Encoded((payload.whole,), payload.head)
+    tensors = payload.tensors()
+    message: dict[str, Any] = {"inputs": [_binary_entry(tensor) for tensor in tensors]}
+    parameters = dict(request.parameters)
+    if request.id:
+        message["id"] = request.id
+    if request.outputs:
+        message["outputs"] = [{"name": output.name, "parameters": {**output.parameters, "binary_data": True}} for output in request.outputs]
+    else:
+        parameters["binary_data_output"] = True
+    if parameters:
+        message["parameters"] = parameters
+    head = _encode(message)
+    return Encoded((head, *(tensor.data for tensor in tensors)), len(head))
+
+
+def _binary_entry(tensor: Tensor) -> dict[str, Any]:
+    return {
+        "name": tensor.name,
+        "datatype": tensor.datatype,
+        "shape": tensor.shape,
+        "parameters": {"binary_data_size": len(tensor.data)},
+    }
+
+
+def decode_response(body: bytes, length: str | None, source: str, verbatim: bool) -> InferenceResponse:
+    """A backend's body as a response. `verbatim`: the question passed as the client's bytes, so the answer may too.
+
+    Raises BROKEN: what a backend sends is never the client's mistake.
+    """
+    try:
+        head = _head_length(length, len(body))
+        if verbatim and head is None:  # JSON for a JSON client: nobody needs its numbers
+            return InferenceResponse("", version_in(body), "", {}, HttpPayload(body, None, (), True))
+        message = _read_response(body if head is None else memoryview(body)[:head])
+        _specs(message.outputs, 0 if head is None else len(body) - head)
+    except (InferenceError, msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise InferenceError(
+            ErrorKind.BROKEN, f"backend '{source}' sent an answer that cannot be read", source=source, reason="bad-answer"
+        ) from error
+    payload = HttpPayload(body, head, message.outputs, verbatim)
+    return InferenceResponse(message.model_name, message.model_version, message.id, message.parameters, payload)
+
+
+_VERSION = b'"model_version":"'
+
+
+def version_in(body: bytes) -> str:
+    """The model version that a JSON answer's head names, without parsing its tensors.
+
+    Inside a JSON string every quote is escaped, so this byte sequence can only be the key itself.
+    """
+    at = body.find(_VERSION)
+    end = body.find(b'"', at + len(_VERSION), at + len(_VERSION) + 64) if at >= 0 else -1
+    return body[at + len(_VERSION) : end].decode("ascii", "replace") if end > 0 else ""
+
+
+def encode_response(response: InferenceResponse, request: InferenceRequest) -> Encoded:
+    """The answer in the form its client asked for: per output JSON or binary, under the public model name."""
+    payload = response.payload
+    if isinstance(payload, HttpPayload) and payload.verbatim:
+        return _renamed(payload, response, request.model)
+    asked = {output.name: output.parameters for output in request.outputs}
+    always = request.parameters.get("binary_data_output") is True
+    outputs: list[dict[str, Any]] = []
+    tail: list[bytes | memoryview] = []
+    for tensor in payload.tensors():
+        if asked.get(tensor.name, {}).get("binary_data", always) is True:
+            outputs.append(_binary_entry(tensor))
+            tail.append(tensor.data)
+        else:
+            outputs.append({"name": tensor.name, "datatype": tensor.datatype, "shape": tensor.shape, "data": to_json(tensor)})
+    message: dict[str, Any] = {"model_name": request.model, "model_version": response.version, "outputs": outputs}
+    if request.id:
+        message["id"] = request.id
+    if response.parameters:
+        message["parameters"] = dict(response.parameters)
+    head = _encode(message)
+    return Encoded((head, *tail), len(head) if tail else None)
+
+
+def _renamed(payload: HttpPayload, response: InferenceResponse, model: str) -> Encoded:
+    """The backend's own bytes, with the public model name in place of its own where they differ."""
+    body, head = payload.whole, payload.head
+    key = b'"model_name":"'
+    at = body.find(key, 0, head)
+    end = body.find(b'"', at + len(key), at + len(key) + 256) if at >= 0 else -1
+    name = model.encode()
+    if end < 0 or body[at + len(key) : end] == name:
+        return Encoded((body,), head)
+    start = at + len(key)
+    parts = (body[:start] + name, memoryview(body)[end:])
+    return Encoded(parts, None if head is None else head + len(name) - (end - start))
+
+
+def error_body(message: str) -> bytes:
+    """The protocol's error object."""
+    return _encode({"error": message})
+
+
+def error_text(body: bytes) -> str:
+    """The text of a backend's error object, or nothing if it is none."""
+    try:
+        found: Mapping[str, Any] = msgspec.json.decode(body)
+        return str(found["error"])
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError, KeyError, TypeError):
+        return ""
+
+
+__all__ = [
+    "BINARY",
+    "JSON",
+    "LENGTH_HEADER",
+    "Encoded",
+    "HttpPayload",
+    "Tensors",
+    "decode_request",
+    "decode_response",
+    "encode_request",
+    "encode_response",
+    "error_body",
+    "error_text",
+    "version_in",
+]

@@ -1,0 +1,98 @@
+"""A Triton (or any Open Inference Protocol server) asked over HTTP/1.1 with the binary tensor extension."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+
+from backends.deadline import Deadline
+from backends.errors import ErrorKind, InferenceError
+from backends.http1.pool import HttpPool, UpstreamRequest, UpstreamResponse
+from backends.inference import Description, InferenceRequest, InferenceResponse
+from backends.protocols.v2_http import LENGTH_HEADER, HttpPayload, decode_response, encode_request, error_text
+
+_PATHS: dict[Description, str] = {"metadata": "", "config": "/config", "stats": "/stats"}
+
+
+class TritonHttp:
+    """One endpoint. Implements backends.inference.Backend; decoupled models need triton-grpc."""
+
+    def __init__(self, pool: HttpPool, source: str) -> None:
+        self._pool = pool
+        self._source = source
+
+    async def infer(self, request: InferenceRequest, deadline: Deadline) -> InferenceResponse:
+        """One POST; the client's own bytes where nothing had to look at them."""
+        encoded = encode_request(request)
+        headers = (*encoded.headers(), *request.headers)
+        # Asking twice is harmless, except where the server keeps state between requests of a sequence.
+        repeatable = "sequence_id" not in request.parameters
+        asked = UpstreamRequest("POST", _path(request.model, request.version) + "/infer", headers, encoded.parts, repeatable)
+        answer = await self._pool.ask(asked, deadline)
+        if answer.status != 200:
+            raise self._failure(answer)
+        payload = request.payload
+        verbatim = isinstance(payload, HttpPayload) and payload.verbatim
+        return decode_response(answer.body, answer.headers.get(LENGTH_HEADER), self._source, verbatim)
+
+    async def stream(self, request: InferenceRequest, deadline: Deadline) -> AsyncIterator[InferenceResponse]:
+        """Over HTTP one question has one answer."""
+        yield await self.infer(request, deadline)
+
+    async def live(self, deadline: Deadline) -> bool:
+        """GET /v2/health/live."""
+        return (await self._get("/v2/health/live", deadline)).status == 200
+
+    async def ready(self, model: str, version: str, deadline: Deadline) -> bool:
+        """GET the model's or the server's ready path."""
+        path = _path(model, version) + "/ready" if model else "/v2/health/ready"
+        return (await self._get(path, deadline)).status == 200
+
+    async def describe(self, what: Description, model: str, version: str, deadline: Deadline) -> dict[str, Any]:
+        """The JSON object as the server gives it."""
+        answer = await self._get(_path(model, version) + _PATHS[what], deadline)
+        if answer.status != 200:
+            raise self._failure(answer)
+        try:
+            return dict(msgspec.json.decode(answer.body, type=dict[str, Any]))
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+            raise self._broken("sent a description that is not JSON") from error
+
+    async def close(self) -> None:
+        """Closes every connection."""
+        await self._pool.close()
+
+    async def _get(self, path: str, deadline: Deadline) -> UpstreamResponse:
+        return await self._pool.ask(UpstreamRequest("GET", path, (), (), True), deadline)
+
+    def _failure(self, answer: UpstreamResponse) -> InferenceError:
+        """What a status other than 200 means. Only texts of 4xx reach the client: a 5xx may carry a stack trace."""
+        text = " ".join(error_text(answer.body)[:500].split())
+        match answer.status:
+            case 404:
+                return InferenceError(ErrorKind.NOT_FOUND, text or "unknown model or version", source=self._source)
+            case 400 | 413 | 415 if text.startswith("Request for unknown model"):
+                return InferenceError(ErrorKind.NOT_FOUND, "unknown model or version", source=self._source)
+            case 413:
+                return InferenceError(ErrorKind.TOO_LARGE, text or "the request is too large", source=self._source)
+            case 429 | 503:
+                return InferenceError(
+                    ErrorKind.OVERLOADED, f"backend '{self._source}' has no room now: try again", source=self._source, retryable=True
+                )
+            case 501:
+                return InferenceError(ErrorKind.INVALID, text or "ask this model over a gRPC stream", source=self._source)
+            case 504:
+                return InferenceError(ErrorKind.DEADLINE, f"backend '{self._source}' ran out of time", source=self._source)
+            case status if 400 <= status < 500:
+                return InferenceError(ErrorKind.INVALID, text or f"backend '{self._source}' refused the request", source=self._source)
+            case status:
+                return self._broken(f"failed with status {status}")
+
+    def _broken(self, what: str) -> InferenceError:
+        return InferenceError(ErrorKind.BROKEN, f"backend '{self._source}' {what}", source=self._source)
+
+
+def _path(model: str, version: str) -> str:
+    return f"/v2/models/{model}/versions/{version}" if version else f"/v2/models/{model}"

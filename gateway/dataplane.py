@@ -1,0 +1,116 @@
+"""Where every transport's questions meet the policy: read the snapshot once, plan, ask the onion."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from backends.deadline import Deadline
+from backends.errors import InferenceError
+from backends.inference import Description, InferenceRequest
+from backends.signature import Signature
+from gateway.snapshot import Model, Snapshot
+from policies.authorize import demand, permitted
+from policies.call import Answer, Call
+from routing.match import Question
+from routing.plan import Plan, Target
+from routing.principal import Principal
+
+DESCRIBE_TIMEOUT = 5.0  # seconds, for health and metadata questions
+
+
+@dataclass(frozen=True, slots=True)
+class Inquiry:
+    """What a transport knows of a request beside its tensors. `received` and `timeout` are in seconds, `timeout` the client's own."""
+
+    principal: Principal
+    headers: Mapping[str, str]
+    request_id: str
+    received: float
+    timeout: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """An answer, the plan it followed and the policy version that made the plan."""
+
+    answer: Answer
+    plan: Plan
+    policy: str
+
+
+class Dataplane:
+    """Answers inquiries by the current snapshot. `signatures` fills up as backends tell what their models take."""
+
+    def __init__(self, snapshot: Snapshot, signatures: Mapping[Target, Signature]) -> None:
+        self.snapshot = snapshot
+        self._signatures = signatures
+
+    def plan(self, snapshot: Snapshot, request: InferenceRequest, inquiry: Inquiry) -> tuple[Model, Plan]:
+        """Who shall answer. Raises NOT_FOUND, and INVALID for tensors that the first target is known not to take."""
+        model = snapshot.model(request.model)
+        demand(inquiry.principal, model.name)  # before the plan: a stranger learns nothing of routes and shapes
+        question = Question(
+            inquiry.principal, inquiry.headers, request.rows, request.parameters, request.version, inquiry.request_id
+        )
+        plan = model.plan(question)
+        signature = self._signatures.get(plan.stages[0].target)
+        if signature is not None:
+            signature.check(request.inputs, model.name)
+        return model, plan
+
+    async def infer(self, snapshot: Snapshot, request: InferenceRequest, inquiry: Inquiry) -> Outcome:
+        """One question, one answer."""
+        model, plan = self.plan(snapshot, request, inquiry)
+        answer = await model.ask(self.call(model, plan, request, inquiry))
+        return Outcome(answer, plan, snapshot.version)
+
+    def call(self, model: Model, plan: Plan, request: InferenceRequest, inquiry: Inquiry) -> Call:
+        """The planned request, with the earlier of the route's and the client's deadline."""
+        timeout = plan.timeout if inquiry.timeout is None else min(plan.timeout, inquiry.timeout)
+        return Call(model.name, request, inquiry.principal, plan, Deadline(inquiry.received + timeout))
+
+    async def ready(self, model: str, version: str) -> bool:
+        """Whether every variant that the model's routes may ask is ready."""
+        snapshot = self.snapshot
+        found = snapshot.model(model)
+        if version and not any(target.version in ("", version) for target in found.targets):
+            return False
+        return await self._targets_ready(snapshot, found)
+
+    async def index(self, principal: Principal) -> list[dict[str, str]]:
+        """The models that the principal may ask, as the repository index extension lists them."""
+        snapshot = self.snapshot
+        mine = [model for model in snapshot.models.values() if permitted(principal, model.name)]
+        states = await asyncio.gather(*(self._targets_ready(snapshot, model) for model in mine))
+        return [
+            {"name": model.name, "version": "", "state": "READY" if ready else "UNAVAILABLE", "reason": ""}
+            for model, ready in zip(mine, states, strict=True)
+        ]
+
+    async def describe(self, what: Description, name: str, version: str, principal: Principal) -> dict[str, Any]:
+        """Metadata or configuration of the model's first variant, or all its variants' statistics, under the public name."""
+        snapshot = self.snapshot
+        model = snapshot.model(name)
+        demand(principal, model.name)
+        if what == "stats":
+            found = await asyncio.gather(*(self._describe(snapshot, what, target, version) for target in model.targets))
+            stats = [entry for each in found for entry in each.get("model_stats", ())]
+            return {"model_stats": [{**entry, "name": model.name} for entry in stats]}
+        described = await self._describe(snapshot, what, model.targets[0], version)
+        return {**described, "name": model.name}
+
+    async def _describe(self, snapshot: Snapshot, what: Description, target: Target, version: str) -> dict[str, Any]:
+        deadline = Deadline(asyncio.get_running_loop().time() + DESCRIBE_TIMEOUT)
+        return await snapshot.clusters[target.backend].describe(what, target.model, target.version or version, deadline)
+
+    async def _targets_ready(self, snapshot: Snapshot, model: Model) -> bool:
+        deadline = Deadline(asyncio.get_running_loop().time() + DESCRIBE_TIMEOUT)
+        asks = (snapshot.clusters[target.backend].ready(target.model, target.version, deadline) for target in model.targets)
+        found = await asyncio.gather(*asks, return_exceptions=True)
+        for ready in found:
+            if isinstance(ready, BaseException) and not isinstance(ready, InferenceError):
+                raise ready
+        return all(ready is True for ready in found)

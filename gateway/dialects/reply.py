@@ -1,0 +1,57 @@
+"""The headers that tell a client what happened to its question; over gRPC the same, as metadata."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from backends.errors import invalid
+from gateway.dataplane import Outcome
+
+_SANE_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+_MAX_TIMEOUT_MS = 24 * 3600 * 1000
+
+Headers = tuple[tuple[str, str], ...]
+
+
+def reply_headers(outcome: Outcome, request_id: str, seconds: float) -> Headers:
+    """`seconds` is the time since the request's first byte, backends included."""
+    answer = outcome.answer
+    shares = answer.shares
+    if len(shares) == 1:
+        variant, name, version = shares[0].variant, shares[0].model, shares[0].version
+    else:
+        variant = ",".join(f"{share.variant}={share.rows}" for share in shares)
+        name = ",".join(share.model for share in shares)
+        version = ",".join(share.version for share in shares)
+    backend = answer.backend_seconds * 1000
+    return (
+        ("x-request-id", request_id),
+        ("x-model-name", name),
+        ("x-model-version", version),
+        ("x-penstock-route", outcome.plan.route),
+        ("x-penstock-variant", variant),
+        ("x-penstock-escalation", answer.escalation),
+        ("x-penstock-cost", f"{answer.cost:.10g}"),
+        ("x-penstock-policy", outcome.policy),
+        ("server-timing", f"gateway;dur={max(0.0, seconds * 1000 - backend):.3f}, backend;dur={backend:.3f}"),
+    )
+
+
+def request_id(headers: Mapping[str, str], made: str) -> str:
+    """The client's X-Request-Id if it is short and harmless, else the one made for it."""
+    given = headers.get("x-request-id")
+    return given if given is not None and _SANE_ID.fullmatch(given) else made
+
+
+def client_timeout(headers: Mapping[str, str]) -> float | None:
+    """The shortest wait the client asks for, in seconds; None if it says nothing. Raises INVALID."""
+    found: float | None = None
+    for name in ("x-request-timeout-ms", "x-envoy-expected-rq-timeout-ms"):
+        value = headers.get(name)
+        if value is None:
+            continue
+        if not (value.isascii() and value.isdigit() and 0 < len(value) <= 9 and 0 < int(value) <= _MAX_TIMEOUT_MS):
+            raise invalid(f"{name} must be a whole number of milliseconds from 1 to {_MAX_TIMEOUT_MS}", "timeout")
+        found = int(value) / 1000 if found is None else min(found, int(value) / 1000)
+    return found

@@ -1,0 +1,40 @@
+"""Everything a request needs to know of the policy, frozen: swapped whole by one assignment, never changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from backends.cluster import Cluster
+from backends.errors import ErrorKind, InferenceError
+from policies.call import Ask
+from routing.plan import Target
+from routing.planner import Planner
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One public model: how to plan a question and how to ask it. `targets` are those that its routes may ask, in document order."""
+
+    name: str
+    plan: Planner
+    ask: Ask
+    targets: tuple[Target, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One policy document, compiled. `version` is the content hash shown in X-Penstock-Policy."""
+
+    version: str
+    models: Mapping[str, Model]
+    clusters: Mapping[str, Cluster]
+
+    def model(self, name: str) -> Model:
+        """The public model of that name. Raises NOT_FOUND."""
+        found = self.models.get(name)
+        if found is None:
+            raise InferenceError(
+                ErrorKind.NOT_FOUND, f"unknown model '{name}'; POST /v2/repository/index lists those you may use", source="client"
+            )
+        return found

@@ -1,0 +1,34 @@
+"""Lets a principal ask only the models its scopes name.
+
+Scopes: `models:infer` (every model), `models:infer:<model>` (that one), `models:admin` (the repository, not inference).
+"""
+
+from __future__ import annotations
+
+from backends.errors import ErrorKind, InferenceError
+from policies.call import Answer, Ask, Call
+from routing.principal import Principal
+
+
+def permitted(principal: Principal, model: str) -> bool:
+    """Whether the principal may ask this public model anything, its metadata included."""
+    return "models:infer" in principal.scopes or f"models:infer:{model}" in principal.scopes
+
+
+def demand(principal: Principal, model: str) -> None:
+    """Raises FORBIDDEN unless permitted."""
+    if not permitted(principal, model):
+        raise InferenceError(
+            ErrorKind.FORBIDDEN,
+            f"this credential may not use model '{model}'; it needs scope 'models:infer' or 'models:infer:{model}'",
+            source="client",
+        )
+
+
+class AuthorizePolicy:
+    """Stands before everything that could answer."""
+
+    async def __call__(self, call: Call, ask: Ask) -> Answer:
+        """The answer from below, for those permitted."""
+        demand(call.principal, call.model)
+        return await ask(call)

@@ -1,0 +1,67 @@
+"""Puts the layers round the core in their one right order; a wrong order is a security bug, so nobody can choose it.
+
+deadline outermost: nothing escapes it. authorize before cache: no hit for a stranger. limit before cache: a quota counts questions.
+cache before coalesce: a hit waits for nobody. coalesce before shadow: one real call, one mirror. shadow before cascade: the
+question is mirrored, not each tier. fallback innermost: it stands in for one target, whichever layer chose it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from backends.errors import ErrorKind, InferenceError
+from backends.inference import Backend
+from policies.call import Answer, Ask, Call, Observer, Policy, Share
+
+ORDER = ("deadline", "authorize", "limit", "cache", "coalesce", "shadow", "cascade", "fallback")
+Clock = Callable[[], float]
+
+
+def onion(layers: Mapping[str, Policy], core: Ask) -> Ask:
+    """The core inside the given layers. Places of ORDER that nobody fills cost nothing; an unknown name is a defect."""
+    unknown = set(layers) - set(ORDER)
+    if unknown:
+        raise ValueError(f"no place in the onion for {sorted(unknown)}")
+    ask = core
+    for name in reversed(ORDER):
+        if name in layers:
+            ask = _around(layers[name], ask)
+    return ask
+
+
+def _around(policy: Policy, ask: Ask) -> Ask:
+    return lambda call: policy(call, ask)
+
+
+def core(clusters: Mapping[str, Backend], observer: Observer, clock: Clock) -> Ask:
+    """The innermost ask: the target's own cluster, timed, priced and told to the observer in each of its three endings."""
+
+    async def ask(call: Call) -> Answer:
+        target = call.target
+        assert target is not None, "a layer above chooses the target"
+        request = replace(call.request, model=target.model, version=target.version)
+        rows = call.request.rows or 1
+        start, outcome = clock(), "abandoned"
+        try:
+            response = await clusters[target.backend].infer(request, call.deadline)
+            outcome = "ok"
+        except InferenceError as error:
+            outcome = error.kind.value
+            raise _translated(error, call)
+        finally:
+            seconds = clock() - start
+            observer.asked(call.model, target, rows, seconds, outcome)
+        share = Share(target.variant, rows, response.model or target.model, response.version)
+        return Answer(response, (share,), target.cost * rows, seconds)
+
+    return ask
+
+
+def _translated(error: InferenceError, call: Call) -> InferenceError:
+    """A model that the policy names but the backend lacks is our outage, unless the client itself asked for that version."""
+    if error.kind is ErrorKind.NOT_FOUND and not call.request.version:
+        return InferenceError(
+            ErrorKind.UNAVAILABLE, f"model '{call.model}' is not loaded at its backend", source=error.source, reason="not-loaded"
+        )
+    return error
