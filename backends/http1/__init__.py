@@ -1,0 +1,1 @@
+"""HTTP/1.1 to backends: a lean keep-alive pool of our own."""

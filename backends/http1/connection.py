@@ -1,0 +1,196 @@
+"""One HTTP/1.1 connection to a backend: writes a request, reads exactly one answer, and says whether it may be used again.
+
+It is idle, asked or spent. Only `send` makes it asked, only a whole answer that leaves nothing behind makes it idle again;
+everything else (bytes nobody asked for, a cut or malformed answer, a deadline, a caller who left) makes it spent, for ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import NoReturn, cast
+
+from httptools import HttpParserError, HttpResponseParser
+
+from backends.errors import ErrorKind, InferenceError
+from backends.http1.messages import PoolLimits, UpstreamResponse, late
+
+_CUT = "closed the connection before its answer was complete"
+_HEADERS_TOO_LARGE = "sent more header bytes than allowed"
+
+
+class _RefusedError(Exception):
+    """Raised inside the parser's callbacks for an answer we do not accept; the text completes "backend 'x' …"."""
+
+
+class Connection(asyncio.Protocol):
+    """The protocol of one connection. `idle_ended` is told when the connection ends while nobody is asking.
+
+    `reusable`: idle and sound. `touched`: bytes came back since the last `send`.
+    """
+
+    __slots__ = (
+        "_answer", "_chunked", "_head_only", "_headers", "_idle_ended", "_limits", "_parser", "_pieces", "_quiet", "_size",
+        "_source", "_status", "_transport", "_until_eof", "idle_since", "reusable", "touched",
+    )  # fmt: skip
+
+    def __init__(self, limits: PoolLimits, source: str, idle_ended: Callable[[Connection], None]) -> None:
+        self._limits = limits
+        self._source = source
+        self._idle_ended = idle_ended
+        self._transport: asyncio.Transport | None = None
+        self._parser = HttpResponseParser(self)
+        self._answer: asyncio.Future[UpstreamResponse] | None = None
+        self.reusable = False
+        self.touched = False
+        self.idle_since = 0.0  # seconds, the loop's clock
+
+    def send(self, pieces: list[bytes | memoryview], answer: asyncio.Future[UpstreamResponse], *, head_only: bool) -> None:
+        """Writes one request; `answer` gets the response or an InferenceError (BROKEN).
+
+        `head_only`: the request is a HEAD, whose answer announces a body and has none.
+        """
+        self.reusable = self.touched = self._chunked = self._until_eof = False
+        self._answer = answer
+        self._head_only = head_only
+        self._pieces: list[bytes | bytearray] = []
+        self._size = self._quiet = self._status = 0  # _quiet: bytes read since the last piece of a body
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            self._end("closed the connection")
+        elif len(pieces) == 1:
+            transport.write(pieces[0])
+        else:
+            transport.writelines(pieces)  # no flow control: the body is in memory already, whoever holds it
+
+    def expire(self) -> None:
+        """The deadline passed: the answer fails with DEADLINE and the connection is spent."""
+        answer = self._answer
+        if answer is None:
+            return
+        if not answer.done():
+            answer.set_exception(late(self._source))
+        self.abort()
+
+    def abort(self) -> None:
+        """Ends the connection now and drops unsent bytes; `close` would send them all to a backend nobody waits for."""
+        self.reusable = False
+        self._answer = None
+        if self._transport is not None:
+            self._transport.abort()
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self.reusable = True
+
+    def data_received(self, data: bytes) -> None:
+        if self._answer is None:
+            self._end("sent bytes nobody asked for")
+            return
+        self.touched = True
+        self._quiet += len(data)
+        try:
+            self._parser.feed_data(data)
+        except HttpParserError as error:
+            why = error.__context__
+            self._end(str(why) if isinstance(why, _RefusedError) else "sent a malformed answer", error)
+        else:
+            if self._quiet > self._limits.max_headers:
+                self._end(_HEADERS_TOO_LARGE)
+
+    def eof_received(self) -> None:
+        if self._until_eof:
+            self._finish(keep_alive=False)
+        else:
+            self._end(_CUT)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end(_CUT, exc)
+        self._transport = None
+        del self._parser  # it holds our bound methods: a cycle
+
+    # httptools' callbacks
+
+    def on_message_begin(self) -> None:
+        if self._answer is None:
+            raise _RefusedError("sent more than one answer")
+        self._headers: dict[str, str] = {}
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._chunked:
+            return  # a trailer: nothing we carry is allowed there
+        key = name.decode("latin-1").lower()
+        text = value.decode("latin-1").rstrip(" \t")  # llhttp keeps trailing blanks
+        headers = self._headers
+        headers[key] = f"{headers[key]}, {text}" if key in headers else text
+
+    def on_headers_complete(self) -> None:
+        parser = self._parser
+        self._status = status = parser.get_status_code()
+        if not 200 <= status <= 599:
+            if not 100 <= status < 200 or status == 101:
+                raise _RefusedError("answered with a status we cannot carry")
+            return
+        headers, limits = self._headers, self._limits
+        if self._quiet > limits.max_headers and sum(map(len, headers)) + sum(map(len, headers.values())) > limits.max_headers:
+            raise _RefusedError(_HEADERS_TOO_LARGE)
+        if "transfer-encoding" in headers:
+            # RFC 9112 section 6.1: another coding than chunked was not asked for, and in HTTP/1.0 it is faulty framing
+            if headers["transfer-encoding"].lower() != "chunked" or parser.get_http_version() != "1.1":
+                raise _RefusedError("framed its answer in a way we do not read")
+            self._chunked = True
+            self._pieces = [bytearray()]  # chunks may be of one byte each: a list of them would take 40 times their size
+        elif "content-length" not in headers:
+            self._until_eof = status not in (204, 304)
+        elif int(headers["content-length"]) > limits.max_body:
+            self._too_large()
+        if self._head_only:
+            self._finish(keep_alive=False)
+            raise _RefusedError("")  # llhttp waits for the announced body and cannot be told otherwise
+
+    def on_body(self, piece: bytes) -> None:
+        self._quiet = 0
+        self._size += len(piece)
+        if self._size > self._limits.max_body:
+            self._too_large()
+        if self._chunked:
+            self._pieces[0] += piece
+        else:
+            self._pieces.append(piece)
+
+    def on_message_complete(self) -> None:
+        if self._status >= 200:  # else an interim answer: the real one follows (RFC 9110 section 15.2)
+            self._finish(keep_alive=self._parser.should_keep_alive())
+
+    # endings
+
+    def _too_large(self) -> NoReturn:
+        raise _RefusedError(f"sent an answer of more than {self._limits.max_body} bytes")
+
+    def _finish(self, *, keep_alive: bool) -> None:
+        """The answer is whole. One that came before the request was fully sent, or for somebody who left, ends the connection."""
+        answer, transport = self._answer, self._transport
+        self._answer = None
+        self._until_eof = False
+        if answer is None or transport is None:
+            return
+        if not answer.done():
+            answer.set_result(UpstreamResponse(self._status, self._headers, b"".join(self._pieces)))
+            if keep_alive and not transport.get_write_buffer_size():
+                self.reusable = True
+        self._headers, self._pieces = {}, []
+        if not self.reusable:
+            self.abort()
+
+    def _end(self, what: str, cause: Exception | None = None) -> None:
+        """The connection is spent; whoever waits for an answer hears why, else the pool hears that an idle one ended."""
+        answer = self._answer
+        if answer is not None and not answer.done():
+            error = InferenceError(ErrorKind.BROKEN, f"backend '{self._source}' {what}", source=self._source)
+            error.__cause__ = cause
+            answer.set_exception(error)
+        elif self.reusable:
+            self._idle_ended(self)
+        self.abort()

@@ -1,0 +1,100 @@
+"""What goes to a backend over HTTP/1.1 and what comes back, and the framing of the first, which is always made here anew."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from backends.errors import ErrorKind, InferenceError, invalid
+
+# Ours to write (framing), or meant for one connection only (RFC 9110 section 7.6.1): never copied from the caller.
+_NOT_FORWARDED = frozenset({
+    "connection", "content-length", "expect", "host", "keep-alive", "proxy-authenticate", "proxy-authorization",
+    "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
+})  # fmt: skip
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_TARGET = re.compile(r"/[!-~]*")
+_JOIN_BELOW = 32 * 1024  # bytes: copying them costs less than a vectored write
+_LENGTH_EXPECTED = frozenset({"POST", "PUT", "PATCH"})  # these say Content-Length: 0, too (RFC 9110 section 8.6)
+
+
+@dataclass(frozen=True, slots=True)
+class PoolLimits:
+    """How much a pool may hold, wait and read; seconds and bytes."""
+
+    connect_timeout: float = 1.0
+    max_connections: int = 256
+    max_idle: int = 64
+    idle_lifetime: float = 30.0
+    max_body: int = 256 * 1024 * 1024
+    max_headers: int = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamRequest:
+    """One request: `path` with its query, headers in order, the body in pieces that are sent as they are.
+
+    `repeatable`: asking twice does no harm, so a connection that turns out to be stale may be replaced.
+    """
+
+    method: str
+    path: str
+    headers: tuple[tuple[str, str], ...] = ()
+    body: tuple[bytes | memoryview, ...] = ()
+    repeatable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamResponse:
+    """One whole answer: header names in lower case, repeated ones joined by `, `; the body without its framing."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def framed(request: UpstreamRequest, authority: str) -> list[bytes | memoryview]:
+    """The request as pieces to write, one piece if it is small: head, then body.
+
+    Raises InferenceError (INVALID) for anything that could end a line early or bend the framing.
+    """
+    length = 0
+    for piece in request.body:
+        length += len(piece) if isinstance(piece, bytes) else piece.nbytes  # len() of a memoryview counts items
+    lines = [_opening(request.method, request.path, authority)]
+    lines.extend([f"{name}: {value}" for name, value in request.headers if _forwarded(name)])
+    if length or request.method in _LENGTH_EXPECTED:
+        lines.append(f"content-length: {length}")
+    lines.append("\r\n")
+    head = "\r\n".join(lines)
+    breaks = len(lines) + 1  # the opening holds two lines, the last element is an empty one
+    if head.count("\n") != breaks or head.count("\r") != breaks or "\0" in head:
+        raise invalid("a header for the backend holds a line break or NUL", reason="header")
+    try:
+        pieces = [head.encode("latin-1"), *request.body]
+    except UnicodeEncodeError:
+        raise invalid("a header for the backend holds a character outside ISO 8859-1", reason="header") from None
+    return [b"".join(pieces)] if length < _JOIN_BELOW else pieces
+
+
+@lru_cache(maxsize=1024)
+def _opening(method: str, path: str, authority: str) -> str:
+    """Request line and Host; few different ones are used, so each is checked once."""
+    if _TOKEN.fullmatch(method) is None or _TARGET.fullmatch(path) is None:
+        raise invalid("the path for the backend holds characters that a request line must not", reason="path")
+    return f"{method} {path} HTTP/1.1\r\nhost: {authority}"
+
+
+@lru_cache(maxsize=1024)
+def _forwarded(name: str) -> bool:
+    """Whether the header goes to the backend. Raises InferenceError (INVALID) for what is no header name."""
+    if _TOKEN.fullmatch(name) is None:
+        raise invalid("a header for the backend has a name that is none", reason="header")
+    return name.lower() not in _NOT_FORWARDED
+
+
+def late(source: str) -> InferenceError:
+    """Time was up before the backend's answer was whole."""
+    return InferenceError(ErrorKind.DEADLINE, f"backend '{source}' did not answer in time", source=source)
