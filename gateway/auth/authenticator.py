@@ -1,0 +1,177 @@
+"""Turns a request's credential into a Principal, in microseconds when the same credential held before.
+
+Exactly one credential: `Authorization: Bearer <JWT>` or `X-API-Key`; two are a 400, because two readers of the request could
+believe different ones. A credential that does not hold is a 401 even where anonymous callers are welcome.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Protocol
+
+from backends.errors import invalid
+from gateway.auth.api_keys import ApiKeys, pepper_of
+from gateway.auth.refusals import KeyUnknown, refused
+from gateway.auth.settings import AuthSettings
+from routing.principal import ANONYMOUS, Principal
+
+if TYPE_CHECKING:
+    from gateway.auth.jwks import Clock, IssuerKeys, Spawn
+    from gateway.auth.jwt import TokenVerifier
+
+REMEMBERED = 8192  # credentials of each kind; about 4 MB when full
+
+
+class Remembered:
+    """Credentials that held, by their hash, each until it ends; the longest unused goes when there is no room."""
+
+    def __init__(self, size: int = REMEMBERED) -> None:
+        self._size = size
+        self._held: OrderedDict[bytes, tuple[Principal, float]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def get(self, digest: bytes, now: float) -> Principal | None:
+        """The principal, unless the credential is new, has ended (wall seconds), or was forgotten."""
+        found = self._held.get(digest)
+        if found is None:
+            return None
+        if found[1] <= now:
+            del self._held[digest]
+            return None
+        self._held.move_to_end(digest)
+        return found[0]
+
+    def keep(self, digest: bytes, principal: Principal, ends: float) -> None:
+        """Remembers until `ends` (wall seconds)."""
+        self._held[digest] = (principal, ends)
+        if len(self._held) > self._size:
+            self._held.popitem(last=False)
+
+    def clear(self) -> None:
+        """Forgets everything: what held under the old keys must be shown again."""
+        self._held.clear()
+
+
+class Reloadable(Protocol):
+    """Something read from a file that can be read again."""
+
+    def prepare(self) -> Callable[[], None]:
+        """Does all that can fail (KeySourceError); the call returned makes it live and cannot fail."""
+        ...
+
+
+class Authenticator:
+    """Who is asking? `check` on every request; `authenticate` when it raised KeyUnknown."""
+
+    def __init__(
+        self,
+        api_keys: ApiKeys | None = None,
+        tokens: TokenVerifier | None = None,
+        anonymous: bool = False,
+        remembered: Remembered | None = None,
+        files: tuple[Reloadable, ...] = (),
+    ) -> None:
+        self._api_keys = api_keys
+        self._tokens = tokens
+        self._anonymous = anonymous
+        self._held_tokens = Remembered() if remembered is None else remembered
+        self._held_keys = Remembered()
+        self._files = files
+
+    def check(self, headers: Mapping[str, str], now_wall: float) -> Principal:
+        """The principal of these headers (lower-case names) at this wall time in seconds.
+
+        Raises InferenceError: 400 for two credentials, 401 for none or one that does not hold; KeyUnknown, which is one,
+        when `authenticate` may know more.
+        """
+        authorization = headers.get("authorization")
+        api_key = headers.get("x-api-key")
+        if api_key is not None:
+            if authorization is not None:
+                raise invalid("send one credential, Authorization or X-API-Key, not both", "two-credentials")
+            return self._by_api_key(api_key, now_wall)
+        if authorization is not None:
+            return self._by_token(authorization, now_wall)
+        if self._anonymous:
+            return ANONYMOUS
+        raise refused("send a credential: Authorization: Bearer <JWT>, or X-API-Key", "no-credential")
+
+    async def authenticate(self, headers: Mapping[str, str], now_wall: float) -> Principal:
+        """As `check`, but waits for the issuer's keys, at most one short fetch, when the token's is not known."""
+        try:
+            return self.check(headers, now_wall)
+        except KeyUnknown as unknown:
+            if not await unknown.keys.learn():
+                raise
+        return self.check(headers, now_wall)
+
+    def reload(self) -> None:
+        """Reads the key files again: all of them are taken into use, or KeySourceError and none is."""
+        swaps = [file.prepare() for file in self._files]
+        for swap in swaps:
+            swap()
+        self._held_tokens.clear()
+        self._held_keys.clear()
+
+    def _by_api_key(self, credential: str, now: float) -> Principal:
+        digest = blake2b(credential.encode("utf-8", "surrogatepass"), digest_size=32).digest()
+        principal = self._held_keys.get(digest, now)
+        if principal is None:
+            if self._api_keys is None:
+                raise refused("API keys are not accepted here", "bad-api-key")
+            principal, ends = self._api_keys.verify(credential, now)
+            self._held_keys.keep(digest, principal, ends)
+        return principal
+
+    def _by_token(self, authorization: str, now: float) -> Principal:
+        credential = authorization.encode("utf-8", "surrogatepass")
+        digest = blake2b(credential, digest_size=32).digest()
+        principal = self._held_tokens.get(digest, now)
+        if principal is None:
+            scheme, _, token = credential.partition(b" ")
+            if self._tokens is None or scheme.lower() != b"bearer":
+                raise refused("the Authorization header must be Bearer <JWT> of a trusted issuer", "bad-token")
+            principal, ends = self._tokens.verify(token.strip(b" "), now)
+            self._held_tokens.keep(digest, principal, ends)
+        return principal
+
+
+async def build(
+    settings: AuthSettings, spawn: Spawn, clock: Clock | None = None, environ: Mapping[str, str] = os.environ
+) -> Authenticator:
+    """The authenticator these settings describe: key files are read, fetches are begun but not waited for.
+
+    `spawn(coroutine, name)` runs background work and ends it with the process. Raises KeySourceError for a file that cannot be
+    used; an issuer that cannot be reached is only logged, and asked again.
+    """
+    api_keys = ApiKeys(settings.api_keys, pepper_of(environ)) if settings.api_keys is not None else None
+    files: list[Reloadable] = [api_keys] if api_keys is not None else []
+    held = Remembered()
+    tokens = None
+    if settings.jwt:
+        tokens, sources = _trust(settings, spawn, clock, held.clear)
+        files += sources
+    return Authenticator(api_keys, tokens, settings.anonymous, held, tuple(files))
+
+
+def _trust(
+    settings: AuthSettings, spawn: Spawn, clock: Clock | None, changed: Callable[[], None]
+) -> tuple[TokenVerifier, list[IssuerKeys]]:
+    from gateway.auth import jwks, jwt  # here, because cryptography takes 8 MB that a gateway with API keys only never needs
+
+    issuers, all_keys, from_files = {}, [], []
+    for issuer in settings.jwt:
+        keys = jwks.IssuerKeys(issuer, jwks.fetcher(issuer), spawn, clock or jwks.Clock(), changed)
+        if not issuer.is_url:
+            keys.prepare()()
+            from_files.append(keys)
+        all_keys.append(keys)
+        issuers[issuer.issuer] = jwt.TrustedIssuer(issuer.audience, issuer.algorithms, keys)
+    for keys in all_keys:
+        keys.start()
+    return jwt.TokenVerifier(issuers, settings.claims), from_files

@@ -1,0 +1,181 @@
+"""Keeps an issuer's public keys at hand: fetched early, refreshed quietly, kept while the issuer is away.
+
+One fetch at a time, whoever asks for it. It is started every 5 minutes (5 seconds after a failure), and by a token that names
+an unknown key, at most once in 10 seconds, so that a storm of made-up key names costs the issuer nothing. Keys that were
+good stay good for 24 hours without a successful fetch. A set that cannot be used (see jwk) counts as a failed fetch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gateway.auth.jwk import VerifyKey, admit
+from gateway.auth.settings import JwtIssuer, KeySourceError
+
+PERIOD = 300.0  # seconds between refreshes
+RETRY = 5.0  # seconds after a failed one
+UNKNOWN_PERIOD = 10.0  # seconds between fetches that unknown key names may cause
+STALE = 24 * 3600.0  # seconds keys are trusted after the last good fetch
+FETCH_SECONDS = 4.0  # the whole fetch, name lookup to last byte; below the 5 s in which a new key should be live
+MAX_BYTES = 256 * 1024
+
+Fetch = Callable[[], Awaitable[bytes]]
+"""Gets the key set's bytes; raises KeySourceError."""
+Spawn = Callable[[Coroutine[Any, Any, None], str], object]
+"""Runs background work under a name until it ends or the process does."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Monotonic seconds, and waiting for some of them."""
+
+    now: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+
+
+class IssuerKeys:
+    """The keys of one issuer. `changed` is called when a key that could verify yesterday no longer may."""
+
+    def __init__(self, issuer: JwtIssuer, fetch: Fetch, spawn: Spawn, clock: Clock, changed: Callable[[], None]) -> None:
+        self._issuer = issuer
+        self._fetch = fetch
+        self._spawn = spawn
+        self._clock = clock
+        self._changed = changed
+        self._keys: dict[str, VerifyKey] = {}
+        self._fetched_at = 0.0
+        self._flight: asyncio.Future[None] | None = None
+        self._unknown_after = clock.now()
+        self._failing = False
+
+    @property
+    def empty(self) -> bool:
+        """True while no key is known, or all are too old to be trusted."""
+        return not self._keys or self._clock.now() - self._fetched_at > STALE
+
+    def find(self, algorithm: str, kid: str | None) -> VerifyKey | None:
+        """The key of that name for that algorithm; without a name, the only key for the algorithm."""
+        if self.empty:
+            return None
+        if kid is None:
+            fitting = [key for key in self._keys.values() if key.algorithm == algorithm]
+            return fitting[0] if len(fitting) == 1 else None
+        key = self._keys.get(kid)
+        return key if key is not None and key.algorithm == algorithm else None
+
+    def adopt(self, document: bytes) -> None:
+        """Takes the key set into use. Raises KeySourceError, and keeps what there was, when it cannot be used."""
+        self._take(admit(document, self._issuer.algorithms))
+
+    def prepare(self) -> Callable[[], None]:
+        """Reads the file now (KeySourceError if it cannot be used); the call returned takes its keys into use."""
+        try:
+            keys = admit(read_key_file(Path(self._issuer.jwks)), self._issuer.algorithms)
+        except KeySourceError as error:
+            raise KeySourceError(f"{self._issuer.jwks}: {error}") from error
+        return lambda: self._take(keys)
+
+    def start(self) -> None:
+        """Begins the first fetch and the refreshes after it."""
+        self._spawn(self._keep_fresh(), f"jwks {self._issuer.issuer}")
+
+    async def learn(self) -> bool:
+        """Waits for the running fetch, or a new one if its time has come; False when it is too early to ask again."""
+        if self._flight is None or self._flight.done():
+            now = self._clock.now()
+            if now < self._unknown_after:
+                return False
+            self._unknown_after = now + UNKNOWN_PERIOD
+        await self.refresh()
+        return True
+
+    async def refresh(self) -> None:
+        """Waits for one fetch to end, well or not. A caller that leaves does not stop it: it belongs to everybody."""
+        flight = self._flight
+        if flight is None or flight.done():
+            flight = asyncio.get_running_loop().create_future()
+            self._spawn(self._fly(flight), f"jwks fetch {self._issuer.issuer}")
+            self._flight = flight
+        await asyncio.shield(flight)
+
+    async def _keep_fresh(self) -> None:
+        while True:
+            await self.refresh()
+            await self._clock.sleep(RETRY if self._failing else PERIOD)
+
+    async def _fly(self, flight: asyncio.Future[None]) -> None:
+        try:
+            self.adopt(await self._fetch())
+        except KeySourceError as error:
+            if not self._failing:
+                _log.warning("keys of %s could not be refreshed, keeping those known: %s", self._issuer.issuer, error)
+            self._failing = True
+        finally:
+            if not flight.done():
+                flight.set_result(None)
+
+    def _take(self, keys: dict[str, VerifyKey]) -> None:
+        gone = any(not key.same(keys.get(kid)) for kid, key in self._keys.items())
+        if self._failing:
+            _log.warning("keys of %s are fresh again", self._issuer.issuer)
+        self._keys = keys
+        self._fetched_at = self._clock.now()
+        self._failing = False
+        if gone:
+            self._changed()
+
+
+def fetcher(issuer: JwtIssuer) -> Fetch:
+    """How this issuer's key set is had: over the network or from its file."""
+    if issuer.is_url:
+        return lambda: fetch_url(issuer.jwks)
+
+    async def read() -> bytes:
+        return read_key_file(Path(issuer.jwks))
+
+    return read
+
+
+def read_key_file(path: Path) -> bytes:
+    """The file's bytes, at most 256 KiB. Raises KeySourceError."""
+    try:
+        with path.open("rb") as file:
+            document = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise KeySourceError(f"cannot be read: {error.strerror}") from error
+    if len(document) > MAX_BYTES:
+        raise KeySourceError(f"larger than {MAX_BYTES} bytes")
+    return document
+
+
+async def fetch_url(url: str, seconds: float = FETCH_SECONDS) -> bytes:
+    """The body of a 200 answer, at most 256 KiB and `seconds` in all; redirects are not followed. Raises KeySourceError."""
+    import aiohttp  # here, because it takes 13 MB that a gateway with key files never needs
+
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=seconds)) as session,
+            session.get(url, allow_redirects=False, headers={"Accept-Encoding": "identity"}) as response,
+        ):
+            if response.status != 200:
+                raise KeySourceError(f"answered with status {response.status}")
+            document = bytearray()
+            async for chunk in response.content.iter_any():
+                document += chunk
+                if len(document) > MAX_BYTES:
+                    raise KeySourceError(f"larger than {MAX_BYTES} bytes")
+            return bytes(document)
+    except KeySourceError:
+        raise
+    except TimeoutError as error:
+        raise KeySourceError(f"no answer within {seconds:g} s") from error
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        raise KeySourceError(f"cannot be fetched: {type(error).__name__}") from error

@@ -1,0 +1,133 @@
+"""Verifies JSON Web Tokens (RFC 7519) as strictly as RFC 8725 advises, and makes principals of their claims.
+
+Only compact JWS of at most 8 KiB. The algorithm is the admitted key's, not the token's: `alg` must merely agree. A token
+cannot bring or point to its own key (`jwk`, `jku`, `x5c`, `x5u` are refused), nor demand extensions (`crit`). Claims are
+looked at before the signature so that a token that could not be accepted anyway costs no key fetch; nothing of it is
+believed until the signature holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import msgspec
+
+from gateway.auth.jwk import VerifyKey, decode_base64url
+from gateway.auth.principals import principal_of
+from gateway.auth.refusals import KeyUnknown, Learner, refused
+from gateway.auth.settings import Claims
+from routing.principal import Principal
+
+MAX_BYTES = 8192
+LEEWAY = 30  # seconds an issuer's clock may be ahead of ours
+MAX_AHEAD = 24 * 3600  # seconds; a longer life makes a stolen token a password
+
+_FORBIDDEN = ("jwk", "jku", "x5c", "x5u", "crit", "b64")
+_TYPES = ("jwt", "at+jwt", "application/at+jwt")  # RFC 9068 section 4; anything else is a token for another purpose
+_objects = msgspec.json.Decoder(dict[str, Any])
+
+
+class Keys(Learner, Protocol):
+    """Where an issuer's admitted keys are found."""
+
+    def find(self, algorithm: str, kid: str | None) -> VerifyKey | None:
+        """The key of that name, or the only one for the algorithm when the token names none."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TrustedIssuer:
+    """What a token of one issuer must show."""
+
+    audience: str
+    algorithms: tuple[str, ...]
+    keys: Keys
+
+
+class TokenVerifier:
+    """Verifies tokens of the issuers given by their exact `iss`."""
+
+    def __init__(self, issuers: Mapping[str, TrustedIssuer], claims: Claims) -> None:
+        self._issuers = issuers
+        self._names = claims
+
+    def verify(self, token: bytes, now: float) -> tuple[Principal, float]:
+        """The token's principal and the wall time (seconds) it ends. Raises a 401, or KeyUnknown when a fetch might help."""
+        header, claims, signature, signed = _split(token)
+        name = claims.get("iss")
+        issuer = self._issuers.get(name) if isinstance(name, str) else None
+        if issuer is None:
+            raise refused("the token is from an issuer this gateway does not trust", "foreign-issuer")
+        algorithm = _check_header(header, issuer)
+        expires = _check_claims(claims, issuer.audience, now)
+        principal = self._principal(claims)
+        key = issuer.keys.find(algorithm, header.get("kid"))
+        if key is None:
+            raise KeyUnknown(issuer.keys)
+        if not key.signed(signature, signed):
+            raise _bad("its signature does not hold")
+        return principal, expires
+
+    def _principal(self, claims: dict[str, Any]) -> Principal:
+        scopes = claims.get(self._names.scopes, "")
+        if isinstance(scopes, str):
+            scopes = [scope for scope in scopes.split(" ") if scope]
+        if not isinstance(scopes, list):
+            raise _bad("its scopes are neither text nor a list")
+        try:
+            return principal_of(claims.get("sub"), claims.get(self._names.tenant, ""), claims.get(self._names.tier, ""), scopes)
+        except ValueError as error:
+            raise _bad(str(error)) from None
+
+
+def _bad(what: str) -> Exception:
+    return refused(f"the token is not valid: {what}", "bad-token")
+
+
+def _split(token: bytes) -> tuple[dict[str, Any], dict[str, Any], bytes, bytes]:
+    if len(token) > MAX_BYTES:
+        raise _bad(f"it is longer than {MAX_BYTES} bytes")
+    parts = token.split(b".")
+    if len(parts) != 3:
+        raise _bad("it must be a compact JWS of three parts")
+    try:
+        header = _objects.decode(decode_base64url(parts[0]))
+        claims = _objects.decode(decode_base64url(parts[1]))
+        signature = decode_base64url(parts[2])
+    except (ValueError, RecursionError):
+        raise _bad("its parts are not strict base64url of JSON objects") from None
+    return header, claims, signature, token[: token.rindex(b".")]
+
+
+def _check_header(header: dict[str, Any], issuer: TrustedIssuer) -> str:
+    algorithm = header.get("alg")
+    if algorithm not in issuer.algorithms:
+        raise _bad("its algorithm is not one its issuer may use")
+    if any(name in header for name in _FORBIDDEN):
+        raise _bad("its header carries a key, a key's address or an extension")
+    kind = header.get("typ", "jwt")
+    if not (isinstance(kind, str) and kind.lower() in _TYPES):
+        raise _bad("its type is not that of an access token")
+    if not isinstance(header.get("kid", ""), str):
+        raise _bad("its key id is not text")
+    return str(algorithm)
+
+
+def _check_claims(claims: dict[str, Any], audience: str, now: float) -> float:
+    expires = claims.get("exp")
+    if type(expires) is not int:
+        raise _bad("it needs an integer exp")
+    if expires <= now:
+        raise refused("the token has expired: get a new one", "expired-token")
+    if expires > now + MAX_AHEAD + LEEWAY:
+        raise _bad("its exp is more than 24 hours ahead")
+    for name in ("nbf", "iat"):
+        moment = claims.get(name, 0)
+        if type(moment) not in (int, float) or moment > now + LEEWAY:
+            raise _bad(f"its {name} is not a time that has come")
+    wanted = claims.get("aud")
+    if wanted != audience and not (isinstance(wanted, list) and audience in wanted):
+        raise refused("the token is meant for another audience", "foreign-audience")
+    return float(expires)

@@ -1,0 +1,138 @@
+"""`penstock keys`: makes API keys, and the hashes the gateway keeps of them."""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import json
+import os
+import sys
+import tempfile
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from gateway.auth.api_keys import ApiKeyEntry, entry_hash, entry_of, new_key, parse, pepper_of
+from gateway.auth.principals import principal_of
+from gateway.auth.settings import KeySourceError
+
+_NEW_EXAMPLE = """example:
+  penstock keys new --subject checkout --tenant acme --tier enterprise --scope models:infer --file config/api-keys.yaml
+
+The key is shown once, alone on the first line of the output; only its hash is kept. When PENSTOCK_API_KEY_PEPPER (or
+PENSTOCK_API_KEY_PEPPER_FILE) is set, the hash needs that pepper, and so does the gateway."""
+_HASH_EXAMPLE = """example:
+  printf %s "$KEY" | penstock keys hash"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Registers `keys new` and `keys hash`; each sets `run`, a function of the parsed arguments returning the exit status."""
+    keys = subparsers.add_parser("keys", help="make API keys and their hashes")
+    commands = keys.add_subparsers(dest="keys_command", required=True)
+    raw = argparse.RawDescriptionHelpFormatter
+    new = commands.add_parser("new", help="make a key", epilog=_NEW_EXAMPLE, formatter_class=raw)
+    new.add_argument("--subject", required=True, help="who will use the key")
+    new.add_argument("--tenant", default="", help="the organisation it counts for")
+    new.add_argument("--tier", default="", help="the tier policies match on")
+    new.add_argument(
+        "--scope",
+        action="append",
+        metavar="SCOPE",
+        help="models:infer (the default), models:infer:<model> or models:admin; may be repeated",
+    )
+    new.add_argument("--expires", type=_moment, metavar="TIME", help="when it ends, such as 2027-01-31T00:00:00+00:00")
+    new.add_argument("--file", type=Path, help="append the entry to this key file instead of printing it")
+    new.add_argument("--json", action="store_true", help="print JSON")
+    new.set_defaults(run=_new)
+    hashed = commands.add_parser(
+        "hash", help="read a key from stdin and print its hash", epilog=_HASH_EXAMPLE, formatter_class=raw
+    )
+    hashed.add_argument("--json", action="store_true", help="print JSON")
+    hashed.set_defaults(run=_hash)
+
+
+def append(path: Path, entry: ApiKeyEntry) -> None:
+    """Adds the entry to the key file (made with mode 0600 if it is not there) so that readers see all of it or nothing.
+
+    Comments and mode of the file stay. Raises KeySourceError when the file is not a key file, OSError when it cannot be written.
+    """
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)  # two at once would each lose the other's key
+        text = path.read_text("utf-8") if path.exists() else ""
+        before = len(parse(text))
+        kept = "" if text.strip() == "[]" else text
+        joined = kept + ("" if kept.endswith("\n") or not kept else "\n") + as_yaml(entry)
+        try:
+            whole = len(parse(joined)) == before + 1
+        except KeySourceError as error:
+            raise KeySourceError(f"{path}: the entry cannot be appended, because the file is not a plain list") from error
+        if not whole:
+            raise KeySourceError(f"{path}: the entry cannot be appended, because the file is not a plain list")
+        _replace(path, joined)
+    finally:
+        os.close(folder)
+
+
+def as_yaml(entry: ApiKeyEntry) -> str:
+    """The entry as it stands in the key file, values quoted so that an id of digits stays text."""
+    fields = msgspec.to_builtins(entry)
+    lines = [f"{name}: {json.dumps(value)}" for name, value in fields.items()]
+    return "- " + "\n  ".join(lines) + "\n"
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)  # argparse turns the ValueError into a usage error
+    if moment.tzinfo is None:
+        raise argparse.ArgumentTypeError("needs a time zone, such as 2027-01-31T00:00:00+00:00")
+    return moment
+
+
+def _new(arguments: argparse.Namespace) -> int:
+    try:
+        key = new_key()
+        principal = principal_of(arguments.subject, arguments.tenant, arguments.tier, arguments.scope or ["models:infer"])
+        entry = entry_of(key, principal, arguments.expires, pepper_of(os.environ))
+        if arguments.file is not None:
+            append(arguments.file, entry)
+    except (ValueError, OSError) as error:
+        return _complain(error)
+    if arguments.json:
+        print(json.dumps({"key": key, "entry": msgspec.to_builtins(entry)}))
+        return 0
+    print(key)
+    if arguments.file is None:
+        print(f"\n{as_yaml(entry)}", end="")
+    else:
+        print(f"entry {entry.id} appended to {arguments.file}; the key above is not shown again", file=sys.stderr)
+    return 0
+
+
+def _hash(arguments: argparse.Namespace) -> int:
+    try:
+        hashed = entry_hash(sys.stdin.readline().strip(), pepper_of(os.environ))
+    except (ValueError, OSError) as error:
+        return _complain(error)
+    print(json.dumps({"hash": hashed}) if arguments.json else hashed)
+    return 0
+
+
+def _complain(error: Exception) -> int:
+    print(f"penstock keys: {error}", file=sys.stderr)
+    return 2
+
+
+def _replace(path: Path, text: str) -> None:
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            if path.exists():
+                os.fchmod(file.fileno(), path.stat().st_mode & 0o777)
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink()
+        raise
