@@ -35,12 +35,7 @@ except ImportError:  # PyYAML without libyaml: slower, same values
 
 PEPPER = "PENSTOCK_API_KEY_PEPPER"
 PEPPER_FILE = "PENSTOCK_API_KEY_PEPPER_FILE"
-_MIN_try:
-    from yaml import CSafeLoader as _SafeLoader
-except ImportError:  # PyYAML without libyaml: slower, same values
-    from yaml import SafeLoader as _SafeLoader  # type: ignore[assignment]
-
-PEPPER = 16  # bytes
+_MIN_PEPPER = 16  # bytes
 
 _KEY = re.compile(r"pk_([a-z0-9]{4,32})_([A-Za-z0-9_-]{32,128})")
 _NEVER = float("inf")
@@ -208,9 +203,7 @@ def _check(entries: list[ApiKeyEntry]) -> None:
             raise KeySourceError(f"$[{place}]: {error}") from error
         wrong = [scope for scope in entry.scopes if not is_our_scope(scope)]
         if wrong:
-            raise KeySourceError(
-                f"$[{place}].scopes: {wrong[0]!r} is not models:infer, models:infer:<model> or models:admin"
-            )
+            raise KeySourceError(f"$[{place}].scopes: {wrong[0]!r} is not models:infer, models:infer:<model> or models:admin")
 
 
 def _principal(entry: ApiKeyEntry) -> Principal:
