@@ -1,0 +1,77 @@
+"""`penstock policy …`: tells a policy's author what is wrong with it before anybody else finds out."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gateway.configuration.compile import version
+from gateway.configuration.load import load_policy
+from gateway.configuration.problems import PolicyError
+from gateway.configuration.schema_policy import PolicyDocument
+
+if TYPE_CHECKING:
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+_EXAMPLE = """example:
+  penstock policy check config/policy.yaml
+  penstock policy check --json config/policy.yaml | jq '.problems[].line'
+
+exit status: 0 the policy can be used, 1 it cannot, 2 the file could not be read
+"""
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Adds `policy` to the command line; the parsed arguments carry `run`, which takes them and returns the exit status."""
+    group = subparsers.add_parser("policy", help="check a policy document").add_subparsers(
+        dest="policy_command", required=True, metavar="COMMAND"
+    )
+    check = group.add_parser(
+        "check",
+        help="say whether a policy can be used, and every mistake in it if not",
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    check.add_argument("file", metavar="FILE", type=Path, help="the policy document, such as config/policy.yaml")
+    check.add_argument("--json", action="store_true", help="print JSON")
+    check.set_defaults(run=run_check)
+
+
+def run_check(arguments: argparse.Namespace) -> int:
+    """Prints every problem of `arguments.file`, or that there is none. 0: none; 1: some; 2: no such file."""
+    name = str(arguments.file)
+    try:
+        text = arguments.file.read_bytes()
+    except OSError as error:
+        print(f"penstock policy check: {name}: {error.strerror or error}", file=sys.stderr)
+        return 2
+    try:
+        document = load_policy(text, name)
+    except PolicyError as error:
+        _print_refusal(error, version(text), arguments.json)
+        return 1
+    if arguments.json:
+        print(json.dumps({"file": name, "ok": True, "version": version(text), "problems": []}))
+    else:
+        print(f"{name}: ok, version {version(text)}: {_summary(document)}")
+    return 0
+
+
+def _print_refusal(error: PolicyError, name: str, as_json: bool) -> None:
+    if as_json:
+        problems = [asdict(problem) for problem in error.problems]
+        print(json.dumps({"file": error.name, "ok": False, "version": name, "problems": problems}))
+        return
+    for problem in error.problems:
+        print(problem.text(error.name))
+    count = len(error.problems)
+    print(f"{count} problem{'s' if count != 1 else ''}; the policy cannot be used")
+
+
+def _summary(document: PolicyDocument) -> str:
+    routes = sum(len(model.routes) for model in document.models.values())
+    return f"{len(document.backends)} backends, {len(document.models)} models, {routes} routes"

@@ -1,0 +1,163 @@
+"""Judges a policy document that could be read: does everything it names exist, and can everything it says ever happen?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import pairwise
+
+from gateway.configuration import schema_policy as policy
+from gateway.configuration.compile import match_of
+from gateway.configuration.decode import Findings
+from gateway.configuration.problems import Path, nearest, shown
+from routing.match import Match, Range
+
+
+def check_policy(found: Findings, document: policy.PolicyDocument) -> None:
+    """Notes in `found` whatever makes no sense."""
+    for name, backend in document.backends.items():
+        _check_distinct(found, ("backends", name, "endpoints"), [str(each) for each in backend.endpoints])
+    backends = found.source.keys(("backends",))
+    for name, model in document.models.items():
+        _check_model(found, ("models", name), model, backends)
+
+
+def _check_model(found: Findings, path: Path, model: policy.Model, backends: Iterable[str]) -> None:
+    for name, variant in model.variants.items():
+        _check_known(found, (*path, "variants", name, "backend"), "backend", variant.backend, backends)
+    routes = (*path, "routes")
+    _check_distinct(found, routes, [route.name for route in model.routes], "name")
+    for index, route in enumerate(model.routes):
+        _check_route(found, (*routes, index), route, model, path)
+    _check_order(found, routes, model.routes)
+    _check_fallback(found, path, model)
+
+
+def _check_known(found: Findings, path: Path, what: str, name: str, known: Iterable[str]) -> None:
+    """`known` is what the file declares, readable or not: a mistake in a declaration does not make its name unknown."""
+    if name not in known:
+        meant = nearest(name, known)
+        there = "" if meant else f"; there is {', '.join(list(known)[:8])}"
+        found.wrong(path, f"unknown {what} {shown(name)}{there}", meant)
+
+
+def _check_distinct(found: Findings, path: Path, words: list[str], key: str | None = None) -> None:
+    for index, word in enumerate(words):
+        if word in words[:index]:
+            place = (*path, index) if key is None else (*path, index, key)
+            line = found.source.mark((*path, words.index(word))).line
+            found.wrong(place, f"{shown(word)} is already on line {line}")
+
+
+def _check_route(found: Findings, path: Path, route: policy.Route, model: policy.Model, within: Path) -> None:
+    actions = [name for name in ("use", "split", "cascade") if getattr(route, name) is not None]
+    if len(actions) != 1:
+        says = " and ".join(actions) if actions else "none of them"
+        found.wrong(path, f"route {shown(route.name)} needs exactly one of use, split and cascade; it has {says}")
+    if route.unit is not None and route.split is None:
+        found.wrong((*path, "unit"), "a unit decides who gets which side of a split; this route has no split")
+    known = found.source.keys((*within, "variants"))
+    for place, name in _asked(path, route):
+        _check_known(found, place, "variant", name, known)
+    if route.split is not None and not sum(route.split.values()) > 0:
+        found.wrong((*path, "split"), "the weights sum to nothing, so nobody would be asked")
+    if route.cascade is not None:
+        _check_cascade(found, (*path, "cascade"), route.cascade, model.variants, (*within, "variants"))
+
+
+def _asked(path: Path, route: policy.Route) -> Iterator[tuple[Path, str]]:
+    """Every variant that the route names, and where."""
+    if route.use is not None:
+        yield (*path, "use"), route.use
+    for name in route.split or ():
+        yield (*path, "split", name), name
+    for index, stage in enumerate(route.cascade.stages if route.cascade else ()):
+        yield (*path, "cascade", "stages", index, "use"), stage.use
+
+
+def _check_cascade(
+    found: Findings, path: Path, cascade: policy.Cascade, variants: Mapping[str, policy.Variant], declared: Path
+) -> None:
+    _check_confidence(found, (*path, "confidence"), cascade.confidence)
+    stages = (*path, "stages")
+    if len(cascade.stages) < 2:
+        found.wrong(stages, "a cascade has at least two stages; for one variant write use")
+    _check_distinct(found, stages, [stage.use for stage in cascade.stages], "use")
+    last = len(cascade.stages) - 1
+    for index, stage in enumerate(cascade.stages):
+        _check_accept(found, (*stages, index), stage, index == last, cascade.confidence.metric)
+    for index, (cheap, dear) in enumerate(pairwise(cascade.stages), start=1):
+        first, second = variants.get(cheap.use), variants.get(dear.use)
+        unsure = {(*declared, cheap.use), (*declared, dear.use)} & found.spoiled  # a cost that could not be read is unknown
+        if first and second and not unsure and second.cost < first.cost:
+            found.wrong(
+                (*stages, index, "use"),
+                f"{shown(dear.use)} (cost {second.cost:g}) is cheaper than {shown(cheap.use)} (cost {first.cost:g}) before it;"
+                " a cascade goes from cheap to dear",
+            )
+
+
+def _check_confidence(found: Findings, path: Path, confidence: policy.Confidence) -> None:
+    if confidence.metric.startswith("output:"):
+        if confidence.output not in (None, confidence.metric.removeprefix("output:")):
+            found.wrong((*path, "output"), f"{shown(confidence.metric)} names another output already; leave this one out")
+    elif confidence.output is None:
+        found.wrong(path, f"'output' is missing: which output is {confidence.metric} read from?")
+
+
+def _check_accept(found: Findings, path: Path, stage: policy.Stage, last: bool, metric: str) -> None:
+    if last and stage.accept is not None:
+        found.wrong((*path, "accept"), "the last stage takes whatever comes: there is nobody to ask after it")
+    if not last and stage.accept is None:
+        found.wrong(path, f"'accept' is missing: how sure must {shown(stage.use)} be for its answer to stay?")
+    if stage.accept is not None and not metric.startswith("output:") and not 0 <= stage.accept <= 1:
+        percent = f"{stage.accept / 100:g}" if 1 < stage.accept <= 100 else None
+        found.wrong((*path, "accept"), f"{stage.accept:g} is out of range: {metric} lies between 0 and 1", percent)
+
+
+def _check_order(found: Findings, path: Path, routes: tuple[policy.Route, ...]) -> None:
+    matches = [match_of(route.match) for route in routes]
+    if matches[-1] != Match():
+        message = f"the last route {shown(routes[-1].name)} must have no match, so that every request finds a route"
+        found.wrong((*path, len(routes) - 1, "match"), message)
+    for index, match in enumerate(matches):
+        place = (*path, index)
+        earlier = next((at for at in range(index) if (*path, at) not in found.spoiled and covers(matches[at], match)), None)
+        if earlier is not None:
+            why = "has no match and takes everything" if matches[earlier] == Match() else "matches whatever this one does"
+            line = found.source.mark((*path, earlier)).line
+            found.wrong(place, f"route {shown(routes[index].name)} can never match: {shown(routes[earlier].name)} (line {line}) {why}")
+
+
+def covers(wide: Match, narrow: Match) -> bool:
+    """Whether every question that `narrow` matches is matched by `wide`, as far as the conditions themselves tell."""
+    parameters = {(name, type(value) is bool, value) for name, value in narrow.parameters}  # true is not 1
+    return (
+        (not wide.tenants or (bool(narrow.tenants) and narrow.tenants <= wide.tenants))
+        and (not wide.tiers or (bool(narrow.tiers) and narrow.tiers <= wide.tiers))
+        and set(wide.headers) <= set(narrow.headers)
+        and _covers_rows(wide.rows, narrow.rows)
+        and all((name, type(value) is bool, value) in parameters for name, value in wide.parameters)
+    )
+
+
+def _covers_rows(wide: Range | None, narrow: Range | None) -> bool:
+    if wide is None:
+        return True
+    if narrow is None or narrow.low < wide.low:
+        return False
+    return wide.high is None or (narrow.high is not None and narrow.high <= wide.high)
+
+
+def _check_fallback(found: Findings, path: Path, model: policy.Model) -> None:
+    known = found.source.keys((*path, "variants"))
+    reported: set[str] = set()
+    for failed, instead in model.fallback.items():
+        place = (*path, "fallback", failed)
+        for name in {failed: None, instead: None}:
+            _check_known(found, place, "variant", name, known)
+        chain = [failed]
+        while (following := model.fallback.get(chain[-1])) is not None and following not in chain:
+            chain.append(following)
+        if following == failed and not reported & set(chain):
+            found.wrong(place, f"the fallback goes round in a circle: {' → '.join(shown(each) for each in (*chain, failed))}")
+            reported.update(chain)

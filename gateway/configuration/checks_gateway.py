@@ -1,0 +1,29 @@
+"""Judges a gateway document that could be read: can anybody get in, and does everything fit together?"""
+
+from __future__ import annotations
+
+from gateway.configuration.decode import Findings
+from gateway.configuration.problems import shown
+from gateway.configuration.schema_gateway import Auth, GatewayDocument
+
+
+def check_gateway(found: Findings, document: GatewayDocument) -> None:
+    """Notes in `found` whatever makes no sense."""
+    listeners = {"http": document.listen.http, "grpc": document.listen.grpc, "admin": document.listen.admin}
+    taken: dict[int, str] = {}
+    for name, address in listeners.items():
+        if address.port and address.port in taken:
+            found.wrong(("listen", name), f"port {address.port} is taken by {taken[address.port]} already")
+        taken.setdefault(address.port, name)
+    _check_auth(found, document.auth)
+
+
+def _check_auth(found: Findings, auth: Auth) -> None:
+    issuers = [each.issuer for each in auth.jwt]
+    for index, issuer in enumerate(issuers):
+        if issuer in issuers[:index]:
+            found.wrong(("auth", "jwt", index, "issuer"), f"{shown(issuer)} stands here twice; its tokens could not tell which is meant")
+        if len(set(auth.jwt[index].algorithms)) != len(auth.jwt[index].algorithms):
+            found.wrong(("auth", "jwt", index, "algorithms"), "an algorithm stands here twice")
+    if not auth.jwt and auth.api_keys is None and not auth.anonymous:
+        found.wrong(("auth",), "nobody could ever get in: give jwt or api_keys, or set anonymous to true")

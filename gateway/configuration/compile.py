@@ -1,0 +1,72 @@
+"""Makes the routing's values of a checked policy document. Pure: equal documents give equal tables."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+from gateway.configuration import schema_policy as policy
+from routing.match import Cascade, Match, Route, RouteTable, Split, Use
+from routing.plan import Confidence, Stage, Target
+
+Targets = Mapping[str, Target]
+
+
+def version(text: bytes) -> str:
+    """The name of a policy's snapshot: 12 hexadecimal digits that depend on the file's content alone."""
+    return hashlib.sha256(text).hexdigest()[:12]
+
+
+def route_tables(document: policy.PolicyDocument) -> dict[str, RouteTable]:
+    """One table for each public model. The document must have passed `check_policy`."""
+    return {name: _table(name, model) for name, model in document.models.items()}
+
+
+def match_of(match: policy.Match | None) -> Match:
+    """A route's conditions; None asks nothing. Sorted, so that the order in the file makes no difference."""
+    if match is None:
+        return Match()
+    return Match(
+        tenants=frozenset(match.tenant),
+        tiers=frozenset(match.tier),
+        headers=tuple(sorted(match.header.items())),
+        rows=match.rows,
+        parameters=tuple(sorted(match.parameter.items(), key=lambda item: item[0])),
+    )
+
+
+def _table(name: str, model: policy.Model) -> RouteTable:
+    targets = {
+        variant: Target(variant, each.backend, each.model, each.version, each.cost) for variant, each in model.variants.items()
+    }
+    return RouteTable(
+        model=name,
+        routes=tuple(_route(route, targets, model.timeout) for route in model.routes),
+        fallback={failed: targets[instead] for failed, instead in model.fallback.items()},
+        dearest=max(target.cost for target in targets.values()),
+    )
+
+
+def _route(route: policy.Route, targets: Targets, timeout: float) -> Route:
+    return Route(route.name, match_of(route.match), _action(route, targets), route.timeout or timeout)
+
+
+def _action(route: policy.Route, targets: Targets) -> Use | Split | Cascade:
+    if route.cascade is not None:
+        stages = tuple(Stage(targets[stage.use], stage.accept) for stage in route.cascade.stages)
+        return Cascade(_confidence(route.cascade.confidence), stages)
+    if route.split is not None:
+        # By name: moving a line in the file must not move a tenant to another variant.
+        shares = tuple((targets[variant], weight) for variant, weight in sorted(route.split.items()))
+        return Split(shares, route.unit or policy.DEFAULT_UNIT)
+    if route.use is not None:
+        return Use(targets[route.use])
+    raise ValueError(f"route '{route.name}' was not checked: it has no action")
+
+
+def _confidence(confidence: policy.Confidence) -> Confidence:
+    if confidence.metric.startswith("output:"):
+        return Confidence(confidence.metric.removeprefix("output:"), "output")
+    if confidence.output is None:
+        raise ValueError("the confidence was not checked: it has no output")
+    return Confidence(confidence.output, confidence.metric)

@@ -1,0 +1,123 @@
+"""Readers of single values that both configuration documents use: names, counts, addresses, one word of several."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+from gateway.configuration.decode import read_text
+from gateway.configuration.problems import NOT_YET, Unreadable, listed, nearest, shown
+from gateway.configuration.quantities import read_duration, read_size
+
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_HOST = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)*")
+_ADDRESS = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[^\[\]:/@\s]+)):(?P<port>[0-9]{1,5})")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where something listens. `host` is a name, an IPv4 address, or an IPv6 address without its brackets."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def read_name(value: object) -> str:
+    """A name of 1 to 128 letters, digits, `.`, `_` and `-`. Raises Unreadable."""
+    name = read_text(value)
+    if _NAME.fullmatch(name):
+        return name
+    meant = re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:128].strip("-")
+    raise Unreadable(f"{shown(name)} is not a name: 1 to 128 letters, digits, '.', '_' and '-'", meant or None)
+
+
+def read_count(value: object) -> int:
+    """A whole number from 1 to a thousand million. Raises Unreadable."""
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 1_000_000_000:
+        return value
+    raise Unreadable(f"{shown(value)} is not a whole number of at least 1")
+
+
+def read_amount(value: object) -> float:
+    """A number of at least 0: a cost, a weight. Raises Unreadable."""
+    number = read_number(value)
+    if number < 0:
+        raise Unreadable(f"{shown(value)} is negative")
+    return number
+
+
+def read_number(value: object) -> float:
+    """A finite number. Raises Unreadable."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    raise Unreadable(f"{shown(value)} is not a number")
+
+
+def read_timeout(value: object) -> float:
+    """A duration longer than nothing, in seconds. Raises Unreadable."""
+    seconds = read_duration(value)
+    if seconds <= 0:
+        raise Unreadable("a timeout must be longer than 0")
+    return seconds
+
+
+def read_limit(value: object) -> int:
+    """A size of at least one byte. Raises Unreadable."""
+    size = read_size(value)
+    if size < 1:
+        raise Unreadable("a limit must be larger than 0")
+    return size
+
+
+def read_listener(value: object) -> Address:
+    """`host:port`, where port 0 lets the system choose. Raises Unreadable."""
+    text = read_text(value)
+    found = _ADDRESS.fullmatch(text)
+    if found is None or not _is_host(found["v6"], found["host"]) or int(found["port"]) > 65535:
+        bare = re.sub(r"\A[A-Za-z][A-Za-z0-9+.-]*://|/.*\Z", "", re.sub(r"://[^/]*@", "://", text))
+        meant = bare if bare != text and _ADDRESS.fullmatch(bare) else None
+        raise Unreadable(f"{'a URL' if '://' in text else shown(text)} is not host:port (IPv6: [::1]:8000)", meant)
+    return Address(found["v6"] or found["host"], int(found["port"]))
+
+
+def read_address(value: object) -> Address:
+    """`host:port` to connect to. Raises Unreadable."""
+    address = read_listener(value)
+    if address.port == 0:
+        raise Unreadable("port 0 cannot be connected to")
+    return address
+
+
+def _is_host(v6: str | None, host: str | None) -> bool:
+    if host is not None and not re.fullmatch(r"[0-9.]+", host):
+        return _HOST.fullmatch(host) is not None
+    try:
+        return ipaddress.ip_address(v6 or host or "").version == (6 if v6 else 4)
+    except ValueError:
+        return False
+
+
+def one_of(words: tuple[str, ...], later: tuple[str, ...] = ()) -> Callable[[object], str]:
+    """A reader of one of `words`; those of `later` versions are told apart from misspelt ones."""
+
+    def read(value: object) -> str:
+        if isinstance(value, str) and value in words:
+            return value
+        if isinstance(value, str) and value in later:
+            raise Unreadable(f"{shown(value)} is {NOT_YET}; use {listed(words)}")
+        raise Unreadable(f"{shown(value)} is not one of {listed(words)}", nearest(str(value), words))
+
+    return read
+
+
+Name = Annotated[str, read_name]
+Count = Annotated[int, read_count]
+Amount = Annotated[float, read_amount]
+Timeout = Annotated[float, read_timeout]
+Limit = Annotated[int, read_limit]

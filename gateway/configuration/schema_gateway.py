@@ -1,0 +1,136 @@
+"""The process's own configuration (`config/gateway.yaml`) as frozen values; every key has a default.
+
+No secret stands in it: API keys are hashes in a file of their own, token keys are public and come from a JWKS file or URL.
+Paths are relative to the directory the gateway is started in.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+from urllib.parse import urlsplit
+
+import msgspec
+
+from gateway.configuration.decode import read_text
+from gateway.configuration.problems import NOT_YET, Unreadable, shown
+from gateway.configuration.readers import Address, Count, Limit, Timeout, one_of, read_listener
+
+ALGORITHMS = ("RS256", "ES256", "EdDSA")
+LATER_ALGORITHMS = ("RS384", "RS512", "PS256", "PS384", "PS512", "ES384", "ES512")
+
+
+def read_workers(value: object) -> int:
+    """1. Raises Unreadable."""
+    if value == 1 and isinstance(value, int) and not isinstance(value, bool):
+        return 1
+    if isinstance(value, int) and not isinstance(value, bool) and value > 1:
+        raise Unreadable(f"more than one worker is {NOT_YET}", "1")
+    raise Unreadable(f"{shown(value)} is not a number of workers", "1")
+
+
+def read_store(value: object) -> str:
+    """`memory`. Raises Unreadable."""
+    if isinstance(value, str) and value.startswith(("redis://", "rediss://", "unix://")):
+        raise Unreadable(f"Redis as a store is {NOT_YET}; use memory", "memory")
+    return one_of(("memory",))(value)
+
+
+def read_otlp(value: object) -> str:
+    """Nothing: traces are not exported yet. Raises Unreadable."""
+    raise Unreadable(f"'otlp' other than null is {NOT_YET}")
+
+
+def read_path(value: object) -> str:
+    """A file's path. Raises Unreadable."""
+    if isinstance(value, (list, dict)):
+        raise Unreadable("must be the path of a file; keys themselves never stand in this document")
+    path = read_text(value)
+    if not path.isprintable() or "://" in path:
+        raise Unreadable("must be the path of a file")
+    return path
+
+
+def read_jwks(value: object) -> str:
+    """The URL (https or http) or the path of a JSON Web Key Set. Raises Unreadable."""
+    text = read_text(value)
+    if "://" not in text:
+        return read_path(text)
+    try:
+        url = urlsplit(text)
+        credentials, host, port = "@" in url.netloc, url.hostname, url.port
+    except ValueError:
+        raise Unreadable("is not a URL that can be read") from None
+    if credentials:  # not repeated: the message may be logged
+        raise Unreadable("a URL with a user name or password is refused: secrets never stand in this file")
+    if url.scheme not in ("https", "http") or not host or port == 0 or not text.isprintable() or " " in text or url.fragment:
+        raise Unreadable(f"{shown(text)} is neither an https URL nor a file's path")
+    return text
+
+
+class Listen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where clients (HTTP, gRPC) and operators (admin) come in."""
+
+    http: Annotated[Address, read_listener] = Address("0.0.0.0", 8080)  # noqa: S104 - the service's public port, as documented
+    grpc: Annotated[Address, read_listener] = Address("0.0.0.0", 8081)  # noqa: S104
+    admin: Annotated[Address, read_listener] = Address("127.0.0.1", 8082)
+
+
+class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What one client may send: bytes of a body as it came and once inflated, bytes of headers; open connections in all."""
+
+    body: Limit = 64 << 20
+    inflated: Limit = 64 << 20
+    headers: Limit = 32 << 10
+    connections: Count = 10_000
+
+
+class Issuer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whose tokens are believed, made for whom, verified by which public keys."""
+
+    issuer: str
+    audience: str
+    jwks: Annotated[str, read_jwks]
+    algorithms: tuple[Annotated[str, one_of(ALGORITHMS, LATER_ALGORITHMS)], ...] = ALGORITHMS
+
+
+class Claims(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which claim of a token says what."""
+
+    tenant: str = "tenant"
+    tier: str = "tier"
+    scopes: str = "scope"
+
+
+class Auth(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who is let in. `api_keys` is a file of hashes; None: no API keys are accepted."""
+
+    jwt: tuple[Issuer, ...] = ()
+    claims: Claims = Claims()
+    api_keys: Annotated[str, read_path] | None = "config/api-keys.yaml"
+    anonymous: bool = False
+
+
+class Telemetry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is told about requests, beside the metrics."""
+
+    access_log: Annotated[str, one_of(("json", "off"))] = "json"
+    otlp: Annotated[str, read_otlp] | None = None
+
+
+class Drain(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the process stops: requests in flight get `grace` seconds to end."""
+
+    grace: Timeout = 30.0
+
+
+class GatewayDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The whole of it."""
+
+    LATER: ClassVar[frozenset[str]] = frozenset({"xds"})
+    listen: Listen = Listen()
+    workers: Annotated[int, read_workers] = 1
+    store: Annotated[str, read_store] = "memory"
+    limits: Limits = Limits()
+    auth: Auth = Auth()
+    telemetry: Telemetry = Telemetry()
+    drain: Drain = Drain()

@@ -1,0 +1,192 @@
+"""The policy document (`config/policy.yaml`) as frozen values, exactly as far as this version supports it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
+
+import msgspec
+
+from backends.inference import Parameter
+from gateway.configuration.decode import read_text
+from gateway.configuration.problems import NOT_YET, Unreadable, listed, nearest, shown
+from gateway.configuration.readers import Address, Amount, Count, Name, Timeout, one_of, read_address, read_name, read_number
+from routing.match import Range
+
+PROTOCOLS = ("triton-http", "triton-grpc")
+LATER_PROTOCOLS = ("torchserve-http", "torchserve-grpc", "kserve-v2", "tfserving", "openai", "http-json")
+METRICS = ("max-softmax", "margin", "entropy")
+UNITS = ("tenant", "subject", "request")
+DEFAULT_TIMEOUT = 30.0  # seconds
+DEFAULT_UNIT = "request"  # every request on its own
+_TOKEN = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]{1,128}")  # RFC 9110 section 5.1, lower-cased
+_CREDENTIALS = ("authorization", "proxy-authorization", "cookie", "x-api-key")
+_ROWS = re.compile(r"(?P<low>[0-9]{1,9})?\.\.(?P<high>[0-9]{1,9})?")
+_COMPARISON = re.compile(r"(?P<sign>[<>])(?P<same>=?) ?(?P<number>[0-9]{1,9})")
+
+
+def read_words(value: object) -> tuple[str, ...]:
+    """One text or a list of them, in the order of the alphabet. Raises Unreadable."""
+    if isinstance(value, list) and not value:
+        raise Unreadable("the list is empty, so nothing could ever match it")
+    return tuple(sorted({read_text(each) for each in value} if isinstance(value, list) else {read_text(value)}))
+
+
+def read_rows(value: object) -> Range:
+    """`4` (exactly), `1..8` (both included), `16..` (at least) or `..8` (at most). Raises Unreadable."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return Range(value, value)
+    text = value if isinstance(value, str) else ""
+    found = _ROWS.fullmatch(text)
+    if found is None or text == "..":
+        raise Unreadable(f"{shown(value)} is not a number of rows; write 4, 1..8, 16.. or ..8", _range_for(text))
+    low, high = int(found["low"] or 0), int(found["high"]) if found["high"] else None
+    if high is not None and high < low:
+        raise Unreadable(f"no number lies in {shown(value)}", f"{high}..{low}")
+    return Range(low, high)
+
+
+def _range_for(text: str) -> str | None:
+    """What a comparison such as `>=16` is in this grammar."""
+    found = _COMPARISON.fullmatch(text)
+    if found is None:
+        return None
+    number, strict = int(found["number"]), not found["same"]
+    return f"{number + strict}.." if found["sign"] == ">" else f"..{max(0, number - strict)}"
+
+
+def read_header(value: object) -> str:
+    """A header's name in lower case, if a route may look at it. Raises Unreadable."""
+    name = read_text(value).lower()
+    if not _TOKEN.fullmatch(name):
+        raise Unreadable(f"{shown(name)} is not a header name")
+    if name.startswith("x-penstock-"):
+        raise Unreadable("x-penstock-* are the gateway's own: they are dropped from every request and can never match")
+    if name in _CREDENTIALS:
+        raise Unreadable(f"'{name}' carries credentials, which do not belong into a policy; match tenant or tier instead")
+    return name
+
+
+def read_header_value(value: object) -> str:
+    """Text as it can arrive in a header: printable, without space around it. Raises Unreadable."""
+    text = read_text(value)
+    if not text.isprintable() or text != text.strip():
+        raise Unreadable(f"{shown(text)} cannot arrive in a header", text.strip() if text.strip().isprintable() else None)
+    return text
+
+
+def read_parameter(value: object) -> Parameter:
+    """Text, a number, true or false. Raises Unreadable."""
+    if isinstance(value, (str, bool, int, float)):
+        return value
+    raise Unreadable("a parameter's value is text, a number, true or false")
+
+
+def read_unit(value: object) -> str:
+    """What keeps getting the same side of a split. Raises Unreadable."""
+    text = read_text(value)
+    if text.startswith("header:"):
+        return f"header:{read_header(text.removeprefix('header:'))}"
+    if text in UNITS:
+        return text
+    raise Unreadable(f"{shown(text)} is not one of {listed((*UNITS, 'header:<name>'))}", nearest(text, UNITS))
+
+
+def read_metric(value: object) -> str:
+    """How an output becomes a confidence. Raises Unreadable."""
+    text = read_text(value)
+    if text in METRICS or (text.startswith("output:") and text != "output:"):
+        return text
+    if text.startswith("json:"):
+        raise Unreadable(f"'json:<path>' is {NOT_YET}; use {listed((*METRICS, 'output:<name>'))}")
+    raise Unreadable(f"{shown(text)} is not one of {listed((*METRICS, 'output:<name>'))}", nearest(text, METRICS))
+
+
+def read_version(value: object) -> int:
+    """The version of the document's format, which is 1. Raises Unreadable."""
+    if value == 1 and isinstance(value, int) and not isinstance(value, bool):
+        return 1
+    raise Unreadable(f"{shown(value)} is not a version of the policy document that is known here; it must be 1", "1")
+
+
+class Backend(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Servers that hold the same models and can stand in for each other."""
+
+    LATER: ClassVar[frozenset[str]] = frozenset({"retry", "hedge", "breaker", "health"})
+    protocol: Annotated[str, one_of(PROTOCOLS, LATER_PROTOCOLS)]
+    endpoints: tuple[Annotated[Address, read_address], ...]
+    balance: Annotated[str, one_of(("least-request", "round-robin"), ("hash",))] = "least-request"
+    max_in_flight: Count = 256
+
+
+class Variant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One model version that may answer. `cost` is per row, in whatever unit the policy's author counts."""
+
+    backend: Name
+    model: Name
+    version: Annotated[str, read_name] = ""
+    cost: Amount = 0.0
+
+
+class Match(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Conditions of a route; all that are written must hold."""
+
+    LATER: ClassVar[frozenset[str]] = frozenset({"scope", "bytes", "text_length", "priority", "version"})
+    tenant: Annotated[tuple[str, ...], read_words] = ()
+    tier: Annotated[tuple[str, ...], read_words] = ()
+    header: Mapping[Annotated[str, read_header], Annotated[str, read_header_value]] = msgspec.field(default_factory=dict)
+    rows: Annotated[Range, read_rows] | None = None
+    parameter: Mapping[str, Annotated[Parameter, read_parameter]] = msgspec.field(default_factory=dict)
+
+
+class Confidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How sure a stage's answer is. With `output:<name>` as the metric that output is the confidence itself."""
+
+    metric: Annotated[str, read_metric]
+    output: str | None = None
+
+
+class Stage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One step of a cascade: rows at least `accept` sure stay with it."""
+
+    use: Name
+    accept: Annotated[float, read_number] | None = None
+
+
+class Cascade(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Cheap variants first; only unsure rows go on to dearer ones."""
+
+    confidence: Confidence
+    stages: tuple[Stage, ...]
+
+
+class Route(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One rule: when it matches, which variant answers. Exactly one of `use`, `split` and `cascade` is set."""
+
+    name: Name
+    match: Match | None = None
+    use: Name | None = None
+    split: Mapping[Name, Amount] | None = None
+    unit: Annotated[str, read_unit] | None = None
+    cascade: Cascade | None = None
+    timeout: Timeout | None = None
+
+
+class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One public model: the name clients use, the variants behind it, and the routes between."""
+
+    LATER: ClassVar[frozenset[str]] = frozenset({"cache", "shadows", "rollouts"})
+    variants: Mapping[Name, Variant]
+    routes: tuple[Route, ...]
+    timeout: Timeout = DEFAULT_TIMEOUT
+    fallback: Mapping[Name, Name] = msgspec.field(default_factory=dict)
+
+
+class PolicyDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The whole policy."""
+
+    LATER: ClassVar[frozenset[str]] = frozenset({"limits", "tests"})
+    version: Annotated[int, read_version]
+    backends: Mapping[Name, Backend]
+    models: Mapping[Name, Model]
