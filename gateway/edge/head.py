@@ -1,0 +1,74 @@
+"""From the bytes of one request's head to a RequestHead: llhttp reads the fields, the gate judges what they say."""
+
+from __future__ import annotations
+
+import httptools
+
+from gateway.edge.gate import Framing, Refused, framing, request_line
+from gateway.edge.limits import Limits
+from gateway.edge.messages import RequestHead
+
+_REMEMBERED = 1024
+_names: dict[bytes, str] = {}
+
+
+class _Fields:
+    """What llhttp calls back, once per field line; it has checked name and value bytes already (RFC 9110 section 5)."""
+
+    __slots__ = ("count", "headers", "repeated")
+
+    def __init__(self) -> None:
+        self.headers: dict[str, str] = {}
+        self.repeated: list[str] = []
+        self.count = 0
+
+    def on_header(self, raw: bytes, value: bytes) -> None:
+        name = _names.get(raw)
+        if name is None:
+            name = raw.decode("ascii").lower()
+            if len(_names) < _REMEMBERED and len(raw) <= 64:
+                _names[raw] = name
+        self.count += 1
+        headers = self.headers
+        text = value.decode("latin-1")
+        if text[-1:] in _BLANK:  # llhttp keeps trailing white space; "" is in it too, and stays ""
+            text = text.rstrip(_BLANK)
+        if name in headers:
+            self.repeated.append(name)
+            text = f"{headers[name]}, {text}"
+        headers[name] = text
+
+
+_BLANK = " \t"
+
+
+def read_head(block: bytes, limits: Limits, peer: str, received: float) -> tuple[RequestHead, Framing]:
+    """Reads one whole head, its closing empty line included; raises Refused.
+
+    llhttp sees the head alone and each time with a new parser: where a request ends is decided in one place (the
+    connection), so nothing in a body can ever be taken for a head.
+    """
+    end = block.find(b"\r\n")
+    if end > limits.request_line:
+        raise Refused(414, f"the request line is longer than {limits.request_line} bytes", "request-line")
+    if len(block) - end - 4 > limits.headers:
+        raise Refused(431, f"the headers are longer than {limits.headers} bytes", "headers")
+    line = request_line(block[:end])
+    fields = _Fields()
+    try:
+        httptools.HttpRequestParser(fields).feed_data(block)
+    except httptools.HttpParserUpgrade:
+        pass  # the gate refuses it in its own words
+    except httptools.HttpParserError as error:
+        raise _malformed(fields.headers) from error
+    if fields.count > limits.header_count:
+        raise Refused(431, f"there are more than {limits.header_count} headers", "headers")
+    headers = fields.headers
+    frame = framing(headers, fields.repeated, line.modern)
+    return RequestHead(line.method, line.path, line.query, headers, peer, received), frame
+
+
+def _malformed(headers: dict[str, str]) -> Refused:
+    if headers.get("transfer-encoding", "chunked") != "chunked":
+        return Refused(501, "the only transfer coding this port knows is chunked", "framing")
+    return Refused(400, "a header is malformed or says two things about the body's length", "framing")

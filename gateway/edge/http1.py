@@ -1,0 +1,346 @@
+"""One client connection: HTTP/1.1 in, one request at a time handed to the application, answers out in order.
+
+The bytes of a request are looked at only when the one before is answered, so pipelining needs no queue: what has
+arrived early stays one piece of unread bytes, bounded by pausing the socket. A connection is in one of five phases:
+
+    HEAD    idle, or part of a head has come      -> BODY, ANSWER, LINGER
+    BODY    collecting a body (or, after an early refusal, throwing it away)   -> ANSWER, HEAD, LINGER
+    ANSWER  the application is at work            -> HEAD, LINGER
+    LINGER  the last answer is written and our side shut; what still comes is thrown away, so that no reset overtakes
+            the answer (RFC 9112 section 9.6)     -> GONE
+    GONE    the socket is lost
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import replace
+from time import monotonic
+from typing import Final, cast
+
+from backends.errors import ErrorKind, InferenceError
+from gateway.edge import reply
+from gateway.edge.body import BodyReader, ChunkedBody, SizedBody
+from gateway.edge.gate import CHUNKED, Framing, Refused, early
+from gateway.edge.head import read_head
+from gateway.edge.limits import Limits
+from gateway.edge.messages import Admitted, Application, HttpResponse, RequestHead
+
+HEAD: Final = 0
+BODY: Final = 1
+ANSWER: Final = 2
+LINGER: Final = 3
+GONE: Final = 4
+
+_JOINED = 64 * 1024  # bytes of a body up to which one copy is cheaper than a second buffer in the write
+
+_log = logging.getLogger(__name__)
+
+
+class Shared:
+    """What the connections of one listener have in common."""
+
+    __slots__ = ("app", "connections", "date", "draining", "emptied", "limits")
+
+    def __init__(self, app: Application, limits: Limits) -> None:
+        self.app = app
+        self.limits = limits
+        self.connections: set[Connection] = set()  # each until its socket and its task are both gone
+        self.draining = False
+        self.date = ""  # the header line, set by the listener's sweep
+        self.emptied = asyncio.Event()
+
+    def gone(self, connection: Connection) -> None:
+        """The connection holds nothing any more."""
+        self.connections.discard(connection)
+        if self.draining and not self.connections:
+            self.emptied.set()
+
+
+class Connection(asyncio.Protocol):
+    """One socket; `received` of its requests is the moment the edge turned to the first byte."""
+
+    __slots__ = (
+        "_admitted", "_body", "_buffer", "_framing", "_head", "_limits", "_mark", "_peer", "_phase", "_reading",
+        "_shared", "_since", "_stuffed", "_task", "_transport", "_unsent", "_unsent_since",
+    )  # fmt: skip
+
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
+        self._limits = shared.limits
+        self._transport: asyncio.Transport
+        self._peer = ""
+        self._phase = HEAD
+        self._since = 0.0  # when the phase (in HEAD: the idling, then the head; in BODY: the rate's window) began
+        self._mark = 0  # body bytes at the beginning of the rate's window; in LINGER: bytes thrown away
+        self._buffer = b""
+        self._head: RequestHead | None = None
+        self._framing = Framing(0, True, False, True)
+        self._body: BodyReader | None = None
+        self._admitted: Admitted | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._reading = True
+        self._stuffed = False  # the client does not take its answers
+        self._unsent = 0
+        self._unsent_since = 0.0
+
+    # -- what the loop calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        peer = transport.get_extra_info("peername")
+        self._peer = str(peer[0]) if peer else ""
+        self._since = monotonic()
+        live = self._shared.connections
+        live.add(self)
+        if self._shared.draining or len(live) > 2 * self._limits.connections:  # even refusing costs a socket
+            self._transport.abort()
+        elif len(live) > self._limits.connections:
+            self._refuse(Refused(503, "too many connections: try again later", "connections", "gateway"))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._phase = GONE
+        self._buffer = b""
+        self._body = None
+        if self._task is None:
+            self._shared.gone(self)
+        else:
+            self._task.cancel()
+
+    def eof_received(self) -> None:
+        """A client that ends its side has left: the transport closes and the request is cancelled."""
+
+    def data_received(self, data: bytes) -> None:
+        if self._phase == LINGER:
+            self._mark += len(data)
+            if self._mark > self._limits.unread:
+                self._transport.close()
+            return
+        if self._buffer:
+            self._buffer += data
+        else:
+            self._buffer = data
+            if self._phase == HEAD:
+                self._since = monotonic()
+        if self._phase != ANSWER and not self._stuffed:
+            self._advance()
+        elif len(self._buffer) > self._limits.pipelined and self._reading:
+            self._reading = False
+            self._transport.pause_reading()
+
+    def pause_writing(self) -> None:
+        self._stuffed = True
+
+    def resume_writing(self) -> None:
+        self._stuffed = False
+        if self._buffer and self._phase <= BODY:
+            self._advance()
+
+    # -- reading
+
+    def _advance(self) -> None:
+        """Works through the unread bytes until they run out, a request is being answered or the client does not read."""
+        while self._buffer and self._phase <= BODY and not self._stuffed:
+            unread, self._buffer = self._buffer, b""
+            try:
+                if self._phase == BODY:
+                    self._read_body(unread)
+                elif not self._read_head(unread):
+                    break
+            except Refused as refused:
+                self._refuse(refused)
+        if not self._reading and len(self._buffer) <= self._limits.pipelined:
+            self._reading = True
+            self._transport.resume_reading()
+
+    def _read_head(self, unread: bytes) -> bool:
+        """False when more bytes must come first."""
+        limits = self._limits
+        if unread[:2] == b"\r\n":  # RFC 9112 section 2.2: an empty line may stray between requests
+            self._buffer = unread[2:]
+            return True
+        end = unread.find(b"\r\n\r\n", 0, limits.request_line + limits.headers + 8) + 4
+        if end < 4:
+            early(unread, limits.request_line, limits.headers)
+            self._buffer = unread
+            return False
+        self._head, self._framing = read_head(unread[:end], limits, self._peer, self._since)
+        if self._framing.length > limits.body:
+            raise Refused(413, f"the body is longer than {limits.body} bytes", "body")
+        try:
+            verdict = self._shared.app.admit(self._head)
+        except Exception:
+            self._crash()
+            return True
+        if isinstance(verdict, HttpResponse):
+            self._refuse_early(verdict, unread[end:])
+            return True
+        length = self._framing.length
+        if length == len(unread) - end:
+            self._begin(verdict, unread[end:])
+        elif not length:
+            self._buffer = unread[end:]
+            self._begin(verdict, b"")
+        else:
+            self._collect(verdict, unread[end:], limits.body)
+        return True
+
+    def _collect(self, admitted: Admitted | None, unread: bytes, limit: int) -> None:
+        """Turns to the body; with nobody admitted it is read only to find the request behind it."""
+        length = self._framing.length
+        self._admitted = admitted
+        self._body = ChunkedBody(limit) if length == CHUNKED else SizedBody(length)
+        self._phase = BODY
+        self._since = monotonic()
+        self._mark = 0
+        self._buffer = unread
+        if admitted is not None and self._framing.expects and not unread:
+            self._transport.write(reply.CONTINUE)
+
+    def _read_body(self, unread: bytes) -> None:
+        body = cast(BodyReader, self._body)
+        behind = body.take(unread)
+        if behind is None:
+            return
+        self._body = None
+        self._buffer = behind
+        admitted, self._admitted = self._admitted, None
+        if admitted is not None:
+            self._begin(admitted, body.whole())
+        else:
+            self._phase = HEAD
+            self._since = monotonic()
+
+    # -- answering
+
+    def _begin(self, admitted: Admitted, body: bytes) -> None:
+        self._phase = ANSWER
+        self._task = asyncio.get_running_loop().create_task(self._serve(admitted, body))
+
+    async def _serve(self, admitted: Admitted, body: bytes) -> None:
+        try:
+            self._answer(await admitted(body))
+        except asyncio.CancelledError:
+            self._transport.abort()
+            raise
+        except Exception:
+            self._crash()
+        finally:
+            self._task = None
+            if self._phase == GONE:
+                self._shared.gone(self)
+        if self._buffer:
+            self._advance()
+
+    def _answer(self, response: HttpResponse, close: bool = False) -> None:
+        """Writes one response whole, then waits for the next request or ends the connection."""
+        if self._phase == GONE:
+            return
+        keep = self._framing.keep and not close and not self._shared.draining
+        method = self._head.method if self._head is not None else ""
+        self._write(response, method, keep)
+        self._head = None
+        self._since = monotonic()
+        if keep:
+            self._phase = HEAD
+        else:
+            self._linger()
+
+    def _write(self, response: HttpResponse, method: str, keep: bool) -> None:
+        body = response.body
+        length = body.nbytes if isinstance(body, memoryview) else len(body)
+        lines = self._shared.date
+        if not keep:
+            lines += reply.CLOSE
+        elif not self._framing.modern:
+            lines += reply.KEEP
+        head = reply.head(response, length, lines)
+        if not length or reply.bodiless(response.status, method):
+            self._transport.write(head)
+        elif length <= _JOINED:
+            self._transport.write(b"".join((head, body)))
+        else:
+            self._unsent = 0
+            self._transport.writelines((head, body))
+
+    def _refuse_early(self, response: HttpResponse, unread: bytes) -> None:
+        """Answers before the body; goes on only if the body is small, or its length unknown, and sure to come."""
+        framing, most = self._framing, self._limits.unread
+        self._answer(response, close=framing.length > most or framing.expects)
+        if self._phase != HEAD:
+            return
+        if framing.length:
+            self._collect(None, unread, most)
+        else:
+            self._buffer = unread
+
+    def _refuse(self, refused: Refused) -> None:
+        if self._phase == BODY and self._admitted is None:  # answered already
+            self._linger()
+            return
+        response = self._shared.app.refuse(refused.error, refused.status, self._head)
+        if refused.status == 426:
+            response = replace(response, headers=(*response.headers, ("Upgrade", "HTTP/1.1")))
+        self._answer(response, close=True)
+
+    def _crash(self) -> None:
+        _log.exception("the application raised where it must answer")
+        error = InferenceError(ErrorKind.INTERNAL, "the gateway failed to answer; this is a defect of it, not of the request")
+        self._answer(self._shared.app.refuse(error, 500, self._head), close=True)
+
+    def _linger(self) -> None:
+        self._phase = LINGER
+        self._mark = len(self._buffer)
+        self._buffer = b""
+        self._body = self._admitted = None
+        if not self._transport.is_closing():
+            self._transport.write_eof()
+            if not self._reading:
+                self._reading = True
+                self._transport.resume_reading()
+
+    # -- what the listener calls
+
+    def tick(self, now: float) -> None:
+        """Ends what has lasted too long. The clock of a phase runs only while the client has taken all it was sent."""
+        limits = self._limits
+        unsent = self._transport.get_write_buffer_size()
+        if unsent:
+            if unsent != self._unsent:
+                self._unsent, self._unsent_since = unsent, now
+            elif now - self._unsent_since > limits.write_clock:
+                self._transport.abort()
+            self._since = now
+            return
+        lasted = now - self._since
+        if self._phase == HEAD:
+            if self._buffer and lasted > limits.headers_clock:
+                self._refuse(Refused(408, f"the headers took longer than {limits.headers_clock:g} s", "slow"))
+            elif lasted > limits.idle_clock:
+                self._transport.close()
+        elif self._phase == BODY:
+            self._tick_body(now, lasted)
+        elif self._phase == LINGER and lasted > limits.linger_clock:
+            self._transport.close()
+
+    def _tick_body(self, now: float, lasted: float) -> None:
+        limits = self._limits
+        if self._admitted is None:
+            if lasted > limits.linger_clock:
+                self._linger()
+        elif lasted >= limits.body_window:
+            received = cast(BodyReader, self._body).received
+            if received - self._mark < limits.body_rate * lasted:
+                self._refuse(Refused(408, f"the body came slower than {limits.body_rate} bytes per second", "slow"))
+            else:
+                self._mark, self._since = received, now
+
+    def retire(self) -> None:
+        """Closes if nothing is under way; what is under way is finished and its answer says `Connection: close`."""
+        if self._phase == LINGER or (self._phase == HEAD and not self._buffer):
+            self._transport.close()
+
+    def abandon(self) -> None:
+        """Ends at once; losing the socket cancels the task, once, so that its cleaning up is not cancelled too."""
+        self._transport.abort()

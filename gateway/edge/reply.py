@@ -1,0 +1,53 @@
+"""Writing one response: the bytes of its head, in which no header can end a line."""
+
+from __future__ import annotations
+
+import re
+from http import HTTPStatus
+
+from gateway.edge.messages import HttpResponse
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+CLOSE = "Connection: close\r\n"
+KEEP = "Connection: keep-alive\r\n"
+
+_FRAMING = frozenset({"connection", "content-length", "transfer-encoding", "date", "keep-alive", "trailer"})
+_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", re.ASCII)
+_BAD = re.compile(r"[\r\n\0]")
+_STATUS = {status.value: f"HTTP/1.1 {status.value} {status.phrase}" for status in HTTPStatus}
+_REMEMBERED = 1024
+_fields: dict[str, str] = {}
+
+
+def head(response: HttpResponse, length: int, closing: str) -> bytes:
+    """Status line and headers up to the empty line. `closing` holds the lines the edge adds: Date, Connection.
+
+    Framing headers of the application are left out, as is every header whose name is no token or whose value holds CR,
+    LF or NUL. Values are written as UTF-8.
+    """
+    lines = [_STATUS.get(response.status) or f"HTTP/1.1 {response.status} "]
+    for name, value in response.headers:
+        field = _fields.get(name)
+        if field is None:
+            field = _field(name)
+        if field:
+            lines.append(field + value)
+    text = "\r\n".join(lines)
+    breaks = len(lines) - 1
+    if text.count("\n") != breaks or text.count("\r") != breaks or "\0" in text:
+        text = "\r\n".join(line for line in lines if not _BAD.search(line))
+    if response.status == 204 or response.status == 304:  # RFC 9110 section 8.6: these carry no length
+        return f"{text}\r\n{closing}\r\n".encode("utf-8", "replace")
+    return f"{text}\r\nContent-Length: {length}\r\n{closing}\r\n".encode("utf-8", "replace")
+
+
+def bodiless(status: int, method: str) -> bool:
+    """Whether this answer ends with its head (RFC 9112 section 6.3)."""
+    return method == "HEAD" or status == 204 or status == 304
+
+
+def _field(name: str) -> str:
+    field = f"{name}: " if _NAME.fullmatch(name) and name.lower() not in _FRAMING else ""
+    if len(_fields) < _REMEMBERED:
+        _fields[name] = field
+    return field
