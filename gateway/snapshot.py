@@ -13,6 +13,17 @@ from routing.planner import Planner
 
 
 @dataclass(frozen=True, slots=True)
+class ClusterSpec:
+    """A cluster as the policy describes it; two equal specs are the same cluster, so a reload keeps its connections."""
+
+    name: str
+    protocol: str
+    endpoints: tuple[tuple[str, int], ...]
+    balance: str
+    max_in_flight: int
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
     """One public model: how to plan a question and how to ask it. `targets` are those that its routes may ask, in document order."""
 
@@ -29,6 +40,7 @@ class Snapshot:
     version: str
     models: Mapping[str, Model]
     clusters: Mapping[str, Cluster]
+    specs: Mapping[str, ClusterSpec]
 
     def model(self, name: str) -> Model:
         """The public model of that name. Raises NOT_FOUND."""

@@ -1,4 +1,4 @@
-"""How sure an answer is, row by row, read from one of its outputs; larger always means surer, NaN means not at all."""
+"""How sure an answer is, row by row, read from one of its outputs; larger always means surer, NaN and infinity mean not at all."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def confidences(confidence: Confidence, output: Tensor | None, rows: int) -> Sco
         raise _misfit(confidence, f"its shape is {list(output.shape)} for {rows} rows")
     values = output.array().reshape(rows, -1).astype(np.float64, copy=False)
     scores = _SCORES[confidence.metric](values)
-    return np.where(np.isnan(scores), -math.inf, scores)
+    return np.where(np.isfinite(scores), scores, -math.inf)
 
 
 def _margin(values: Scores) -> Scores:
@@ -40,8 +40,9 @@ def _margin(values: Scores) -> Scores:
 
 
 def _entropy(values: Scores) -> Scores:
-    positive = np.where(values > 0, values, 1.0)  # p ln p is 0 at p = 0
-    spread = -(positive * np.log(positive)).sum(axis=1)
+    filled = np.where(values == 0, 1.0, values)  # p ln p is 0 at p = 0; a negative "probability" becomes NaN
+    with np.errstate(invalid="ignore"):
+        spread = -(filled * np.log(filled)).sum(axis=1)
     return np.asarray(1.0 - spread / math.log(max(2, values.shape[1])))
 
 

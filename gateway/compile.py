@@ -1,0 +1,79 @@
+"""Turns a checked policy document into the snapshot that requests read; what did not change is taken over as it runs."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from backends.cluster import Balance, Cluster, Endpoint
+from backends.http1.pool import HttpPool, PoolLimits
+from backends.inference import Backend
+from backends.triton_http import TritonHttp
+from gateway.snapshot import ClusterSpec, Model, Snapshot
+from policies.authorize import AuthorizePolicy
+from policies.call import Observer, Policy
+from policies.cascade import CascadePolicy
+from policies.deadline import DeadlinePolicy
+from policies.fallback import FallbackPolicy
+from policies.onion import core, onion
+from routing.match import Cascade, Route, RouteTable, Split, Use
+from routing.plan import Target
+from routing.planner import planner
+
+
+@dataclass(frozen=True, slots=True)
+class Blueprint:
+    """A policy document in routing's own values: what compiling needs, and nothing of YAML."""
+
+    version: str
+    clusters: tuple[ClusterSpec, ...]
+    tables: Mapping[str, RouteTable]
+
+
+def compile_snapshot(blueprint: Blueprint, previous: Snapshot | None, observer: Observer, clock: Callable[[], float]) -> Snapshot:
+    """The snapshot. A cluster whose spec is unchanged is the previous one itself: pools and counts live on."""
+    clusters: dict[str, Cluster] = {}
+    for spec in blueprint.clusters:
+        unchanged = previous is not None and previous.specs.get(spec.name) == spec
+        clusters[spec.name] = previous.clusters[spec.name] if previous and unchanged else cluster(spec)
+    policies: dict[str, Policy] = {
+        "deadline": DeadlinePolicy(),
+        "authorize": AuthorizePolicy(),
+        "cascade": CascadePolicy(observer, clock),
+        "fallback": FallbackPolicy(observer),
+    }
+    ask = onion(policies, core(clusters, observer, clock))
+    models = {name: Model(name, planner(table), ask, targets(table)) for name, table in blueprint.tables.items()}
+    return Snapshot(blueprint.version, models, clusters, {spec.name: spec for spec in blueprint.clusters})
+
+
+def targets(table: RouteTable) -> tuple[Target, ...]:
+    """Every target that some route may ask, each once, in the document's order; fallbacks last."""
+    found = [target for route in table.routes for target in _asked(route)]
+    return tuple(dict.fromkeys([*found, *table.fallback.values()]))
+
+
+def _asked(route: Route) -> list[Target]:
+    match route.action:
+        case Use(target):
+            return [target]
+        case Split(shares, _):
+            return [target for target, weight in shares if weight > 0]
+        case Cascade(_, stages):
+            return [stage.target for stage in stages]
+
+
+def cluster(spec: ClusterSpec) -> Cluster:
+    """A fresh cluster; it connects when first asked."""
+    endpoints = [Endpoint(f"{host}:{port}", _backend(spec, host, port)) for host, port in spec.endpoints]
+    return Cluster(spec.name, endpoints, Balance(spec.balance, random.random), spec.max_in_flight)
+
+
+def _backend(spec: ClusterSpec, host: str, port: int) -> Backend:
+    if spec.protocol == "triton-grpc":
+        from backends.triton_grpc import TritonGrpc  # grpc's channel code costs start-up time: only where it is asked for
+
+        return TritonGrpc(host, port, spec.name)
+    limits = PoolLimits(max_connections=spec.max_in_flight, max_idle=min(64, spec.max_in_flight))
+    return TritonHttp(HttpPool(host, port, limits, spec.name), spec.name)

@@ -1,0 +1,190 @@
+"""The application behind the HTTP edge: authenticates early, asks the data plane, writes the answer in the client's form."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from backends.errors import ErrorKind, InferenceError
+from backends.protocols.v2_http import JSON, LENGTH_HEADER, decode_request, encode_response
+from gateway import __version__
+from gateway.auth.authenticator import Authenticator, KeyUnknown
+from gateway.dataplane import Dataplane, Inquiry
+from gateway.dialects.reply import client_timeout, reply_headers
+from gateway.dialects.v2_http import NAME, Operation, error_response, operation, status
+from gateway.edge.coding import choose, deflate, inflate
+from gateway.edge.messages import Admitted, HttpResponse, RequestHead
+from gateway.fronts.exchange import Exchange
+from gateway.telemetry.record import RequestRecord
+from policies.authorize import demand
+from routing.principal import Principal
+
+MIN_DEFLATE = 1024  # bytes; below, a coding costs more than it saves
+_PROBES = frozenset({"live", "ready"})  # what orchestrators ask without a credential
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True, slots=True)
+class FrontParts:
+    """What a front is made of. `ready` says whether this process wants traffic; `inflated` bounds a decompressed body in bytes."""
+
+    plane: Dataplane
+    authenticator: Authenticator
+    record: Callable[[RequestRecord], None]
+    new_id: Callable[[], str]
+    ready: Callable[[], bool]
+    inflated: int
+
+
+class HttpFront:
+    """Implements gateway.edge.messages.Application."""
+
+    def __init__(self, parts: FrontParts) -> None:
+        self._parts = parts
+        self._plane = parts.plane
+        self._clock = time.monotonic  # the loop's own base, but uvloop's loop.time() counts whole milliseconds
+        self._operations: dict[tuple[str, str], Operation] = {}
+
+    def admit(self, head: RequestHead) -> Admitted | HttpResponse:
+        """Path, credential, model and permission are settled before the body is read."""
+        exchange = self._exchange(head)
+        try:
+            asked = self._operation(head.method, head.path)
+            if asked.kind in _PROBES:
+                return partial(self._finish, exchange, partial(self._probe, asked))
+            try:
+                exchange.principal = self._parts.authenticator.check(head.headers, time.time())
+            except KeyUnknown:
+                return partial(self._finish, exchange, partial(self._late_principal, exchange, asked))
+            return partial(self._finish, exchange, self._permitted(exchange, asked))
+        except InferenceError as error:
+            return self._failed(exchange, error)
+
+    def refuse(self, error: InferenceError, status: int, head: RequestHead | None) -> HttpResponse:
+        """What the edge itself would not take."""
+        exchange = self._exchange(head) if head else Exchange("", "", {}, "", self._parts.new_id())
+        exchange.received = exchange.received or self._clock()
+        return self._failed(exchange, error, status)
+
+    def _exchange(self, head: RequestHead) -> Exchange:
+        exchange = Exchange(head.method, head.path, head.headers, head.peer, self._parts.new_id())
+        exchange.received = head.received
+        return exchange
+
+    def _operation(self, method: str, path: str) -> Operation:
+        found = self._operations.get((method, path))
+        if found is None:
+            found = operation(method, path)
+            if len(self._operations) >= 4096:  # a client may invent names without end
+                self._operations.clear()
+            self._operations[method, path] = found
+        return found
+
+    def _permitted(self, exchange: Exchange, asked: Operation) -> Callable[[bytes], Awaitable[HttpResponse]]:
+        """The work to do, once it is known that the model exists and is this principal's to ask."""
+        if asked.model:
+            exchange.model = self._plane.snapshot.model(asked.model).name
+            demand(exchange.principal, asked.model)
+        if asked.kind == "infer":
+            return partial(self._infer, exchange, asked)
+        return partial(self._describe, exchange, asked)
+
+    async def _late_principal(self, exchange: Exchange, asked: Operation, body: bytes) -> HttpResponse:
+        """For a token signed by a key not seen before: the keys are fetched first."""
+        exchange.principal = await self._parts.authenticator.authenticate(exchange.headers, time.time())
+        return await self._permitted(exchange, asked)(body)
+
+    async def _finish(self, exchange: Exchange, work: Callable[[bytes], Awaitable[HttpResponse]], body: bytes) -> HttpResponse:
+        """The work's response; its end, whatever it is, becomes one record."""
+        exchange.bytes_in = len(body)
+        try:
+            response = await work(body)
+        except InferenceError as error:
+            return self._failed(exchange, error)
+        except asyncio.CancelledError:
+            exchange.reason = "client-left"
+            self._tell(exchange, 499)
+            raise
+        self._tell(exchange, response.status, len(response.body))
+        return response
+
+    def _failed(self, exchange: Exchange, error: InferenceError, code: int | None = None) -> HttpResponse:
+        exchange.failed(error)
+        code = code or status(error.kind)
+        response = error_response(error, code, self._identity(exchange))
+        self._tell(exchange, code, len(response.body))
+        return response
+
+    def _tell(self, exchange: Exchange, code: int, size: int = 0) -> None:
+        exchange.bytes_out = size
+        self._parts.record(exchange.record(code, self._clock(), self._plane.snapshot.version))
+
+    def _identity(self, exchange: Exchange) -> tuple[tuple[str, str], ...]:
+        return (("x-request-id", exchange.request_id), ("x-penstock-policy", self._plane.snapshot.version))
+
+    async def _infer(self, exchange: Exchange, asked: Operation, body: bytes) -> HttpResponse:
+        headers = exchange.headers
+        coding = headers.get("content-encoding")
+        if coding:
+            body = await inflate(body, coding, self._parts.inflated)
+        request = decode_request(body, headers.get(LENGTH_HEADER), asked.model, _version(asked, headers), exchange.passed_headers())
+        exchange.rows = request.rows or 1
+        inquiry = Inquiry(exchange.principal, headers, exchange.request_id, exchange.received, client_timeout(headers))
+        outcome = await self._plane.infer(self._plane.snapshot, request, inquiry)
+        exchange.outcome = outcome
+        encoded = encode_response(outcome.answer.response, request)
+        parts = encoded.parts
+        answer = parts[0] if len(parts) == 1 else b"".join(parts)
+        described = encoded.headers()
+        if "accept-encoding" in headers and len(answer) >= MIN_DEFLATE:
+            answer, described = await _deflated(answer, headers["accept-encoding"], described)
+        told = reply_headers(outcome, exchange.request_id, self._clock() - exchange.received)
+        return HttpResponse(200, (*described, *told), answer)
+
+    async def _describe(self, exchange: Exchange, asked: Operation, body: bytes) -> HttpResponse:
+        plane, identity = self._plane, self._identity(exchange)
+        found: Any
+        match asked.kind:
+            case "metadata" | "config" | "stats" as what:
+                found = await plane.describe(what, asked.model, asked.version, exchange.principal)
+            case "model-ready":
+                return HttpResponse(200 if await plane.ready(asked.model, asked.version) else 503, identity)
+            case "index":
+                found = await plane.index(exchange.principal)
+            case _:
+                found = server_metadata()
+        return HttpResponse(200, (("content-type", JSON), *identity), _encode(found))
+
+    async def _probe(self, asked: Operation, body: bytes) -> HttpResponse:
+        return HttpResponse(200 if asked.kind == "live" or self._parts.ready() else 503)
+
+
+def server_metadata() -> dict[str, Any]:
+    """What the gateway says of itself; its extensions are those it carries, whatever its backends have."""
+    extensions = ["classification", "binary_tensor_data", "model_configuration", "statistics", "model_repository(index)", "parameters"]
+    return {"name": "penstock", "version": __version__, "extensions": extensions}
+
+
+def _version(asked: Operation, headers: Any) -> str:
+    given = headers.get("x-model-version", "")
+    if not asked.version and given and not NAME.fullmatch(given):
+        raise InferenceError(ErrorKind.INVALID, "x-model-version is not a version: use letters, digits, '.', '_' and '-'", reason="version")
+    return asked.version or given
+
+
+async def _deflated(
+    answer: bytes | memoryview, accepted: str, described: tuple[tuple[str, str], ...]
+) -> tuple[bytes | memoryview, tuple[tuple[str, str], ...]]:
+    coding = choose(accepted)
+    if not coding:
+        return answer, described
+    return await deflate(bytes(answer), coding), (*described, ("content-encoding", coding), ("vary", "accept-encoding"))
+
+
+

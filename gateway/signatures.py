@@ -1,0 +1,50 @@
+"""Keeps what every target's model takes, as its backend tells it, so that misfits are refused at the front."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from backends.deadline import Deadline
+from backends.errors import InferenceError
+from backends.signature import Signature, signature
+from gateway.snapshot import Snapshot
+from routing.plan import Target
+
+INTERVAL = 5.0  # seconds between looks: how long a changed model may be judged by its old signature
+TIMEOUT = 2.0  # seconds for one look
+_log = logging.getLogger(__name__)
+
+
+class Signatures(dict[Target, Signature]):
+    """Signatures by target. A target that cannot be asked, or is gone from its backend, has none: then the backend judges."""
+
+    async def watch(self, snapshot: Callable[[], Snapshot]) -> None:
+        """Looks at every target of the current snapshot, again and again, until cancelled."""
+        while True:
+            await self.look(snapshot())
+            await asyncio.sleep(INTERVAL)
+
+    async def look(self, snapshot: Snapshot) -> None:
+        """Asks all backends once, side by side, and forgets targets that the policy no longer names."""
+        targets = {target for model in snapshot.models.values() for target in model.targets}
+        for gone in self.keys() - targets:
+            del self[gone]
+        async with asyncio.TaskGroup() as group:
+            for target in targets:
+                group.create_task(self._learn(snapshot, target), name=f"signature of {target.variant}")
+
+    async def _learn(self, snapshot: Snapshot, target: Target) -> None:
+        cluster = snapshot.clusters[target.backend]
+        deadline = Deadline(asyncio.get_running_loop().time() + TIMEOUT)
+        try:
+            metadata = await cluster.describe("metadata", target.model, target.version, deadline)
+            config = await cluster.describe("config", target.model, target.version, deadline)
+        except InferenceError as error:
+            _log.debug("no signature of %s: %s", target.variant, error.message)
+            self.pop(target, None)
+            return
+        found = signature(metadata, config)
+        if found is not None:
+            self[target] = found

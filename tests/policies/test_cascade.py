@@ -1,0 +1,118 @@
+"""Asking the cheap model first."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from backends.errors import ErrorKind, InferenceError
+from policies.call import Answer, Call
+from policies.cascade import CascadePolicy
+
+Make = Callable[..., Call]
+Reply = Callable[[Call, dict[str, list[float]]], Answer]
+STAGES = (("fast", 0.9), ("mid", 0.8), ("dear", None))
+
+
+class Asked:
+    """An Ask that answers from a table of confidences and notes whom it was asked for, about which rows."""
+
+    def __init__(self, reply: Reply, scores: dict[str, list[float]], failing: dict[str, ErrorKind] | None = None) -> None:
+        self.reply, self.scores, self.failing = reply, scores, failing or {}
+        self.calls: list[tuple[str, list[int]]] = []
+
+    async def __call__(self, call: Call) -> Answer:
+        assert call.target is not None
+        rows = call.request.payload.tensors()[0].array().ravel().astype(int).tolist()
+        self.calls.append((call.target.variant, rows))
+        if call.target.variant in self.failing:
+            raise InferenceError(self.failing[call.target.variant], "no")
+        return self.reply(call, self.scores)
+
+
+async def test_one_stage_is_asked_as_it_is(make_call: Make, make_answer: Reply, observer: object) -> None:
+    """A plan of one stage passes the request on untouched."""
+    call = make_call(3)
+
+    async def ask(asked: Call) -> Answer:
+        assert asked.request is call.request
+        return make_answer(asked, {"fast": [0, 0, 0]})
+
+    answer = await CascadePolicy(observer, lambda: 0.0)(call, ask)  # type: ignore[arg-type]
+    assert answer.escalation == "none"
+
+
+async def test_only_unsure_rows_go_up_in_one_part(make_call: Make, make_answer: Reply, observer: object) -> None:
+    """Each stage is asked once, about the rows its predecessor was unsure of; the answer is in the client's order."""
+    scores = {"fast": [0.95, 0.1, 0.2, 0.99], "mid": [0, 0.5, 0.85, 0], "dear": [0, 0.3, 0, 0]}
+    asked = Asked(make_answer, scores)
+    answer = await CascadePolicy(observer, lambda: 0.0)(make_call(4, STAGES), asked)  # type: ignore[arg-type]
+    assert asked.calls == [("fast", [0, 1, 2, 3]), ("mid", [1, 2]), ("dear", [1])]
+    outputs = {tensor.name: tensor.array().ravel().tolist() for tensor in answer.response.payload.tensors()}
+    assert outputs == {"p": [0.95, 0.3, 0.85, 0.99], "row": [0, 1, 2, 3]}
+    assert [(share.variant, share.rows) for share in answer.shares] == [("fast", 2), ("mid", 1), ("dear", 1)]
+    assert answer.escalation == "fast→mid→dear"
+    assert answer.cost == 4 * 1 + 2 * 6 + 1 * 40
+    assert answer.backend_seconds == 0.75
+    assert observer.lines == [("escalated", "digits", "fast", "mid", "asked"), ("escalated", "digits", "mid", "dear", "asked")]  # type: ignore[attr-defined]
+
+
+async def test_sure_rows_stay(make_call: Make, make_answer: Reply, observer: object) -> None:
+    """When every row is sure nobody else is asked."""
+    asked = Asked(make_answer, {"fast": [0.9, 1.0]})
+    answer = await CascadePolicy(observer, lambda: 0.0)(make_call(2, STAGES), asked)  # type: ignore[arg-type]
+    assert asked.calls == [("fast", [0, 1])]
+    assert answer.escalation == "none"
+    assert answer.response.version == "1"
+
+
+@pytest.mark.parametrize(("kind", "said"), [(ErrorKind.UNAVAILABLE, "skipped;error"), (ErrorKind.DEADLINE, "skipped;deadline")])
+async def test_a_later_stage_that_fails_loses_nothing(
+    make_call: Make, make_answer: Reply, observer: object, kind: ErrorKind, said: str
+) -> None:
+    """The best answer there is goes out, and says that it was not escalated and why."""
+    asked = Asked(make_answer, {"fast": [0.95, 0.1], "mid": []}, {"mid": kind})
+    answer = await CascadePolicy(observer, lambda: 0.0)(make_call(2, STAGES), asked)  # type: ignore[arg-type]
+    assert answer.escalation == said
+    assert [(share.variant, share.rows) for share in answer.shares] == [("fast", 2)]
+
+
+async def test_a_stage_without_time_is_not_started(make_call: Make, make_answer: Reply, observer: object) -> None:
+    """With the deadline all but reached the next stage is not asked at all."""
+    asked = Asked(make_answer, {"fast": [0.1]})
+    answer = await CascadePolicy(observer, lambda: 9.996)(make_call(1, STAGES, at=10.0), asked)  # type: ignore[arg-type]
+    assert asked.calls == [("fast", [0])]
+    assert answer.escalation == "skipped;deadline"
+
+
+async def test_the_first_stage_failing_fails_the_call(make_call: Make, make_answer: Reply, observer: object) -> None:
+    """Without any answer in hand the error is the answer."""
+    asked = Asked(make_answer, {}, {"fast": ErrorKind.BROKEN})
+    with pytest.raises(InferenceError) as caught:
+        await CascadePolicy(observer, lambda: 0.0)(make_call(1, STAGES), asked)  # type: ignore[arg-type]
+    assert caught.value.kind is ErrorKind.BROKEN
+
+
+async def test_cancellation_reaches_the_stage_being_asked(make_call: Make, make_answer: Reply, observer: object) -> None:
+    """When the client leaves during a later stage, that ask is cancelled, not turned into an answer."""
+    reached, ended = asyncio.Event(), asyncio.Event()
+
+    async def ask(call: Call) -> Answer:
+        assert call.target is not None
+        if call.target.variant == "fast":
+            return make_answer(call, {"fast": [0.1]})
+        reached.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+        raise AssertionError
+
+    task = asyncio.create_task(CascadePolicy(observer, lambda: 0.0)(make_call(1, STAGES), ask))  # type: ignore[arg-type]
+    await reached.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert ended.is_set()

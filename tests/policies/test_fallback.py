@@ -1,0 +1,64 @@
+"""Standing in for a target that fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from backends.errors import ErrorKind, InferenceError
+from policies.call import Answer, Call
+from policies.fallback import FAILURES, FallbackPolicy
+
+Make = Callable[..., Call]
+Reply = Callable[[Call, dict[str, list[float]]], Answer]
+
+
+def asking(reply: Reply, failing: dict[str, ErrorKind]) -> tuple[Callable[[Call], object], list[str]]:
+    asked: list[str] = []
+
+    async def ask(call: Call) -> Answer:
+        assert call.target is not None
+        asked.append(call.target.variant)
+        if call.target.variant in failing:
+            raise InferenceError(failing[call.target.variant], f"{call.target.variant} failed")
+        return reply(call, {call.target.variant: [0.5]})
+
+    return ask, asked
+
+
+def targeted(call: Call) -> Call:
+    return replace(call, target=call.plan.stages[0].target)
+
+
+@pytest.mark.parametrize("kind", list(ErrorKind))
+async def test_only_failures_fall_back(make_call: Make, make_answer: Reply, observer: object, kind: ErrorKind) -> None:
+    """Outages are stood in for; a client's mistake or a passed deadline is not."""
+    ask, asked = asking(make_answer, {"dear": kind})
+    call = targeted(make_call(1, (("dear", None),), {"dear": "mid"}))
+    if kind in FAILURES:
+        answer = await FallbackPolicy(observer)(call, ask)  # type: ignore[arg-type]
+        assert answer.shares[0].variant == "mid"
+        assert observer.lines == [("fell_back", "digits", "dear", "mid")]  # type: ignore[attr-defined]
+    else:
+        with pytest.raises(InferenceError):
+            await FallbackPolicy(observer)(call, ask)  # type: ignore[arg-type]
+        assert asked == ["dear"]
+
+
+async def test_chain_ends_with_the_first_cause(make_call: Make, make_answer: Reply, observer: object) -> None:
+    """When the fallbacks fail too, the client hears why the first one did."""
+    ask, asked = asking(make_answer, dict.fromkeys(("dear", "mid", "fast"), ErrorKind.BROKEN))
+    call = targeted(make_call(1, (("dear", None),), {"dear": "mid", "mid": "fast"}))
+    with pytest.raises(InferenceError, match="dear failed"):
+        await FallbackPolicy(observer)(call, ask)  # type: ignore[arg-type]
+    assert asked == ["dear", "mid", "fast"]
+
+
+async def test_without_fallback_nothing_is_added(make_call: Make, make_answer: Reply, observer: object) -> None:
+    """A plan without fallbacks is one ask."""
+    ask, asked = asking(make_answer, {"fast": ErrorKind.BROKEN})
+    with pytest.raises(InferenceError):
+        await FallbackPolicy(observer)(targeted(make_call()), ask)  # type: ignore[arg-type]
+    assert asked == ["fast"]

@@ -1,0 +1,102 @@
+"""The order of the layers, and the core."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from backends.deadline import Deadline
+from backends.errors import ErrorKind, InferenceError
+from backends.inference import InferenceRequest, InferenceResponse, Tensors
+from policies.call import Answer, Ask, Call
+from policies.onion import ORDER, core, onion
+
+Make = Callable[..., Call]
+
+
+def test_the_order_is_fixed() -> None:
+    """deadline → authorize → limit → cache → coalesce → shadow → cascade → fallback, whatever order they are given in."""
+    assert ORDER == ("deadline", "authorize", "limit", "cache", "coalesce", "shadow", "cascade", "fallback")
+
+
+async def test_layers_run_outermost_first(make_call: Make) -> None:
+    """Every place is passed in ORDER, and the way back is the reverse."""
+    passed: list[str] = []
+
+    def layer(name: str) -> Callable[[Call, Ask], Awaitable[Answer]]:
+        async def policy(call: Call, ask: Ask) -> Answer:
+            passed.append(name)
+            answer = await ask(call)
+            passed.append(f"/{name}")
+            return answer
+
+        return policy
+
+    async def innermost(call: Call) -> Answer:
+        passed.append("core")
+        return Answer(InferenceResponse("", "", "", {}, Tensors(())), (), 0, 0)
+
+    await onion({name: layer(name) for name in sorted(ORDER)}, innermost)(make_call())
+    assert passed == [*ORDER, "core", *(f"/{name}" for name in reversed(ORDER))]
+
+
+def test_a_layer_without_a_place_is_refused() -> None:
+    """A misspelt layer would silently not protect anything."""
+    with pytest.raises(ValueError, match="authorise"):
+        onion({"authorise": None}, None)  # type: ignore[dict-item, arg-type]
+
+
+class Answering:
+    """A backend with one thing to say."""
+
+    def __init__(self, outcome: InferenceResponse | BaseException) -> None:
+        self.outcome = outcome
+        self.asked: list[InferenceRequest] = []
+
+    async def infer(self, request: InferenceRequest, deadline: Deadline) -> InferenceResponse:
+        self.asked.append(request)
+        if isinstance(self.outcome, BaseException):
+            raise self.outcome
+        return self.outcome
+
+
+def ask_core(backend: Answering, observer: Any) -> Ask:
+    moments = iter([1.0, 1.5])
+    return core({"triton": backend}, observer, lambda: next(moments))  # type: ignore[dict-item]
+
+
+async def test_the_core_asks_by_the_backends_own_name(make_call: Make, observer: Any) -> None:
+    """The public name is replaced by the target's, time and price are counted."""
+    backend = Answering(InferenceResponse("b_fast", "3", "", {}, Tensors(())))
+    call = make_call(4)
+    answer = await ask_core(backend, observer)(replace(call, target=call.plan.stages[0].target))
+    assert backend.asked[0].model == "b_fast"
+    assert (answer.cost, answer.backend_seconds) == (4, 0.5)
+    assert (answer.shares[0].variant, answer.shares[0].rows, answer.shares[0].version) == ("fast", 4, "3")
+    assert observer.lines == [("asked", "digits", "fast", 4, "ok")]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "told"),
+    [(InferenceError(ErrorKind.BROKEN, "x"), "broken"), (asyncio.CancelledError(), "abandoned")],
+)
+async def test_each_ending_is_told(make_call: Make, observer: Any, outcome: BaseException, told: str) -> None:
+    """Failed and abandoned asks are counted as such."""
+    call = make_call()
+    with pytest.raises(type(outcome)):
+        await ask_core(Answering(outcome), observer)(replace(call, target=call.plan.stages[0].target))
+    assert observer.lines == [("asked", "digits", "fast", 1, told)]
+
+
+@pytest.mark.parametrize(("version", "kind"), [("", ErrorKind.UNAVAILABLE), ("7", ErrorKind.NOT_FOUND)])
+async def test_a_model_the_backend_lacks(make_call: Make, observer: Any, version: str, kind: ErrorKind) -> None:
+    """It is our outage, unless the client asked for that very version."""
+    call = make_call()
+    call = replace(call, request=replace(call.request, version=version), target=call.plan.stages[0].target)
+    with pytest.raises(InferenceError) as caught:
+        await ask_core(Answering(InferenceError(ErrorKind.NOT_FOUND, "b_fast is unknown")), observer)(call)
+    assert caught.value.kind is kind
