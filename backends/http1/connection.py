@@ -101,7 +101,7 @@ class Connection(asyncio.Protocol):
                 self._end(_HEADERS_TOO_LARGE)
 
     def eof_received(self) -> None:
-        if self._until_eof:
+        if self._answer is not None and self._until_eof:
             self._finish(keep_alive=False)
         else:
             self._end(_CUT)

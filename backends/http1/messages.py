@@ -64,7 +64,9 @@ def framed(request: UpstreamRequest, authority: str) -> list[bytes | memoryview]
     for piece in request.body:
         length += len(piece) if isinstance(piece, bytes) else piece.nbytes  # len() of a memoryview counts items
     lines = [_opening(request.method, request.path, authority)]
-    lines.extend([f"{name}: {value}" for name, value in request.headers if _forwarded(name)])
+    for name, value in request.headers:
+        if _forwarded(name):
+            lines.append(f"{name}: {value}")
     if length or request.method in _LENGTH_EXPECTED:
         lines.append(f"content-length: {length}")
     lines.append("\r\n")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from contextlib import suppress
+from functools import cached_property
 
 from backends.deadline import Deadline
 from backends.errors import ErrorKind, InferenceError
@@ -36,6 +37,10 @@ class HttpPool:
         self._closed: asyncio.Event | None = None
         self.in_flight = 0  # asks that hold a place, opening a connection included
 
+    @cached_property
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        return asyncio.get_running_loop()  # costs a getpid() each time on Python 3.11
+
     @property
     def idle(self) -> int:
         """Connections waiting for an ask."""
@@ -54,7 +59,7 @@ class HttpPool:
         Leaving early, by cancellation or deadline, closes the connection, so that the backend can stop, too.
         """
         pieces = framed(request, self._authority)
-        if deadline.at <= asyncio.get_running_loop().time():
+        if deadline.at <= self._loop.time():
             raise late(self._source)
         connection = None
         if self._idle:
@@ -94,21 +99,19 @@ class HttpPool:
     async def _exchange(
         self, connection: Connection, request: UpstreamRequest, pieces: list[bytes | memoryview], deadline: Deadline
     ) -> UpstreamResponse:
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[UpstreamResponse] = loop.create_future()
+        answer: asyncio.Future[UpstreamResponse] = self._loop.create_future()
         connection.send(pieces, answer, head_only=request.method == "HEAD")
-        timer = loop.call_at(deadline.at, connection.expire)
+        timer = self._loop.call_at(deadline.at, connection.expire)
         try:
             return await answer
         finally:
             timer.cancel()
 
     async def _connect(self, deadline: Deadline) -> Connection:
-        loop = asyncio.get_running_loop()
-        until = deadline.within(self._limits.connect_timeout, loop.time())
+        until = deadline.within(self._limits.connect_timeout, self._loop.time())
         try:
             async with asyncio.timeout_at(until.at):
-                _, connection = await loop.create_connection(self._connection, self._host, self._port)
+                _, connection = await self._loop.create_connection(self._connection, self._host, self._port)
         except (OSError, UnicodeError) as error:  # TimeoutError and gaierror are OSErrors; UnicodeError: a name DNS cannot hold
             if isinstance(error, TimeoutError) and until.at == deadline.at:
                 raise late(self._source) from None
@@ -121,9 +124,8 @@ class HttpPool:
 
     async def _wait(self, deadline: Deadline) -> Connection | None:
         """A place that somebody left, with the connection in it if that is still sound."""
-        loop = asyncio.get_running_loop()
-        place: asyncio.Future[Connection | None] = loop.create_future()
-        timer = loop.call_at(deadline.at, self._expire, place)
+        place: asyncio.Future[Connection | None] = self._loop.create_future()
+        timer = self._loop.call_at(deadline.at, self._expire, place)
         self._waiting.append(place)
         try:
             return await place
@@ -158,20 +160,18 @@ class HttpPool:
         if len(self._idle) >= self._limits.max_idle:
             connection.abort()
             return
-        loop = asyncio.get_running_loop()
-        connection.idle_since = loop.time()
+        connection.idle_since = self._loop.time()
         self._idle.append(connection)
         if self._sweeper is None:
-            self._sweeper = loop.call_at(connection.idle_since + self._limits.idle_lifetime, self._sweep)
+            self._sweeper = self._loop.call_at(connection.idle_since + self._limits.idle_lifetime, self._sweep)
 
     def _sweep(self) -> None:
         """Closes what has been idle for too long; one timer for all."""
-        loop = asyncio.get_running_loop()
         self._sweeper = None
         while self._idle:
             ends = self._idle[0].idle_since + self._limits.idle_lifetime
-            if ends > loop.time():
-                self._sweeper = loop.call_at(ends, self._sweep)
+            if ends > self._loop.time():
+                self._sweeper = self._loop.call_at(ends, self._sweep)
                 return
             self._idle.popleft().abort()
 
