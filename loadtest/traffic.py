@@ -1,0 +1,152 @@
+"""The fixed questions that are asked and the fixed answers the backend gives, in Open Inference Protocol terms."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+FEATURES = 64
+CLASSES = 10
+CASCADE_ROWS = 32
+UNSURE_ROWS = (5, 17, 30)
+ACCEPT = 0.92
+BINARY = "application/octet-stream"
+JSON = "application/json"
+LENGTH_HEADER = "Inference-Header-Content-Length"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """An HTTP body with the headers that describe it."""
+
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One kind of request: where it goes, what it carries and which labels a right answer to it holds."""
+
+    name: str
+    path: str
+    message: Message
+    labels: tuple[int, ...]
+
+
+def label_of(row: int) -> int:
+    """The class every answer gives to this row."""
+    return row % CLASSES
+
+
+def _pixels(rows: int) -> list[float]:
+    # Like scikit-learn's digits: sixteenths, which are short in JSON and exact in FP32.
+    return [(7 * index % 17) / 16 for index in range(rows * FEATURES)]
+
+
+def _probabilities(rows: Sequence[int], unsure: Sequence[int]) -> list[float]:
+    values: list[float] = []
+    for row in rows:
+        top = 0.55 if row in unsure else 0.982
+        rest = (1.0 - top) / (CLASSES - 1)
+        values.extend(top if column == label_of(row) else rest for column in range(CLASSES))
+    return values
+
+
+def _binary(header: Mapping[str, object], parts: Sequence[bytes]) -> Message:
+    text = json.dumps(header, separators=(",", ":")).encode()
+    return Message((("Content-Type", BINARY), (LENGTH_HEADER, str(len(text)))), text + b"".join(parts))
+
+
+def binary_request(rows: int) -> Message:
+    """Digits images as one FP32 tensor of 256 bytes a row, asking for binary outputs."""
+    raw = struct.pack(f"<{rows * FEATURES}f", *_pixels(rows))
+    image = {"name": "image", "datatype": "FP32", "shape": [rows, FEATURES], "parameters": {"binary_data_size": len(raw)}}
+    return _binary({"inputs": [image], "parameters": {"binary_data_output": True}}, [raw])
+
+
+def json_request(rows: int) -> Message:
+    """The same images written as JSON numbers."""
+    image = {"name": "image", "datatype": "FP32", "shape": [rows, FEATURES], "data": _pixels(rows)}
+    return Message((("Content-Type", JSON),), json.dumps({"inputs": [image]}, separators=(",", ":")).encode())
+
+
+def binary_answer(model: str, rows: Sequence[int], unsure: Sequence[int] = ()) -> Message:
+    """Probabilities and labels of these rows in binary; the rows in `unsure` are below the cascade's threshold."""
+    probabilities = struct.pack(f"<{len(rows) * CLASSES}f", *_probabilities(rows, unsure))
+    labels = struct.pack(f"<{len(rows)}q", *(label_of(row) for row in rows))
+    outputs = [
+        {**spec, "parameters": {"binary_data_size": len(raw)}}
+        for spec, raw in zip(_output_specs(len(rows)), (probabilities, labels), strict=True)
+    ]
+    return _binary({"model_name": model, "model_version": "1", "outputs": outputs}, [probabilities, labels])
+
+
+def json_answer(model: str, rows: Sequence[int]) -> Message:
+    """The same as JSON numbers."""
+    values: tuple[list[float], list[int]] = (_probabilities(rows, ()), [label_of(row) for row in rows])
+    outputs = [{**spec, "data": data} for spec, data in zip(_output_specs(len(rows)), values, strict=True)]
+    body = {"model_name": model, "model_version": "1", "outputs": outputs}
+    return Message((("Content-Type", JSON),), json.dumps(body, separators=(",", ":")).encode())
+
+
+def _output_specs(rows: int) -> list[dict[str, object]]:
+    return [
+        {"name": "probabilities", "datatype": "FP32", "shape": [rows, CLASSES]},
+        {"name": "label", "datatype": "INT64", "shape": [rows, 1]},
+    ]
+
+
+def labels_in(message: Message) -> tuple[int, ...]:
+    """The labels an answer holds, JSON or binary. Raises ValueError or KeyError when it is no such answer."""
+    length = {name.lower(): value for name, value in message.headers}.get(LENGTH_HEADER.lower())
+    header = json.loads(message.body[: int(length)] if length else message.body)
+    offset = int(length or 0)
+    for output in header["outputs"]:
+        size = output.get("parameters", {}).get("binary_data_size")
+        raw = message.body[offset : offset + (size or 0)]
+        offset += size or 0
+        if output["name"] == "label":
+            return tuple(output["data"]) if size is None else struct.unpack(f"<{size // 8}q", raw)
+    raise ValueError("the answer has no output called label")
+
+
+def answers() -> dict[str, Message]:
+    """What the backend says to an infer of each model, whatever it is asked."""
+    four = range(4)
+    return {
+        "digits": binary_answer("digits", four),
+        "digits_json": json_answer("digits_json", range(2)),
+        "digits_fast": binary_answer("digits_fast", range(CASCADE_ROWS), UNSURE_ROWS),
+        "digits_accurate": binary_answer("digits_accurate", UNSURE_ROWS),
+    }
+
+
+def question(name: str) -> Question:
+    """The traffic of one table row: `binary` (1 KB of tensor), `json` (about 1 KB of text) or `cascade` (32 rows)."""
+    match name:
+        case "binary":
+            return _question(name, "digits", binary_request(4), 4)
+        case "json":
+            return _question(name, "digits_json", json_request(2), 2)
+        case "cascade":
+            return _question(name, "digits_cascade", binary_request(CASCADE_ROWS), CASCADE_ROWS)
+    raise ValueError(f"no traffic is called {name!r}: binary, json or cascade")
+
+
+def _question(name: str, model: str, message: Message, rows: int) -> Question:
+    return Question(name, f"/v2/models/{model}/infer", message, tuple(label_of(row) for row in range(rows)))
+
+
+def grpc_frame() -> bytes:
+    """The binary question as one length-prefixed ModelInferRequest, for h2load to send as a gRPC body."""
+    from tritonclient.grpc import service_pb2
+
+    request = service_pb2.ModelInferRequest(
+        model_name="digits",
+        inputs=[{"name": "image", "datatype": "FP32", "shape": [4, FEATURES]}],
+        raw_input_contents=[struct.pack(f"<{4 * FEATURES}f", *_pixels(4))],
+    )
+    message: bytes = request.SerializeToString()
+    return struct.pack(">BI", 0, len(message)) + message
