@@ -1,0 +1,1 @@
+"""The front edges: bytes of clients in, requests for an application out."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Protocol
 
-from gateway.edge.gate import Refused
+from gateway.edge.gate import RefusedError
 
 # A client that cuts its body into crumbs pays with its own bytes, not with our memory: everything goes into one
 # bytearray, never into a list of small objects.
@@ -59,7 +59,7 @@ _TRAILER = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*")
 class ChunkedBody:
     """A chunked body (RFC 9112 section 7.1) of at most `limit` bytes; extensions and trailers are read and dropped.
 
-    Raises Refused with 400 for anything but hexadecimal sizes and CR LF line ends, with 413 beyond the limit.
+    Raises RefusedError with 400 for anything but hexadecimal sizes and CR LF line ends, with 413 beyond the limit.
     """
 
     __slots__ = ("_body", "_left", "_limit", "_rest", "_step", "_trailers")
@@ -105,7 +105,7 @@ class ChunkedBody:
         if size == 0:
             self._step = ChunkedBody._trailer
         elif size > self._limit - len(self._body):
-            raise Refused(413, f"the body is longer than {self._limit} bytes", "body")
+            raise RefusedError(413, f"the body is longer than {self._limit} bytes", "body")
         else:
             self._left = size
             self._step = ChunkedBody._chunk
@@ -138,7 +138,7 @@ class ChunkedBody:
         if end == at:
             self._step = ChunkedBody._done
         elif self._trailers > _TRAILERS:
-            raise Refused(431, f"the trailers are longer than {_TRAILERS} bytes", "headers")
+            raise RefusedError(431, f"the trailers are longer than {_TRAILERS} bytes", "headers")
         elif not _TRAILER.fullmatch(piece, at, end):
             raise _broken()
         return end + 2
@@ -153,5 +153,5 @@ def _incomplete(piece: bytes, at: int, longest: int) -> int:
     return -1
 
 
-def _broken() -> Refused:
-    return Refused(400, "the chunked body is malformed", "framing")
+def _broken() -> RefusedError:
+    return RefusedError(400, "the chunked body is malformed", "framing")

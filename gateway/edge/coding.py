@@ -15,7 +15,7 @@ _RATIO = 100
 _GZIP, _ZLIB, _RAW = 31, 15, -15  # zlib's window bits: which wrapping to expect
 
 
-class _TooMuch(Exception):
+class _TooMuchError(Exception):
     pass
 
 
@@ -29,18 +29,20 @@ async def inflate(body: bytes, coding: str, limit: int) -> bytes:
     if coding in ("", "identity"):
         return body
     if coding not in ("gzip", "x-gzip", "deflate"):
-        raise InferenceError(ErrorKind.UNSUPPORTED, "the content codings known here are gzip and deflate, one at a time", source="client")
+        raise InferenceError(
+            ErrorKind.UNSUPPORTED, "the content codings known here are gzip and deflate, one at a time", source="client"
+        )
     wrappings = (_ZLIB, _RAW) if coding == "deflate" else (_GZIP,)
     most = min(limit, max(_FREE, _RATIO * len(body)))
     try:
         if len(body) <= _INLINE:
             try:
                 return _inflate(body, wrappings, min(most, _INLINE))
-            except _TooMuch:
+            except _TooMuchError:
                 if most <= _INLINE:
                     raise
         return await asyncio.to_thread(_inflate, body, wrappings, most)
-    except _TooMuch:
+    except _TooMuchError:
         raise InferenceError(
             ErrorKind.TOO_LARGE, f"the body inflates to more than the {most} bytes allowed for it", source="client"
         ) from None
@@ -100,7 +102,7 @@ def _unwrap(body: bytes, wrapping: int, most: int) -> bytes:
     stream = zlib.decompressobj(wrapping)
     whole = stream.decompress(body, most + 1)
     if len(whole) > most:
-        raise _TooMuch
+        raise _TooMuchError
     if not stream.eof or stream.unused_data:
         raise zlib.error
     return whole

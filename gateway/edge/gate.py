@@ -56,7 +56,7 @@ _LENGTH = re.compile(r"[0-9]{1,15}", re.ASCII)
 _PREFACE = b"PRI * HTTP/2.0"
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """The edge itself answers this request: HTTP `status`, and the `error` in the client's words."""
 
     def __init__(self, status: int, message: str, reason: str, source: str = "client") -> None:
@@ -84,27 +84,29 @@ class Framing(NamedTuple):
 
 
 def request_line(line: bytes) -> RequestLine:
-    """One request line without its CRLF; raises Refused with 400, 426, 501 or 505."""
+    """One request line without its CRLF; raises RefusedError with 400, 426, 501 or 505."""
     return _known_line(line) if len(line) <= 256 else _read_line(line)
 
 
 def _read_line(line: bytes) -> RequestLine:
     if line == _PREFACE:
-        raise Refused(426, "this port speaks HTTP/1.1, not HTTP/2", "upgrade")
+        raise RefusedError(426, "this port speaks HTTP/1.1, not HTTP/2", "upgrade")
     parts = line.split(b" ")
     if len(parts) != 3 or not _VERSION.fullmatch(parts[2]):
-        raise Refused(400, "the request line must be: method, path, HTTP/1.1", "request-line")
+        raise RefusedError(400, "the request line must be: method, path, HTTP/1.1", "request-line")
     name, target, version = parts
     if version not in (b"HTTP/1.1", b"HTTP/1.0"):
-        raise Refused(505, "this port speaks HTTP/1.1 and HTTP/1.0", "version")
+        raise RefusedError(505, "this port speaks HTTP/1.1 and HTTP/1.0", "version")
     method = METHODS.get(name)
     if method is None:
-        raise Refused(501, "this method is not implemented", "method")
+        raise RefusedError(501, "this method is not implemented", "method")
     path, mark, query = target.partition(b"?")
     if not path or not _PATH.fullmatch(path):
-        raise Refused(400, "the path must start with / and hold no dot segment, //, ;, backslash or escape that hides one", "path")
+        raise RefusedError(
+            400, "the path must start with / and hold no dot segment, //, ;, backslash or escape that hides one", "path"
+        )
     if mark and not _QUERY.fullmatch(query):
-        raise Refused(400, "the query holds a character that must be percent-encoded", "path")
+        raise RefusedError(400, "the query holds a character that must be percent-encoded", "path")
     return RequestLine(method, path.decode("ascii"), query.decode("ascii"), version == b"HTTP/1.1")
 
 
@@ -114,32 +116,32 @@ _known_line = lru_cache(1024)(_read_line)  # a client repeats its lines; short o
 def early(block: bytes, request_line_limit: int, headers_limit: int) -> None:
     """Refuses the beginning of a head that no further bytes could make good: 400, 414 or 431."""
     if not block[:1].isalpha() and block != b"\r":
-        raise Refused(400, "a request starts with its method", "request-line")
+        raise RefusedError(400, "a request starts with its method", "request-line")
     line = block.find(b"\r\n", 0, request_line_limit + 2)
     if line < 0 and len(block) >= request_line_limit + 2:
-        raise Refused(414, f"the request line is longer than {request_line_limit} bytes", "request-line")
+        raise RefusedError(414, f"the request line is longer than {request_line_limit} bytes", "request-line")
     if line >= 0 and len(block) - line > headers_limit + 4:
-        raise Refused(431, f"the headers are longer than {headers_limit} bytes", "headers")
+        raise RefusedError(431, f"the headers are longer than {headers_limit} bytes", "headers")
     if block.count(b"\n") != block.count(b"\r\n"):
-        raise Refused(400, "lines end with CR LF, never with LF alone", "framing")
+        raise RefusedError(400, "lines end with CR LF, never with LF alone", "framing")
 
 
 def framing(headers: Mapping[str, str], repeated: Collection[str], modern: bool) -> Framing:
-    """How long the body is and what becomes of the connection; raises Refused with 400, 417, 426 or 501."""
+    """How long the body is and what becomes of the connection; raises RefusedError with 400, 417, 426 or 501."""
     for name in repeated:
         if name in SINGLE:
-            raise Refused(400, f"the header {name} must not be repeated", "header")
+            raise RefusedError(400, f"the header {name} must not be repeated", "header")
     host = headers.get("host")
     if host is None:
         if modern:
-            raise Refused(400, "HTTP/1.1 needs exactly one Host header", "host")
+            raise RefusedError(400, "HTTP/1.1 needs exactly one Host header", "host")
     elif len(host) > 261 or not _valid_host(host):  # 253, colon and port; longer ones shall not fill the cache
-        raise Refused(400, "the Host header is not a host name or address with an optional port", "host")
+        raise RefusedError(400, "the Host header is not a host name or address with an optional port", "host")
     if "upgrade" in headers or "http2-settings" in headers:
-        raise Refused(426, "this port speaks HTTP/1.1 and upgrades to nothing", "upgrade")
+        raise RefusedError(426, "this port speaks HTTP/1.1 and upgrades to nothing", "upgrade")
     expect = headers.get("expect")
     if expect is not None and expect.lower() != "100-continue":
-        raise Refused(417, "the only expectation this port knows is 100-continue", "header")
+        raise RefusedError(417, "the only expectation this port knows is 100-continue", "header")
     return Framing(_length(headers, modern), _keep(headers, modern), modern and expect is not None, modern)
 
 
@@ -153,16 +155,16 @@ def _length(headers: Mapping[str, str], modern: bool) -> int:
     length = headers.get("content-length")
     if coding is not None:
         if length is not None:
-            raise Refused(400, "Transfer-Encoding and Content-Length must not come together", "framing")
+            raise RefusedError(400, "Transfer-Encoding and Content-Length must not come together", "framing")
         if not modern:
-            raise Refused(400, "HTTP/1.0 has no Transfer-Encoding", "framing")
+            raise RefusedError(400, "HTTP/1.0 has no Transfer-Encoding", "framing")
         if coding != "chunked":
-            raise Refused(501, "the only transfer coding this port knows is chunked", "framing")
+            raise RefusedError(501, "the only transfer coding this port knows is chunked", "framing")
         return CHUNKED
     if length is None:
         return 0
     if not _LENGTH.fullmatch(length):
-        raise Refused(400, "Content-Length must be a decimal number of bytes", "framing")
+        raise RefusedError(400, "Content-Length must be a decimal number of bytes", "framing")
     return int(length)
 
 

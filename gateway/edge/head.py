@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import httptools
 
-from gateway.edge.gate import Framing, Refused, framing, request_line
+from gateway.edge.gate import Framing, RefusedError, framing, request_line
 from gateway.edge.limits import Limits
 from gateway.edge.messages import RequestHead
 
@@ -43,16 +43,16 @@ _BLANK = " \t"
 
 
 def read_head(block: bytes, limits: Limits, peer: str, received: float) -> tuple[RequestHead, Framing]:
-    """Reads one whole head, its closing empty line included; raises Refused.
+    """Reads one whole head, its closing empty line included; raises RefusedError.
 
     llhttp sees the head alone and each time with a new parser: where a request ends is decided in one place (the
     connection), so nothing in a body can ever be taken for a head.
     """
     end = block.find(b"\r\n")
     if end > limits.request_line:
-        raise Refused(414, f"the request line is longer than {limits.request_line} bytes", "request-line")
+        raise RefusedError(414, f"the request line is longer than {limits.request_line} bytes", "request-line")
     if len(block) - end - 4 > limits.headers:
-        raise Refused(431, f"the headers are longer than {limits.headers} bytes", "headers")
+        raise RefusedError(431, f"the headers are longer than {limits.headers} bytes", "headers")
     line = request_line(block[:end])
     fields = _Fields()
     try:
@@ -62,13 +62,13 @@ def read_head(block: bytes, limits: Limits, peer: str, received: float) -> tuple
     except httptools.HttpParserError as error:
         raise _malformed(fields.headers) from error
     if fields.count > limits.header_count:
-        raise Refused(431, f"there are more than {limits.header_count} headers", "headers")
+        raise RefusedError(431, f"there are more than {limits.header_count} headers", "headers")
     headers = fields.headers
     frame = framing(headers, fields.repeated, line.modern)
     return RequestHead(line.method, line.path, line.query, headers, peer, received), frame
 
 
-def _malformed(headers: dict[str, str]) -> Refused:
+def _malformed(headers: dict[str, str]) -> RefusedError:
     if headers.get("transfer-encoding", "chunked") != "chunked":
-        return Refused(501, "the only transfer coding this port knows is chunked", "framing")
-    return Refused(400, "a header is malformed or says two things about the body's length", "framing")
+        return RefusedError(501, "the only transfer coding this port knows is chunked", "framing")
+    return RefusedError(400, "a header is malformed or says two things about the body's length", "framing")

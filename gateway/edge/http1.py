@@ -22,7 +22,7 @@ from typing import Final, cast
 from backends.errors import ErrorKind, InferenceError
 from gateway.edge import reply
 from gateway.edge.body import BodyReader, ChunkedBody, SizedBody
-from gateway.edge.gate import CHUNKED, Framing, Refused, early
+from gateway.edge.gate import CHUNKED, Framing, RefusedError, early
 from gateway.edge.head import read_head
 from gateway.edge.limits import Limits
 from gateway.edge.messages import Admitted, Application, HttpResponse, RequestHead
@@ -97,7 +97,7 @@ class Connection(asyncio.Protocol):
         if self._shared.draining or len(live) > 2 * self._limits.connections:  # even refusing costs a socket
             self._transport.abort()
         elif len(live) > self._limits.connections:
-            self._refuse(Refused(503, "too many connections: try again later", "connections", "gateway"))
+            self._refuse(RefusedError(503, "too many connections: try again later", "connections", "gateway"))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._phase = GONE
@@ -148,7 +148,7 @@ class Connection(asyncio.Protocol):
                     self._read_body(unread)
                 elif not self._read_head(unread):
                     break
-            except Refused as refused:
+            except RefusedError as refused:
                 self._refuse(refused)
         if not self._reading and len(self._buffer) <= self._limits.pipelined:
             self._reading = True
@@ -167,10 +167,10 @@ class Connection(asyncio.Protocol):
             return False
         self._head, self._framing = read_head(unread[:end], limits, self._peer, self._since)
         if self._framing.length > limits.body:
-            raise Refused(413, f"the body is longer than {limits.body} bytes", "body")
+            raise RefusedError(413, f"the body is longer than {limits.body} bytes", "body")
         try:
             verdict = self._shared.app.admit(self._head)
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever the application raises, the client gets an answer
             self._crash()
             return True
         if isinstance(verdict, HttpResponse):
@@ -224,7 +224,7 @@ class Connection(asyncio.Protocol):
         except asyncio.CancelledError:
             self._transport.abort()
             raise
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever the application raises, the client gets an answer
             self._crash()
         finally:
             self._task = None
@@ -275,7 +275,7 @@ class Connection(asyncio.Protocol):
         else:
             self._buffer = unread
 
-    def _refuse(self, refused: Refused) -> None:
+    def _refuse(self, refused: RefusedError) -> None:
         if self._phase == BODY and self._admitted is None:  # answered already
             self._linger()
             return
@@ -316,7 +316,7 @@ class Connection(asyncio.Protocol):
         lasted = now - self._since
         if self._phase == HEAD:
             if self._buffer and lasted > limits.headers_clock:
-                self._refuse(Refused(408, f"the headers took longer than {limits.headers_clock:g} s", "slow"))
+                self._refuse(RefusedError(408, f"the headers took longer than {limits.headers_clock:g} s", "slow"))
             elif lasted > limits.idle_clock:
                 self._transport.close()
         elif self._phase == BODY:
@@ -332,7 +332,7 @@ class Connection(asyncio.Protocol):
         elif lasted >= limits.body_window:
             received = cast(BodyReader, self._body).received
             if received - self._mark < limits.body_rate * lasted:
-                self._refuse(Refused(408, f"the body came slower than {limits.body_rate} bytes per second", "slow"))
+                self._refuse(RefusedError(408, f"the body came slower than {limits.body_rate} bytes per second", "slow"))
             else:
                 self._mark, self._since = received, now
 

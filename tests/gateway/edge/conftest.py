@@ -1,0 +1,137 @@
+"""A recording application, a raw client and listeners on free ports, as the tests of the edge need them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
+from typing import NamedTuple
+
+import pytest
+import uvloop
+
+from backends.errors import InferenceError
+from gateway.edge.limits import Limits
+from gateway.edge.listener import HttpListener, listen
+from gateway.edge.messages import Admitted, HttpResponse, RequestHead
+
+
+class Recorder:
+    """Echoes, unless the path says otherwise; keeps what it saw."""
+
+    def __init__(self) -> None:
+        self.heads: list[RequestHead] = []
+        self.bodies: list[bytes] = []
+        self.refused: list[tuple[int, str]] = []
+        self.started = asyncio.Event()
+        self.release = asyncio.Event()
+        self.cancelled = asyncio.Event()
+
+    def admit(self, head: RequestHead) -> Admitted | HttpResponse:
+        self.heads.append(head)
+        if head.path == "/refuse":
+            return HttpResponse(401, (("X-Early", "yes"),), b"who are you")
+        if head.path == "/raise":
+            raise RuntimeError("admit")
+        return partial(self.answer, head)
+
+    def refuse(self, error: InferenceError, status: int, head: RequestHead | None) -> HttpResponse:
+        self.refused.append((status, head.path if head is not None else ""))
+        return HttpResponse(status, (("X-Penstock-Error", error.reason),), error.message.encode())
+
+    async def answer(self, head: RequestHead, body: bytes) -> HttpResponse:
+        self.bodies.append(body)
+        if head.path == "/wait":
+            self.started.set()
+            try:
+                await self.release.wait()
+            except asyncio.CancelledError:
+                self.cancelled.set()
+                raise
+        elif head.path == "/crash":
+            raise RuntimeError("answer")
+        elif head.path == "/big":
+            return HttpResponse(200, body=memoryview(bytes(int(head.query))))
+        elif head.path == "/header":
+            return HttpResponse(200, (("X-Good", "1"), ("X-Bad", "a\r\nX-Evil: 1"), ("Content-Length", "99")), b"ok")
+        elif head.path == "/nothing":
+            return HttpResponse(204)
+        return HttpResponse(200, (("X-Path", head.path),), body)
+
+
+class Reply(NamedTuple):
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+class Client:
+    """One raw connection: sends bytes as they are, reads answers by their Content-Length."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    def send(self, *pieces: bytes) -> None:
+        self.writer.writelines(pieces)
+
+    async def reply(self, method: str = "GET") -> Reply:
+        async with asyncio.timeout(5):
+            lines = (await self.reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")[:-2]
+            headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines[1:])}
+            length = 0 if method == "HEAD" else int(headers.get("content-length", "0"))
+            return Reply(int(lines[0].split()[1]), headers, await self.reader.readexactly(length))
+
+    async def ask(self, *pieces: bytes) -> Reply:
+        self.send(*pieces)
+        return await self.reply()
+
+    async def rest(self) -> bytes:
+        """Everything up to the end of the connection, however it ends."""
+        got = b""
+        async with asyncio.timeout(5):
+            try:
+                while piece := await self.reader.read(65536):
+                    got += piece
+            except ConnectionResetError:
+                pass
+        return got
+
+    def close(self) -> None:
+        self.writer.close()
+
+
+class Place:
+    """Starts listeners and clients, and ends them with the test."""
+
+    def __init__(self) -> None:
+        self.listeners: list[HttpListener] = []
+        self.clients: list[Client] = []
+
+    async def start(self, limits: Limits | None = None) -> tuple[Recorder, Callable[[], Awaitable[Client]]]:
+        """An application behind a new listener, and what connects to it."""
+        app = Recorder()
+        listener = await listen(app, "127.0.0.1", 0, limits or Limits(sweep=0.02))
+        self.listeners.append(listener)
+
+        async def connect() -> Client:
+            client = Client(*await asyncio.open_connection("127.0.0.1", listener.port))
+            self.clients.append(client)
+            return client
+
+        return app, connect
+
+
+@pytest.fixture(scope="module")
+def event_loop_policy() -> asyncio.AbstractEventLoopPolicy:
+    return uvloop.EventLoopPolicy()  # production's loop: the edge relies on how it pauses, writes and closes
+
+
+@pytest.fixture
+async def place() -> AsyncIterator[Place]:
+    here = Place()
+    yield here
+    for client in here.clients:
+        client.close()
+    for listener in here.listeners:
+        await listener.drain(0)
