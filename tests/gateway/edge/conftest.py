@@ -100,6 +100,12 @@ class Client:
     def close(self) -> None:
         self.writer.close()
 
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Asks again and again until the condition holds: the edge is given turns of its loop, not a nap."""
+        async with asyncio.timeout(5):
+            while not condition():
+                await self.ask(b"GET /probe HTTP/1.1\r\nHost: h\r\n\r\n")
+
 
 class Place:
     """Starts listeners and clients, and ends them with the test."""
@@ -123,12 +129,14 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def event_loop_policy() -> asyncio.AbstractEventLoopPolicy:
-    return uvloop.EventLoopPolicy()  # production's loop: the edge relies on how it pauses, writes and closes
+def event_loop_policy() -> uvloop.EventLoopPolicy:
+    """Production's loop: the edge relies on how it pauses, writes and closes."""
+    return uvloop.EventLoopPolicy()
 
 
 @pytest.fixture
 async def place() -> AsyncIterator[Place]:
+    """Listeners and clients that end with the test."""
     here = Place()
     yield here
     for client in here.clients:

@@ -17,6 +17,7 @@ BIG = 64 * 1024 * 1024
 
 
 async def failure(body: bytes, coding: str, limit: int = BIG) -> ErrorKind:
+    """Which kind of failure inflating this is."""
     with pytest.raises(InferenceError) as caught:
         await inflate(body, coding, limit)
     return caught.value.kind

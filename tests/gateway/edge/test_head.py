@@ -12,6 +12,7 @@ LINE = b"POST /a?b HTTP/1.1\r\nHost: h\r\n"
 
 
 def refused(block: bytes, limits: Limits | None = None) -> int:
+    """The status with which this head is refused."""
     with pytest.raises(RefusedError) as caught:
         read_head(block, limits or Limits(), "p", 0.0)
     return caught.value.status
@@ -30,12 +31,15 @@ def test_a_head_becomes_one_value() -> None:
 @pytest.mark.parametrize(
     "field",
     [
-        b"A : x", b" A: x", b"A: x\r\n b", b"A: x\r\n\tb", b"A: x\nB: y", b"A: x\ry", b"A: \x00", b"A: \x01", b"A: \x7f", b"A\xff: b", b": b",
+        b"A : x", b" A: x", b"A: x\r\n b", b"A: x\r\n\tb", b"A: x\nB: y", b"A: x\ry", b"A: \x00", b"A: \x01",
+        b"A: \x7f", b"A\xff: b", b": b",
         b"A", b"A(: x", b"Host: h", b"Content-Length: 1\r\nContent-Length: 1", b"Content-Length: 1, 1", b"Content-Length: +1",
         b"Content-Length: 99999999999999999999999", b"Content-Length: 1\r\nTransfer-Encoding: chunked",
         b"Transfer-Encoding: chunked\r\nContent-Length: 1", b"Transfer-Encoding: chunked, chunked",
-        b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked", b"Transfer-Encoding: \x0bchunked", b"Authorization: a\r\nAuthorization: a",
-        b"X-Api-Key: a\r\nX-API-KEY: b", b"Content-Type: a\r\nContent-Type: a", b"X-Request-Timeout-Ms: 1\r\nX-Request-Timeout-Ms: 1",
+        b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked", b"Transfer-Encoding: \x0bchunked",
+        b"Authorization: a\r\nAuthorization: a",
+        b"X-Api-Key: a\r\nX-API-KEY: b", b"Content-Type: a\r\nContent-Type: a",
+        b"X-Request-Timeout-Ms: 1\r\nX-Request-Timeout-Ms: 1",
     ],
 )  # fmt: skip
 def test_malformed_fields_are_400(field: bytes) -> None:

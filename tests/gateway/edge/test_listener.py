@@ -1,0 +1,101 @@
+"""The port: how many it serves, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gateway.edge.limits import Limits
+from gateway.edge.listener import listen
+
+if TYPE_CHECKING:
+    from tests.gateway.edge.conftest import Client, Place
+
+GET = b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n"
+WAIT = b"GET /wait HTTP/1.1\r\nHost: h\r\n\r\n"
+
+
+async def test_a_free_port_is_bound_and_told(place: Place) -> None:
+    """Port 0 takes a free one, which the listener names; a second listener cannot have it."""
+    app, connect = await place.start()
+    listener = place.listeners[0]
+    assert listener.port == listener.sockets[0].getsockname()[1] > 0
+    with pytest.raises(OSError, match="in use"):
+        await listen(app, "127.0.0.1", listener.port, Limits())
+    assert 200 == (await (await connect()).ask(GET)).status
+    assert 1 == listener.connections
+
+
+async def test_connections_are_forgotten_when_they_end(place: Place) -> None:
+    """The count goes back to nothing, for finished, left and cancelled connections alike."""
+    app, connect = await place.start()
+    probe = await connect()
+    for request in (b"", GET, WAIT):
+        client = await connect()
+        client.send(request)
+        if request == WAIT:
+            await app.started.wait()
+        client.close()
+    await probe.until(lambda: place.listeners[0].connections == 1)
+    assert app.cancelled.is_set()
+
+
+async def test_too_many_connections_are_503(place: Place) -> None:
+    """The connection beyond the limit is told to come again; the others live on, and room made is room used."""
+    app, connect = await place.start(Limits(sweep=0.02, connections=2, linger_clock=0.05))
+    first, second = await connect(), await connect()
+    assert [200, 200] == [(await client.ask(GET)).status for client in (first, second)]
+    third = await connect()
+    reply = await third.reply()
+    assert (503, "connections") == (reply.status, reply.headers["x-penstock-error"])
+    assert b"" == await third.rest()
+    first.close()
+    await second.until(lambda: place.listeners[0].connections == 1)
+    assert 200 == (await (await connect()).ask(GET)).status
+    assert [(503, "")] == app.refused
+
+
+async def busy(place: Place) -> tuple[asyncio.Event, asyncio.Event, Client, Client]:
+    """A port with one idle and one working connection; the events release and report the cancelling of the work."""
+    app, connect = await place.start()
+    idle, working = await connect(), await connect()
+    await idle.ask(GET)
+    working.send(WAIT)
+    await app.started.wait()
+    return app.release, app.cancelled, idle, working
+
+
+async def test_drain_lets_requests_finish(place: Place) -> None:
+    """Idle connections close at once, a request under way gets its answer with close, nobody new gets in."""
+    release, cancelled, idle, working = await busy(place)
+    listener = place.listeners[0]
+    draining = asyncio.create_task(listener.drain(5))
+    assert b"" == await idle.rest()
+    with pytest.raises(OSError, match=r"refused|Connect call failed"):
+        await asyncio.open_connection("127.0.0.1", listener.port)
+    assert not draining.done()
+    release.set()
+    assert (200, "close") == ((reply := await working.reply()).status, reply.headers["connection"])
+    assert b"" == await working.rest()
+    working.close()
+    await draining
+    assert 0 == listener.connections
+    assert not cancelled.is_set()
+
+
+async def test_drain_cancels_after_the_grace(place: Place) -> None:
+    """What has not finished within the grace is cancelled, and gone when drain returns."""
+    _, cancelled, _, working = await busy(place)
+    await place.listeners[0].drain(0.02)
+    assert cancelled.is_set()
+    assert 0 == place.listeners[0].connections
+    assert b"" == await working.rest()
+
+
+async def test_drain_of_a_quiet_port_returns(place: Place) -> None:
+    """Nothing to wait for, nothing waited; draining twice is harmless."""
+    await place.start()
+    await place.listeners[0].drain(60)
+    await place.listeners[0].drain(60)
