@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
+from functools import lru_cache
 from typing import Any
 
 import msgspec
 
 from backends.deadline import Deadline
-from backends.errors import ErrorKind, InferenceError
+from backends.errors import ErrorKind, InferenceError, invalid
 from backends.http1.pool import HttpPool, UpstreamRequest, UpstreamResponse
 from backends.inference import Description, InferenceRequest, InferenceResponse
 from backends.protocols.v2_http import LENGTH_HEADER, HttpPayload, decode_response, encode_request, error_text
 
 _PATHS: dict[Description, str] = {"metadata": "", "config": "/config", "stats": "/stats"}
+_PART = re.compile(r"(?!\.+\Z)[A-Za-z0-9._-]{1,128}")
 
 
 class TritonHttp:
@@ -94,5 +97,10 @@ class TritonHttp:
         return InferenceError(ErrorKind.BROKEN, f"backend '{self._source}' {what}", source=self._source)
 
 
+@lru_cache(maxsize=4096)
 def _path(model: str, version: str) -> str:
+    """The model's path; what would change the path's meaning never gets into it. Raises INVALID."""
+    for part in (model, version or "1"):
+        if _PART.fullmatch(part) is None:
+            raise invalid("a model's name or version is 1 to 128 letters, digits, '.', '_' and '-'", "name")
     return f"/v2/models/{model}/versions/{version}" if version else f"/v2/models/{model}"

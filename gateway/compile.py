@@ -17,6 +17,7 @@ from policies.cascade import CascadePolicy
 from policies.deadline import DeadlinePolicy
 from policies.fallback import FallbackPolicy
 from policies.onion import core, onion
+from policies.stream import streaming
 from routing.match import Cascade, Route, RouteTable, Split, Use
 from routing.plan import Target
 from routing.planner import planner
@@ -44,7 +45,8 @@ def compile_snapshot(blueprint: Blueprint, previous: Snapshot | None, observer: 
         "fallback": FallbackPolicy(observer),
     }
     ask = onion(policies, core(clusters, observer, clock))
-    models = {name: Model(name, planner(table), ask, targets(table)) for name, table in blueprint.tables.items()}
+    stream = streaming(clusters, observer, clock)
+    models = {name: Model(name, planner(table), ask, stream, targets(table)) for name, table in blueprint.tables.items()}
     return Snapshot(blueprint.version, models, clusters, {spec.name: spec for spec in blueprint.clusters})
 
 

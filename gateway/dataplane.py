@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, replace
 from typing import Any
 
 from backends.deadline import Deadline
@@ -67,15 +68,28 @@ class Dataplane:
         answer = await model.ask(self.call(model, plan, request, inquiry))
         return Outcome(answer, plan, snapshot.version)
 
+    async def stream(self, snapshot: Snapshot, request: InferenceRequest, inquiry: Inquiry) -> AsyncIterator[Outcome]:
+        """One question, any number of answers where the plan's one target can give them; else as `infer`."""
+        model, plan = self.plan(snapshot, request, inquiry)
+        call = self.call(model, plan, request, inquiry)
+        target = plan.stages[0].target
+        if len(plan.stages) > 1 or not snapshot.streams(target):
+            yield Outcome(await model.ask(call), plan, snapshot.version)
+            return
+        async with aclosing(model.stream(replace(call, target=target))) as answers:  # type: ignore[type-var]
+            async for answer in answers:
+                yield Outcome(answer, plan, snapshot.version)
+
     def call(self, model: Model, plan: Plan, request: InferenceRequest, inquiry: Inquiry) -> Call:
         """The planned request, with the earlier of the route's and the client's deadline."""
         timeout = plan.timeout if inquiry.timeout is None else min(plan.timeout, inquiry.timeout)
         return Call(model.name, request, inquiry.principal, plan, Deadline(inquiry.received + timeout))
 
-    async def ready(self, model: str, version: str) -> bool:
+    async def ready(self, model: str, version: str, principal: Principal) -> bool:
         """Whether every variant that the model's routes may ask is ready."""
         snapshot = self.snapshot
         found = snapshot.model(model)
+        demand(principal, model)
         if version and not any(target.version in ("", version) for target in found.targets):
             return False
         return await self._targets_ready(snapshot, found)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from backends.cluster import Cluster
 from backends.errors import ErrorKind, InferenceError
 from policies.call import Ask
+from policies.stream import StreamAsk
 from routing.plan import Target
 from routing.planner import Planner
 
@@ -30,6 +31,7 @@ class Model:
     name: str
     plan: Planner
     ask: Ask
+    stream: StreamAsk
     targets: tuple[Target, ...]
 
 
@@ -41,6 +43,10 @@ class Snapshot:
     models: Mapping[str, Model]
     clusters: Mapping[str, Cluster]
     specs: Mapping[str, ClusterSpec]
+
+    def streams(self, target: Target) -> bool:
+        """Whether the target's backend can give more than one answer to a question."""
+        return self.specs[target.backend].protocol == "triton-grpc"
 
     def model(self, name: str) -> Model:
         """The public model of that name. Raises NOT_FOUND."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -14,32 +13,19 @@ import msgspec
 from backends.errors import ErrorKind, InferenceError
 from backends.protocols.v2_http import JSON, LENGTH_HEADER, decode_request, encode_response
 from gateway import __version__
-from gateway.auth.authenticator import Authenticator, KeyUnknown
-from gateway.dataplane import Dataplane, Inquiry
+from gateway.auth.refusals import KeyUnknown
+from gateway.dataplane import Inquiry
 from gateway.dialects.reply import client_timeout, reply_headers
 from gateway.dialects.v2_http import NAME, Operation, error_response, operation, status
 from gateway.edge.coding import choose, deflate, inflate
 from gateway.edge.messages import Admitted, HttpResponse, RequestHead
 from gateway.fronts.exchange import Exchange
-from gateway.telemetry.record import RequestRecord
+from gateway.fronts.parts import FrontParts
 from policies.authorize import demand
-from routing.principal import Principal
 
 MIN_DEFLATE = 1024  # bytes; below, a coding costs more than it saves
 _PROBES = frozenset({"live", "ready"})  # what orchestrators ask without a credential
 _encode = msgspec.json.Encoder().encode
-
-
-@dataclass(frozen=True, slots=True)
-class FrontParts:
-    """What a front is made of. `ready` says whether this process wants traffic; `inflated` bounds a decompressed body in bytes."""
-
-    plane: Dataplane
-    authenticator: Authenticator
-    record: Callable[[RequestRecord], None]
-    new_id: Callable[[], str]
-    ready: Callable[[], bool]
-    inflated: int
 
 
 class HttpFront:
@@ -154,7 +140,7 @@ class HttpFront:
             case "metadata" | "config" | "stats" as what:
                 found = await plane.describe(what, asked.model, asked.version, exchange.principal)
             case "model-ready":
-                return HttpResponse(200 if await plane.ready(asked.model, asked.version) else 503, identity)
+                return HttpResponse(200 if await plane.ready(asked.model, asked.version, exchange.principal) else 503, identity)
             case "index":
                 found = await plane.index(exchange.principal)
             case _:
@@ -185,6 +171,3 @@ async def _deflated(
     if not coding:
         return answer, described
     return await deflate(bytes(answer), coding), (*described, ("content-encoding", coding), ("vary", "accept-encoding"))
-
-
-

@@ -1,0 +1,121 @@
+"""The application behind the gRPC port: the same questions to the same data plane, told apart only by their wire."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Any
+
+from backends.errors import InferenceError
+from backends.inference import Description, InferenceRequest
+from gateway.auth.refusals import KeyUnknown
+from gateway.dataplane import Inquiry
+from gateway.dialects.reply import client_timeout, reply_headers
+from gateway.dialects.v2_grpc import status_of
+from gateway.edge.grpc import GrpcHead, InferenceReply
+from gateway.fronts.exchange import Exchange
+from gateway.fronts.http import server_metadata
+from gateway.fronts.parts import FrontParts
+from routing.principal import Principal
+
+
+class GrpcFront:
+    """Implements gateway.edge.grpc.GrpcApplication."""
+
+    def __init__(self, parts: FrontParts) -> None:
+        self._parts = parts
+        self._plane = parts.plane
+
+    async def infer(self, request: InferenceRequest, call: GrpcHead) -> InferenceReply:
+        """One question, one answer, one record."""
+        exchange = self._exchange("ModelInfer", call)
+        try:
+            request, inquiry = await self._inquiry(exchange, request, call)
+            outcome = await self._plane.infer(self._plane.snapshot, request, inquiry)
+        except InferenceError as error:
+            exchange.failed(error)
+            self._tell(exchange, status_of(error.kind).name)
+            raise
+        except asyncio.CancelledError:
+            self._left(exchange)
+            raise
+        exchange.outcome = outcome
+        headers = reply_headers(outcome, exchange.request_id, time.monotonic() - exchange.received)
+        self._tell(exchange, "OK")
+        return InferenceReply(outcome.answer.response, headers)
+
+    async def stream(self, request: InferenceRequest, call: GrpcHead) -> AsyncIterator[InferenceReply]:
+        """One question of a stream, its answers as they come, one record at the end."""
+        exchange = self._exchange("ModelStreamInfer", call)
+        code = ""
+        try:
+            request, inquiry = await self._inquiry(exchange, request, call)
+            async with aclosing(self._plane.stream(self._plane.snapshot, request, inquiry)) as outcomes:  # type: ignore[type-var]
+                async for outcome in outcomes:
+                    exchange.outcome = exchange.outcome or outcome
+                    seconds = time.monotonic() - exchange.received
+                    yield InferenceReply(outcome.answer.response, reply_headers(outcome, exchange.request_id, seconds))
+            code = "OK"
+        except InferenceError as error:
+            exchange.failed(error)
+            code = status_of(error.kind).name
+            raise
+        finally:
+            if code:
+                self._tell(exchange, code)
+            else:  # closed or cancelled: nobody waits for the rest
+                self._left(exchange)
+
+    async def describe(self, what: Description, model: str, version: str, call: GrpcHead) -> dict[str, Any]:
+        """As over HTTP."""
+        return await self._plane.describe(what, model, version, await self._principal(call))
+
+    async def live(self) -> bool:
+        """This process answers."""
+        return True
+
+    async def ready(self, model: str, version: str, call: GrpcHead) -> bool:
+        """The model's variants, or with no name this process."""
+        if not model:
+            return self._parts.ready()
+        return await self._plane.ready(model, version, await self._principal(call))
+
+    async def index(self, call: GrpcHead) -> list[dict[str, Any]]:
+        """As over HTTP."""
+        return [dict(entry) for entry in await self._plane.index(await self._principal(call))]
+
+    def server(self) -> dict[str, Any]:
+        """As over HTTP."""
+        return server_metadata()
+
+    async def _inquiry(self, exchange: Exchange, request: InferenceRequest, call: GrpcHead) -> tuple[InferenceRequest, Inquiry]:
+        exchange.principal = await self._principal(call)
+        exchange.model = self._plane.snapshot.model(request.model).name
+        exchange.rows = request.rows or 1
+        version = request.version or call.metadata.get("x-model-version", "")
+        request = replace(request, version=version, headers=exchange.passed_headers())
+        timeouts = [limit for limit in (call.deadline, client_timeout(call.metadata)) if limit is not None]
+        timeout = min(timeouts, default=None)
+        return request, Inquiry(exchange.principal, call.metadata, exchange.request_id, call.received, timeout)
+
+    async def _principal(self, call: GrpcHead) -> Principal:
+        try:
+            return self._parts.authenticator.check(call.metadata, time.time())
+        except KeyUnknown:
+            return await self._parts.authenticator.authenticate(call.metadata, time.time())
+
+    def _exchange(self, method: str, call: GrpcHead) -> Exchange:
+        exchange = Exchange("GRPC", f"/inference.GRPCInferenceService/{method}", call.metadata, call.peer, self._parts.new_id())
+        exchange.received = call.received
+        return exchange
+
+    def _left(self, exchange: Exchange) -> None:
+        exchange.reason = "client-left"
+        self._tell(exchange, "CANCELLED")
+
+    def _tell(self, exchange: Exchange, code: str) -> None:
+        self._parts.record(exchange.record(code, time.monotonic(), self._plane.snapshot.version))
+

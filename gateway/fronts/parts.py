@@ -1,0 +1,22 @@
+"""What every front is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gateway.auth.authenticator import Authenticator
+from gateway.dataplane import Dataplane
+from gateway.telemetry.record import RequestRecord
+
+
+@dataclass(frozen=True, slots=True)
+class FrontParts:
+    """`ready` says whether this process wants traffic; `new_id` makes request ids; `inflated` bounds a decompressed body in bytes."""
+
+    plane: Dataplane
+    authenticator: Authenticator
+    record: Callable[[RequestRecord], None]
+    new_id: Callable[[], str]
+    ready: Callable[[], bool]
+    inflated: int

@@ -1,0 +1,49 @@
+"""Asks one target for any number of answers (decoupled models): the core of a stream, with its deadline and its three endings."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from dataclasses import replace
+
+from backends.errors import ErrorKind, InferenceError
+from backends.inference import Backend, InferenceResponse
+from policies.call import Answer, Call, Observer, Share
+
+StreamAsk = Callable[[Call], AsyncIterator[Answer]]
+
+
+def streaming(clusters: Mapping[str, Backend], observer: Observer, clock: Callable[[], float]) -> StreamAsk:
+    """Every answer as it comes. The first one carries the cost of the question; `backend_seconds` is the time since it was asked."""
+
+    async def ask(call: Call) -> AsyncIterator[Answer]:
+        target = call.target
+        assert target is not None, "the data plane chooses the target"
+        request = replace(call.request, model=target.model, version=target.version)
+        rows, start, outcome = call.request.rows or 1, clock(), "abandoned"
+        cost = target.cost * rows
+        answers = clusters[target.backend].stream(request, call.deadline)
+        try:
+            while (response := await _next(answers, call.deadline.at)) is not None:
+                share = Share(target.variant, rows, response.model or target.model, response.version)
+                yield Answer(response, (share,), cost, clock() - start)
+                cost = 0.0
+            outcome = "ok"
+        except InferenceError as error:
+            outcome = error.kind.value
+            raise
+        finally:
+            if isinstance(answers, AsyncGenerator):
+                await answers.aclose()
+            observer.asked(call.model, target, rows, clock() - start, outcome)
+
+    return ask
+
+
+async def _next(answers: AsyncIterator[InferenceResponse], at: float) -> InferenceResponse | None:
+    """The next answer, None at the end. A timeout round each step, never across a `yield`: there it would hit the consumer."""
+    try:
+        async with asyncio.timeout_at(at):
+            return await anext(answers, None)
+    except TimeoutError:
+        raise InferenceError(ErrorKind.DEADLINE, "the stream did not end within the deadline") from None

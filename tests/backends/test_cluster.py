@@ -1,0 +1,135 @@
+"""Several endpoints as one backend."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from backends.cluster import Balance, Cluster, Endpoint
+from backends.deadline import Deadline
+from backends.errors import ErrorKind, InferenceError
+from backends.inference import InferenceRequest, InferenceResponse, Tensors
+
+REQUEST = InferenceRequest("m", "", "", {}, (), (), Tensors(()))
+LATER = Deadline(1e12)
+GONE = InferenceError(ErrorKind.UNAVAILABLE, "refused", retryable=True)
+SICK = InferenceError(ErrorKind.BROKEN, "sick")
+
+
+class One:
+    """An endpoint's backend that answers with its own name, or fails, or waits."""
+
+    def __init__(self, name: str, failure: InferenceError | None = None, gate: asyncio.Event | None = None) -> None:
+        self.name, self.failure, self.gate, self.asked = name, failure, gate, 0
+
+    async def infer(self, request: InferenceRequest, deadline: Deadline) -> InferenceResponse:
+        self.asked += 1
+        if self.gate:
+            await self.gate.wait()
+        if self.failure:
+            raise self.failure
+        return InferenceResponse(self.name, "", "", {}, Tensors(()))
+
+    async def stream(self, request: InferenceRequest, deadline: Deadline) -> AsyncIterator[InferenceResponse]:
+        yield await self.infer(request, deadline)
+        yield await self.infer(request, deadline)
+
+    async def live(self, deadline: Deadline) -> bool:
+        return self.failure is None
+
+    async def ready(self, model: str, version: str, deadline: Deadline) -> bool:
+        if self.failure:
+            raise self.failure
+        return True
+
+    async def describe(self, what: str, model: str, version: str, deadline: Deadline) -> dict[str, Any]:
+        if self.failure:
+            raise self.failure
+        return {"name": self.name}
+
+    async def close(self) -> None:
+        self.asked = -1
+
+
+def cluster(*backends: One, kind: str = "round-robin", room: int = 8) -> Cluster:
+    return Cluster("c", [Endpoint(one.name, one) for one in backends], Balance(kind, lambda: 0.0), room)  # type: ignore[arg-type]
+
+
+async def test_round_robin_takes_turns() -> None:
+    """Three endpoints share nine questions evenly."""
+    found = cluster(One("a"), One("b"), One("c"))
+    answers = Counter([(await found.infer(REQUEST, LATER)).model for _ in range(9)])
+    assert answers == {"a": 3, "b": 3, "c": 3}
+
+
+async def test_least_request_avoids_the_busy_one() -> None:
+    """Of two taken at random the less busy is asked."""
+    gate = asyncio.Event()
+    slow, quick = One("slow", gate=gate), One("quick")
+    found = cluster(slow, quick, kind="least-request")
+    waiting = asyncio.create_task(found.infer(REQUEST, LATER))
+    await asyncio.sleep(0)
+    assert [(await found.infer(REQUEST, LATER)).model for _ in range(4)] == ["quick"] * 4
+    gate.set()
+    assert (await waiting).model == "slow"
+
+
+async def test_an_unreachable_endpoint_is_passed_over() -> None:
+    """Where nothing was asked, asking elsewhere is safe: no client sees the dead endpoint."""
+    found = cluster(One("dead", GONE), One("b"))
+    assert {(await found.infer(REQUEST, LATER)).model for _ in range(4)} == {"b"}
+    assert (await found.describe("metadata", "m", "", LATER))["name"] == "b"
+    assert await found.ready("m", "", LATER)
+
+
+async def test_a_sick_endpoint_is_not_asked_around() -> None:
+    """An endpoint that took the question and broke may have done the work: no second one is asked."""
+    sick, other = One("sick", SICK), One("b")
+    with pytest.raises(InferenceError, match="sick"):
+        await cluster(sick, other).infer(REQUEST, LATER)
+    assert other.asked == 0
+
+
+async def test_all_gone() -> None:
+    """When no endpoint can be reached the first one's failure is the answer."""
+    with pytest.raises(InferenceError) as caught:
+        await cluster(One("a", GONE), One("b", GONE)).infer(REQUEST, LATER)
+    assert caught.value.kind is ErrorKind.UNAVAILABLE
+
+
+async def test_in_flight_is_bounded_and_given_back() -> None:
+    """Past the bound a question is refused at once; ended, failed and cancelled ones make room."""
+    gate = asyncio.Event()
+    found = cluster(One("a", gate=gate), room=2)
+    tasks = [asyncio.create_task(found.infer(REQUEST, LATER)) for _ in range(2)]
+    await asyncio.sleep(0)
+    with pytest.raises(InferenceError) as caught:
+        await found.infer(REQUEST, LATER)
+    assert (caught.value.kind, caught.value.retry_after) == (ErrorKind.OVERLOADED, 1.0)
+    tasks[0].cancel()
+    await asyncio.gather(tasks[0], return_exceptions=True)
+    assert found.in_flight == 1
+    gate.set()
+    await tasks[1]
+    assert (found.in_flight, found.endpoints[0].in_flight) == (0, 0)
+
+
+async def test_stream_moves_on_only_before_its_first_answer() -> None:
+    """A dead endpoint is passed over, and a stream left early gives its place back."""
+    found = cluster(One("dead", GONE), One("b"))
+    assert [response.model async for response in found.stream(REQUEST, LATER)] == ["b", "b"]
+    stream = found.stream(REQUEST, LATER)
+    await anext(stream)
+    await stream.aclose()  # type: ignore[attr-defined]
+    assert found.in_flight == 0
+
+
+async def test_close_closes_every_endpoint() -> None:
+    """No connection outlives its cluster."""
+    one, two = One("a"), One("b")
+    await cluster(one, two).close()
+    assert (one.asked, two.asked) == (-1, -1)
