@@ -165,7 +165,7 @@ class TritonGrpc:
                 message = f"backend '{source}' could not be reached"
                 return InferenceError(ErrorKind.UNAVAILABLE, message, source=source, retryable=True)
             case grpc.StatusCode.RESOURCE_EXHAUSTED if "larger than max" in text:
-                if text.startswith("CLIENT: Received"):  # grpc core's words for our own limit
+                if "CLIENT: Received" in text:  # grpc core's words for our own limit
                     return self._broken(f"sent an answer of more than {self._max_message} bytes")
                 return InferenceError(ErrorKind.TOO_LARGE, f"the request is too large for backend '{source}'", source=source)
             case grpc.StatusCode.RESOURCE_EXHAUSTED | grpc.StatusCode.UNAVAILABLE:
