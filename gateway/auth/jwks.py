@@ -85,7 +85,7 @@ class IssuerKeys:
 
     def start(self) -> None:
         """Begins the first fetch and the refreshes after it."""
-        self._spawn(self._keep_fresh(), f"jwks {self._issuer.issuer}")
+        self._spawn(self._keep_fresh(self._fly_once()), f"jwks {self._issuer.issuer}")
 
     async def learn(self) -> bool:
         """Waits for the running fetch, or a new one if its time has come; False when it is too early to ask again."""
@@ -99,17 +99,20 @@ class IssuerKeys:
 
     async def refresh(self) -> None:
         """Waits for one fetch to end, well or not. A caller that leaves does not stop it: it belongs to everybody."""
-        flight = self._flight
-        if flight is None or flight.done():
+        await asyncio.shield(self._fly_once())
+
+    def _fly_once(self) -> asyncio.Future[None]:
+        if self._flight is None or self._flight.done():
             flight = asyncio.get_running_loop().create_future()
             self._spawn(self._fly(flight), f"jwks fetch {self._issuer.issuer}")
             self._flight = flight
-        await asyncio.shield(flight)
+        return self._flight
 
-    async def _keep_fresh(self) -> None:
+    async def _keep_fresh(self, flight: asyncio.Future[None]) -> None:
         while True:
-            await self.refresh()
+            await asyncio.shield(flight)
             await self._clock.sleep(RETRY if self._failing else PERIOD)
+            flight = self._fly_once()
 
     async def _fly(self, flight: asyncio.Future[None]) -> None:
         try:

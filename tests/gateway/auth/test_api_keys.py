@@ -1,0 +1,219 @@
+"""API keys and the file that keeps their hashes."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backends.errors import ErrorKind, InferenceError
+from gateway.auth.api_keys import PEPPER, PEPPER_FILE, ApiKeys, entry_hash, entry_of, load, new_key, parse, pepper_of
+from gateway.auth.settings import KeySourceError
+from routing.principal import Principal
+
+NOW = 1_800_000_000.0
+KEY = "pk_0123456789ab_" + "0" * 64
+ALICE = Principal("alice", "acme", "free", frozenset({"models:infer"}))
+
+
+def written(path: Path, *, hash_: str = "", more: str = "") -> Path:
+    """A key file with one entry for KEY."""
+    path.write_text(
+        f'- id: "0123456789ab"\n  hash: {hash_ or entry_hash(KEY)}\n  subject: alice\n'
+        f"  tenant: acme\n  tier: free\n  scopes: [models:infer]\n{more}"
+    )
+    return path
+
+
+def reason(keys: ApiKeys, credential: str) -> str:
+    """The reason this credential is refused."""
+    with pytest.raises(InferenceError) as caught:
+        keys.verify(credential, NOW)
+    assert ErrorKind.UNAUTHENTICATED is caught.value.kind
+    assert caught.value.message in ("the API key is not valid", "the API key has expired: ask for a new one")
+    return caught.value.reason
+
+
+def test_a_known_key_is_its_principal(tmp_path: Path) -> None:
+    """The entry's words become the principal, without an end."""
+    assert (ALICE, float("inf")) == ApiKeys(written(tmp_path / "keys.yaml")).verify(KEY, NOW)
+
+
+def test_new_keys_are_long_random_and_findable() -> None:
+    """256 random bits, a public id, and no two alike."""
+    keys = {new_key() for _ in range(100)}
+    assert 100 == len({key.split("_")[1] for key in keys}) == len(keys)
+    assert {64} == {len(key.split("_")[2]) for key in keys}
+    assert all(entry_hash(key).startswith("sha256:") for key in keys)
+
+
+@pytest.mark.parametrize(
+    "credential",
+    [
+        "",
+        "pk_",
+        "pk_0123456789ab_" + "1" * 64,
+        "pk_ffffffffffff_" + "0" * 64,
+        KEY + "\n",
+        " " + KEY,
+        KEY.upper(),
+        KEY + ", " + KEY,
+        "ü\ud800",
+    ],
+)
+def test_keys_that_do_not_hold_are_refused_alike(credential: str, tmp_path: Path) -> None:
+    """A wrong secret, an unknown id and garbage get the same answer, which repeats nothing."""
+    assert "bad-api-key" == reason(ApiKeys(written(tmp_path / "keys.yaml")), credential)
+
+
+@given(st.text())
+def test_no_text_escapes_as_another_error(credential: str) -> None:
+    """Arbitrary text is refused, whatever it holds."""
+    assert "bad-api-key" == reason(_EMPTY, credential)
+
+
+@pytest.mark.parametrize("moment", ["2027-01-15T08:00:00Z", '"2027-01-15T08:00:00Z"', "2027-01-15T09:00:00+01:00"])
+def test_a_key_ends_at_its_time(moment: str, tmp_path: Path) -> None:
+    """`expires` is a moment, however YAML reads it; from then on the key is refused with a reason of its own."""
+    keys = ApiKeys(written(tmp_path / "keys.yaml", more=f"  expires: {moment}\n"))
+    assert (ALICE, NOW) == keys.verify(KEY, NOW - 1)
+    assert "expired-api-key" == reason(keys, KEY)
+
+
+def test_a_wrong_secret_learns_nothing_of_the_end(tmp_path: Path) -> None:
+    """Only who holds the key is told that it has expired."""
+    keys = ApiKeys(written(tmp_path / "keys.yaml", more="  expires: 2020-01-01T00:00:00Z\n"))
+    assert "bad-api-key" == reason(keys, KEY[:-1] + "1")
+
+
+def test_the_hash_is_one_hmac(tmp_path: Path) -> None:
+    """The documented hash, computed another way: HMAC-SHA256 of the whole key under the pepper."""
+    pepper = b"a pepper kept elsewhere"
+    hashed = entry_hash(KEY, pepper)
+    assert "hmac-sha256:" + hmac.new(pepper, KEY.encode(), hashlib.sha256).hexdigest() == hashed
+    path = written(tmp_path / "keys.yaml", hash_=hashed)
+    assert ALICE == ApiKeys(path, pepper).verify(KEY, NOW)[0]
+    assert "bad-api-key" == reason(ApiKeys(path, b"another pepper, not it"), KEY)
+    with pytest.raises(KeySourceError, match=f"made with a pepper: set {PEPPER}"):
+        ApiKeys(path)
+
+
+def test_keys_made_before_the_pepper_still_hold(tmp_path: Path) -> None:
+    """Each entry says how it was made, so a pepper can be introduced key by key."""
+    assert ALICE == ApiKeys(written(tmp_path / "keys.yaml"), b"introduced later, much").verify(KEY, NOW)[0]
+
+
+def test_a_reload_swaps_only_what_is_whole(tmp_path: Path) -> None:
+    """A broken file is an error and the old keys stay; a good one replaces them when told."""
+    path = written(tmp_path / "keys.yaml")
+    keys = ApiKeys(path)
+    path.write_text("- id: x")
+    with pytest.raises(KeySourceError):
+        keys.prepare()
+    assert ALICE == keys.verify(KEY, NOW)[0]
+    path.write_text("# nobody\n")
+    swap = keys.prepare()
+    assert ALICE == keys.verify(KEY, NOW)[0]
+    swap()
+    assert "bad-api-key" == reason(keys, KEY)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("- {id: abcd, subject: a, scopes: [], secret: x}", r"hash.*\$\[0\]|unknown field `secret` - at `\$\[0\]`"),
+        ("{}", "Expected `array`"),
+        ("- id: 123456", r"Expected `str`, got `int` - at `\$\[0\].id`"),
+        ("- id: abcd", "missing required field `hash`"),
+        ("- {id: ABCD, hash: x, subject: a, scopes: []}", "id"),
+        ("- id: a\n  id: b\n", "line 1: a key is given twice"),
+        ("- id: 'abc\n", "line"),
+        ("- [", "line"),
+        ("\x00", "not YAML"),
+        ("- !!python/object:os.system {}", "line 1"),
+        ("- expires: 2027-13-45T00:00:00Z", "month"),
+    ],
+)
+def test_a_file_with_mistakes_says_where(text: str, why: str, tmp_path: Path) -> None:
+    """Each mistake names the file and the place."""
+    path = tmp_path / "keys.yaml"
+    path.write_text(text)
+    with pytest.raises(KeySourceError, match=why) as refusal:
+        load(path)
+    assert str(refusal.value).startswith(f"{path}: ")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        ("subject: alice", "subject: a b", r"\$\[0\]: subject must be"),
+        ("tier: free", "teir: free", "unknown field `teir`"),
+        ("[models:infer]", "[model:infer]", r"\$\[0\].scopes: 'model:infer' is not models:infer"),
+        ("[models:infer]", "models:infer", "Expected `array`"),
+        ("sha256:", "md5:", "hash"),
+        ("tier: free", "expires: 2027-01-01T00:00:00", "timezone"),
+        ("tier: free", "expires: soon", "expires"),
+    ],
+)
+def test_an_entry_with_mistakes_says_where(old: str, new: str, why: str, tmp_path: Path) -> None:
+    """Words, scopes, hashes and times are checked when the file is read, not when a client comes."""
+    path = written(tmp_path / "keys.yaml")
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(KeySourceError, match=why):
+        ApiKeys(path)
+
+
+def test_an_id_stands_once(tmp_path: Path) -> None:
+    """Two entries of one id leave open who is meant."""
+    text = written(tmp_path / "keys.yaml").read_text()
+    with pytest.raises(KeySourceError, match=r"\$\[1\].id: 0123456789ab is there twice"):
+        parse(text + text)
+
+
+def test_a_missing_file_and_one_that_is_not_text_say_so(tmp_path: Path) -> None:
+    """The path and the reason."""
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
+    for name, why in (("none", "No such file"), ("binary", "not UTF-8"), (".", "directory")):
+        with pytest.raises(KeySourceError, match=why):
+            load(tmp_path / name)
+
+
+def test_a_file_everybody_may_write_is_warned_about(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever may write the file may let themselves in."""
+    path = written(tmp_path / "keys.yaml")
+    path.chmod(0o600)
+    load(path)
+    assert [] == caplog.records
+    path.chmod(0o666)
+    load(path)
+    assert "chmod o-w" in caplog.text
+
+
+def test_the_pepper_comes_from_the_environment_or_a_file(tmp_path: Path) -> None:
+    """One of the two, long enough, without the file's line end; none is no pepper."""
+    path = tmp_path / "pepper"
+    path.write_text("sixteen bytes or more\n")
+    assert b"" == pepper_of({})
+    assert b"sixteen bytes or more" == pepper_of({PEPPER: "sixteen bytes or more"}) == pepper_of({PEPPER_FILE: str(path)})
+    for environ in ({PEPPER: "short"}, {PEPPER: "x" * 20, PEPPER_FILE: "x"}, {PEPPER_FILE: str(tmp_path / "none")}):
+        with pytest.raises(KeySourceError) as refusal:
+            pepper_of(environ)
+        assert "short" not in str(refusal.value)
+
+
+def test_entries_are_checked_when_made() -> None:
+    """What the file would refuse is refused before it is written; what is no key is not repeated."""
+    assert datetime(2030, 1, 1, tzinfo=UTC) == entry_of(KEY, ALICE, datetime(2030, 1, 1, tzinfo=UTC)).expires
+    with pytest.raises(KeySourceError, match="scopes"):
+        entry_of(KEY, Principal("alice", scopes=frozenset({"openid"})))
+    with pytest.raises(KeySourceError) as refusal:
+        entry_hash("hunter2")
+    assert "hunter2" not in str(refusal.value)
+
+
+_EMPTY = ApiKeys(Path("/dev/null"))

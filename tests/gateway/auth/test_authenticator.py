@@ -1,0 +1,308 @@
+"""From a request's headers to who is asking."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from aiohttp import web
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from backends.errors import ErrorKind, InferenceError
+from gateway.auth.api_keys import ApiKeys, entry_hash, new_key
+from gateway.auth.authenticator import Authenticator, Remembered, build
+from gateway.auth.jwk import VerifyKey
+from gateway.auth.jwks import UNKNOWN_PERIOD, Clock
+from gateway.auth.jwt import TokenVerifier, TrustedIssuer
+from gateway.auth.refusals import KeyUnknown
+from gateway.auth.settings import ALGORITHMS, AuthSettings, Claims, JwtIssuer, KeySourceError
+from routing.principal import ANONYMOUS, Principal
+
+if TYPE_CHECKING:
+    from tests.gateway.auth.conftest import Signer, Spawner, Ticker
+
+NOW = 1_800_000_000.0
+KEY = new_key()
+ALICE = Principal("alice")
+
+
+@pytest.fixture
+def key_file(tmp_path: Path) -> Path:
+    """Knows KEY, until a second after NOW + 100."""
+    path = tmp_path / "keys.yaml"
+    entry = {"id": KEY.split("_")[1], "hash": entry_hash(KEY), "subject": "alice", "scopes": []}
+    path.write_text(json.dumps([{**entry, "expires": "2027-01-15T08:01:40Z"}]))
+    return path
+
+
+@pytest.fixture
+def settings_of(jwks_file: Path, key_file: Path) -> AuthSettings:
+    """One issuer with keys in a file, and one API key."""
+    return AuthSettings(jwt=(JwtIssuer("https://id.test", "penstock", str(jwks_file)),), api_keys=key_file)
+
+
+class CountingKeys:
+    """Keys of an issuer that count how often they are looked for."""
+
+    empty = False
+
+    def __init__(self, key: VerifyKey) -> None:
+        self.key = key
+        self.asked = 0
+
+    def find(self, algorithm: str, kid: str | None) -> VerifyKey | None:
+        self.asked += 1
+        return self.key
+
+    async def learn(self) -> bool:
+        return False
+
+
+def accepting(size: int = 10) -> tuple[Authenticator, CountingKeys, Remembered]:
+    """An authenticator whose issuer accepts every signature."""
+
+    def accept(signature: bytes, signed: bytes) -> None:
+        return None
+
+    keys, held = CountingKeys(VerifyKey("EdDSA", "", (), accept)), Remembered(size)
+    verifier = TokenVerifier({"https://id.test": TrustedIssuer("penstock", ALGORITHMS, keys)}, Claims())
+    return Authenticator(tokens=verifier, remembered=held), keys, held
+
+
+def refusal(authenticator: Authenticator, headers: dict[str, str], now: float = NOW) -> tuple[ErrorKind, str]:
+    """Kind and reason of the error these headers get."""
+    with pytest.raises(InferenceError) as caught:
+        authenticator.check(headers, now)
+    return caught.value.kind, caught.value.reason
+
+
+async def test_both_kinds_of_credential_are_accepted(settings_of: AuthSettings, spawn: Spawner, signer: Signer) -> None:
+    """A token of every algorithm and an API key, the scheme in any case, the first time and again."""
+    authenticator = await build(settings_of, spawn, environ={})
+    for _ in range(2):
+        for scheme in ("Bearer", "bearer", "BEARER", "Bearer  "):
+            assert ALICE == authenticator.check({"authorization": f"{scheme} {signer.token()}"}, NOW)
+        assert ALICE == authenticator.check({"x-api-key": KEY}, NOW)
+
+
+async def test_exactly_one_credential(settings_of: AuthSettings, spawn: Spawner, ed_signer: Signer) -> None:
+    """Two are a 400 even when both hold; none is a 401."""
+    authenticator = await build(settings_of, spawn, environ={})
+    two = {"authorization": f"Bearer {ed_signer.token()}", "x-api-key": KEY}
+    assert (ErrorKind.INVALID, "two-credentials") == refusal(authenticator, two)
+    assert (ErrorKind.INVALID, "two-credentials") == refusal(authenticator, {"authorization": "", "x-api-key": ""})
+    assert (ErrorKind.UNAUTHENTICATED, "no-credential") == refusal(authenticator, {})
+
+
+def test_anonymous_callers_bring_no_credential() -> None:
+    """Where they are welcome, a credential that does not hold is still a 401."""
+    authenticator = Authenticator(anonymous=True)
+    assert ANONYMOUS is authenticator.check({"host": "x"}, NOW)
+    for headers in ({"authorization": ""}, {"x-api-key": ""}, {"authorization": "Bearer x"}, {"x-api-key": KEY}):
+        assert ErrorKind.UNAUTHENTICATED is refusal(authenticator, headers)[0]
+
+
+async def test_each_header_takes_its_own_kind(settings_of: AuthSettings, spawn: Spawner, ed_signer: Signer) -> None:
+    """A token is no API key and an API key no token, also when the other header already knows it."""
+    authenticator = await build(settings_of, spawn, environ={})
+    bearer = f"Bearer {ed_signer.token()}"
+    authenticator.check({"authorization": bearer}, NOW)
+    authenticator.check({"x-api-key": KEY}, NOW)
+    for headers in (
+        {"x-api-key": bearer},
+        {"x-api-key": ed_signer.token()},
+        {"authorization": KEY},
+        {"authorization": f"Bearer {KEY}"},
+    ):
+        assert ErrorKind.UNAUTHENTICATED is refusal(authenticator, headers)[0]
+
+
+@pytest.mark.parametrize("scheme", ["Basic", "Digest", "", "BearerX", "Bearer\t", "Bearer,"])
+def test_other_schemes_are_refused(scheme: str, ed_signer: Signer) -> None:
+    """Only Bearer is spoken."""
+    authenticator, _, _ = accepting()
+    assert (ErrorKind.UNAUTHENTICATED, "bad-token") == refusal(authenticator, {"authorization": f"{scheme} {ed_signer.token()}"})
+
+
+def test_a_token_is_verified_once_until_it_ends(ed_signer: Signer) -> None:
+    """The second time costs no key; at its exp it is refused, to the second."""
+    authenticator, keys, held = accepting()
+    headers = {"authorization": f"Bearer {ed_signer.token({'exp': int(NOW) + 5})}"}
+    assert ALICE == authenticator.check(headers, NOW) == authenticator.check(headers, NOW + 4.9)
+    assert 1 == keys.asked
+    assert (ErrorKind.UNAUTHENTICATED, "expired-token") == refusal(authenticator, headers, NOW + 5)
+    assert (1, 0) == (keys.asked, len(held))
+
+
+async def test_a_remembered_api_key_ends_too(settings_of: AuthSettings, spawn: Spawner) -> None:
+    """What was verified before its end is refused after it."""
+    authenticator = await build(settings_of, spawn, environ={})
+    assert ALICE == authenticator.check({"x-api-key": KEY}, NOW + 99)
+    assert (ErrorKind.UNAUTHENTICATED, "expired-api-key") == refusal(authenticator, {"x-api-key": KEY}, NOW + 100)
+
+
+def test_what_is_remembered_is_bounded(ed_signer: Signer) -> None:
+    """The longest unused token is forgotten first, and refused ones are never remembered."""
+    authenticator, keys, held = accepting(size=3)
+    headers = [{"authorization": f"Bearer {ed_signer.token({'sub': f's{number}'})}"} for number in range(4)]
+    for number in (0, 1, 2, 0, 3):
+        authenticator.check(headers[number], NOW)
+    assert (4, 3) == (keys.asked, len(held))
+    authenticator.check(headers[0], NOW)
+    assert 4 == keys.asked
+    authenticator.check(headers[1], NOW)
+    assert 5 == keys.asked
+    refusal(authenticator, {"authorization": "Bearer nonsense"})
+    assert 3 == len(held)
+
+
+async def test_a_reload_reads_every_file_or_none(
+    settings_of: AuthSettings, spawn: Spawner, ed_signer: Signer, rsa_signer: Signer, jwks_file: Path, key_file: Path
+) -> None:
+    """Removed keys stop at once, remembered or not; with one broken file everything stays as it was."""
+    authenticator = await build(settings_of, spawn, environ={})
+    token, api_key = {"authorization": f"Bearer {ed_signer.token()}"}, {"x-api-key": KEY}
+    written = jwks_file.read_bytes()  # noqa: ASYNC240
+    key_file.write_text("[]")  # noqa: ASYNC240
+    jwks_file.write_text("{}")  # noqa: ASYNC240
+    with pytest.raises(KeySourceError, match=str(jwks_file)):
+        authenticator.reload()
+    assert ALICE == authenticator.check(token, NOW) == authenticator.check(api_key, NOW)
+    jwks_file.write_text(json.dumps({"keys": json.loads(written)["keys"][:1]}))  # noqa: ASYNC240
+    authenticator.reload()
+    assert (ErrorKind.UNAUTHENTICATED, "unknown-key") == refusal(authenticator, token)
+    assert (ErrorKind.UNAUTHENTICATED, "bad-api-key") == refusal(authenticator, api_key)
+    assert ALICE == authenticator.check({"authorization": f"Bearer {rsa_signer.token()}"}, NOW)
+
+
+async def test_files_that_cannot_be_used_stop_the_start(settings_of: AuthSettings, spawn: Spawner, tmp_path: Path) -> None:
+    """A missing key set, API key file or an unusable pepper is an error that names it, before anything runs."""
+    missing = str(tmp_path / "none")
+    for broken, environ in (
+        (AuthSettings(jwt=(JwtIssuer("iss", "aud", missing),)), {}),
+        (AuthSettings(api_keys=Path(missing)), {}),
+        (settings_of, {"PENSTOCK_API_KEY_PEPPER": "short"}),
+    ):
+        with pytest.raises(KeySourceError, match=r"none|pepper"):
+            await build(broken, spawn, environ=environ)
+    assert [] == spawn.tasks
+
+
+class Issuer:
+    """A real issuer on a free port, whose key set can change, hang and go."""
+
+    def __init__(self, document: bytes) -> None:
+        self.document = document
+        self.fetches = 0
+        self.release = asyncio.Event()
+        self.release.set()
+        self.runner = web.AppRunner(web.Application(), shutdown_timeout=0.1)
+        self.runner.app.router.add_get("/jwks", self._answer)
+
+    async def start(self) -> str:
+        await self.runner.setup()
+        await web.TCPSite(self.runner, "127.0.0.1", 0).start()
+        return f"http://127.0.0.1:{self.runner.addresses[0][1]}/jwks"
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        self.fetches += 1
+        await self.release.wait()
+        return web.Response(body=self.document)
+
+
+async def test_the_first_request_waits_for_the_first_fetch(
+    spawn: Spawner, ed_signer: Signer, jwks_of: Callable[..., bytes]
+) -> None:
+    """A start does not wait for issuers; a request that needs the key does, sharing the fetch under way."""
+    issuer = Issuer(jwks_of(ed_signer.jwk()))
+    url = await issuer.start()
+    issuer.release.clear()
+    authenticator = await build(AuthSettings(jwt=(JwtIssuer("https://id.test", "penstock", url),)), spawn, environ={})
+    headers = {"authorization": f"Bearer {ed_signer.token()}"}
+    assert (ErrorKind.UNAVAILABLE, "issuer-unavailable") == refusal(authenticator, headers)
+    asking = [asyncio.ensure_future(authenticator.authenticate(headers, NOW)) for _ in range(50)]
+    await asyncio.sleep(0)
+    issuer.release.set()
+    assert [ALICE] * 50 == await asyncio.gather(*asking)
+    assert 1 == issuer.fetches
+    await issuer.runner.cleanup()
+
+
+async def test_a_rotated_key_is_live_at_its_first_token_and_storms_are_not(
+    spawn: Spawner, ticker: Ticker, ed_signer: Signer, rsa_signer: Signer, jwks_of: Callable[..., bytes]
+) -> None:
+    """New keys work at once, withdrawn ones stop even for remembered tokens, unknown names cost one fetch, absence none."""
+    issuer = Issuer(jwks_of(ed_signer.jwk()))
+    url = await issuer.start()
+    settings = AuthSettings(jwt=(JwtIssuer("https://id.test", "penstock", url),))
+    authenticator = await build(settings, spawn, Clock(ticker.now, ticker.sleep), {})
+    old, new = ({"authorization": f"Bearer {each.token()}"} for each in (ed_signer, rsa_signer))
+    assert ALICE == await authenticator.authenticate(old, NOW)
+    issuer.document = jwks_of(rsa_signer.jwk())
+    assert ALICE == await authenticator.authenticate(new, NOW)
+    assert (ErrorKind.UNAUTHENTICATED, "unknown-key") == refusal(authenticator, old)
+    fetched = issuer.fetches
+    storm = [
+        authenticator.authenticate(
+            {"authorization": f"Bearer {rsa_signer.token(header={'alg': 'RS256', 'kid': f'k{number}'})}"}, NOW
+        )
+        for number in range(200)
+    ]
+    ticker.move(UNKNOWN_PERIOD)
+    outcomes = await asyncio.gather(*storm, return_exceptions=True)
+    assert {KeyUnknown} == {type(outcome) for outcome in outcomes}
+    assert fetched + 1 == issuer.fetches
+    await issuer.runner.cleanup()
+    ticker.move(UNKNOWN_PERIOD)
+    with pytest.raises(KeyUnknown):
+        await authenticator.authenticate(old, NOW)
+    assert ALICE == await authenticator.authenticate({"authorization": f"bearer {rsa_signer.token()}"}, NOW)
+
+
+async def test_only_an_unknown_key_is_worth_waiting_for(settings_of: AuthSettings, spawn: Spawner) -> None:
+    """The slow path answers what the fast one would, and raises its refusals."""
+    authenticator = await build(settings_of, spawn, environ={})
+    assert ALICE == await authenticator.authenticate({"x-api-key": KEY}, NOW)
+    with pytest.raises(InferenceError) as caught:
+        await authenticator.authenticate({"authorization": "Bearer x"}, NOW)
+    assert "bad-token" == caught.value.reason
+
+
+_header_text = (
+    st.text() | st.builds("Bearer {}".format, st.text()) | st.builds("{}.{}.{}".format, st.text(), st.text(), st.text())
+)
+
+
+@settings(deadline=None)
+@given(st.dictionaries(st.sampled_from(["authorization", "x-api-key", "host"]), _header_text))
+@example({"authorization": "Bearer \ud800"})
+@example({"authorization": "Bearer " + "." * 9000})
+@example({"authorization": "Bearer e30.e30.e30"})
+@example({"x-api-key": "pk_\ud800"})
+@example({"authorization": "\x00 Bearer"})
+def test_arbitrary_headers_are_refused_and_nothing_else(headers: dict[str, str]) -> None:
+    """Garbage is a 401, or a 400 for two credentials; no other error escapes and nothing is echoed."""
+    authenticator, _, _ = accepting()
+    authenticators = (authenticator, Authenticator(api_keys=ApiKeys(Path("/dev/null"))))
+    for each in authenticators:
+        both = "authorization" in headers and "x-api-key" in headers
+        assert (ErrorKind.INVALID if both else ErrorKind.UNAUTHENTICATED) is refusal(each, headers)[0]
+
+
+def test_libraries_are_loaded_only_when_needed(key_file: Path) -> None:
+    """A gateway with API keys alone loads neither cryptography nor aiohttp: 21 MB saved."""
+    program = (
+        "import asyncio, sys, pathlib\nfrom gateway.auth.authenticator import build\nfrom gateway.auth.settings import AuthSettings\n"
+        f"asyncio.run(build(AuthSettings(api_keys=pathlib.Path({str(key_file)!r})), print, environ={{}}))\n"
+        "print([name for name in ('cryptography', 'aiohttp', 'jwt') if name in sys.modules])"
+    )
+    root = Path(__file__).parents[3]
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=root, timeout=30, check=True)
+    assert "[]" == ran.stdout.strip()

@@ -1,0 +1,154 @@
+"""`penstock keys` as operators use it."""
+
+from __future__ import annotations
+
+import json
+import stat
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from gateway.auth.api_keys import ApiKeys, entry_hash, entry_of, load, new_key, parse
+from gateway.auth.settings import KeySourceError
+from gateway.cli.keys import append, as_yaml
+from routing.principal import Principal
+
+ROOT = Path(__file__).parents[3]
+PROGRAM = """
+import argparse, sys
+from gateway.cli.keys import add_parser
+parser = argparse.ArgumentParser(prog="penstock")
+add_parser(parser.add_subparsers(required=True))
+arguments = parser.parse_args()
+sys.exit(arguments.run(arguments))
+"""
+NOW = 1_800_000_000.0
+ALICE = Principal("alice", "acme", "free", frozenset({"models:infer:digits"}))
+NEW = ["keys", "new", "--subject", "alice", "--tenant", "acme", "--tier", "free", "--scope", "models:infer:digits"]
+
+
+def penstock(*arguments: str, stdin: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
+    """What `penstock` does with these arguments, input and environment."""
+    return subprocess.run(
+        [sys.executable, "-c", PROGRAM, *arguments],
+        input=stdin,
+        env=environ,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=30,
+    )
+
+
+def test_a_new_key_and_its_entry_are_printed_and_work(tmp_path: Path) -> None:
+    """The key is the first line, once; the rest is an entry that lets it in."""
+    output = penstock(*NEW, "--expires", "2027-06-01T00:00:00+00:00").stdout
+    key, _, entry = output.partition("\n")
+    assert 1 == output.count(key.split("_")[2])
+    path = tmp_path / "keys.yaml"
+    path.write_text(entry)
+    principal, ends = ApiKeys(path).verify(key, NOW)
+    assert (ALICE, 1_811_808_000.0) == (principal, ends)
+
+
+def test_entries_are_appended_to_a_file(tmp_path: Path) -> None:
+    """Only the key goes to stdout, the file is made for its owner alone, and comments in it stay."""
+    path = tmp_path / "keys.yaml"
+    keys = []
+    for _ in range(2):
+        ran = penstock(*NEW, "--file", str(path))
+        keys.append(ran.stdout.strip())
+        assert (0, False) == (ran.returncode, keys[-1] in ran.stderr)
+        if len(keys) == 1:
+            assert 0o600 == stat.S_IMODE(path.stat().st_mode)
+            path.write_text("# ours\n" + path.read_text().rstrip("\n"))
+            path.chmod(0o640)
+    known = ApiKeys(path)
+    assert [ALICE, ALICE] == [known.verify(key, NOW)[0] for key in keys]
+    assert path.read_text().startswith("# ours\n")
+    assert 0o640 == stat.S_IMODE(path.stat().st_mode)
+    assert [path] == list(tmp_path.iterdir())
+
+
+def test_many_at_once_lose_none(tmp_path: Path) -> None:
+    """Appends wait for each other."""
+    path = tmp_path / "keys.yaml"
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: append(path, entry_of(new_key(), ALICE)), range(24)))
+    assert 24 == len(load(path))
+
+
+@pytest.mark.parametrize("text", [f"[{{id: abcd, hash: 'sha256:{0:064d}', subject: a, scopes: []}}]", "- nonsense", "{}", "- ["])
+def test_a_file_that_is_no_plain_list_is_left_alone(text: str, tmp_path: Path) -> None:
+    """What cannot be appended to is refused, unchanged, and nothing is left beside it."""
+    path = tmp_path / "keys.yaml"
+    path.write_text(text)
+    with pytest.raises(KeySourceError):
+        append(path, entry_of(new_key(), ALICE))
+    assert text == path.read_text()
+    assert [path] == list(tmp_path.iterdir())
+
+
+def test_an_empty_list_is_a_start(tmp_path: Path) -> None:
+    """A file that says `[]` gets its first entry."""
+    path = tmp_path / "keys.yaml"
+    path.write_text("[]\n")
+    append(path, entry_of(new_key(), ALICE))
+    assert 1 == len(load(path))
+
+
+def test_ids_of_digits_stay_text() -> None:
+    """`123e45678901` is a name, not a number."""
+    entry = entry_of("pk_123e45678901_" + "0" * 64, ALICE)
+    assert [entry] == parse(as_yaml(entry))
+
+
+def test_json_is_one_object() -> None:
+    """With --json the key and the entry come as JSON."""
+    made = json.loads(penstock(*NEW, "--json").stdout)
+    assert entry_hash(made["key"]) == made["entry"]["hash"]
+
+
+def test_the_pepper_is_used_when_set() -> None:
+    """The environment that serves the key makes it."""
+    made = json.loads(penstock(*NEW, "--json", PENSTOCK_API_KEY_PEPPER="sixteen bytes or more").stdout)
+    assert entry_hash(made["key"], b"sixteen bytes or more") == made["entry"]["hash"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["keys"], "required"),
+        (["keys", "new"], "--subject"),
+        (["keys", "new", "--subject", "a b"], "subject must be"),
+        (["keys", "new", "--subject", "a", "--scope", "model:infer"], "is not models:infer"),
+        (["keys", "new", "--subject", "a", "--file", "/nonexistent/keys.yaml"], "/nonexistent"),
+        (["keys", "new", "--subject", "a", "--expires", "2027-01-01T00:00:00"], "time zone"),
+        (["keys", "new", "--subject", "a", "--expires", "soon"], "--expires"),
+    ],
+)
+def test_wrong_use_is_explained(arguments: list[str], why: str) -> None:
+    """Exit status 2, the reason on stderr, and no key that would not work."""
+    ran = penstock(*arguments)
+    assert (2, "", True) == (ran.returncode, ran.stdout, why in ran.stderr)
+    assert "Traceback" not in ran.stderr
+
+
+def test_a_hash_is_made_of_a_key_on_stdin() -> None:
+    """`keys hash` prints the hash alone, as JSON on request, and repeats no input that is not a key."""
+    key = new_key()
+    assert f"{entry_hash(key)}\n" == penstock("keys", "hash", stdin=key).stdout
+    assert {"hash": entry_hash(key)} == json.loads(penstock("keys", "hash", "--json", stdin=f"{key}\n").stdout)
+    refused = penstock("keys", "hash", stdin="hunter2\n")
+    assert (2, "") == (refused.returncode, refused.stdout)
+    assert "hunter2" not in refused.stderr
+
+
+@pytest.mark.parametrize("command", ["new", "hash"])
+def test_help_shows_an_example(command: str) -> None:
+    """Each command's --help ends with a command to copy."""
+    ran = penstock("keys", command, "--help")
+    assert (0, True) == (ran.returncode, f"penstock keys {command}" in ran.stdout.partition("example:")[2])
