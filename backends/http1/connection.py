@@ -2,6 +2,7 @@
 
 It is idle, asked or spent. Only `send` makes it asked, only a whole answer that leaves nothing behind makes it idle again;
 everything else (bytes nobody asked for, a cut or malformed answer, a deadline, a caller who left) makes it spent, for ever.
+One exception is llhttp's: line breaks right after an answer, in the same read, are skipped; they cannot become an answer.
 """
 
 from __future__ import annotations
@@ -143,7 +144,7 @@ class Connection(asyncio.Protocol):
             self._chunked = True
             self._pieces = [bytearray()]  # chunks may be of one byte each: a list of them would take 40 times their size
         elif "content-length" not in headers:
-            self._until_eof = status not in (204, 304)
+            self._until_eof = True  # a 204 or 304 is complete before the next callback
         elif int(headers["content-length"]) > limits.max_body:
             self._too_large()
         if self._head_only:
@@ -173,7 +174,6 @@ class Connection(asyncio.Protocol):
         """The answer is whole. One that came before the request was fully sent, or for somebody who left, ends the connection."""
         answer, transport = self._answer, self._transport
         self._answer = None
-        self._until_eof = False
         if answer is None or transport is None:
             return
         if not answer.done():

@@ -3,95 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import socket
 from array import array
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
-import uvloop
 
 from backends.deadline import Deadline
 from backends.errors import ErrorKind, InferenceError
 from backends.http1.pool import HttpPool, PoolLimits, UpstreamRequest, UpstreamResponse
 
-Reader, Writer = asyncio.StreamReader, asyncio.StreamWriter
+Reader = asyncio.StreamReader
+Writer = asyncio.StreamWriter
 Script = Callable[[Reader, Writer], Awaitable[None]]
-
-
-@pytest.fixture(params=[asyncio.DefaultEventLoopPolicy, uvloop.EventLoopPolicy], ids=["asyncio", "uvloop"])
-def event_loop_policy(request: pytest.FixtureRequest) -> asyncio.AbstractEventLoopPolicy:
-    policy: asyncio.AbstractEventLoopPolicy = request.param()
-    return policy
-
-
-@dataclass
-class Backend:
-    """A server whose n-th connection follows the n-th script, further ones the last."""
-
-    scripts: tuple[Script, ...]
-    port: int = 0
-    accepted: int = 0
-    open: int = 0
-    changed: asyncio.Condition = field(default_factory=asyncio.Condition)
-
-    async def serve(self, reader: Reader, writer: Writer) -> None:
-        script = self.scripts[min(self.accepted, len(self.scripts) - 1)]
-        await self.count(1)
-        try:
-            await script(reader, writer)
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass  # the client left
-        finally:
-            writer.transport.abort()
-            await self.count(-1)
-
-    async def count(self, step: int) -> None:
-        async with self.changed:
-            self.open += step
-            self.accepted += max(0, step)
-            self.changed.notify_all()
-
-    async def until_open(self, count: int) -> None:
-        async with asyncio.timeout(5), self.changed:
-            await self.changed.wait_for(lambda: self.open == count)
-
-    def pool(self, **limits: float) -> HttpPool:
-        return HttpPool("127.0.0.1", self.port, replace(PoolLimits(), **limits), "triton")  # type: ignore[arg-type]
-
-
-@pytest.fixture
-async def serve() -> AsyncIterator[Callable[..., Awaitable[Backend]]]:
-    servers: list[asyncio.Server] = []
-
-    async def start(*scripts: Script) -> Backend:
-        backend = Backend(scripts)
-        server = await asyncio.start_server(backend.serve, "127.0.0.1", 0, limit=1 << 20)
-        servers.append(server)
-        backend.port = server.sockets[0].getsockname()[1]
-        return backend
-
-    yield start
-    for server in servers:
-        server.close()
-
-
-Serve = Callable[..., Awaitable[Backend]]
+Serve = Callable[..., Awaitable[Any]]  # gives conftest's Backend
 
 
 async def question(reader: Reader) -> bytes:
     """The body of the next request."""
     head = (await reader.readuntil(b"\r\n\r\n")).lower()
-    length = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0] or 0)
-    return await reader.readexactly(length)
+    return await reader.readexactly(int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0] or 0))
 
 
 def answer(body: bytes) -> bytes:
+    """A whole answer."""
     return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
 
 
 async def echo(reader: Reader, writer: Writer) -> None:
+    """Answers every question with itself."""
     while True:
         writer.write(answer(await question(reader)))
         await writer.drain()
@@ -112,22 +53,24 @@ def says(*parts: bytes, then: Script | None = None) -> Script:
             await writer.drain()
         if then is not None:
             await then(reader, writer)
-        else:
-            writer.close()
-            await writer.wait_closed()
+        writer.close()
+        await writer.wait_closed()
 
     return script
 
 
 def post(body: bytes | memoryview = b"q", *, repeatable: bool = True) -> UpstreamRequest:
+    """A small question."""
     return UpstreamRequest("POST", "/", (), (body,), repeatable)
 
 
 def soon(seconds: float = 5.0) -> Deadline:
+    """A moment that many seconds from now."""
     return Deadline(asyncio.get_running_loop().time() + seconds)
 
 
 async def refused(asking: Awaitable[UpstreamResponse]) -> InferenceError:
+    """The error of an ask that fails; it names the backend and never its address."""
     with pytest.raises(InferenceError) as caught:
         await asking
     assert "triton" == caught.value.source
@@ -228,8 +171,8 @@ async def test_passed_deadline_touches_no_backend(serve: Serve) -> None:
 
 @pytest.mark.parametrize(
     "part",
-    [b"", b"HTTP/1.1 200 OK\r\nContent-Le", answer(b"whole")[:-1], b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", b"junk"],
-)  # fmt: skip
+    [b"", answer(b"whole")[:20], answer(b"whole")[:-1], b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n", b"junk"],
+)
 async def test_answer_cut_in_the_middle_is_broken(serve: Serve, part: bytes) -> None:
     """A backend that leaves in the middle of its answer is BROKEN, and a fresh connection is not asked a second time."""
     backend = await serve(says(part))
@@ -394,6 +337,7 @@ async def test_waiting_ends_with_the_deadline(serve: Serve) -> None:
     holder = asyncio.create_task(pool.ask(post(), soon()))
     await backend.until_open(1)
     assert ErrorKind.DEADLINE is (await refused(pool.ask(post(), soon(0.02)))).kind
+    assert not holder.done()
     behind = asyncio.create_task(pool.ask(post(b"behind"), soon()))
     await asyncio.sleep(0)
     holder.cancel()
@@ -452,77 +396,3 @@ async def test_close_lets_asks_finish(serve: Serve) -> None:
     assert b"late" == (await pool.ask(post(b"late"), soon())).body
     await backend.until_open(0)
     await pool.close()
-
-
-# Crossed answers
-
-
-async def echo_late(reader: Reader, writer: Writer) -> None:
-    while True:
-        body = await question(reader)
-        await asyncio.sleep(random.random() * 0.01)
-        writer.write(answer(body))
-        await writer.drain()
-
-
-async def crossings(ask: Callable[[bytes], Awaitable[bytes]], asks: int) -> tuple[int, int, int]:
-    """Of `asks` numbered asks, 32 at a time and half of them cancelled at random: crossed, right, cancelled."""
-    crossed = right = cancelled = 0
-    numbers = iter(range(asks))
-    loop = asyncio.get_running_loop()
-
-    async def asker() -> None:
-        nonlocal crossed, right, cancelled
-        for number in numbers:
-            body = b"%d" % number
-            task = asyncio.ensure_future(ask(body))
-            if random.random() < 0.5:
-                loop.call_later(random.random() * 0.01, task.cancel)
-            try:
-                got = await task
-            except asyncio.CancelledError:
-                cancelled += 1
-            else:
-                crossed += got != body
-                right += got == body
-
-    await asyncio.gather(*[asker() for _ in range(32)])
-    return crossed, right, cancelled
-
-
-async def test_no_answer_is_ever_crossed(serve: Serve) -> None:
-    """Of 2 000 asks, a random half cancelled in flight, every answer equals its question and nothing stays in flight."""
-    backend = await serve(echo_late)
-    pool = backend.pool(max_connections=24)
-
-    async def ask(body: bytes) -> bytes:
-        return (await pool.ask(post(body), soon())).body
-
-    crossed, right, cancelled = await crossings(ask, 2000)
-    assert (0, 2000) == (crossed, right + cancelled)
-    assert right > 1000
-    assert cancelled > 200
-    assert (0, pool.idle) == (pool.in_flight, pool.connections)
-    await backend.until_open(pool.idle)
-    await pool.close()
-    await backend.until_open(0)
-
-
-async def test_naive_pool_crosses(serve: Serve) -> None:
-    """The control: a pool that takes a cancelled ask's connection back does give one client another's answer."""
-    backend = await serve(echo_late)
-    idle: list[tuple[Reader, Writer]] = []
-
-    async def ask(body: bytes) -> bytes:
-        reader, writer = idle.pop() if idle else await asyncio.open_connection("127.0.0.1", backend.port)
-        try:
-            writer.write(b"POST / HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
-            return await question(reader)
-        finally:
-            idle.append((reader, writer))
-
-    crossed, _, _ = await crossings(ask, 500)
-    assert crossed > 0
-    for _, writer in idle:
-        writer.transport.abort()
-    await backend.until_open(0)
