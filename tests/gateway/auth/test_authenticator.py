@@ -299,7 +299,8 @@ def test_arbitrary_headers_are_refused_and_nothing_else(headers: dict[str, str])
 def test_libraries_are_loaded_only_when_needed(key_file: Path) -> None:
     """A gateway with API keys alone loads neither cryptography nor aiohttp: 21 MB saved."""
     program = (
-        "import asyncio, sys, pathlib\nfrom gateway.auth.authenticator import build\nfrom gateway.auth.settings import AuthSettings\n"
+        "import asyncio, sys, pathlib\nfrom gateway.auth.authenticator import build\n"
+        "from gateway.auth.settings import AuthSettings\n"
         f"asyncio.run(build(AuthSettings(api_keys=pathlib.Path({str(key_file)!r})), print, environ={{}}))\n"
         "print([name for name in ('cryptography', 'aiohttp', 'jwt') if name in sys.modules])"
     )
