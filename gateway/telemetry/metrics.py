@@ -1,0 +1,153 @@
+"""Every metric of the gateway by name, and the one observer that turns events into them.
+
+Label values come from the policy document and from bounded words of ours, never from a client: what is not in the document is "".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from gateway.telemetry.record import RequestRecord
+from gateway.telemetry.series import Cell, Distribution, Distributions, Numbers
+from routing.plan import Target
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+OVERHEAD = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1)
+SHED = frozenset(
+    {"max-in-flight", "connections", "draining"}
+)  # reasons of a refusal by which the gateway protects itself or a backend
+CLIENT_LEFT = "client-left"  # the reason of a request whose client hung up
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class _Line:
+    """The cells that one kind of request touches, found once."""
+
+    __slots__ = ("baseline", "overhead", "requests", "seconds")
+
+    def __init__(self, requests: Cell, seconds: Distribution, overhead: Distribution, baseline: Cell) -> None:
+        self.requests = requests
+        self.seconds = seconds
+        self.overhead = overhead
+        self.baseline = baseline
+
+
+class _Asked:
+    """The cells that one kind of ask touches."""
+
+    __slots__ = ("cost", "seconds")
+
+    def __init__(self, cost: Cell, seconds: Distribution) -> None:
+        self.cost = cost
+        self.seconds = seconds
+
+
+class Metrics:
+    """Implements policies.call.Observer; `in_flight` tells, when scraped, how many questions each backend holds now."""
+
+    def __init__(self, in_flight: Callable[[], Mapping[str, int]] = dict) -> None:
+        self.in_flight = in_flight
+        self._requests = _counter("requests_total", "requests that ended, by status", "model", "route", "variant", "code")
+        self._seconds = _histogram("request_seconds", "first byte in to answer ready", SECONDS, "model", "route")
+        self._overhead = _histogram("overhead_seconds", "time in the gateway, backend excluded", OVERHEAD, "model")
+        self._backend_seconds = _histogram("backend_seconds", "time of one ask of a backend", SECONDS, "backend", "variant")
+        self._backend_requests = _counter("backend_requests_total", "asks sent to an endpoint", "backend", "endpoint", "outcome")
+        self._in_flight = Numbers("gauge", "penstock_in_flight", "questions that a backend holds now", ("backend",))
+        self._rows = _counter("rows_total", "rows answered", "model", "variant")
+        self._escalations = _counter(
+            "escalations_total", "asks of a dearer stage for unsure rows", "model", "from", "to", "outcome"
+        )
+        self._fallbacks = _counter("fallbacks_total", "asks of another target because of an error", "model", "from", "to")
+        self._cost = _counter("cost_total", "cost of what was asked, in the policy's unit", "model", "variant")
+        self._baseline = _counter("cost_baseline_total", "what the dearest variant alone would have cost", "model")
+        self._shed = _counter("shed_total", "requests refused for want of room", "reason")
+        self._policy = Numbers("gauge", "penstock_policy_info", "1 for the policy version in force", ("version",))
+        self._reloads = _counter("policy_reloads_total", "attempts to load a policy", "result")
+        self._abandoned = _counter("abandoned_total", "work that nobody waited for any more", "stage")
+        self._lines: dict[tuple[str, str, str, str], _Line] = {}
+        self._asks: dict[tuple[str, str, str], _Asked] = {}
+
+    def requested(self, record: RequestRecord) -> None:
+        """One request ended, in whatever way."""
+        line = self._lines.get((record.model, record.route, record.variant, record.code)) or self._line(record)
+        line.requests.value += 1
+        line.seconds.observe(record.seconds)
+        line.overhead.observe(record.overhead_seconds)
+        line.baseline.value += record.baseline
+        for variant, rows in record.shares:
+            self._rows.cell(record.model, variant).value += rows
+        if record.reason in SHED:
+            self._shed.cell(record.reason).value += 1
+        elif record.reason == CLIENT_LEFT:
+            self._abandoned.cell("request").value += 1
+
+    def asked(self, model: str, target: Target, rows: int, seconds: float, outcome: str) -> None:
+        """One ask of a target ended; only an answer costs."""
+        key = (model, target.backend, target.variant)
+        cells = self._asks.get(key)
+        if cells is None:
+            cells = _Asked(self._cost.cell(model, target.variant), self._backend_seconds.cell(target.backend, target.variant))
+            self._asks[key] = cells
+        cells.seconds.observe(seconds)
+        if outcome == "ok":
+            cells.cost.value += target.cost * rows
+        elif outcome == "abandoned":
+            self._abandoned.cell("backend").value += 1
+
+    def sent(self, backend: str, endpoint: str, outcome: str) -> None:
+        """One attempt at an endpoint ended: `ok`, an error's kind, or `abandoned`."""
+        self._backend_requests.cell(backend, endpoint, outcome).value += 1
+
+    def escalated(self, model: str, source: str, target: str, outcome: str) -> None:
+        """Rows of `source` were unsure."""
+        self._escalations.cell(model, source, target, outcome).value += 1
+
+    def fell_back(self, model: str, source: str, target: str) -> None:
+        """`source` failed and `target` was asked instead."""
+        self._fallbacks.cell(model, source, target).value += 1
+
+    def policy_loaded(self, version: str) -> None:
+        """This version is in force from now on."""
+        self._policy.clear()
+        self._policy.cell(version).value = 1
+        self._reloads.cell("ok").value += 1
+
+    def policy_refused(self) -> None:
+        """A policy document was refused; the one before stays."""
+        self._reloads.cell("refused").value += 1
+
+    def exposition(self) -> bytes:
+        """Everything in Prometheus' text format 0.0.4, written on the event loop so that no number is half counted."""
+        self._in_flight.clear()
+        for backend, count in self.in_flight().items():
+            self._in_flight.cell(backend).value = count
+        lines = [line for family in vars(self).values() if isinstance(family, Numbers | Distributions) for line in family.lines()]
+        return ("\n".join(lines) + "\n").encode() + _process()
+
+    def _line(self, record: RequestRecord) -> _Line:
+        model, route, variant, code = record.model, record.route, record.variant, record.code
+        line = _Line(
+            self._requests.cell(model, route, variant, code),
+            self._seconds.cell(model, route),
+            self._overhead.cell(model),
+            self._baseline.cell(model),
+        )
+        self._lines[model, route, variant, code] = line
+        return line
+
+
+def _counter(name: str, explanation: str, *labels: str) -> Numbers:
+    return Numbers("counter", f"penstock_{name}", explanation, labels)
+
+
+def _histogram(name: str, explanation: str, bounds: tuple[float, ...], *labels: str) -> Distributions:
+    return Distributions(f"penstock_{name}", explanation, labels, bounds)
+
+
+def _process() -> bytes:
+    """CPU, memory and open files of the process, as every exporter names them."""
+    from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest  # 6 MB: only once somebody scrapes
+
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    return generate_latest(registry)
