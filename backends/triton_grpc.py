@@ -58,7 +58,7 @@ class TritonGrpc:
             call = self._call("ModelStreamInfer")((wire,), timeout=timeout, metadata=metadata)
             async for answer in call:
                 yield decode_stream_response(answer, self._source)
-        except grpc.RpcError as error:
+        except (grpc.RpcError, grpc.aio.BaseError) as error:  # the second: grpc could not even start the call
             raise self._failure(error) from error
         finally:
             if call is not None:
@@ -113,7 +113,7 @@ class TritonGrpc:
         try:
             answer: bytes = await self._call(method)(wire, timeout=timeout, metadata=_metadata(headers))
             return answer
-        except grpc.RpcError as error:
+        except (grpc.RpcError, grpc.aio.BaseError) as error:  # the second: grpc could not even start the call
             raise self._failure(error) from error
         finally:
             await self._leave()
@@ -147,10 +147,11 @@ class TritonGrpc:
         if channel is not None:
             await channel.close()
 
-    def _failure(self, error: grpc.RpcError) -> InferenceError:
+    def _failure(self, error: Exception) -> InferenceError:
         """What a status means. Only the texts of the client's own mistakes reach it: others may carry a stack trace."""
-        status = error.code() if isinstance(error, grpc.aio.AioRpcError) else grpc.StatusCode.UNKNOWN
-        text = " ".join(((error.details() if isinstance(error, grpc.aio.AioRpcError) else None) or "")[:500].split())
+        if not isinstance(error, grpc.aio.AioRpcError):
+            return self._broken("could not be asked")
+        status, text = error.code(), " ".join((error.details() or "")[:500].split())
         source = self._source
         match status:
             case grpc.StatusCode.INVALID_ARGUMENT:

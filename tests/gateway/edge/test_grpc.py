@@ -1,0 +1,338 @@
+"""The gRPC port, asked by the upstream client library unchanged, over a small application that keeps what it was asked."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import socket
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import grpc.aio
+import numpy as np
+import pytest
+import tritonclient.grpc
+import tritonclient.grpc.aio
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+from tritonclient.utils import InferenceServerException
+
+from backends.errors import ErrorKind, InferenceError
+from backends.inference import Description, InferenceRequest, InferenceResponse, Tensors
+from backends.tensors import Tensor
+from gateway.edge.grpc import GrpcHead, GrpcLimits, GrpcListener, InferenceReply, listen
+
+HEADERS = (("X-Request-Id", "r1"), ("X-Penstock-Route", "default"))
+
+
+class Recording:
+    """Gives every tensor back; fails, hangs and streams as it is told to."""
+
+    def __init__(self) -> None:
+        self.requests: list[InferenceRequest] = []
+        self.heads: list[GrpcHead] = []
+        self.failure: Exception | None = None
+        self.hang = False
+        self.entered = asyncio.Event()
+        self.left = asyncio.Event()
+        self.go = asyncio.Event()
+
+    async def _seen(self, call: GrpcHead) -> None:
+        self.heads.append(call)
+        if self.failure is not None:
+            raise self.failure
+        if self.hang:
+            self.entered.set()
+            try:
+                await self.go.wait()
+            finally:
+                self.left.set()
+
+    async def infer(self, request: InferenceRequest, call: GrpcHead) -> InferenceReply:
+        self.requests.append(request)
+        await self._seen(call)
+        return InferenceReply(InferenceResponse("hidden", "7", "", {}, Tensors(request.payload.tensors())), HEADERS)
+
+    async def stream(self, request: InferenceRequest, call: GrpcHead) -> AsyncIterator[InferenceReply]:
+        self.requests.append(request)
+        if request.model == "failing":
+            raise InferenceError(ErrorKind.INVALID, "wrong shape")
+        (tensor,) = request.payload.tensors()
+        for value in tensor.array():
+            answer = Tensor("OUT", "INT32", (1,), value.tobytes())
+            yield InferenceReply(InferenceResponse("hidden", "7", "", {"last": bool(value == 2)}, Tensors((answer,))), HEADERS)
+        await self._seen(call)
+
+    async def describe(self, what: Description, model: str, version: str, call: GrpcHead) -> dict[str, Any]:
+        await self._seen(call)
+        if what == "stats":
+            return {"model_stats": [{"name": model, "version": version, "inference_count": 3}]}
+        return {"name": model, "versions": ["7"]} if what == "metadata" else {"name": model, "max_batch_size": 8}
+
+    async def live(self) -> bool:
+        return True
+
+    async def ready(self, model: str, version: str, call: GrpcHead) -> bool:
+        await self._seen(call)
+        return model in ("", "m")
+
+    async def index(self, call: GrpcHead) -> list[dict[str, Any]]:
+        await self._seen(call)
+        return [{"name": "m", "version": "7", "state": "READY", "reason": ""}]
+
+    def server(self) -> dict[str, Any]:
+        return {"name": "penstock", "version": "0", "extensions": ["binary_tensor_data"]}
+
+
+@pytest.fixture
+async def app() -> Recording:
+    """The application behind the port."""
+    return Recording()
+
+
+@pytest.fixture
+async def listener(app: Recording) -> AsyncIterator[GrpcListener]:
+    """An open port."""
+    listener = await listen(app, "127.0.0.1", 0, GrpcLimits(message=1 << 20, calls=4))
+    yield listener
+    await listener.drain(0)
+
+
+@pytest.fixture
+async def client(listener: GrpcListener) -> AsyncIterator[tritonclient.grpc.aio.InferenceServerClient]:
+    """The upstream asyncio client."""
+    async with tritonclient.grpc.aio.InferenceServerClient(f"127.0.0.1:{listener.port}") as client:
+        yield client
+
+
+@pytest.fixture
+async def stub(listener: GrpcListener) -> AsyncIterator[Any]:
+    """The bare service, for what the upstream client does not show."""
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{listener.port}") as channel:
+        yield service_pb2_grpc.GRPCInferenceServiceStub(channel)
+
+
+def numbers() -> list[Any]:
+    """Three numbers as the upstream client's input."""
+    given = tritonclient.grpc.InferInput("IN", [3], "INT32")
+    given.set_data_from_numpy(np.arange(3, dtype=np.int32))
+    return [given]
+
+
+def message(model: str = "m", id: str = "q") -> Any:
+    """Three numbers as a protobuf message."""
+    found = service_pb2.ModelInferRequest(model_name=model, id=id, raw_input_contents=[np.arange(3, dtype=np.int32).tobytes()])
+    found.inputs.add(name="IN", datatype="INT32", shape=[3])
+    return found
+
+
+async def test_infer(client: Any, app: Recording) -> None:
+    """The upstream asyncio client gets its tensors back under the name and id it used."""
+    asked = [tritonclient.grpc.InferRequestedOutput("IN", class_count=2)]
+    headers = {"authorization": "Bearer t", "x-penstock-route": "x"}
+    answer = await client.infer("m", numbers(), model_version="3", outputs=asked, request_id="q", headers=headers)
+    assert [0, 1, 2] == answer.as_numpy("IN").tolist()
+    response = answer.get_response()
+    assert ("m", "7", "q") == (response.model_name, response.model_version, response.id)
+    (request,), (head,) = app.requests, app.heads
+    assert ("m", "3", "q", 2) == (request.model, request.version, request.id, request.outputs[0].parameters["classification"])
+    assert ("Bearer t", None) == (head.metadata["authorization"], head.metadata.get("x-penstock-route"))
+    assert "127.0.0.1" == head.peer.rpartition(":")[0]
+    assert head.received <= asyncio.get_running_loop().time()
+
+
+async def test_the_synchronous_client(listener: GrpcListener) -> None:
+    """The upstream synchronous client works unchanged, streams included."""
+
+    def ask() -> tuple[Any, list[Any]]:
+        found: queue.Queue[Any] = queue.Queue()
+        with tritonclient.grpc.InferenceServerClient(f"127.0.0.1:{listener.port}") as client:
+            unary = client.infer("m", numbers()).as_numpy("IN").tolist()
+            client.start_stream(lambda result, error: found.put((result, error)))
+            for model in ("m", "failing", "m"):
+                client.async_stream_infer(model, numbers())
+            streamed = [found.get(timeout=10) for _ in range(7)]
+            client.stop_stream()
+        return unary, streamed
+
+    unary, streamed = await asyncio.to_thread(ask)
+    assert [0, 1, 2] == unary
+    answers = [result.as_numpy("OUT").tolist() if error is None else error.message() for result, error in streamed]
+    assert [[0], [1], [2], "wrong shape", [0], [1], [2]] == answers
+
+
+async def test_headers_are_metadata(stub: Any) -> None:
+    """How an answer came about is told in initial metadata, in lower case, of the first answer on a stream."""
+    call = stub.ModelInfer(message())
+    await call
+    assert {"x-request-id": "r1", "x-penstock-route": "default"}.items() <= dict(await call.initial_metadata()).items()
+    stream = stub.ModelStreamInfer([message()])
+    assert [False, False, True] == [answer.infer_response.parameters["last"].bool_param async for answer in stream]
+    assert "r1" == dict(await stream.initial_metadata())["x-request-id"]
+
+
+async def test_a_stream_outlives_a_question_that_fails(stub: Any, app: Recording) -> None:
+    """Questions on one stream are answered in order, and one that fails or cannot be read has an error message in its place."""
+    unreadable = message(id="q3")
+    unreadable.raw_input_contents.append(b"")
+    stream = stub.ModelStreamInfer([message(id="q1"), message("failing", "q2"), unreadable, message(id="q4")])
+    found = [(answer.infer_response.id, answer.error_message) async for answer in stream]
+    assert [("q1", "")] * 3 + [("q2", "wrong shape")] == found[:4]
+    assert "2 raw contents" in found[4][1]
+    assert [("q4", "")] * 3 == found[5:]
+
+
+@pytest.mark.parametrize("metadata", [(), (("triton_grpc_error", "true"),)])
+async def test_what_ends_a_stream(stub: Any, app: Recording, metadata: tuple[tuple[str, str], ...]) -> None:
+    """A credential that does not hold ends a stream; any error does for clients that ask for statuses."""
+    kind = ErrorKind.INVALID if metadata else ErrorKind.UNAUTHENTICATED
+    app.failure = InferenceError(kind, "no")
+    stream = stub.ModelStreamInfer([message()] * 2, metadata=metadata)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        assert [] == [answer async for answer in stream if answer.error_message]
+    assert kind.name in caught.value.code().name
+    assert 1 == len(app.requests)
+
+
+async def test_errors(stub: Any, app: Recording) -> None:
+    """A failure is a status, its text, its bounded reason and when to come back; a defect tells nothing of itself."""
+    app.failure = InferenceError(ErrorKind.LIMITED, "slower", reason="quota", retry_after=2)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stub.ModelInfer(message())
+    assert (grpc.StatusCode.RESOURCE_EXHAUSTED, "slower") == (caught.value.code(), caught.value.details())
+    assert {"x-penstock-error": "quota", "retry-after": "2"} == dict(caught.value.trailing_metadata() or ())
+    app.failure = ValueError("secret")
+    for call in (stub.ModelInfer(message()), stub.ModelConfig(service_pb2.ModelConfigRequest(name="m"))):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call
+        assert grpc.StatusCode.INTERNAL == caught.value.code()
+        assert "secret" not in (caught.value.details() or "")
+
+
+async def test_bytes_that_are_no_message(listener: GrpcListener) -> None:
+    """Bytes that are not protobuf are the client's mistake, on every method that reads them."""
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{listener.port}") as channel:
+        for method in ("ModelInfer", "ModelReady", "ModelMetadata", "RepositoryIndex"):
+            ask: Any = channel.unary_unary(f"/inference.GRPCInferenceService/{method}")
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await ask(b"\xff\xff")
+            assert grpc.StatusCode.INVALID_ARGUMENT == caught.value.code()
+
+
+async def test_descriptions(client: Any) -> None:
+    """Health, metadata, configuration, statistics and the index are what the application says."""
+    assert await client.is_server_live()
+    assert await client.is_server_ready()
+    assert await client.is_model_ready("m")
+    assert not await client.is_model_ready("other")
+    assert "penstock" == (await client.get_server_metadata()).name
+    assert ["7"] == list((await client.get_model_metadata("m")).versions)
+    assert 8 == (await client.get_model_config("m")).config.max_batch_size
+    (stats,) = (await client.get_inference_statistics("m", "7")).model_stats
+    assert ("m", "7", 3) == (stats.name, stats.version, stats.inference_count)
+    assert ["m"] == [model.name for model in (await client.get_model_repository_index()).models]
+
+
+async def test_what_is_never_passed_on(client: Any, app: Recording) -> None:
+    """Shared memory, loading, tracing and log settings are refused with what to do instead, before the application is asked."""
+    asked = [
+        (client.register_system_shared_memory("r", "/r", 8), "UNIMPLEMENTED", "send the tensors"),
+        (client.get_cuda_shared_memory_status(), "UNIMPLEMENTED", "send the tensors"),
+        (client.load_model("m"), "PERMISSION_DENIED", "operators"),
+        (client.unload_model("m"), "PERMISSION_DENIED", "operators"),
+        (client.get_trace_settings(), "PERMISSION_DENIED", "operators"),
+        (client.update_log_settings({"log_info": True}), "PERMISSION_DENIED", "operators"),
+    ]
+    for call, status, text in asked:
+        with pytest.raises(InferenceServerException) as caught:
+            await call
+        assert f"StatusCode.{status}" == caught.value.status()
+        assert text in caught.value.message()
+    assert [] == app.heads
+
+
+async def test_a_client_that_leaves_cancels_its_question(stub: Any, app: Recording) -> None:
+    """Cancelled by its client, a call's question is cancelled in the application, too."""
+    app.hang = True
+    call = stub.ModelInfer(message())
+    await app.entered.wait()
+    call.cancel()
+    await app.left.wait()
+
+
+async def test_a_client_that_leaves_a_stream_cancels_its_question(stub: Any, app: Recording) -> None:
+    """The same on a stream, while an answer is awaited."""
+    app.hang = True
+    stream = stub.ModelStreamInfer([message()])
+    assert not (await stream.read()).error_message
+    await app.entered.wait()
+    stream.cancel()
+    await app.left.wait()
+
+
+async def test_a_deadline_is_handed_on(stub: Any, app: Recording) -> None:
+    """The application knows how long the client waits, and is cancelled when that time is over."""
+    await stub.ModelInfer(message(), timeout=30)
+    assert app.heads[0].deadline == pytest.approx(30, abs=2)
+    await stub.ModelInfer(message())
+    assert app.heads[1].deadline is None
+    app.hang = True
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stub.ModelInfer(message(), timeout=0.1)
+    assert grpc.StatusCode.DEADLINE_EXCEEDED == caught.value.code()
+    await app.left.wait()
+
+
+async def test_limits(stub: Any, app: Recording) -> None:
+    """A message past its limit and a call past theirs are refused before the application is asked."""
+    large = message()
+    large.raw_input_contents[0] = bytes(2 << 20)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stub.ModelInfer(large)
+    assert grpc.StatusCode.RESOURCE_EXHAUSTED == caught.value.code()
+    assert [] == app.requests
+    app.hang = True
+    calls = [asyncio.ensure_future(stub.ModelInfer(message())) for _ in range(5)]
+    done, waiting = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+    assert (1, 4) == (len(done), len(waiting))
+    error = done.pop().exception()
+    assert isinstance(error, grpc.aio.AioRpcError)
+    assert grpc.StatusCode.RESOURCE_EXHAUSTED == error.code()
+    app.go.set()
+    await asyncio.gather(*waiting)
+
+
+async def test_drain_lets_calls_end(app: Recording, listener: GrpcListener, stub: Any) -> None:
+    """While draining, what is in flight is answered and what is new is refused."""
+    app.hang = True
+    call = stub.ModelInfer(message())
+    await app.entered.wait()
+    draining = asyncio.create_task(listener.drain(10))
+    while True:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stub.ServerLive(service_pb2.ServerLiveRequest(), timeout=1)
+        if caught.value.code() is grpc.StatusCode.UNAVAILABLE:
+            break
+    app.go.set()
+    assert "m" == (await call).model_name
+    await draining
+
+
+async def test_drain_ends_after_its_grace(app: Recording, listener: GrpcListener, stub: Any) -> None:
+    """What does not end in time is cancelled."""
+    app.hang = True
+    call = stub.ModelInfer(message())
+    await app.entered.wait()
+    await listener.drain(0.05)
+    await app.left.wait()
+    with pytest.raises(grpc.aio.AioRpcError):
+        await call
+
+
+async def test_a_port_in_use(app: Recording) -> None:
+    """A port that cannot be had is said at once, and not shared silently."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(OSError, match="cannot listen on 127"):
+            await listen(app, "127.0.0.1", taken.getsockname()[1], GrpcLimits())
