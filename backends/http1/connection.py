@@ -40,7 +40,6 @@ class Connection(asyncio.Protocol):
         self._source = source
         self._idle_ended = idle_ended
         self._transport: asyncio.Transport | None = None
-        self._parser = HttpResponseParser(self)
         self._answer: asyncio.Future[UpstreamResponse] | None = None
         self.reusable = False
         self.touched = False
@@ -84,6 +83,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._parser = HttpResponseParser(self)
         self.reusable = True
 
     def data_received(self, data: bytes) -> None:
