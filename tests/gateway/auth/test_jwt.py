@@ -208,9 +208,10 @@ def test_a_foreign_signature_is_refused(verifier: TokenVerifier, signer: Signer,
 
 
 def test_an_elliptic_signature_has_one_form(verifier: TokenVerifier, ec_signer: Signer) -> None:
-    """Zeros, which broke Java (CVE-2022-21449), and DER are no signatures."""
+    """Zeros, which broke Java (CVE-2022-21449), DER, and the right numbers with an extra zero are no signatures."""
     head, body, _ = ec_signer.token().split(".")
-    for raw in (bytes(64), bytes.fromhex("3006020101020101"), b"\xff" * 64, bytes(96)):
+    good = ec_signer.sign(f"{head}.{body}".encode())
+    for raw in (bytes(64), bytes.fromhex("3006020101020101"), b"\xff" * 64, good[:32] + b"\0" + good[32:]):
         signature = base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
         assert "bad-token" == refusal(verifier, f"{head}.{body}.{signature}").reason
 
