@@ -7,15 +7,11 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from gateway.configuration.compile import version
 from gateway.configuration.load import load_policy
 from gateway.configuration.problems import PolicyError
 from gateway.configuration.schema_policy import PolicyDocument
-
-if TYPE_CHECKING:
-    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
 _EXAMPLE = """example:
   penstock policy check config/policy.yaml
@@ -25,7 +21,7 @@ exit status: 0 the policy can be used, 1 it cannot, 2 the file could not be read
 """
 
 
-def add_parser(subparsers: Subparsers) -> None:
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds `policy` to the command line; the parsed arguments carry `run`, which takes them and returns the exit status."""
     group = subparsers.add_parser("policy", help="check a policy document").add_subparsers(
         dest="policy_command", required=True, metavar="COMMAND"

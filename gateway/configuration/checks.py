@@ -125,7 +125,8 @@ def _check_order(found: Findings, path: Path, routes: tuple[policy.Route, ...]) 
         if earlier is not None:
             why = "has no match and takes everything" if matches[earlier] == Match() else "matches whatever this one does"
             line = found.source.mark((*path, earlier)).line
-            found.wrong(place, f"route {shown(routes[index].name)} can never match: {shown(routes[earlier].name)} (line {line}) {why}")
+            name, first = shown(routes[index].name), shown(routes[earlier].name)
+            found.wrong(place, f"route {name} can never match: {first} (line {line}) {why}")
 
 
 def covers(wide: Match, narrow: Match) -> bool:

@@ -22,7 +22,7 @@ def _check_auth(found: Findings, auth: Auth) -> None:
     issuers = [each.issuer for each in auth.jwt]
     for index, issuer in enumerate(issuers):
         if issuer in issuers[:index]:
-            found.wrong(("auth", "jwt", index, "issuer"), f"{shown(issuer)} stands here twice; its tokens could not tell which is meant")
+            found.wrong(("auth", "jwt", index, "issuer"), f"{shown(issuer)} stands here twice; which keys would hold?")
         if len(set(auth.jwt[index].algorithms)) != len(auth.jwt[index].algorithms):
             found.wrong(("auth", "jwt", index, "algorithms"), "an algorithm stands here twice")
     if not auth.jwt and auth.api_keys is None and not auth.anonymous:

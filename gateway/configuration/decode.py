@@ -15,7 +15,7 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
-from gateway.configuration.problems import NOT_YET, Path, Problem, Unreadable, listed, nearest, path_text, shown
+from gateway.configuration.problems import NOT_YET, Path, Problem, UnreadableError, listed, nearest, path_text, shown
 from gateway.configuration.yaml_source import Source
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -78,27 +78,27 @@ def _read(found: Findings, value: Any, kind: Any, path: Path) -> Any:
 def _scalar(found: Findings, value: Any, reader: Any, path: Path) -> Any:
     try:
         return reader(value)
-    except Unreadable as error:
+    except UnreadableError as error:
         found.unread(path, error.message, error.suggestion)
         return _FAILED
 
 
 def read_text(value: object) -> str:
-    """Text of at least one character. Raises Unreadable."""
+    """Text of at least one character. Raises UnreadableError."""
     if isinstance(value, str) and value:
         return value
     if value is None or value == "":
-        raise Unreadable("has no value; text is needed here")
+        raise UnreadableError("has no value; text is needed here")
     if isinstance(value, (bool, int, float)):
-        raise Unreadable(f"{shown(value)} is not text; put it in quotes", f'"{_plain(value)}"')
-    raise Unreadable(f"must be text, not {_named(value)}")
+        raise UnreadableError(f"{shown(value)} is not text; put it in quotes", f'"{_plain(value)}"')
+    raise UnreadableError(f"must be text, not {_named(value)}")
 
 
 def _read_bool(value: object) -> bool:
     if isinstance(value, bool):
         return value
     meant = {"yes": "true", "on": "true", "no": "false", "off": "false"}.get(str(value).lower())
-    raise Unreadable(f"{shown(value)} is neither true nor false", meant or nearest(str(value), ("true", "false")))
+    raise UnreadableError(f"{shown(value)} is neither true nor false", meant or nearest(str(value), ("true", "false")))
 
 
 def _tuple(found: Findings, value: Any, kind: Any, path: Path) -> Any:

@@ -38,7 +38,7 @@ class PolicyError(Exception):
         super().__init__("\n".join(problem.text(name) for problem in self.problems))
 
 
-class Unreadable(ValueError):
+class UnreadableError(ValueError):
     """A single value that cannot be read; whoever knows its place in the file makes a Problem of it."""
 
     def __init__(self, message: str, suggestion: str | None = None) -> None:

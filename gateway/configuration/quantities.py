@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from fractions import Fraction
 
-from gateway.configuration.problems import Unreadable, listed, nearest, shown
+from gateway.configuration.problems import UnreadableError, listed, nearest, shown
 
 SECONDS = {
     "us": Fraction(1, 1_000_000),
@@ -23,42 +23,42 @@ _QUANTITY = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?) ?([A-Za-z%]+)")
 
 
 def read_duration(value: object) -> float:
-    """Seconds from `500us`, `150ms`, `2s`, `1.5m`, `24h` or `7d`. Raises Unreadable."""
+    """Seconds from `500us`, `150ms`, `2s`, `1.5m`, `24h` or `7d`. Raises UnreadableError."""
     seconds = float(_read(value, SECONDS, "duration", "150ms or 2s"))
     if seconds > LONGEST:
-        raise Unreadable(f"{shown(value)} is longer than a year")
+        raise UnreadableError(f"{shown(value)} is longer than a year")
     return seconds
 
 
 def read_size(value: object) -> int:
-    """Bytes from `512B`, `32KiB`, `64MiB` or `1.5GiB`; powers of 1024 only. Raises Unreadable."""
+    """Bytes from `512B`, `32KiB`, `64MiB` or `1.5GiB`; powers of 1024 only. Raises UnreadableError."""
     count = _read(value, BYTES, "size", "64MiB")
     if count > LARGEST:
-        raise Unreadable(f"{shown(value)} is more than 1024GiB")
+        raise UnreadableError(f"{shown(value)} is more than 1024GiB")
     if count.denominator != 1:
-        raise Unreadable(f"{shown(value)} is not a whole number of bytes")
+        raise UnreadableError(f"{shown(value)} is not a whole number of bytes")
     return int(count)
 
 
 def read_share(value: object) -> float:
-    """A fraction from 0 to 1 from `0%` to `100%`. Raises Unreadable."""
+    """A fraction from 0 to 1 from `0%` to `100%`. Raises UnreadableError."""
     share = _read(value, {"%": Fraction(1, 100)}, "share", "5%")
     if share > 1:
-        raise Unreadable(f"{shown(value)} is more than 100%")
+        raise UnreadableError(f"{shown(value)} is more than 100%")
     return float(share)
 
 
 def _read(value: object, units: Mapping[str, Fraction], what: str, example: str) -> Fraction:
     """Exact, so that `0.1s` and `100ms` are the same number."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        raise Unreadable(f"{shown(value)} has no unit; a {what} is written like {example}")
+        raise UnreadableError(f"{shown(value)} has no unit; a {what} is written like {example}")
     found = _QUANTITY.fullmatch(value) if isinstance(value, str) else None
     if found is None:
-        raise Unreadable(f"{shown(value)} is not a {what}; write it like {example}")
+        raise UnreadableError(f"{shown(value)} is not a {what}; write it like {example}")
     number, unit = found.groups()
     if unit not in units:
         meant = nearest(unit, units)
-        raise Unreadable(
+        raise UnreadableError(
             f"unknown unit {shown(unit)}; a {what} is counted in {listed(units)}", f"{number}{meant}" if meant else None
         )
     return Fraction(number) * units[unit]

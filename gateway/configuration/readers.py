@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from gateway.configuration.decode import read_text
-from gateway.configuration.problems import NOT_YET, Unreadable, listed, nearest, shown
+from gateway.configuration.problems import NOT_YET, UnreadableError, listed, nearest, shown
 from gateway.configuration.quantities import read_duration, read_size
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,128}")
-_HOST = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)*")
+_LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_HOST = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(\.{_LABEL})*")
 _ADDRESS = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[^\[\]:/@\s]+)):(?P<port>[0-9]{1,5})")
 
 
@@ -29,68 +30,68 @@ class Address:
 
 
 def read_name(value: object) -> str:
-    """A name of 1 to 128 letters, digits, `.`, `_` and `-`. Raises Unreadable."""
+    """A name of 1 to 128 letters, digits, `.`, `_` and `-`. Raises UnreadableError."""
     name = read_text(value)
     if _NAME.fullmatch(name):
         return name
     meant = re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:128].strip("-")
-    raise Unreadable(f"{shown(name)} is not a name: 1 to 128 letters, digits, '.', '_' and '-'", meant or None)
+    raise UnreadableError(f"{shown(name)} is not a name: 1 to 128 letters, digits, '.', '_' and '-'", meant or None)
 
 
 def read_count(value: object) -> int:
-    """A whole number from 1 to a thousand million. Raises Unreadable."""
+    """A whole number from 1 to a thousand million. Raises UnreadableError."""
     if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 1_000_000_000:
         return value
-    raise Unreadable(f"{shown(value)} is not a whole number of at least 1")
+    raise UnreadableError(f"{shown(value)} is not a whole number of at least 1")
 
 
 def read_amount(value: object) -> float:
-    """A number of at least 0: a cost, a weight. Raises Unreadable."""
+    """A number of at least 0: a cost, a weight. Raises UnreadableError."""
     number = read_number(value)
     if number < 0:
-        raise Unreadable(f"{shown(value)} is negative")
+        raise UnreadableError(f"{shown(value)} is negative")
     return number
 
 
 def read_number(value: object) -> float:
-    """A finite number. Raises Unreadable."""
+    """A finite number. Raises UnreadableError."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return float(value)
-    raise Unreadable(f"{shown(value)} is not a number")
+    raise UnreadableError(f"{shown(value)} is not a number")
 
 
 def read_timeout(value: object) -> float:
-    """A duration longer than nothing, in seconds. Raises Unreadable."""
+    """A duration longer than nothing, in seconds. Raises UnreadableError."""
     seconds = read_duration(value)
     if seconds <= 0:
-        raise Unreadable("a timeout must be longer than 0")
+        raise UnreadableError("a timeout must be longer than 0")
     return seconds
 
 
 def read_limit(value: object) -> int:
-    """A size of at least one byte. Raises Unreadable."""
+    """A size of at least one byte. Raises UnreadableError."""
     size = read_size(value)
     if size < 1:
-        raise Unreadable("a limit must be larger than 0")
+        raise UnreadableError("a limit must be larger than 0")
     return size
 
 
 def read_listener(value: object) -> Address:
-    """`host:port`, where port 0 lets the system choose. Raises Unreadable."""
+    """`host:port`, where port 0 lets the system choose. Raises UnreadableError."""
     text = read_text(value)
     found = _ADDRESS.fullmatch(text)
     if found is None or not _is_host(found["v6"], found["host"]) or int(found["port"]) > 65535:
         bare = re.sub(r"\A[A-Za-z][A-Za-z0-9+.-]*://|/.*\Z", "", re.sub(r"://[^/]*@", "://", text))
         meant = bare if bare != text and _ADDRESS.fullmatch(bare) else None
-        raise Unreadable(f"{'a URL' if '://' in text else shown(text)} is not host:port (IPv6: [::1]:8000)", meant)
+        raise UnreadableError(f"{'a URL' if '://' in text else shown(text)} is not host:port (IPv6: [::1]:8000)", meant)
     return Address(found["v6"] or found["host"], int(found["port"]))
 
 
 def read_address(value: object) -> Address:
-    """`host:port` to connect to. Raises Unreadable."""
+    """`host:port` to connect to. Raises UnreadableError."""
     address = read_listener(value)
     if address.port == 0:
-        raise Unreadable("port 0 cannot be connected to")
+        raise UnreadableError("port 0 cannot be connected to")
     return address
 
 
@@ -110,8 +111,8 @@ def one_of(words: tuple[str, ...], later: tuple[str, ...] = ()) -> Callable[[obj
         if isinstance(value, str) and value in words:
             return value
         if isinstance(value, str) and value in later:
-            raise Unreadable(f"{shown(value)} is {NOT_YET}; use {listed(words)}")
-        raise Unreadable(f"{shown(value)} is not one of {listed(words)}", nearest(str(value), words))
+            raise UnreadableError(f"{shown(value)} is {NOT_YET}; use {listed(words)}")
+        raise UnreadableError(f"{shown(value)} is not one of {listed(words)}", nearest(str(value), words))
 
     return read
 

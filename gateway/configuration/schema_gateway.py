@@ -6,13 +6,14 @@ Paths are relative to the directory the gateway is started in.
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Annotated, ClassVar
 from urllib.parse import urlsplit
 
 import msgspec
 
 from gateway.configuration.decode import read_text
-from gateway.configuration.problems import NOT_YET, Unreadable, shown
+from gateway.configuration.problems import NOT_YET, UnreadableError, shown
 from gateway.configuration.readers import Address, Count, Limit, Timeout, one_of, read_listener
 
 ALGORITHMS = ("RS256", "ES256", "EdDSA")
@@ -20,38 +21,38 @@ LATER_ALGORITHMS = ("RS384", "RS512", "PS256", "PS384", "PS512", "ES384", "ES512
 
 
 def read_workers(value: object) -> int:
-    """1. Raises Unreadable."""
-    if value == 1 and isinstance(value, int) and not isinstance(value, bool):
+    """1. Raises UnreadableError."""
+    if isinstance(value, int) and value is not True and value == 1:
         return 1
-    if isinstance(value, int) and not isinstance(value, bool) and value > 1:
-        raise Unreadable(f"more than one worker is {NOT_YET}", "1")
-    raise Unreadable(f"{shown(value)} is not a number of workers", "1")
+    if isinstance(value, int) and value > 1:
+        raise UnreadableError(f"more than one worker is {NOT_YET}", "1")
+    raise UnreadableError(f"{shown(value)} is not a number of workers", "1")
 
 
 def read_store(value: object) -> str:
-    """`memory`. Raises Unreadable."""
+    """`memory`. Raises UnreadableError."""
     if isinstance(value, str) and value.startswith(("redis://", "rediss://", "unix://")):
-        raise Unreadable(f"Redis as a store is {NOT_YET}; use memory", "memory")
+        raise UnreadableError(f"Redis as a store is {NOT_YET}; use memory", "memory")
     return one_of(("memory",))(value)
 
 
 def read_otlp(value: object) -> str:
-    """Nothing: traces are not exported yet. Raises Unreadable."""
-    raise Unreadable(f"'otlp' other than null is {NOT_YET}")
+    """Nothing: traces are not exported yet. Raises UnreadableError."""
+    raise UnreadableError(f"'otlp' other than null is {NOT_YET}")
 
 
 def read_path(value: object) -> str:
-    """A file's path. Raises Unreadable."""
+    """A file's path. Raises UnreadableError."""
     if isinstance(value, (list, dict)):
-        raise Unreadable("must be the path of a file; keys themselves never stand in this document")
+        raise UnreadableError("must be the path of a file; keys themselves never stand in this document")
     path = read_text(value)
     if not path.isprintable() or "://" in path:
-        raise Unreadable("must be the path of a file")
+        raise UnreadableError("must be the path of a file")
     return path
 
 
 def read_jwks(value: object) -> str:
-    """The URL (https or http) or the path of a JSON Web Key Set. Raises Unreadable."""
+    """The URL (https; http from this machine) or the path of a JSON Web Key Set. Raises UnreadableError."""
     text = read_text(value)
     if "://" not in text:
         return read_path(text)
@@ -59,12 +60,21 @@ def read_jwks(value: object) -> str:
         url = urlsplit(text)
         credentials, host, port = "@" in url.netloc, url.hostname, url.port
     except ValueError:
-        raise Unreadable("is not a URL that can be read") from None
+        raise UnreadableError("is not a URL that can be read") from None
     if credentials:  # not repeated: the message may be logged
-        raise Unreadable("a URL with a user name or password is refused: secrets never stand in this file")
+        raise UnreadableError("a URL with a user name or password is refused: secrets never stand in this file")
     if url.scheme not in ("https", "http") or not host or port == 0 or not text.isprintable() or " " in text or url.fragment:
-        raise Unreadable(f"{shown(text)} is neither an https URL nor a file's path")
+        raise UnreadableError(f"{shown(text)} is neither an https URL nor a file's path")
+    if url.scheme == "http" and not _is_loopback(host):  # whoever can change the keys on their way can sign any token
+        raise UnreadableError("keys come by https, or by http from this machine only", f"https{text.removeprefix('http')}")
     return text
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 class Listen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

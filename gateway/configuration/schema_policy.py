@@ -10,7 +10,7 @@ import msgspec
 
 from backends.inference import Parameter
 from gateway.configuration.decode import read_text
-from gateway.configuration.problems import NOT_YET, Unreadable, listed, nearest, shown
+from gateway.configuration.problems import NOT_YET, UnreadableError, listed, nearest, shown
 from gateway.configuration.readers import Address, Amount, Count, Name, Timeout, one_of, read_address, read_name, read_number
 from routing.match import Range
 
@@ -27,23 +27,23 @@ _COMPARISON = re.compile(r"(?P<sign>[<>])(?P<same>=?) ?(?P<number>[0-9]{1,9})")
 
 
 def read_words(value: object) -> tuple[str, ...]:
-    """One text or a list of them, in the order of the alphabet. Raises Unreadable."""
+    """One text or a list of them, in the order of the alphabet. Raises UnreadableError."""
     if isinstance(value, list) and not value:
-        raise Unreadable("the list is empty, so nothing could ever match it")
+        raise UnreadableError("the list is empty, so nothing could ever match it")
     return tuple(sorted({read_text(each) for each in value} if isinstance(value, list) else {read_text(value)}))
 
 
 def read_rows(value: object) -> Range:
-    """`4` (exactly), `1..8` (both included), `16..` (at least) or `..8` (at most). Raises Unreadable."""
+    """`4` (exactly), `1..8` (both included), `16..` (at least) or `..8` (at most). Raises UnreadableError."""
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return Range(value, value)
     text = value if isinstance(value, str) else ""
     found = _ROWS.fullmatch(text)
     if found is None or text == "..":
-        raise Unreadable(f"{shown(value)} is not a number of rows; write 4, 1..8, 16.. or ..8", _range_for(text))
+        raise UnreadableError(f"{shown(value)} is not a number of rows; write 4, 1..8, 16.. or ..8", _range_for(text))
     low, high = int(found["low"] or 0), int(found["high"]) if found["high"] else None
     if high is not None and high < low:
-        raise Unreadable(f"no number lies in {shown(value)}", f"{high}..{low}")
+        raise UnreadableError(f"no number lies in {shown(value)}", f"{high}..{low}")
     return Range(low, high)
 
 
@@ -57,57 +57,57 @@ def _range_for(text: str) -> str | None:
 
 
 def read_header(value: object) -> str:
-    """A header's name in lower case, if a route may look at it. Raises Unreadable."""
+    """A header's name in lower case, if a route may look at it. Raises UnreadableError."""
     name = read_text(value).lower()
     if not _TOKEN.fullmatch(name):
-        raise Unreadable(f"{shown(name)} is not a header name")
+        raise UnreadableError(f"{shown(name)} is not a header name")
     if name.startswith("x-penstock-"):
-        raise Unreadable("x-penstock-* are the gateway's own: they are dropped from every request and can never match")
+        raise UnreadableError("x-penstock-* are the gateway's own: they are dropped from every request and can never match")
     if name in _CREDENTIALS:
-        raise Unreadable(f"'{name}' carries credentials, which do not belong into a policy; match tenant or tier instead")
+        raise UnreadableError(f"'{name}' carries credentials, which do not belong into a policy; match tenant or tier instead")
     return name
 
 
 def read_header_value(value: object) -> str:
-    """Text as it can arrive in a header: printable, without space around it. Raises Unreadable."""
+    """Text as it can arrive in a header: printable, without space around it. Raises UnreadableError."""
     text = read_text(value)
     if not text.isprintable() or text != text.strip():
-        raise Unreadable(f"{shown(text)} cannot arrive in a header", text.strip() if text.strip().isprintable() else None)
+        raise UnreadableError(f"{shown(text)} cannot arrive in a header", text.strip() if text.strip().isprintable() else None)
     return text
 
 
 def read_parameter(value: object) -> Parameter:
-    """Text, a number, true or false. Raises Unreadable."""
+    """Text, a number, true or false. Raises UnreadableError."""
     if isinstance(value, (str, bool, int, float)):
         return value
-    raise Unreadable("a parameter's value is text, a number, true or false")
+    raise UnreadableError("a parameter's value is text, a number, true or false")
 
 
 def read_unit(value: object) -> str:
-    """What keeps getting the same side of a split. Raises Unreadable."""
+    """What keeps getting the same side of a split. Raises UnreadableError."""
     text = read_text(value)
     if text.startswith("header:"):
         return f"header:{read_header(text.removeprefix('header:'))}"
     if text in UNITS:
         return text
-    raise Unreadable(f"{shown(text)} is not one of {listed((*UNITS, 'header:<name>'))}", nearest(text, UNITS))
+    raise UnreadableError(f"{shown(text)} is not one of {listed((*UNITS, 'header:<name>'))}", nearest(text, UNITS))
 
 
 def read_metric(value: object) -> str:
-    """How an output becomes a confidence. Raises Unreadable."""
+    """How an output becomes a confidence. Raises UnreadableError."""
     text = read_text(value)
     if text in METRICS or (text.startswith("output:") and text != "output:"):
         return text
     if text.startswith("json:"):
-        raise Unreadable(f"'json:<path>' is {NOT_YET}; use {listed((*METRICS, 'output:<name>'))}")
-    raise Unreadable(f"{shown(text)} is not one of {listed((*METRICS, 'output:<name>'))}", nearest(text, METRICS))
+        raise UnreadableError(f"'json:<path>' is {NOT_YET}; use {listed((*METRICS, 'output:<name>'))}")
+    raise UnreadableError(f"{shown(text)} is not one of {listed((*METRICS, 'output:<name>'))}", nearest(text, METRICS))
 
 
 def read_version(value: object) -> int:
-    """The version of the document's format, which is 1. Raises Unreadable."""
-    if value == 1 and isinstance(value, int) and not isinstance(value, bool):
+    """The version of the document's format, which is 1. Raises UnreadableError."""
+    if isinstance(value, int) and value is not True and value == 1:
         return 1
-    raise Unreadable(f"{shown(value)} is not a version of the policy document that is known here; it must be 1", "1")
+    raise UnreadableError(f"{shown(value)} is not a version of the policy document that is known here; it must be 1", "1")
 
 
 class Backend(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

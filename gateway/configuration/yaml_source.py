@@ -71,11 +71,12 @@ def parse(text: bytes, name: str) -> Source:
         line = text.count(b"\n", 0, error.start) + 1
         raise PolicyError(name, [Problem("", line, f"not UTF-8 at byte {error.start}; save the file as UTF-8")]) from None
     builder = _Builder(yaml.parse(decoded, Loader=_Loader))
+    value: Value = None
     try:
         value = builder.document()
     except yaml.YAMLError as error:
         builder.problems.append(_syntax(error, decoded))
-    except _Stop:
+    except _StopError:
         pass
     if builder.problems:
         raise PolicyError(name, builder.problems)
@@ -92,7 +93,7 @@ def _syntax(error: yaml.YAMLError, text: str) -> Problem:
     return Problem("", text.count("\n", 0, at) + 1, f"not valid YAML: the character U+{ord(text[at]):04X} is not allowed")
 
 
-class _Stop(Exception):
+class _StopError(Exception):
     """Nothing after this point can be trusted; the problem is already noted."""
 
 
@@ -126,7 +127,7 @@ class _Builder:
         if self.nodes > MAX_NODES or len(path) > MAX_DEPTH:
             limit = f"{MAX_DEPTH} levels" if len(path) > MAX_DEPTH else f"{MAX_NODES} values"
             self.note(path, event, f"the document has more than {limit}")
-            raise _Stop
+            raise _StopError
         if isinstance(event, yaml.AliasEvent):
             self.note(path, event, f"aliases (*{event.anchor}) are not accepted; write the value out")
             return None
@@ -162,7 +163,7 @@ class _Builder:
     def key(self, event: Any, path: Path) -> str:
         if not isinstance(event, yaml.ScalarEvent):
             self.note(path, event, "a key must be a plain word, not a list, mapping or alias")
-            raise _Stop
+            raise _StopError
         if event.anchor is not None or event.tag is not None:
             self.note(path, event, "a key may have no anchor and no tag")
         if event.value == "<<" and event.implicit[0]:

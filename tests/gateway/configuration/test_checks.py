@@ -1,0 +1,210 @@
+"""Tests of gateway.configuration.checks."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.configuration.checks import covers
+from gateway.configuration.load import load_policy
+from gateway.configuration.problems import PolicyError
+from routing.match import Match, Question, Range, predicates
+from routing.principal import Principal
+
+HEAD = """version: 1
+backends:
+  triton: {protocol: triton-http, endpoints: [127.0.0.1:8000]}
+models:
+  digits:
+    variants:
+      fast: {backend: triton, model: f, cost: 1}
+      balanced: {backend: triton, model: b, cost: 6}
+      accurate: {backend: triton, model: a, cost: 40}
+"""
+FIRST = 1 + HEAD.count("\n")  # the line on which what follows the head begins
+LAST = "      - {name: last, use: fast}\n"
+
+
+def found(text: str) -> list[tuple[str, int, str, str | None]]:
+    try:
+        load_policy(text.encode(), "policy.yaml")
+    except PolicyError as error:
+        return [(problem.path, problem.line, problem.message, problem.suggestion) for problem in error.problems]
+    return []
+
+
+def only(text: str) -> tuple[str, int, str, str | None]:
+    problems = found(text)
+    assert 1 == len(problems), problems
+    return problems[0]
+
+
+def cascade(stages: str, confidence: str = "{output: p, metric: max-softmax}") -> str:
+    return f"{HEAD}    routes:\n      - name: last\n        cascade:\n          confidence: {confidence}\n          stages:\n{stages}"
+
+
+def stages(*written: str) -> str:
+    return "".join(f"            - {{{stage}}}\n" for stage in written)
+
+
+GOOD = stages("use: fast, accept: 0.9", "use: balanced, accept: 0.8", "use: accurate")
+
+
+def test_good() -> None:
+    """What makes sense is not complained of."""
+    assert [] == found(f"{HEAD}    routes:\n{LAST}")
+    assert [] == found(cascade(GOOD))
+    assert [] == found(f"{HEAD}    routes:\n{LAST}    fallback: {{accurate: balanced, balanced: fast}}\n")
+
+
+@pytest.mark.parametrize(
+    ("body", "path", "below", "what", "meant"),
+    [
+        ("      - {name: a, use: fats}\n", "routes[0].use", 1, "unknown variant 'fats'", "fast"),
+        ("      - {name: a, use: zzz}\n", "routes[0].use", 1, "unknown variant 'zzz'; there is fast, balanced, accurate", None),
+        ("      - name: a\n        split: {fast: 1, blanced: 2}\n", "routes[0].split.blanced", 2, "unknown variant", "balanced"),
+        ("      - {name: a}\n", "routes[0]", 1, "needs exactly one of use, split and cascade; it has none", None),
+        ("      - {name: a, use: fast, split: {fast: 1}}\n", "routes[0]", 1, "it has use and split", None),
+        ("      - {name: a, use: fast, unit: tenant}\n", "routes[0].unit", 1, "this route has no split", None),
+        ("      - name: a\n        split: {fast: 0, balanced: 0.0}\n", "routes[0].split", 2, "weights sum to nothing", None),
+        ("      - name: a\n        split: {fast: -1, balanced: 2}\n", "routes[0].split.fast", 2, "'-1' is negative", None),
+        ("      - name: a\n        split: {fast: 5%}\n", "routes[0].split.fast", 2, "'5%' is not a number", None),
+        ("      - {name: a b, use: fast}\n", "routes[0].name", 1, "'a b' is not a name", "a-b"),
+        ("      - name: a\n        match: {tier: x}\n        use: fast\n", "routes[0].match", 2, "must have no match", None),
+        (f"      - {{name: last, match: {{tier: a}}, use: fast}}\n{LAST}", "routes[1].name", 2, "is already on line 11", None),
+        (f"      - {{name: a, use: fast}}\n{LAST}", "routes[1]", 2, "'last' can never match: 'a' (line 11) has no match", None),
+        (f"      - {{name: a, match: {{}}, use: fast}}\n{LAST}", "routes[1]", 2, "'a' (line 11) has no match", None),
+        (
+            "      - {name: a, match: {tier: [x, y]}, use: fast}\n"
+            f"      - {{name: b, match: {{tier: x, rows: 1..8}}, use: fast}}\n{LAST}",
+            "routes[1]",
+            2,
+            "'b' can never match: 'a' (line 11) matches whatever this one does",
+            None,
+        ),
+        ("      - {name: a, use: fast, timeout: 0s}\n", "routes[0].timeout", 1, "must be longer than 0", None),
+        ("      - {name: a, use: fast, mirror: x}\n", "routes[0].mirror", 1, "unknown key 'mirror'", None),
+    ],
+)
+def test_routes(body: str, path: str, below: int, what: str, meant: str | None) -> None:
+    """A route that is senseless, or that no request could ever take, is named with its line."""
+    place, line, message, suggestion = only(f"{HEAD}    routes:\n{body}")
+    assert (f"models.digits.{path}", FIRST + below, meant) == (place, line, suggestion)
+    assert what in message
+
+
+def test_every_later_route_is_named() -> None:
+    """All routes behind one that takes everything are named, each with the route that hides it."""
+    body = "      - {name: a, use: fast}\n      - {name: b, match: {tier: x}, use: fast}\n"
+    assert ["models.digits.routes[1]", "models.digits.routes[2]"] == [problem[0] for problem in found(f"{HEAD}    routes:\n{body}{LAST}")]
+
+
+@pytest.mark.parametrize(
+    ("written", "path", "below", "what", "meant"),
+    [
+        (("use: fast, accept: 92", "use: accurate"), "stages[0].accept", 4, "92 is out of range", "0.92"),
+        (("use: fast, accept: -0.1", "use: accurate"), "stages[0].accept", 4, "max-softmax lies between 0 and 1", None),
+        (("use: fast, accept: 1.5e9", "use: accurate"), "stages[0].accept", 4, "out of range", None),
+        (("use: fast", "use: accurate"), "stages[0]", 4, "'accept' is missing", None),
+        (("use: fast, accept: 0.9", "use: accurate, accept: 0.5"), "stages[1].accept", 5, "takes whatever comes", None),
+        (("use: accurate",), "stages", 3, "at least two stages", None),
+        (("use: balanced, accept: 0.9", "use: fast"), "stages[1].use", 5, "'fast' (cost 1) is cheaper than 'balanced'", None),
+        (("use: fast, accept: 0.9", "use: fast"), "stages[1].use", 5, "'fast' is already on line", None),
+        (("use: fast, accept: 0.9", "use: acurate"), "stages[1].use", 5, "unknown variant 'acurate'", "accurate"),
+        (("use: fast, accept: high", "use: accurate"), "stages[0].accept", 4, "'high' is not a number", None),
+    ],
+)
+def test_stages(written: tuple[str, ...], path: str, below: int, what: str, meant: str | None) -> None:
+    """A cascade whose stages cannot do what they say is refused."""
+    problems = [problem for problem in found(cascade(stages(*written))) if problem[0].endswith(path)]
+    assert problems
+    place, line, message, suggestion = problems[0]
+    assert (f"models.digits.routes[0].cascade.{path}", FIRST + below + 1, meant) == (place, line, suggestion)
+    assert what in message
+
+
+@pytest.mark.parametrize(
+    ("confidence", "path", "what"),
+    [
+        ("{metric: margin}", "confidence", "'output' is missing"),
+        ("{output: p}", "confidence", "'metric' is missing"),
+        ("{output: p, metric: sureness}", "confidence.metric", "is not one of max-softmax, margin, entropy or output:<name>"),
+        ("{output: p, metric: 'json:a.b'}", "confidence.metric", "not supported by this version yet"),
+        ("{output: p, metric: 'output:q'}", "confidence.output", "names another output already"),
+        ("{metric: 'output:'}", "confidence.metric", "is not one of"),
+    ],
+)
+def test_confidence(confidence: str, path: str, what: str) -> None:
+    """Which output is read and how must be clear."""
+    place, line, message, _ = only(cascade(GOOD, confidence))
+    assert (f"models.digits.routes[0].cascade.{path}", FIRST + 3) == (place, line)
+    assert what in message
+
+
+@pytest.mark.parametrize("accept", ["-3", "0.5", "1000"])
+def test_confidence_of_the_model_itself(accept: str) -> None:
+    """An output that is a confidence itself may have any range."""
+    assert [] == found(cascade(stages(f"use: fast, accept: {accept}", "use: accurate"), "{metric: 'output:sure'}"))
+
+
+@pytest.mark.parametrize(
+    ("fallback", "path", "what", "meant"),
+    [
+        ("{acurate: fast}", "fallback.acurate", "unknown variant 'acurate'", "accurate"),
+        ("{accurate: fats}", "fallback.accurate", "unknown variant 'fats'", "fast"),
+        ("{fast: fast}", "fallback.fast", "in a circle: 'fast' → 'fast'", None),
+        ("{accurate: fast, fast: accurate}", "fallback.accurate", "'accurate' → 'fast' → 'accurate'", None),
+        ("{accurate: fast, fast: balanced, balanced: fast}", "fallback.fast", "'fast' → 'balanced' → 'fast'", None),
+    ],
+)
+def test_fallback(fallback: str, path: str, what: str, meant: str | None) -> None:
+    """A fallback leads to another variant that exists, and never back; a circle is named once."""
+    place, line, message, suggestion = only(f"{HEAD}    routes:\n{LAST}    fallback: {fallback}\n")
+    assert (f"models.digits.{path}", FIRST + 2, meant) == (place, line, suggestion)
+    assert what in message
+
+
+def test_endpoints() -> None:
+    """An endpoint stands in a backend only once."""
+    text = HEAD.replace("[127.0.0.1:8000]", "[a:80, b:80, a:80]")
+    assert ("backends.triton.endpoints[2]", 3) == only(f"{text}    routes:\n{LAST}")[:2]
+
+
+def test_backends() -> None:
+    """A backend that does not exist is named; one whose declaration has a mistake exists all the same."""
+    problem = only(f"{HEAD.replace('triton, model: b', 'tritn, model: b')}    routes:\n{LAST}")
+    assert ("models.digits.variants.balanced.backend", 8, "unknown backend 'tritn'", "triton") == problem
+    assert "backends.triton.protocol" == only(f"{HEAD.replace('triton-http', 'openai')}    routes:\n{LAST}")[0]
+
+
+def test_one_slip_is_one_problem() -> None:
+    """A misspelt key brings no second complaint about what it should have said."""
+    assert "models.digits.routes[0].uze" == only(f"{HEAD}    routes:\n      - {{name: a, uze: fast}}\n")[0]
+    assert "models.digits.variants.accurate.costs" == only(cascade(GOOD).replace("cost: 40", "costs: 40"))[0]
+
+
+WORDS = st.frozensets(st.sampled_from("ab"), max_size=2)
+PAIRS = st.sets(st.sampled_from([("p", True), ("p", 1), ("q", "x")]), max_size=2).map(lambda pairs: tuple(sorted(pairs, key=str)))
+RANGES = st.none() | st.builds(
+    lambda low, width: Range(low, None if width is None else low + width), st.integers(0, 4), st.none() | st.integers(0, 3)
+)
+MATCHES = st.builds(Match, WORDS, WORDS, st.sampled_from([(), (("h", "1"),), (("g", "2"), ("h", "1"))]), RANGES, PAIRS)
+QUESTIONS = st.builds(
+    lambda tenant, tier, headers, rows, parameters: Question(
+        Principal("s", tenant, tier), dict(headers), rows, dict(parameters), "", ""
+    ),
+    st.sampled_from("abc"),
+    st.sampled_from("abc"),
+    st.sets(st.sampled_from([("h", "1"), ("g", "2"), ("g", "3")])),
+    st.none() | st.integers(0, 8),
+    PAIRS,
+)
+
+
+@given(MATCHES, MATCHES, QUESTIONS)
+def test_covers(wide: Match, narrow: Match, question: Question) -> None:
+    """A match that is said to cover another holds for every question for which the other does."""
+    holds = [all(predicate(question) for predicate in predicates(match)) for match in (wide, narrow)]
+    assert covers(wide, wide)
+    assert not (covers(wide, narrow) and holds[1] and not holds[0])

@@ -1,0 +1,140 @@
+"""Tests of gateway.configuration.load: whole files, good and bad."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.configuration.compile import route_tables
+from gateway.configuration.load import load_gateway, load_policy
+from gateway.configuration.problems import PolicyError
+from gateway.configuration.readers import Address
+from gateway.configuration.schema_gateway import GatewayDocument
+from gateway.configuration.schema_policy import PolicyDocument
+
+CONFIG = Path(__file__).parents[3] / "config"
+POLICIES = [CONFIG / "policy.yaml", *sorted((CONFIG / "examples").glob("*.yaml"))]
+
+
+@pytest.mark.parametrize("path", POLICIES, ids=lambda path: path.name)
+def test_shipped_policies(path: Path) -> None:
+    """Every policy that comes with Penstock can be used."""
+    assert route_tables(load_policy(path.read_bytes(), path.name))
+
+
+def test_examples_are_there() -> None:
+    """There is an example for a split, a cascade and a tier."""
+    assert {"split.yaml", "cascade.yaml", "enterprise.yaml"} <= {path.name for path in POLICIES}
+
+
+def test_shipped_gateway_is_the_defaults() -> None:
+    """The gateway.yaml that comes with Penstock shows the defaults, neither more nor less."""
+    assert GatewayDocument() == load_gateway((CONFIG / "gateway.yaml").read_bytes(), "gateway.yaml")
+
+
+@pytest.mark.parametrize("text", [b"", b"# nothing\n", b"{}\n", b"listen: {}\nlimits: {}\n"])
+def test_gateway_defaults(text: bytes) -> None:
+    """A gateway document says only what differs from the defaults."""
+    document = load_gateway(text, "gateway.yaml")
+    assert GatewayDocument() == document
+    assert Address("127.0.0.1", 8082) == document.listen.admin
+    assert not document.auth.anonymous
+
+
+@pytest.mark.parametrize("text", [b"", b"[]", b"text", b"7", b"version: 1", b"version: 1\nbackends: {}\nmodels: {}\n"])
+def test_no_policy(text: bytes) -> None:
+    """A policy has no defaults: without backends and models it is none."""
+    with pytest.raises(PolicyError):
+        load_policy(text, "policy.yaml")
+
+
+def test_refusal_is_ordered_by_line() -> None:
+    """All mistakes of a file come at once, from top to bottom, as `file:line: path: what — did you mean 'x'?`."""
+    text = (
+        "version: 1\n"
+        "models:\n"
+        "  digits:\n"
+        "    variants: {fast: {backend: tritn, model: digits_fast}}\n"
+        "    routes:\n"
+        "      - {name: a, match: {teir: free}, use: fast}\n"
+        "      - {name: b, use: fats}\n"
+        "backends:\n"
+        "  triton: {protocol: triton-http, endpoints: [127.0.0.1:8000], retry: {attempts: 2}}\n"
+    )
+    with pytest.raises(PolicyError) as refused:
+        load_policy(text.encode(), "policy.yaml")
+    assert [
+        "policy.yaml:4: models.digits.variants.fast.backend: unknown backend 'tritn' — did you mean 'triton'?",
+        "policy.yaml:6: models.digits.routes[0].match.teir: unknown key 'teir' — did you mean 'tier'?",
+        "policy.yaml:7: models.digits.routes[1].use: unknown variant 'fats' — did you mean 'fast'?",
+        "policy.yaml:9: backends.triton.retry: 'retry' is not supported by this version yet",
+    ] == str(refused.value).splitlines()
+
+
+@pytest.mark.parametrize("path", POLICIES[1:], ids=lambda path: path.name)
+def test_truncated(path: Path) -> None:
+    """A file cut off anywhere is read or refused, never more than that."""
+    text = path.read_bytes()
+    for end in range(0, len(text), 7):
+        _read_or_refused(text[:end])
+
+
+@given(st.data())
+def test_mutilated(data: st.DataObject) -> None:
+    """A good file with any part replaced by anything is read or refused."""
+    text = (CONFIG / "examples" / "enterprise.yaml").read_bytes()
+    start = data.draw(st.integers(0, len(text)))
+    end = data.draw(st.integers(start, min(len(text), start + 40)))
+    _read_or_refused(text[:start] + data.draw(st.binary(max_size=12)) + text[end:])
+
+
+@given(st.text())
+def test_any_text(text: str) -> None:
+    """Arbitrary text is a document or a PolicyError, nothing else."""
+    _read_or_refused(text.encode("utf-8", "surrogatepass"))
+
+
+KEYS = st.sampled_from(
+    "version backends models b protocol endpoints m variants routes name match use split unit cascade confidence stages accept "
+    "timeout fallback tenant header rows parameter metric output retry cost auth jwt listen".split()
+)
+TREES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5) | KEYS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(TREES)
+def test_any_tree(tree: object) -> None:
+    """Known keys in any arrangement with any values are a document or a PolicyError."""
+    _read_or_refused(json.dumps({"version": 1, "backends": {"b": tree}, "models": {"m": tree}}).encode())
+    _read_or_refused(json.dumps({"version": 1, "backends": GOOD_BACKENDS, "models": {"m": _model(tree)}}).encode())
+    _read_or_refused(json.dumps(tree).encode())
+
+
+GOOD_BACKENDS = {"b": {"protocol": "triton-http", "endpoints": ["h:1"]}}
+
+
+def _model(tree: object) -> object:
+    return {
+        "variants": {"v": {"backend": "b", "model": "x"}},
+        "routes": [{"name": "a", "use": tree}, {"name": "b", "split": tree}, {"name": "c", "cascade": tree}, tree],
+        "fallback": tree,
+    }
+
+
+def _read_or_refused(text: bytes) -> None:
+    try:
+        assert isinstance(load_policy(text, "policy.yaml"), PolicyDocument)
+    except PolicyError as error:
+        assert error.problems
+        assert str(error)
+    try:
+        assert isinstance(load_gateway(text, "gateway.yaml"), GatewayDocument)
+    except PolicyError as error:
+        assert error.problems

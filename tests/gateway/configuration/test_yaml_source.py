@@ -1,0 +1,161 @@
+"""Tests of gateway.configuration.yaml_source."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.configuration.problems import PolicyError, Problem
+from gateway.configuration.yaml_source import MAX_BYTES, MAX_DEPTH, MAX_NODES, Mark, Value, parse
+
+
+def problems(text: str | bytes) -> tuple[Problem, ...]:
+    with pytest.raises(PolicyError) as refused:
+        parse(text.encode() if isinstance(text, str) else text, "file.yaml")
+    return refused.value.problems
+
+
+@pytest.mark.parametrize(
+    ("text", "meaning"),
+    [
+        ("true", True),
+        ("false", False),
+        ("null", None),
+        ("~", None),
+        ("0", 0),
+        ("-12", -12),
+        ("999999999999999999", 999999999999999999),
+        ("0.92", 0.92),
+        (".5", 0.5),
+        ("1e3", 1000.0),
+        ("yes", "yes"),
+        ("no", "no"),
+        ("off", "off"),
+        ("True", "True"),
+        ("010", "010"),
+        ("0o17", "0o17"),
+        ("0x1F", "0x1F"),
+        ("1_000", "1_000"),
+        ("1:30", "1:30"),
+        ("1..8", "1..8"),
+        ("16..", "16.."),
+        ("..8", "..8"),
+        ("1.", "1."),
+        (".inf", ".inf"),
+        (".nan", ".nan"),
+        ("1e999", "1e999"),
+        ("9999999999999999999", 1e19),
+        ("2026-11-21", "2026-11-21"),
+        ("'12'", "12"),
+        ('"true"', "true"),
+        ('""', ""),
+        ("٣", "٣"),
+    ],
+)
+def test_scalars(text: str, meaning: Value) -> None:
+    """Only true, false, null and decimal numbers are more than text; nothing is octal, sexagesimal or a date."""
+    value = parse(f"a: {text}\n".encode(), "file.yaml").value
+    assert {"a": meaning} == value
+    assert isinstance(value, dict)
+    assert type(meaning) is type(value["a"])
+
+
+def test_keys_are_text() -> None:
+    """A key is what is written, whatever it looks like."""
+    assert {"7": 1, "no": 2, "true": 3, "null": 4} == parse(b"7: 1\nno: 2\ntrue: 3\nnull: 4\n", "file.yaml").value
+
+
+def test_marks() -> None:
+    """Every part is remembered by line and column: a mapping's value where its key stands, a list's entry where it begins."""
+    source = parse(b"models:\n  digits:\n    routes:\n      - name: a\n      - {name: b}\n", "file.yaml")
+    assert Mark(1, 1) == source.mark(("models",))
+    assert Mark(2, 3) == source.mark(("models", "digits"))
+    assert Mark(4, 9) == source.mark(("models", "digits", "routes", 0))
+    assert Mark(5, 10) == source.mark(("models", "digits", "routes", 1, "name"))
+
+
+def test_mark_of_what_is_missing() -> None:
+    """What is not written is looked for where the part around it stands."""
+    assert Mark(2, 3) == parse(b"a:\n  b: 1\n", "file.yaml").mark(("a", "b", "c", 0))
+    assert Mark(1, 1) == parse(b"", "file.yaml").mark(("a",))
+
+
+def test_keys() -> None:
+    """The names written in a mapping can be asked for; there are none where there is no mapping."""
+    source = parse(b"a: {b: 1, c: 2}\n", "file.yaml")
+    assert ("b", "c") == source.keys(("a",))
+    assert () == source.keys(("a", "b"))
+    assert () == source.keys(("x", "y"))
+
+
+@pytest.mark.parametrize("text", ["", "---\n", "# nothing\n", "null\n"])
+def test_empty(text: str) -> None:
+    """An empty document is None."""
+    assert parse(text.encode(), "file.yaml").value is None
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "what"),
+    [
+        ("a: 1\nb: &x 2\n", 2, "anchors (&x)"),
+        ("a: &x {c: 1}\nb:\n  - *x\n", 3, "aliases (*x)"),
+        ("a: 1\nb: !!str 2\n", 2, "tags (tag:yaml.org,2002:str)"),
+        ("a: !!python/object/apply:os.system [ls]\n", 1, "tags ("),
+        ("a: 1\nb: !own [2]\n", 2, "tags (!own)"),
+        ("a: 1\nb:\n  <<: {c: 1}\n", 3, "merge keys"),
+        ("a: 1\nb: 2\na: 3\n", 3, "'a' is already on line 1"),
+        ("a: 1\n? [b]\n: 2\n", 2, "a key must be a plain word"),
+        ("a: 1\n&x b: 2\n", 2, "a key may have no anchor"),
+        ("a: 1\n---\nb: 2\n", 2, "a second document"),
+        ("a: 1\nb: [1, 2\n", 3, "not valid YAML"),
+        ("a: 1\n\tb: 2\n", 2, "not valid YAML"),
+        ("a: 1\nb: \x07\n", 2, "the character U+0007 is not allowed"),
+        ("a: 1\nb: >=16\n", 2, "not valid YAML"),
+    ],
+)
+def test_refused(text: str, line: int, what: str) -> None:
+    """What YAML allows and a reader would not expect is refused on its line."""
+    assert (line, True) in [(problem.line, what in problem.message) for problem in problems(text)]
+
+
+def test_all_at_once() -> None:
+    """Every repeated key, anchor and tag is named, not only the first."""
+    assert [2, 3, 4] == [problem.line for problem in problems("a: 1\na: 2\nb: &x 1\nc: !t 1\n")]
+
+
+@pytest.mark.parametrize("text", ["\xff\xfe".encode("latin-1"), b"ok: 1\nbad: \xc3("])
+def test_not_utf8(text: bytes) -> None:
+    """Bytes that are not UTF-8 are refused on their line."""
+    assert [text.count(b"\n") + 1] == [problem.line for problem in problems(text)]
+
+
+def test_byte_order_mark() -> None:
+    """A UTF-8 byte order mark, as some editors write it, is no mistake."""
+    assert {"a": 1} == parse(b"\xef\xbb\xbfa: 1\n", "file.yaml").value
+
+
+def test_caps() -> None:
+    """Bytes, depth and the number of values have an end."""
+    assert "at most 1048576" in problems(b"#" * (MAX_BYTES + 1))[0].message
+    assert f"{MAX_DEPTH} levels" in problems("[" * 100_000)[0].message
+    assert f"{MAX_NODES} values" in problems("[" + "1," * MAX_NODES + "1]")[0].message
+    assert isinstance(parse(b"[" * MAX_DEPTH + b"]" * MAX_DEPTH, "file.yaml").value, list)
+
+
+@given(st.text() | st.text(alphabet="ab:-[]{}&*!|>'\"%@`#?,.0123 \n\t~<=\x00\ufeff\ud7ff\x85"))
+def test_any_text(text: str) -> None:
+    """Whatever is written is either read or refused."""
+    try:
+        parse(text.encode("utf-8", "surrogatepass"), "file.yaml")
+    except PolicyError as error:
+        assert error.problems
+
+
+@given(st.binary())
+def test_any_bytes(text: bytes) -> None:
+    """Bytes of any kind are either read or refused."""
+    try:
+        parse(text, "file.yaml")
+    except PolicyError as error:
+        assert error.problems
