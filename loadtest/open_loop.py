@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import cast
 from urllib.parse import urlsplit
 
 import httptools
@@ -74,8 +75,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait to be given a request."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's are not derived from asyncio's
 
     def send(self, due: int) -> None:
         """Write the request that was due then."""
@@ -134,7 +134,7 @@ class Run:
         self._over = asyncio.Event()
 
     async def run(self, grace: float) -> Summary:
-        """Send the whole schedule; what is unanswered `grace` seconds after its end is an error. Raises OSError if nobody listens."""
+        """Send the whole schedule; what is unanswered `grace` seconds after its end is an error. OSError if nobody listens."""
         await asyncio.gather(*(self._dial() for _ in range(self._size)))
         alarm = Alarm(asyncio.get_running_loop(), lambda: self._send_due(alarm))
         self._start = time.monotonic_ns() + NANOSECONDS // 50

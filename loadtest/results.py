@@ -64,7 +64,8 @@ class Report:
     @property
     def clean(self) -> bool:
         """Whether something was measured, no request failed, and nothing failed but for want of a tool."""
-        return bool(self.rows) and not any(row.errors for row in self.rows) and not any(note.failure for note in self.notes)
+        errors = any(row.errors for row in self.rows) or any(entry["errors"] for entry in self.latencies)
+        return bool(self.rows) and not errors and not any(note.failure for note in self.notes)
 
     def row(self, name: str, traffic: str = "binary") -> Row | None:
         """The row of a program, if it was measured."""

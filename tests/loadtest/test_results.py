@@ -1,0 +1,83 @@
+"""Summing up, printing and keeping what was measured."""
+
+import json
+from pathlib import Path
+
+from loadtest import results
+from loadtest.results import Note, Report, Row, Sample
+
+
+def row(name: str, *costs: float, errors: int = 0, traffic: str = "binary") -> Row:
+    """A row with one round for each cost."""
+    return Row(name, traffic, "plain proxy", tuple(Sample(cost, 1000.0, 0.5, errors, 10.0) for cost in costs))
+
+
+def report(*rows: Row, notes: tuple[Note, ...] = ()) -> Report:
+    """A run with these rows."""
+    return Report({"seconds": 1}, notes, rows)
+
+
+def test_a_ratio_compares_rounds_with_each_other() -> None:
+    """A slow round slows both and leaves the ratio alone."""
+    assert 2.0 == results.ratio(row("penstock", 20.0, 60.0, 22.0), row("envoy", 10.0, 30.0, 11.0))
+
+
+def test_a_ratio_to_a_program_that_is_not_there_is_none() -> None:
+    """Without Envoy the table has a dash."""
+    assert results.ratio(row("nginx", 1.0), None) is None
+    assert "–" in results.table(report(row("nginx", 1.0)))
+
+
+def test_the_table_shows_median_range_and_errors() -> None:
+    """One line a program, figures of all rounds."""
+    text = results.table(report(row("nginx", 10.0, 12.0, 30.0), row("envoy", 100.0, 120.0, 300.0, errors=1)))
+    lines = text.splitlines()
+    assert [
+        "nginx",
+        "binary",
+        "12.0",
+        "10.0..30.0",
+        "0.10",
+        "1.00",
+        "1000",
+        "50%",
+        "0",
+        "10",
+        "plain",
+        "proxy",
+    ] == lines[1].split()
+    assert "3" == lines[2].split()[8]
+
+
+def test_the_verdict_names_the_goal_and_the_ratio() -> None:
+    """Reached at 1.2 × Envoy and below, missed above, unknown without both."""
+    assert "reached (1.20 ×)" in results.verdict(report(row("penstock", 120.0), row("envoy", 100.0)))
+    assert "missed (1.21 ×)" in results.verdict(report(row("penstock", 121.0), row("envoy", 100.0)))
+    assert "not measured" in results.verdict(report(row("envoy", 100.0)))
+
+
+def test_a_run_is_clean_without_errors_and_failures() -> None:
+    """A missing tool is no failure; a failed request, a program that broke, or no row at all is."""
+    good = row("nginx", 1.0)
+    assert report(good, notes=(Note("haproxy is not installed"),)).clean
+    assert not report(good, notes=(Note("penstock exited", failure=True),)).clean
+    assert not report(good, row("envoy", 1.0, errors=1)).clean
+    assert not report().clean
+    assert not Report({}, (), (good,), ({"errors": 3},)).clean
+
+
+def test_a_saved_run_holds_every_round_and_the_machine(tmp_path: Path) -> None:
+    """The file says what was measured where, and makes its folder."""
+    path = tmp_path / "results" / "run.json"
+    results.save(report(row("penstock", 50.0, 60.0), row("envoy", 100.0, 100.0)), path)
+    saved = json.loads(path.read_text())
+    assert 0.55 == saved["summary"][0]["to_envoy"]
+    assert [50.0, 60.0] == [sample["cpu_us"] for sample in saved["rows"][0]["samples"]]
+    assert {"cpu", "cores", "kernel", "python", "load_average"} == saved["machine"].keys()
+
+
+def test_the_latency_table_has_a_line_for_each_program_and_rate() -> None:
+    """Figures in microseconds, whole numbers."""
+    names = ("rate", "achieved", "p50", "p90", "p99", "p99.9", "added p50", "added p99", "errors", "late p99")
+    text = results.latency_table([{"program": "nginx", **dict.fromkeys(names, 12.4)}])
+    assert ["nginx", *["12"] * 10] == text.splitlines()[1].split()
