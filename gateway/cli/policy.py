@@ -64,10 +64,14 @@ def _print_refusal(error: PolicyError, name: str, as_json: bool) -> None:
         return
     for problem in error.problems:
         print(problem.text(error.name))
-    count = len(error.problems)
-    print(f"{count} problem{'s' if count != 1 else ''}; the policy cannot be used")
+    print(f"{_counted(len(error.problems), 'problem')}; the policy cannot be used")
 
 
 def _summary(document: PolicyDocument) -> str:
     routes = sum(len(model.routes) for model in document.models.values())
-    return f"{len(document.backends)} backends, {len(document.models)} models, {routes} routes"
+    counts = {"backend": len(document.backends), "model": len(document.models), "route": routes}
+    return ", ".join(_counted(count, what) for what, count in counts.items())
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

@@ -41,7 +41,8 @@ def only(text: str) -> tuple[str, int, str, str | None]:
 
 
 def cascade(stages: str, confidence: str = "{output: p, metric: max-softmax}") -> str:
-    return f"{HEAD}    routes:\n      - name: last\n        cascade:\n          confidence: {confidence}\n          stages:\n{stages}"
+    route = f"      - name: last\n        cascade:\n          confidence: {confidence}\n          stages:\n{stages}"
+    return f"{HEAD}    routes:\n{route}"
 
 
 def stages(*written: str) -> str:
@@ -97,7 +98,10 @@ def test_routes(body: str, path: str, below: int, what: str, meant: str | None) 
 def test_every_later_route_is_named() -> None:
     """All routes behind one that takes everything are named, each with the route that hides it."""
     body = "      - {name: a, use: fast}\n      - {name: b, match: {tier: x}, use: fast}\n"
-    assert ["models.digits.routes[1]", "models.digits.routes[2]"] == [problem[0] for problem in found(f"{HEAD}    routes:\n{body}{LAST}")]
+    assert [
+        "models.digits.routes[1]",
+        "models.digits.routes[2]",
+    ] == [problem[0] for problem in found(f"{HEAD}    routes:\n{body}{LAST}")]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,16 @@ from gateway.configuration.quantities import BYTES, SECONDS, read_duration, read
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("500us", 0.0005), ("150ms", 0.15), ("2s", 2.0), ("1.5m", 90.0), ("24h", 86400.0), ("7d", 604800.0), ("0s", 0.0), ("2 s", 2.0)],
+    [
+        ("500us", 0.0005),
+        ("150ms", 0.15),
+        ("2s", 2.0),
+        ("1.5m", 90.0),
+        ("24h", 86400.0),
+        ("7d", 604800.0),
+        ("0s", 0.0),
+        ("2 s", 2.0),
+    ],
 )
 def test_durations(text: str, seconds: float) -> None:
     """A duration is a number and a unit, from microseconds to days."""
@@ -52,7 +61,9 @@ def test_shares_round_trip(hundredths: int) -> None:
     assert float(Fraction(hundredths, 10_000)) == read_share(f"{hundredths // 100}.{hundredths % 100:02}%")
 
 
-@pytest.mark.parametrize("value", [5, 0.5, "5", "ms", "-5s", "5 s s", "1e3s", "5s\n", "1.s", "", None, True, [], {}, "9" * 100 + "s"])
+@pytest.mark.parametrize(
+    "value", [5, 0.5, "5", "ms", "-5s", "5 s s", "1e3s", "5s\n", "1.s", "", None, True, [], {}, "9" * 100 + "s"]
+)
 @pytest.mark.parametrize("read", [read_duration, read_size, read_share])
 def test_refused(value: object, read: Callable[[object], float]) -> None:
     """A number without a unit and anything that only resembles a quantity is refused, never guessed."""
@@ -71,7 +82,9 @@ def test_meant(read: Callable[[object], float], text: str, meant: str) -> None:
     assert meant == refused.value.suggestion
 
 
-@pytest.mark.parametrize(("read", "text"), [(read_duration, "1000d"), (read_size, "2000GiB"), (read_size, "0.3B"), (read_share, "101%")])
+@pytest.mark.parametrize(
+    ("read", "text"), [(read_duration, "1000d"), (read_size, "2000GiB"), (read_size, "0.3B"), (read_share, "101%")]
+)
 def test_out_of_bounds(read: Callable[[object], float], text: str) -> None:
     """Quantities that can only be slips are refused: more than a year, more than 1 TiB, part of a byte, more than all."""
     with pytest.raises(UnreadableError):

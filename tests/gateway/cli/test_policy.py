@@ -1,0 +1,109 @@
+"""Tests of gateway.cli.policy."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import pytest
+
+from gateway.cli.policy import add_parser
+from gateway.configuration.compile import version
+
+POLICY = """version: 1
+backends:
+  triton: {protocol: triton-http, endpoints: [127.0.0.1:8000]}
+models:
+  digits:
+    variants: {fast: {backend: triton, model: f}}
+    routes: [{name: a, use: fast}]
+"""
+
+
+def run(*arguments: str) -> int:
+    """The exit status of `penstock policy …`."""
+    parser = argparse.ArgumentParser(prog="penstock")
+    add_parser(parser.add_subparsers(required=True))
+    parsed = parser.parse_args(["policy", *arguments])
+    status: int = parsed.run(parsed)
+    return status
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> Path:
+    """A policy that can be used."""
+    path = tmp_path / "policy.yaml"
+    path.write_text(POLICY)
+    return path
+
+
+@pytest.fixture
+def bad(tmp_path: Path) -> Path:
+    """A policy with two mistakes."""
+    path = tmp_path / "policy.yaml"
+    path.write_text(POLICY.replace("use: fast", "use: fats").replace("backends:", "limits: []\nbackends:"))
+    return path
+
+
+def test_good(good: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A policy that can be used is said to be, with its version and size; the status is 0."""
+    assert 0 == run("check", str(good))
+    assert f"{good}: ok, version {version(POLICY.encode())}: 1 backend, 1 model, 1 route\n" == capsys.readouterr().out
+
+
+def test_bad(bad: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every mistake is one line with file and line; the status is 1."""
+    assert 1 == run("check", str(bad))
+    assert [
+        f"{bad}:2: limits: 'limits' is not supported by this version yet",
+        f"{bad}:8: models.digits.routes[0].use: unknown variant 'fats' — did you mean 'fast'?",
+        "2 problems; the policy cannot be used",
+    ] == capsys.readouterr().out.splitlines()
+
+
+def test_json(good: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """For tools the same is one JSON object."""
+    assert 0 == run("check", "--json", str(good))
+    expected = {"file": str(good), "ok": True, "version": version(POLICY.encode()), "problems": []}
+    assert expected == json.loads(capsys.readouterr().out)
+
+
+def test_json_of_a_bad_one(bad: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Problems are objects with path, line, column, message and suggestion."""
+    assert 1 == run("check", str(bad), "--json")
+    answer = json.loads(capsys.readouterr().out)
+    assert not answer["ok"]
+    assert {
+        "path": "models.digits.routes[0].use",
+        "line": 8,
+        "column": 24,
+        "message": "unknown variant 'fats'",
+        "suggestion": "fast",
+    } == answer["problems"][1]
+
+
+def test_no_such_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file that is not there, or is a directory, is wrong use: status 2, nothing on standard output."""
+    assert 2 == run("check", str(tmp_path / "none.yaml"))
+    assert 2 == run("check", str(tmp_path))
+    captured = capsys.readouterr()
+    assert "" == captured.out
+    assert "No such file or directory" in captured.err
+
+
+@pytest.mark.parametrize("arguments", [(), ("check",), ("chekc", "x"), ("check", "--jsn", "x")])
+def test_used_wrongly(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    """A command line that makes no sense ends with status 2."""
+    with pytest.raises(SystemExit) as ended:
+        run(*arguments)
+    assert 2 == ended.value.code
+    assert capsys.readouterr().err
+
+
+def test_help(capsys: pytest.CaptureFixture[str]) -> None:
+    """Help shows an example."""
+    with pytest.raises(SystemExit) as ended:
+        run("check", "--help")
+    assert 0 == ended.value.code
+    assert "penstock policy check config/policy.yaml" in capsys.readouterr().out
