@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class AdminState:
-    """Whom the port asks. `exposition` gives the metrics as Prometheus text; `unready` why no traffic is wanted, empty when it is."""
+    """Whom the port asks: `exposition` for the metrics as Prometheus text, `unready` for why no traffic is wanted, if so."""
 
     exposition: Callable[[], bytes]
     unready: Callable[[], Sequence[str]]
@@ -34,7 +34,7 @@ async def listen(state: AdminState, host: str, port: int) -> AdminListener:
     """Serves the port from now on. Raises OSError if it cannot be had."""
     from aiohttp import web  # tens of milliseconds and megabytes: only a process that serves pays for it
 
-    app = web.Application(middlewares=[_refusals()])
+    app = web.Application()
     _routes(app, state)
     app.on_response_prepare.append(_plain)
     runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
@@ -62,23 +62,13 @@ def _routes(app: web.Application, state: AdminState) -> None:
         reasons = list(state.unready())
         return web.json_response({"ready": not reasons, "reasons": reasons}, status=503 if reasons else 200)
 
+    async def unknown(_: web.Request) -> web.Response:
+        return web.json_response({"error": "not here: GET /metrics, /healthz or /readyz"}, status=404)
+
     app.router.add_get("/metrics", metrics)
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", readyz)
-
-
-def _refusals() -> Callable[..., object]:
-    """Unknown paths and methods are answered in JSON, as everything here is."""
-    from aiohttp import web
-
-    @web.middleware
-    async def refuse(request: web.Request, answer: Callable[[web.Request], object]) -> web.StreamResponse:
-        try:
-            return await answer(request)  # type: ignore[misc]
-        except web.HTTPException as error:
-            return web.json_response({"error": error.reason.lower()}, status=error.status)
-
-    return refuse
+    app.router.add_route("*", "/{path:.*}", unknown)
 
 
 async def _plain(_: web.Request, response: web.StreamResponse) -> None:

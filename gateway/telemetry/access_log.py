@@ -54,6 +54,7 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 _encode = msgspec.json.Encoder().encode
+_ARROW, _ESCAPED_ARROW = "→".encode(), b"\\u2192"  # of `escalation`: the one character of our own that is not ASCII
 
 
 def encode(record: RequestRecord, now: float) -> bytes:
@@ -83,7 +84,7 @@ def encode(record: RequestRecord, now: float) -> bytes:
         trace_id(record.traceparent) if record.traceparent else "",
     )
     try:
-        encoded = _encode(line) + b"\n"
+        encoded = _encode(line).replace(_ARROW, _ESCAPED_ARROW) + b"\n"
         if len(encoded) <= MAX_LINE and encoded.isascii():
             return encoded
     except UnicodeEncodeError:  # lone surrogates, from bytes that are not UTF-8
@@ -130,7 +131,7 @@ class AccessLog:
             self._timer = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.flush)
 
     def flush(self) -> None:
-        """Gives the writer what there is; what it has no room for is dropped, and the next line that gets through says how many."""
+        """Gives the writer what there is; what has no room is dropped, and the next line that gets through says how many."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 
 from gateway.telemetry.record import RequestRecord
 from gateway.telemetry.series import Cell, Distribution, Distributions, Numbers
+from gateway.telemetry.usage import Usage
 from routing.plan import Target
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -64,6 +65,7 @@ class Metrics:
         self._policy = Numbers("gauge", "penstock_policy_info", "1 for the policy version in force", ("version",))
         self._reloads = _counter("policy_reloads_total", "attempts to load a policy", "result")
         self._abandoned = _counter("abandoned_total", "work that nobody waited for any more", "stage")
+        self._usage = Usage()
         self._lines: dict[tuple[str, str, str, str], _Line] = {}
         self._asks: dict[tuple[str, str, str], _Asked] = {}
 
@@ -121,8 +123,9 @@ class Metrics:
         self._in_flight.clear()
         for backend, count in self.in_flight().items():
             self._in_flight.cell(backend).value = count
-        lines = [line for family in vars(self).values() if isinstance(family, Numbers | Distributions) for line in family.lines()]
-        return ("\n".join(lines) + "\n").encode() + _process()
+        own = (family for family in vars(self).values() if isinstance(family, Numbers | Distributions))
+        lines = [line for family in (*own, *self._usage.families()) for line in family.lines()]
+        return ("\n".join(lines) + "\n").encode()
 
     def _line(self, record: RequestRecord) -> _Line:
         model, route, variant, code = record.model, record.route, record.variant, record.code
@@ -142,12 +145,3 @@ def _counter(name: str, explanation: str, *labels: str) -> Numbers:
 
 def _histogram(name: str, explanation: str, bounds: tuple[float, ...], *labels: str) -> Distributions:
     return Distributions(f"penstock_{name}", explanation, labels, bounds)
-
-
-def _process() -> bytes:
-    """CPU, memory and open files of the process, as every exporter names them."""
-    from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest  # 6 MB: only once somebody scrapes
-
-    registry = CollectorRegistry()
-    ProcessCollector(registry=registry)
-    return generate_latest(registry)

@@ -1,12 +1,11 @@
-"""One finished request as metrics and the access log see it (written by the lead: the fronts fill it in)."""
+"""One finished request as metrics and the access log see it; the fronts fill it in."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class RequestRecord:
+class RequestRecord(msgspec.Struct, frozen=True, kw_only=True):  # one for every request: a frozen dataclass takes 3 µs more
     """Everything worth telling about a request at its end. Seconds, bytes; empty strings and zeros where nothing is known.
 
     `model`, `route` and `variant` come from the policy document, never from the client: an unknown model is "".

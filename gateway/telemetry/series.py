@@ -107,6 +107,8 @@ def _head(kind: str, name: str, explanation: str) -> str:
 def _braced(labels: Labels, values: Labels) -> str:
     if len(labels) != len(values):
         raise ValueError(f"labels {labels} want {len(labels)} values, got {len(values)}")
+    if not labels:
+        return ""
     return "{" + ",".join(f'{label}="{_escaped(value)}"' for label, value in zip(labels, values, strict=True)) + "}"
 
 

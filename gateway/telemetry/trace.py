@@ -1,4 +1,4 @@
-"""Lets a client's trace go through to the backend: W3C Trace Context level 1, passed on unchanged, or dropped where it is invalid."""
+"""Lets a client's trace go through to the backend: W3C Trace Context level 1, passed on unchanged, or dropped if invalid."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 # Section 3.2: version, trace id, parent id, flags. A later version may go on behind another dash; version ff is forbidden.
 _PARENT = re.compile(r"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-[!-~]*)?")
-# Section 3.3.1.3: a key, perhaps of a tenant at a system; a value of up to 256 printable characters without comma and equals sign.
+# Section 3.3.1.3: a key, perhaps of a tenant at a system; a value of up to 256 printable characters but ',' and '='.
 _MEMBER = re.compile(
     r"([a-z][a-z0-9_\-*/]{0,255}|[a-z0-9][a-z0-9_\-*/]{0,240}@[a-z][a-z0-9_\-*/]{0,13})=[ -+\--<>-~]{0,255}[!-+\--<>-~]"
 )
@@ -17,7 +17,7 @@ _LONGEST_PARENT = 256  # characters; version 00 has 55
 
 
 def passed_on(headers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    """The headers to send to the backend: none, `traceparent`, or that and `tracestate`. Names are in lower case on both sides."""
+    """What to send to the backend: nothing, `traceparent`, or that and `tracestate`. Names are in lower case on both sides."""
     parent = headers.get("traceparent")
     if parent is None or not trace_id(parent):
         return ()  # without a valid parent the state must not be read (section 3.3)
