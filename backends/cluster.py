@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -12,6 +14,7 @@ from backends.inference import Backend, Description, InferenceRequest, Inference
 
 T = TypeVar("T")
 Chance = Callable[[], float]  # uniform in [0, 1)
+Sent = Callable[[str, str, str], None]  # told of every attempt: cluster, endpoint, outcome (`ok`, an error's kind, `abandoned`)
 
 
 @dataclass(slots=True)
@@ -52,12 +55,13 @@ class Balance:
 class Cluster:
     """A backend made of endpoints. Refuses with OVERLOADED past `max_in_flight` questions, before anybody is asked."""
 
-    def __init__(self, name: str, endpoints: Sequence[Endpoint], balance: Balance, max_in_flight: int) -> None:
+    def __init__(self, name: str, endpoints: Sequence[Endpoint], balance: Balance, max_in_flight: int, sent: Sent) -> None:
         self.name = name
         self.endpoints = tuple(endpoints)
         self.in_flight = 0
         self._balance = balance
         self._max_in_flight = max_in_flight
+        self.sent = sent
 
     async def infer(self, request: InferenceRequest, deadline: Deadline) -> InferenceResponse:
         """One question; an endpoint that cannot be reached at all is passed over, since nothing was asked there."""
@@ -74,18 +78,16 @@ class Cluster:
             failure: InferenceError | None = None
             for endpoint in self._balance.order(self.endpoints):
                 started = False
-                endpoint.in_flight += 1
                 try:
-                    async for response in endpoint.backend.stream(request, deadline):
-                        started = True
-                        yield response
+                    async with aclosing(self._streamed(endpoint, request, deadline)) as responses:
+                        async for response in responses:
+                            started = True
+                            yield response
                     return
                 except InferenceError as error:
                     if started or not _unreached(error):
                         raise
                     failure = failure or error
-                finally:
-                    endpoint.in_flight -= 1
             assert failure is not None
             raise failure
         finally:
@@ -104,9 +106,8 @@ class Cluster:
         return await self._reachable(lambda endpoint: endpoint.backend.describe(what, model, version, deadline))
 
     async def close(self) -> None:
-        """Closes every endpoint's connections."""
-        for endpoint in self.endpoints:
-            await endpoint.backend.close()
+        """Closes every endpoint's connections, each as soon as it has nothing in flight."""
+        await asyncio.gather(*(endpoint.backend.close() for endpoint in self.endpoints))
 
     def _admit(self) -> None:
         if self.in_flight >= self._max_in_flight:
@@ -119,11 +120,15 @@ class Cluster:
         self.in_flight += 1
 
     async def _counted(self, endpoint: Endpoint, request: InferenceRequest, deadline: Deadline) -> InferenceResponse:
-        endpoint.in_flight += 1
-        try:
+        with _Attempt(self, endpoint):
             return await endpoint.backend.infer(request, deadline)
-        finally:
-            endpoint.in_flight -= 1
+
+    async def _streamed(
+        self, endpoint: Endpoint, request: InferenceRequest, deadline: Deadline
+    ) -> AsyncGenerator[InferenceResponse, None]:
+        with _Attempt(self, endpoint):
+            async for response in endpoint.backend.stream(request, deadline):
+                yield response
 
     async def _reachable(self, ask: Callable[[Endpoint], Awaitable[T]]) -> T:
         failure: InferenceError | None = None
@@ -136,6 +141,24 @@ class Cluster:
                 failure = failure or error
         assert failure is not None, "a cluster has at least one endpoint"
         raise failure
+
+
+class _Attempt:
+    """Counts one attempt at an endpoint while it lasts, and tells its ending: ok, failed or abandoned."""
+
+    __slots__ = ("_cluster", "_endpoint")
+
+    def __init__(self, cluster: Cluster, endpoint: Endpoint) -> None:
+        self._cluster = cluster
+        self._endpoint = endpoint
+
+    def __enter__(self) -> None:
+        self._endpoint.in_flight += 1
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        self._endpoint.in_flight -= 1
+        outcome = "ok" if error is None else error.kind.value if isinstance(error, InferenceError) else "abandoned"
+        self._cluster.sent(self._cluster.name, self._endpoint.address, outcome)
 
 
 def _unreached(error: InferenceError) -> bool:

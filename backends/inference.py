@@ -95,7 +95,7 @@ Description = Literal["metadata", "config", "stats"]
 
 
 class Backend(Protocol):
-    """Anything that can be asked. Every method raises InferenceError and nothing else, and gives everything back when cancelled."""
+    """Anything that can be asked. Methods raise InferenceError and nothing else, and give everything back when cancelled."""
 
     async def infer(self, request: InferenceRequest, deadline: Deadline) -> InferenceResponse:
         """One question, one answer."""

@@ -36,7 +36,8 @@ class Signature:
                 raise self._misfit(spec, expected, model)
             if self.max_batch and spec.shape[0] > self.max_batch:
                 raise invalid(
-                    f"input '{spec.name}' has {spec.shape[0]} rows; model '{model}' takes at most {self.max_batch} a request", "rows"
+                    f"input '{spec.name}' has {spec.shape[0]} rows; model '{model}' takes at most {self.max_batch} a request",
+                    "rows",
                 )
         if len(specs) < len(self.inputs):
             self._missing(specs, model)
@@ -63,7 +64,7 @@ def _fits(shape: Sequence[int], expected: Sequence[int]) -> bool:
 
 
 def signature(metadata: Mapping[str, Any], config: Mapping[str, Any]) -> Signature | None:
-    """The signature from a model's metadata and configuration (Triton's model configuration extension); None if they are unclear."""
+    """The signature from a model's metadata and configuration (Triton's extension); None if they are unclear."""
     try:
         optional = {entry["name"]: bool(entry.get("optional", False)) for entry in config.get("input", ())}
         inputs = {

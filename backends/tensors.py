@@ -72,7 +72,7 @@ class Tensor:
 
 
 def check(tensor: Tensor) -> Tensor:
-    """The tensor itself if its data is exactly what datatype and shape promise; else an error that says what was expected."""
+    """The tensor itself if its data is exactly what datatype and shape promise; else INVALID, saying what was expected."""
     if tensor.datatype not in DATATYPES:
         raise invalid(
             f"input '{tensor.name}' has unknown datatype '{tensor.datatype[:16]}'; use one of {', '.join(sorted(DATATYPES))}",
@@ -99,7 +99,7 @@ def pack_bytes(values: Iterable[bytes]) -> bytes:
 
 
 def unpack_bytes(data: bytes | memoryview, name: str, limit: int | None = None) -> list[bytes]:
-    """The elements of a BYTES buffer; an element that runs past the end, or one more than `limit`, is refused."""
+    """The elements of a BYTES buffer; one that runs past the end, or one more than `limit`, is refused."""
     view = memoryview(data)
     end, at, values = len(view), 0, list[bytes]()
     while at < end:
@@ -131,9 +131,8 @@ def take(tensor: Tensor, rows: Sequence[int]) -> Tensor:
 def scatter(onto: Tensor, rows: Sequence[int], update: Tensor) -> Tensor:
     """`onto` with the given rows replaced by the rows of `update`, bit for bit; both must agree in datatype and row shape."""
     if onto.datatype != update.datatype or onto.shape[1:] != update.shape[1:] or update.rows != len(rows):
-        raise ValueError(
-            f"output '{onto.name}': {update.datatype} {list(update.shape)} does not fit {len(rows)} rows of {onto.datatype} {list(onto.shape)}"
-        )
+        found, wanted = f"{update.datatype} {list(update.shape)}", f"{onto.datatype} {list(onto.shape)}"
+        raise ValueError(f"output '{onto.name}': {found} does not fit {len(rows)} rows of {wanted}")
     array = onto.array().copy()
     array[list(rows)] = update.array()
     return from_array(onto.name, onto.datatype, array)

@@ -17,8 +17,11 @@ from backends.inference import Description, InferenceRequest, InferenceResponse
 from backends.protocols.v2_grpc import SERVICE, Message, decode_response, decode_stream_response, encode_request, plain
 
 MAX_MESSAGE = 64 * 1024 * 1024  # bytes of an answer
-# Triton 2.49+ then ends a failed stream with a status; before, and without it, all there is is an error text.
+# Triton 2.49+ then tells a model's own failure on a stream by a status. A question that it refuses, and any failure of an older
+# one, is a text alone: these are how Triton 2.51's refusals begin.
 _STATUS_PLEASE = ("triton_grpc_error", "true")
+_REFUSALS = ("expected ", "unexpected ", "input ", "inference ")
+_UNKNOWN = "Request for unknown model"
 _QUEUE = ("Exceeds maximum queue size", "Request timeout expired")  # Triton's dynamic batcher, with UNAVAILABLE
 _DESCRIBE = {
     "metadata": ("ModelMetadata", service_pb2.ModelMetadataRequest),
@@ -57,7 +60,10 @@ class TritonGrpc:
             metadata = (*_metadata(request.headers), _STATUS_PLEASE)
             call = self._call("ModelStreamInfer")((wire,), timeout=timeout, metadata=metadata)
             async for answer in call:
-                yield decode_stream_response(answer, self._source)
+                response = decode_stream_response(answer, self._source)
+                if isinstance(response, str):
+                    raise self._failed(_status_in(response), response)
+                yield response
         except (grpc.RpcError, grpc.aio.BaseError) as error:  # the second: grpc could not even start the call
             raise self._failure(error) from error
         finally:
@@ -148,11 +154,13 @@ class TritonGrpc:
             await channel.close()
 
     def _failure(self, error: Exception) -> InferenceError:
+        if isinstance(error, grpc.aio.AioRpcError):
+            return self._failed(error.code(), error.details() or "")
+        return self._broken("could not be asked")
+
+    def _failed(self, status: grpc.StatusCode, text: str) -> InferenceError:
         """What a status means. Only the texts of the client's own mistakes reach it: others may carry a stack trace."""
-        if not isinstance(error, grpc.aio.AioRpcError):
-            return self._broken("could not be asked")
-        status, text = error.code(), " ".join((error.details() or "")[:500].split())
-        source = self._source
+        source, text = self._source, " ".join(text[:500].split())
         match status:
             case grpc.StatusCode.INVALID_ARGUMENT:
                 return InferenceError(ErrorKind.INVALID, text or f"backend '{source}' refused the request", source=source)
@@ -180,6 +188,16 @@ class TritonGrpc:
 
     def _broken(self, what: str) -> InferenceError:
         return InferenceError(ErrorKind.BROKEN, f"backend '{self._source}' {what}", source=self._source)
+
+
+def _status_in(text: str) -> grpc.StatusCode:
+    """The status that Triton would give with this text on a unary call."""
+    refusal = text.partition("] ")[2] if text.startswith("[request id: ") else text
+    if refusal.startswith(_UNKNOWN):
+        return grpc.StatusCode.NOT_FOUND
+    if refusal.startswith(_REFUSALS):
+        return grpc.StatusCode.INVALID_ARGUMENT
+    return grpc.StatusCode.UNAVAILABLE if refusal.endswith(_QUEUE) else grpc.StatusCode.UNKNOWN
 
 
 def _metadata(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:

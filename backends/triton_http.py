@@ -82,14 +82,19 @@ class TritonHttp:
                 return InferenceError(ErrorKind.TOO_LARGE, text or "the request is too large", source=self._source)
             case 429 | 503:
                 return InferenceError(
-                    ErrorKind.OVERLOADED, f"backend '{self._source}' has no room now: try again", source=self._source, retryable=True
+                    ErrorKind.OVERLOADED,
+                    f"backend '{self._source}' has no room now: try again",
+                    source=self._source,
+                    retryable=True,
                 )
             case 501:
                 return InferenceError(ErrorKind.INVALID, text or "ask this model over a gRPC stream", source=self._source)
             case 504:
                 return InferenceError(ErrorKind.DEADLINE, f"backend '{self._source}' ran out of time", source=self._source)
             case status if 400 <= status < 500:
-                return InferenceError(ErrorKind.INVALID, text or f"backend '{self._source}' refused the request", source=self._source)
+                return InferenceError(
+                    ErrorKind.INVALID, text or f"backend '{self._source}' refused the request", source=self._source
+                )
             case status:
                 return self._broken(f"failed with status {status}")
 

@@ -6,13 +6,16 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from backends.cluster import Balance, Cluster, Endpoint
+from backends.cluster import Balance, Cluster, Endpoint, Sent
 from backends.http1.pool import HttpPool, PoolLimits
 from backends.inference import Backend
 from backends.triton_http import TritonHttp
+from gateway.configuration.compile import route_tables, version
+from gateway.configuration.load import load_policy
 from gateway.snapshot import ClusterSpec, Model, Snapshot
+from gateway.telemetry.metrics import Metrics
 from policies.authorize import AuthorizePolicy
-from policies.call import Observer, Policy
+from policies.call import Policy
 from policies.cascade import CascadePolicy
 from policies.deadline import DeadlinePolicy
 from policies.fallback import FallbackPolicy
@@ -32,20 +35,36 @@ class Blueprint:
     tables: Mapping[str, RouteTable]
 
 
-def compile_snapshot(blueprint: Blueprint, previous: Snapshot | None, observer: Observer, clock: Callable[[], float]) -> Snapshot:
+def blueprint(text: bytes, name: str) -> Blueprint:
+    """The checked document of a policy file's bytes; `name` is the file's, for messages. Raises PolicyError."""
+    document = load_policy(text, name)
+    clusters = tuple(
+        ClusterSpec(
+            cluster_name,
+            backend.protocol,
+            tuple((address.host, address.port) for address in backend.endpoints),
+            backend.balance,
+            backend.max_in_flight,
+        )
+        for cluster_name, backend in document.backends.items()
+    )
+    return Blueprint(version(text), clusters, route_tables(document))
+
+
+def compile_snapshot(blueprint: Blueprint, previous: Snapshot | None, metrics: Metrics, clock: Callable[[], float]) -> Snapshot:
     """The snapshot. A cluster whose spec is unchanged is the previous one itself: pools and counts live on."""
     clusters: dict[str, Cluster] = {}
     for spec in blueprint.clusters:
         unchanged = previous is not None and previous.specs.get(spec.name) == spec
-        clusters[spec.name] = previous.clusters[spec.name] if previous and unchanged else cluster(spec)
+        clusters[spec.name] = previous.clusters[spec.name] if previous and unchanged else cluster(spec, metrics.sent)
     policies: dict[str, Policy] = {
         "deadline": DeadlinePolicy(),
         "authorize": AuthorizePolicy(),
-        "cascade": CascadePolicy(observer, clock),
-        "fallback": FallbackPolicy(observer),
+        "cascade": CascadePolicy(metrics, clock),
+        "fallback": FallbackPolicy(metrics),
     }
-    ask = onion(policies, core(clusters, observer, clock))
-    stream = streaming(clusters, observer, clock)
+    ask = onion(policies, core(clusters, metrics, clock))
+    stream = streaming(clusters, metrics, clock)
     models = {name: Model(name, planner(table), ask, stream, targets(table)) for name, table in blueprint.tables.items()}
     return Snapshot(blueprint.version, models, clusters, {spec.name: spec for spec in blueprint.clusters})
 
@@ -66,10 +85,10 @@ def _asked(route: Route) -> list[Target]:
             return [stage.target for stage in stages]
 
 
-def cluster(spec: ClusterSpec) -> Cluster:
+def cluster(spec: ClusterSpec, sent: Sent) -> Cluster:
     """A fresh cluster; it connects when first asked."""
     endpoints = [Endpoint(f"{host}:{port}", _backend(spec, host, port)) for host, port in spec.endpoints]
-    return Cluster(spec.name, endpoints, Balance(spec.balance, random.random), spec.max_in_flight)
+    return Cluster(spec.name, endpoints, Balance(spec.balance, random.random), spec.max_in_flight, sent)
 
 
 def _backend(spec: ClusterSpec, host: str, port: int) -> Backend:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,7 +24,7 @@ DESCRIBE_TIMEOUT = 5.0  # seconds, for health and metadata questions
 
 @dataclass(frozen=True, slots=True)
 class Inquiry:
-    """What a transport knows of a request beside its tensors. `received` and `timeout` are in seconds, `timeout` the client's own."""
+    """What a transport knows of a request beside its tensors; `received` and `timeout` (the client's own) in seconds."""
 
     principal: Principal
     headers: Mapping[str, str]
@@ -49,8 +49,11 @@ class Dataplane:
         self.snapshot = snapshot
         self._signatures = signatures
 
-    def plan(self, snapshot: Snapshot, request: InferenceRequest, inquiry: Inquiry) -> tuple[Model, Plan]:
-        """Who shall answer. Raises NOT_FOUND, and INVALID for tensors that the first target is known not to take."""
+    def plan(self, snapshot: Snapshot, request: InferenceRequest, inquiry: Inquiry) -> Call:
+        """Who shall answer, and until when: the earlier of the route's and the client's deadline.
+
+        Raises NOT_FOUND, FORBIDDEN, and INVALID for tensors that the first target is known not to take.
+        """
         model = snapshot.model(request.model)
         demand(inquiry.principal, model.name)  # before the plan: a stranger learns nothing of routes and shapes
         question = Question(
@@ -60,30 +63,22 @@ class Dataplane:
         signature = self._signatures.get(plan.stages[0].target)
         if signature is not None:
             signature.check(request.inputs, model.name)
-        return model, plan
-
-    async def infer(self, snapshot: Snapshot, request: InferenceRequest, inquiry: Inquiry) -> Outcome:
-        """One question, one answer."""
-        model, plan = self.plan(snapshot, request, inquiry)
-        answer = await model.ask(self.call(model, plan, request, inquiry))
-        return Outcome(answer, plan, snapshot.version)
-
-    async def stream(self, snapshot: Snapshot, request: InferenceRequest, inquiry: Inquiry) -> AsyncIterator[Outcome]:
-        """One question, any number of answers where the plan's one target can give them; else as `infer`."""
-        model, plan = self.plan(snapshot, request, inquiry)
-        call = self.call(model, plan, request, inquiry)
-        target = plan.stages[0].target
-        if len(plan.stages) > 1 or not snapshot.streams(target):
-            yield Outcome(await model.ask(call), plan, snapshot.version)
-            return
-        async with aclosing(model.stream(replace(call, target=target))) as answers:  # type: ignore[type-var]
-            async for answer in answers:
-                yield Outcome(answer, plan, snapshot.version)
-
-    def call(self, model: Model, plan: Plan, request: InferenceRequest, inquiry: Inquiry) -> Call:
-        """The planned request, with the earlier of the route's and the client's deadline."""
         timeout = plan.timeout if inquiry.timeout is None else min(plan.timeout, inquiry.timeout)
         return Call(model.name, request, inquiry.principal, plan, Deadline(inquiry.received + timeout))
+
+    async def ask(self, snapshot: Snapshot, call: Call) -> Outcome:
+        """One question, one answer."""
+        return Outcome(await snapshot.models[call.model].ask(call), call.plan, snapshot.version)
+
+    async def stream(self, snapshot: Snapshot, call: Call) -> AsyncGenerator[Outcome, None]:
+        """One question, any number of answers where the plan's one target can give them; else as `ask`."""
+        target = call.plan.stages[0].target
+        if len(call.plan.stages) > 1 or not snapshot.streams(target):
+            yield await self.ask(snapshot, call)
+            return
+        async with aclosing(snapshot.models[call.model].stream(replace(call, target=target))) as answers:
+            async for answer in answers:
+                yield Outcome(answer, call.plan, snapshot.version)
 
     async def ready(self, model: str, version: str, principal: Principal) -> bool:
         """Whether every variant that the model's routes may ask is ready."""

@@ -26,7 +26,7 @@ class ClusterSpec:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One public model: how to plan a question and how to ask it. `targets` are those that its routes may ask, in document order."""
+    """One public model: how to plan a question and how to ask it. `targets` are all that its routes may ask, in their order."""
 
     name: str
     plan: Planner

@@ -1,8 +1,8 @@
 """Puts the layers round the core in their one right order; a wrong order is a security bug, so nobody can choose it.
 
-deadline outermost: nothing escapes it. authorize before cache: no hit for a stranger. limit before cache: a quota counts questions.
-cache before coalesce: a hit waits for nobody. coalesce before shadow: one real call, one mirror. shadow before cascade: the
-question is mirrored, not each tier. fallback innermost: it stands in for one target, whichever layer chose it.
+deadline outermost: nothing escapes it. authorize before cache: no hit for a stranger. limit before cache: a quota counts
+questions. cache before coalesce: a hit waits for nobody. coalesce before shadow: one real call, one mirror. shadow before
+cascade: the question is mirrored, not each tier. fallback innermost: it stands in for one target, whoever chose it.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def core(clusters: Mapping[str, Backend], observer: Observer, clock: Clock) -> A
             outcome = "ok"
         except InferenceError as error:
             outcome = error.kind.value
-            raise _translated(error, call)
+            raise _translated(error, call) from error
         finally:
             seconds = clock() - start
             observer.asked(call.model, target, rows, seconds, outcome)

@@ -10,13 +10,13 @@ from backends.errors import ErrorKind, InferenceError
 from backends.inference import Backend, InferenceResponse
 from policies.call import Answer, Call, Observer, Share
 
-StreamAsk = Callable[[Call], AsyncIterator[Answer]]
+StreamAsk = Callable[[Call], AsyncGenerator[Answer, None]]
 
 
 def streaming(clusters: Mapping[str, Backend], observer: Observer, clock: Callable[[], float]) -> StreamAsk:
-    """Every answer as it comes. The first one carries the cost of the question; `backend_seconds` is the time since it was asked."""
+    """Every answer as it comes; the first carries the question's cost, `backend_seconds` is the time since it was asked."""
 
-    async def ask(call: Call) -> AsyncIterator[Answer]:
+    async def ask(call: Call) -> AsyncGenerator[Answer, None]:
         target = call.target
         assert target is not None, "the data plane chooses the target"
         request = replace(call.request, model=target.model, version=target.version)

@@ -1,4 +1,4 @@
-"""How sure an answer is, row by row, read from one of its outputs; larger always means surer, NaN and infinity mean not at all."""
+"""How sure an answer is, row by row, read from one of its outputs: larger is surer, NaN and infinity are not sure at all."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def confidences(confidence: Confidence, output: Tensor | None, rows: int) -> Sco
     """One score for each of `rows` rows.
 
     max-softmax: the largest probability; margin: the largest less the second; entropy: 1 - H/ln k, so 1 is certain and 0 is
-    uniform (k classes); output: the value itself. Probabilities are taken as they are. Raises BROKEN where the answer lacks the output, or it
-    has another leading dimension, or is text: a policy that names the wrong output must not look like certainty.
+    uniform (k classes); output: the value itself. Probabilities are taken as they are. Raises BROKEN where the answer lacks the
+    output, or it has another leading dimension, or is text: a policy that names the wrong output must not look like certainty.
     """
     if output is None:
         raise _misfit(confidence, "the answer does not have it")
@@ -50,7 +50,12 @@ def _single(values: Scores) -> Scores:
     return np.asarray(values.min(axis=1))
 
 
-_SCORES = {"max-softmax": lambda values: np.asarray(values.max(axis=1)), "margin": _margin, "entropy": _entropy, "output": _single}
+_SCORES = {
+    "max-softmax": lambda values: np.asarray(values.max(axis=1)),
+    "margin": _margin,
+    "entropy": _entropy,
+    "output": _single,
+}
 METRICS = tuple(_SCORES)
 
 

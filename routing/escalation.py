@@ -78,7 +78,8 @@ def questions(request: InferenceRequest, confidence: Confidence) -> tuple[Infere
     outputs = request.outputs
     if any(output.name == confidence.output and "classification" in output.parameters for output in outputs):
         raise invalid(
-            f"output '{confidence.output}' decides who answers on this route: ask for it without 'classification'", "classification"
+            f"output '{confidence.output}' decides who answers on this route: ask for it without 'classification'",
+            "classification",
         )
     tensors = request.payload.tensors()
     if outputs and all(output.name != confidence.output for output in outputs):

@@ -99,17 +99,13 @@ def decode_response(wire: bytes, source: str) -> InferenceResponse:
         raise _unreadable(source) from error
 
 
-def decode_stream_response(wire: bytes, source: str) -> InferenceResponse:
-    """One ModelStreamInferResponse. Raises BROKEN, or what its error message says (it has no status of its own)."""
+def decode_stream_response(wire: bytes, source: str) -> InferenceResponse | str:
+    """One ModelStreamInferResponse: an answer, or the text of its error (it has no status of its own). Raises BROKEN."""
     try:
         message = service_pb2.ModelStreamInferResponse.FromString(wire)
-        if not message.error_message:
-            return _response(message.infer_response, source)
+        return str(message.error_message) or _response(message.infer_response, source)
     except (DecodeError, InferenceError) as error:
         raise _unreadable(source) from error
-    if message.error_message.startswith("Request for unknown model"):
-        raise InferenceError(ErrorKind.NOT_FOUND, "unknown model or version", source=source)
-    raise InferenceError(ErrorKind.BROKEN, f"backend '{source}' failed within the stream", source=source)
 
 
 def encode_request(request: InferenceRequest) -> bytes:

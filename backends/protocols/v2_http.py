@@ -128,7 +128,10 @@ def _head_length(length: str | None, size: int) -> int | None:
         raise invalid("Inference-Header-Content-Length is not a whole number of bytes", "head-length")
     head = int(length)
     if not 0 < head <= size:
-        raise invalid(f"Inference-Header-Content-Length is {head}, the body has {size} bytes: give the length of its JSON head", "head-length")
+        raise invalid(
+            f"Inference-Header-Content-Length is {head} of {size} bytes: give the JSON head's own length",
+            "head-length",
+        )
     return head
 
 
@@ -165,7 +168,8 @@ def _claim(found: _Input) -> int:
     _refuse_shared_memory(found.parameters, f"input '{found.name[:64]}'")
     if found.datatype not in DATATYPES:
         raise invalid(
-            f"input '{found.name[:64]}' has unknown datatype '{found.datatype[:16]}': use one of {', '.join(sorted(DATATYPES))}", "datatype"
+            f"input '{found.name[:64]}' has unknown datatype '{found.datatype[:16]}': use one of {', '.join(sorted(DATATYPES))}",
+            "datatype",
         )
     count = elements(found.shape, found.name)
     size = found.parameters.get("binary_data_size")
@@ -200,7 +204,9 @@ def encode_request(request: InferenceRequest) -> Encoded:
     if request.id:
         message["id"] = request.id
     if request.outputs:
-        message["outputs"] = [{"name": output.name, "parameters": {**output.parameters, "binary_data": True}} for output in request.outputs]
+        message["outputs"] = [
+            {"name": output.name, "parameters": {**output.parameters, "binary_data": True}} for output in request.outputs
+        ]
     else:
         parameters["binary_data_output"] = True
     if parameters:

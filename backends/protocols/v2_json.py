@@ -31,7 +31,11 @@ def from_json(name: str, datatype: str, shape: tuple[int, ...], raw: msgspec.Raw
             array = bfloat16(np.array(values, dtype=np.float32))
         else:
             with np.errstate(over="raise"):
-                array = np.array(values, dtype=np.float64).astype(DTYPES[datatype]) if datatype == "FP16" else np.array(values, DTYPES[datatype])
+                array = (
+                    np.array(values, dtype=np.float64).astype(DTYPES[datatype])
+                    if datatype == "FP16"
+                    else np.array(values, DTYPES[datatype])
+                )
     except (OverflowError, FloatingPointError):
         raise invalid(f"input '{name}' holds a number out of the range of {datatype}", "range") from None
     if datatype in ("FP32", "FP16") and not np.isfinite(array).all():  # JSON has no infinity: it came from a number too large
@@ -79,7 +83,7 @@ def bfloat16(values: Any) -> Any:
 
 
 def to_json(tensor: Tensor) -> list[Any]:
-    """The elements as one flat list for a JSON answer. Raises INVALID where JSON cannot carry them: the client must ask for binary."""
+    """The elements as one flat list for a JSON answer. Raises INVALID where JSON cannot carry them: binary can."""
     flat = tensor.array().ravel()
     if tensor.datatype == BYTES:
         try:

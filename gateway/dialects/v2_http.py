@@ -48,14 +48,14 @@ def operation(method: str, path: str) -> Operation:
             ErrorKind.FORBIDDEN, "shared memory, repository control, trace and log settings are never passed on", source="client"
         )
     match path.split("/"):
-        case ["", "v2", "models", model, "versions", version, *rest]:
+        case ["", "v2", "models", model, "versions", version, *rest] if NAME.fullmatch(version):
             pass
         case ["", "v2", "models", model, *rest]:
             version = ""
         case _:
             raise _unknown_path()
     found = _MODEL_PATHS.get(tuple(rest))
-    if found is None or not NAME.fullmatch(model) or (version and not NAME.fullmatch(version)) or path.endswith("/versions/"):
+    if found is None or not NAME.fullmatch(model):
         raise _unknown_path()
     return _method(method, found[0], Operation(found[1], model, version))
 
@@ -68,11 +68,14 @@ def _method(method: str, wanted: str, operation: Operation) -> Operation:
 
 def _unknown_path() -> InferenceError:
     return InferenceError(
-        ErrorKind.NOT_FOUND, "no such path; inference is POST /v2/models/{model}[/versions/{version}]/infer", source="client", reason="path"
+        ErrorKind.NOT_FOUND,
+        "no such path; inference is POST /v2/models/{model}[/versions/{version}]/infer",
+        source="client",
+        reason="path",
     )
 
 
-def status(kind: ErrorKind) -> int:  # noqa: PLR0911  one return per kind is the table
+def status(kind: ErrorKind) -> int:
     """The HTTP status of an error's kind (CONTRACT.md, response headers)."""
     match kind:
         case ErrorKind.INVALID:

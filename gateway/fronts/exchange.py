@@ -9,6 +9,7 @@ from gateway.dataplane import Outcome
 from gateway.dialects.reply import request_id
 from gateway.telemetry.record import RequestRecord
 from gateway.telemetry.trace import passed_on
+from routing.plan import Plan
 from routing.principal import Principal
 
 _NOBODY = Principal(subject="")
@@ -26,6 +27,7 @@ class Exchange:
         "outcome",
         "path",
         "peer",
+        "plan",
         "principal",
         "reason",
         "received",
@@ -43,6 +45,7 @@ class Exchange:
         self.principal = _NOBODY
         self.model = ""  # only once the policy is known to have it
         self.rows = 0
+        self.plan: Plan | None = None
         self.outcome: Outcome | None = None
         self.reason = ""
         self.bytes_in = 0
@@ -63,7 +66,7 @@ class Exchange:
         backend = outcome.answer.backend_seconds if outcome else 0.0
         return RequestRecord(
             model=self.model,
-            route=outcome.plan.route if outcome else "",
+            route=self.plan.route if self.plan else "",
             variant=",".join(share.variant for share in outcome.answer.shares) if outcome else "",
             code=str(code),
             seconds=seconds,

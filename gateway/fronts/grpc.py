@@ -19,6 +19,8 @@ from gateway.edge.grpc import GrpcHead, InferenceReply
 from gateway.fronts.exchange import Exchange
 from gateway.fronts.http import server_metadata
 from gateway.fronts.parts import FrontParts
+from gateway.snapshot import Snapshot
+from policies.call import Call
 from routing.principal import Principal
 
 
@@ -33,8 +35,8 @@ class GrpcFront:
         """One question, one answer, one record."""
         exchange = self._exchange("ModelInfer", call)
         try:
-            request, inquiry = await self._inquiry(exchange, request, call)
-            outcome = await self._plane.infer(self._plane.snapshot, request, inquiry)
+            snapshot, planned = await self._planned(exchange, request, call)
+            outcome = await self._plane.ask(snapshot, planned)
         except InferenceError as error:
             exchange.failed(error)
             self._tell(exchange, status_of(error.kind).name)
@@ -52,8 +54,8 @@ class GrpcFront:
         exchange = self._exchange("ModelStreamInfer", call)
         code = ""
         try:
-            request, inquiry = await self._inquiry(exchange, request, call)
-            async with aclosing(self._plane.stream(self._plane.snapshot, request, inquiry)) as outcomes:  # type: ignore[type-var]
+            snapshot, planned = await self._planned(exchange, request, call)
+            async with aclosing(self._plane.stream(snapshot, planned)) as outcomes:
                 async for outcome in outcomes:
                     exchange.outcome = exchange.outcome or outcome
                     seconds = time.monotonic() - exchange.received
@@ -91,15 +93,19 @@ class GrpcFront:
         """As over HTTP."""
         return server_metadata()
 
-    async def _inquiry(self, exchange: Exchange, request: InferenceRequest, call: GrpcHead) -> tuple[InferenceRequest, Inquiry]:
+    async def _planned(self, exchange: Exchange, request: InferenceRequest, call: GrpcHead) -> tuple[Snapshot, Call]:
         exchange.principal = await self._principal(call)
-        exchange.model = self._plane.snapshot.model(request.model).name
+        snapshot = self._plane.snapshot
+        exchange.model = snapshot.model(request.model).name
         exchange.rows = request.rows or 1
         version = request.version or call.metadata.get("x-model-version", "")
         request = replace(request, version=version, headers=exchange.passed_headers())
         timeouts = [limit for limit in (call.deadline, client_timeout(call.metadata)) if limit is not None]
         timeout = min(timeouts, default=None)
-        return request, Inquiry(exchange.principal, call.metadata, exchange.request_id, call.received, timeout)
+        inquiry = Inquiry(exchange.principal, call.metadata, exchange.request_id, call.received, timeout)
+        planned = self._plane.plan(snapshot, request, inquiry)
+        exchange.plan = planned.plan
+        return snapshot, planned
 
     async def _principal(self, call: GrpcHead) -> Principal:
         try:
@@ -118,4 +124,3 @@ class GrpcFront:
 
     def _tell(self, exchange: Exchange, code: str) -> None:
         self._parts.record(exchange.record(code, time.monotonic(), self._plane.snapshot.version))
-

@@ -119,11 +119,15 @@ class HttpFront:
         coding = headers.get("content-encoding")
         if coding:
             body = await inflate(body, coding, self._parts.inflated)
-        request = decode_request(body, headers.get(LENGTH_HEADER), asked.model, _version(asked, headers), exchange.passed_headers())
+        request = decode_request(
+            body, headers.get(LENGTH_HEADER), asked.model, _version(asked, headers), exchange.passed_headers()
+        )
         exchange.rows = request.rows or 1
         inquiry = Inquiry(exchange.principal, headers, exchange.request_id, exchange.received, client_timeout(headers))
-        outcome = await self._plane.infer(self._plane.snapshot, request, inquiry)
-        exchange.outcome = outcome
+        snapshot = self._plane.snapshot
+        call = self._plane.plan(snapshot, request, inquiry)
+        exchange.plan = call.plan
+        exchange.outcome = outcome = await self._plane.ask(snapshot, call)
         encoded = encode_response(outcome.answer.response, request)
         parts = encoded.parts
         answer = parts[0] if len(parts) == 1 else b"".join(parts)
@@ -153,14 +157,23 @@ class HttpFront:
 
 def server_metadata() -> dict[str, Any]:
     """What the gateway says of itself; its extensions are those it carries, whatever its backends have."""
-    extensions = ["classification", "binary_tensor_data", "model_configuration", "statistics", "model_repository(index)", "parameters"]
+    extensions = [
+        "classification",
+        "binary_tensor_data",
+        "model_configuration",
+        "statistics",
+        "model_repository(index)",
+        "parameters",
+    ]
     return {"name": "penstock", "version": __version__, "extensions": extensions}
 
 
 def _version(asked: Operation, headers: Any) -> str:
     given = headers.get("x-model-version", "")
     if not asked.version and given and not NAME.fullmatch(given):
-        raise InferenceError(ErrorKind.INVALID, "x-model-version is not a version: use letters, digits, '.', '_' and '-'", reason="version")
+        raise InferenceError(
+            ErrorKind.INVALID, "x-model-version is not a version: use letters, digits, '.', '_' and '-'", reason="version"
+        )
     return asked.version or given
 
 

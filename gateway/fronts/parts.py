@@ -12,7 +12,7 @@ from gateway.telemetry.record import RequestRecord
 
 @dataclass(frozen=True, slots=True)
 class FrontParts:
-    """`ready` says whether this process wants traffic; `new_id` makes request ids; `inflated` bounds a decompressed body in bytes."""
+    """`ready` says whether this process wants traffic; `new_id` makes request ids; `inflated` bounds a body once inflated."""
 
     plane: Dataplane
     authenticator: Authenticator

@@ -55,8 +55,11 @@ class One:
         self.asked = -1
 
 
-def cluster(*backends: One, kind: str = "round-robin", room: int = 8) -> Cluster:
-    return Cluster("c", [Endpoint(one.name, one) for one in backends], Balance(kind, lambda: 0.0), room)  # type: ignore[arg-type]
+def cluster(*backends: One, kind: str = "round-robin", room: int = 8, told: list[tuple[str, str, str]] | None = None) -> Cluster:
+    endpoints = [Endpoint(one.name, one) for one in backends]  # type: ignore[arg-type]
+    return Cluster(
+        "c", endpoints, Balance(kind, lambda: 0.0), room, lambda *sent: told.append(sent) if told is not None else None
+    )
 
 
 async def test_round_robin_takes_turns() -> None:
@@ -126,6 +129,13 @@ async def test_stream_moves_on_only_before_its_first_answer() -> None:
     await anext(stream)
     await stream.aclose()  # type: ignore[attr-defined]
     assert found.in_flight == 0
+
+
+async def test_every_attempt_is_told() -> None:
+    """Whoever counts hears of the unreachable endpoint and of the one that answered."""
+    told: list[tuple[str, str, str]] = []
+    await cluster(One("dead", GONE), One("b"), told=told).infer(REQUEST, LATER)
+    assert told == [("c", "dead", "unavailable"), ("c", "b", "ok")]
 
 
 async def test_close_closes_every_endpoint() -> None:

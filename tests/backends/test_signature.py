@@ -8,7 +8,10 @@ from backends.signature import Signature, signature
 
 METADATA = {
     "name": "digits",
-    "inputs": [{"name": "image", "datatype": "FP32", "shape": [-1, 64]}, {"name": "hint", "datatype": "INT64", "shape": ["-1", "1"]}],
+    "inputs": [
+        {"name": "image", "datatype": "FP32", "shape": [-1, 64]},
+        {"name": "hint", "datatype": "INT64", "shape": ["-1", "1"]},
+    ],
 }
 CONFIG = {"max_batch_size": 8, "input": [{"name": "image"}, {"name": "hint", "optional": True}]}
 

@@ -45,7 +45,11 @@ def test_take_of_bytes() -> None:
 def test_scatter_refuses_what_does_not_fit() -> None:
     """Another datatype, row shape or count is no update of these rows."""
     onto = from_array("x", "FP32", np.zeros((2, 2)))
-    for update in (from_array("x", "FP64", np.zeros((1, 2))), from_array("x", "FP32", np.zeros((1, 3))), from_array("x", "FP32", np.zeros((2, 2)))):
+    for update in (
+        from_array("x", "FP64", np.zeros((1, 2))),
+        from_array("x", "FP32", np.zeros((1, 3))),
+        from_array("x", "FP32", np.zeros((2, 2))),
+    ):
         with pytest.raises(ValueError, match="does not fit"):
             scatter(onto, [0], update)
 

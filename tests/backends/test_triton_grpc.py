@@ -153,19 +153,19 @@ async def failure(backend: Backend, deadline: Deadline | None = None) -> Inferen
 async def test_infer(backend: TritonGrpc, servicer: Recording) -> None:
     """One question goes out as it is, with its headers as metadata, and its answer comes back as the backend said it."""
     response = await backend.infer(question(headers=(("Traceparent", "00-1"), ("x-odd", "é"))), soon())
-    assert ("m", "7", "q") == (response.model, response.version, response.id)
+    assert (response.model, response.version, response.id) == ("m", "7", "q")
     found = response.output("OUT")
     assert found is not None
-    assert [0, 1, 2] == found.array().tolist()
-    assert 1 == servicer.requests[0].parameters["k"].int64_param
-    assert "00-1" == servicer.metadata[0]["traceparent"]
+    assert found.array().tolist() == [0, 1, 2]
+    assert servicer.requests[0].parameters["k"].int64_param == 1
+    assert servicer.metadata[0]["traceparent"] == "00-1"
     assert "x-odd" not in servicer.metadata[0]
 
 
 async def test_stream(backend: TritonGrpc) -> None:
     """One question has as many answers as the model gives, and the stream ends after the last."""
     found = [response.payload.tensors()[0].array().tolist() async for response in backend.stream(question(), soon())]
-    assert [[0], [1], [2]] == found
+    assert found == [[0], [1], [2]]
 
 
 async def test_a_stream_that_is_left_early_is_cancelled(backend: TritonGrpc, servicer: Recording) -> None:
@@ -184,13 +184,37 @@ async def test_a_stream_fails_by_status_or_by_message(backend: TritonGrpc, servi
     found: list[InferenceResponse] = []
     with pytest.raises(InferenceError) as caught:
         await collect(backend, found)
-    assert (3, ErrorKind.BROKEN) == (len(found), caught.value.kind)
+    assert (len(found), caught.value.kind) == (3, ErrorKind.BROKEN)
     servicer.failure = (grpc.StatusCode.INVALID_ARGUMENT, "unexpected shape")
     with pytest.raises(InferenceError) as caught:
         await collect(backend, found)
-    assert 6 == len(found)
-    assert (ErrorKind.INVALID, "unexpected shape") == (caught.value.kind, caught.value.message)
-    assert "true" == servicer.metadata[0]["triton_grpc_error"]
+    assert len(found) == 6
+    assert (caught.value.kind, caught.value.message) == (ErrorKind.INVALID, "unexpected shape")
+    assert servicer.metadata[0]["triton_grpc_error"] == "true"
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("Request for unknown model: 'nope' is not found", ErrorKind.NOT_FOUND),
+        ("[request id: q] expected 2 inputs but got 1 inputs for model 'simple'.", ErrorKind.INVALID),
+        ("[request id: q] input byte size mismatch for input 'INPUT0' for model 'simple'. Expected 64, got 60", ErrorKind.INVALID),
+        ("[request id: q] unexpected shape for input 'INPUT1' for model 'simple'.", ErrorKind.INVALID),
+        ("[request id: q] inference request batch-size must be <= 8 for 'simple'", ErrorKind.INVALID),
+        ("unexpected inference input 'INPUTX' for model 'simple'", ErrorKind.INVALID),
+        ("[request id: q] Exceeds maximum queue size", ErrorKind.OVERLOADED),
+        ("Traceback (most recent call last): secret", ErrorKind.BROKEN),
+    ],
+)
+async def test_a_refusal_within_a_stream_is_told_by_its_text(
+    backend: TritonGrpc, servicer: Recording, text: str, kind: ErrorKind
+) -> None:
+    """Triton's texts (2.51's, verbatim) mean on a stream what their statuses mean on a unary call."""
+    servicer.stream_error = text
+    with pytest.raises(InferenceError) as caught:
+        await collect(backend, [])
+    assert kind == caught.value.kind
+    assert "secret" not in caught.value.message
 
 
 async def test_health(backend: TritonGrpc, servicer: Recording) -> None:
@@ -209,9 +233,9 @@ async def test_describe(backend: TritonGrpc) -> None:
     expected = {"name": "IN", "datatype": "INT32", "shape": [-1, 3]}
     assert {"name": "m", "versions": ["1"], "platform": "", "inputs": [expected], "outputs": []} == metadata
     config = await backend.describe("config", "m", "", soon())
-    assert ("m", 8) == (config["name"], config["max_batch_size"])
+    assert (config["name"], config["max_batch_size"]) == ("m", 8)
     (stats,) = (await backend.describe("stats", "m", "", soon()))["model_stats"]
-    assert ("m", 2**40) == (stats["name"], stats["inference_count"])
+    assert (stats["name"], stats["inference_count"]) == ("m", 2**40)
 
 
 @pytest.mark.parametrize(
@@ -243,10 +267,10 @@ async def test_statuses(
 async def test_a_deadline_goes_along(backend: TritonGrpc, servicer: Recording) -> None:
     """A call ends at its deadline, and the backend is told to stop; past it, nobody is asked."""
     servicer.hang = True
-    assert ErrorKind.DEADLINE == (await failure(backend, soon(0.2))).kind
+    assert (await failure(backend, soon(0.2))).kind == ErrorKind.DEADLINE
     await servicer.left.wait()
-    assert ErrorKind.DEADLINE == (await failure(backend, soon(-1))).kind
-    assert 1 == len(servicer.requests)
+    assert (await failure(backend, soon(-1))).kind == ErrorKind.DEADLINE
+    assert len(servicer.requests) == 1
 
 
 async def test_cancelling_cancels_the_call(backend: TritonGrpc, servicer: Recording) -> None:
@@ -267,7 +291,7 @@ async def test_nobody_there() -> None:
         backend = TritonGrpc("127.0.0.1", taken.getsockname()[1], "triton")
         began = asyncio.get_running_loop().time()
         error = await failure(backend, soon(30))
-        assert (ErrorKind.UNAVAILABLE, True) == (error.kind, error.retryable)
+        assert (error.kind, error.retryable) == (ErrorKind.UNAVAILABLE, True)
         with pytest.raises(InferenceError):
             await backend.live(soon(30))
         assert asyncio.get_running_loop().time() - began < 5
@@ -280,7 +304,7 @@ async def test_a_server_that_comes_back_is_found_again(servicer: Recording) -> N
     backend = TritonGrpc("127.0.0.1", port, "triton")
     await backend.infer(question(), soon())
     await server.stop(None)
-    assert ErrorKind.UNAVAILABLE == (await failure(backend)).kind
+    assert (await failure(backend)).kind == ErrorKind.UNAVAILABLE
     server, _ = await serve(servicer, port)
     async with asyncio.timeout(5):
         while True:
@@ -288,7 +312,7 @@ async def test_a_server_that_comes_back_is_found_again(servicer: Recording) -> N
                 await backend.infer(question(), soon())
                 break
             except InferenceError as error:
-                assert ErrorKind.UNAVAILABLE == error.kind  # noqa: PT017 - any other would be wrong
+                assert error.kind == ErrorKind.UNAVAILABLE  # noqa: PT017 - any other would be wrong
     await backend.close()
     await server.stop(None)
 
@@ -298,12 +322,12 @@ async def test_sizes(servicer: Recording) -> None:
     server, port = await serve(servicer)
     small = TritonGrpc("127.0.0.1", port, "triton", max_message=16)
     error = await failure(small)
-    assert (ErrorKind.BROKEN, True) == (error.kind, "more than 16 bytes" in error.message)
+    assert (error.kind, "more than 16 bytes" in error.message) == (ErrorKind.BROKEN, True)
     backend = TritonGrpc("127.0.0.1", port, "triton")
     large = from_array("IN", "UINT8", np.zeros(5 << 20, dtype=np.uint8))
     with pytest.raises(InferenceError) as caught:
         await backend.infer(InferenceRequest("m", "", "", {}, (), (), Tensors((large,))), soon())
-    assert ErrorKind.TOO_LARGE == caught.value.kind
+    assert caught.value.kind == ErrorKind.TOO_LARGE
     for each in (small, backend):
         await each.close()
     await server.stop(None)

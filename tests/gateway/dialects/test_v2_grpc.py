@@ -38,9 +38,9 @@ def test_statuses(kind: ErrorKind, status: grpc.StatusCode) -> None:
 
 def test_trailers() -> None:
     """An error's bounded reason goes along, and when to come back in whole seconds, never 0."""
-    assert (("x-penstock-error", "invalid"),) == dialect.trailers(InferenceError(ErrorKind.INVALID, "text"))
+    assert dialect.trailers(InferenceError(ErrorKind.INVALID, "text")) == (("x-penstock-error", "invalid"),)
     limited = InferenceError(ErrorKind.LIMITED, "text", reason="quota", retry_after=0.2)
-    assert (("x-penstock-error", "quota"), ("retry-after", "1")) == dialect.trailers(limited)
+    assert dialect.trailers(limited) == (("x-penstock-error", "quota"), ("retry-after", "1"))
 
 
 def test_outgoing() -> None:
@@ -57,7 +57,7 @@ def test_outgoing() -> None:
 def test_incoming() -> None:
     """Repeated names are joined; binary values and names that only the gateway may say are dropped."""
     metadata: list[tuple[str, str | bytes]] = [("a", "1"), ("b", "2"), ("a", "3"), ("x-penstock-route", "x"), ("c-bin", b"\x00")]
-    assert {"a": "1, 3", "b": "2"} == dialect.incoming(metadata)
+    assert dialect.incoming(metadata) == {"a": "1, 3", "b": "2"}
 
 
 def test_descriptions_come_back_as_they_were() -> None:
@@ -66,23 +66,23 @@ def test_descriptions_come_back_as_they_were() -> None:
     metadata = {"name": "m", "versions": ["1"], "platform": "p", "inputs": [tensor], "outputs": []}
     assert metadata == plain(dialect.described("metadata", {**metadata, "properties": {"a": 1}}))
     stats = plain(dialect.described("stats", {"model_stats": [{"name": "m", "version": "1", "inference_count": 2**40}]}))
-    assert 2**40 == stats["model_stats"][0]["inference_count"]
+    assert stats["model_stats"][0]["inference_count"] == 2**40
     config = dialect.described("config", {"name": "m", "max_batch_size": 8, "input": [{"name": "x", "data_type": "TYPE_FP32"}]})
-    assert {"name": "m", "maxBatchSize": 8, "input": [{"name": "x", "dataType": "TYPE_FP32"}]} == MessageToDict(config.config)
+    assert MessageToDict(config.config) == {"name": "m", "maxBatchSize": 8, "input": [{"name": "x", "dataType": "TYPE_FP32"}]}
 
 
 def test_a_description_that_does_not_fit_is_the_backends_error() -> None:
     """A backend that describes itself in the wrong types is broken, not the gateway."""
     with pytest.raises(InferenceError) as caught:
         dialect.described("metadata", {"name": 5})
-    assert ErrorKind.BROKEN == caught.value.kind
+    assert caught.value.kind == ErrorKind.BROKEN
 
 
 def test_the_index_may_be_of_ready_models_only() -> None:
     """A client that asks for the ready ones gets only those."""
     models = [{"name": "a", "state": "READY"}, {"name": "b", "state": "UNAVAILABLE", "reason": "r"}]
-    assert ["a", "b"] == [model.name for model in dialect.indexed(models, only_ready=False).models]
-    assert ["a"] == [model.name for model in dialect.indexed(models, only_ready=True).models]
+    assert [model.name for model in dialect.indexed(models, only_ready=False).models] == ["a", "b"]
+    assert [model.name for model in dialect.indexed(models, only_ready=True).models] == ["a"]
 
 
 def test_stream_errors() -> None:
@@ -90,4 +90,4 @@ def test_stream_errors() -> None:
     message = service_pb2.ModelStreamInferResponse.FromString(
         dialect.stream_error(InferenceError(ErrorKind.INVALID, "wrong shape"), "q")
     )
-    assert ("wrong shape", "q") == (message.error_message, message.infer_response.id)
+    assert (message.error_message, message.infer_response.id) == ("wrong shape", "q")

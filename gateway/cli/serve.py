@@ -1,0 +1,45 @@
+"""`penstock serve`: the gateway in the foreground."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001  the only name that add_subparsers has in typeshed
+
+_EXAMPLE = """example:
+  penstock serve --config config/gateway.yaml --policy config/policy.yaml
+
+signals: SIGHUP takes the policy and key files into use again; SIGTERM and SIGINT let requests in flight end, then stop
+"""
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Adds `serve` to the command line."""
+    parser = subparsers.add_parser(
+        "serve", help="run the gateway", epilog=_EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--config", type=Path, default=Path("config/gateway.yaml"), help="the process (default: %(default)s)")
+    parser.add_argument("--policy", type=Path, default=Path("config/policy.yaml"), help="the policy (default: %(default)s)")
+    parser.set_defaults(run=run_serve)
+
+
+def run_serve(arguments: argparse.Namespace) -> int:
+    """Serves until told to stop."""
+    from gateway.auth.settings import KeySourceError
+    from gateway.configuration.problems import PolicyError
+    from gateway.serve import run  # here, so that `penstock keys` and `penstock policy` start without the whole gateway
+
+    try:
+        run(arguments.config, arguments.policy)
+    except (PolicyError, KeySourceError) as error:
+        print(f"penstock serve: cannot start:\n{error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"penstock serve: cannot start: {where}{error.strerror or error}", file=sys.stderr)
+        return 1
+    return 0

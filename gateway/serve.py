@@ -1,0 +1,153 @@
+"""The running process: reads its configuration, opens the three ports, reloads on SIGHUP, drains on SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import secrets
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvloop
+
+from gateway.admin import AdminListener, AdminState
+from gateway.admin import listen as listen_admin
+from gateway.auth.authenticator import Authenticator
+from gateway.auth.authenticator import build as build_authenticator
+from gateway.auth.settings import AuthSettings, Claims, JwtIssuer, KeySourceError
+from gateway.configuration.load import load_gateway
+from gateway.configuration.schema_gateway import Auth, GatewayDocument
+from gateway.dataplane import Dataplane
+from gateway.edge.grpc import GrpcLimits, GrpcListener
+from gateway.edge.grpc import listen as listen_grpc
+from gateway.edge.limits import Limits
+from gateway.edge.listener import HttpListener
+from gateway.edge.listener import listen as listen_http
+from gateway.fronts.grpc import GrpcFront
+from gateway.fronts.http import HttpFront
+from gateway.fronts.parts import FrontParts
+from gateway.reload import Reloader, read_snapshot
+from gateway.signatures import Signatures
+from gateway.spawner import Spawner
+from gateway.telemetry.access_log import AccessLog
+from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.record import RequestRecord
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The open listeners."""
+
+    http: HttpListener
+    grpc: GrpcListener
+    admin: AdminListener
+
+
+class Gateway:
+    """One process's worth of gateway. Made by `start`; `reload` and `stop` are what signals ask for."""
+
+    def __init__(self, document: GatewayDocument, policy: Path, metrics: Metrics) -> None:
+        self.document = document
+        self.metrics = metrics
+        self.plane = Dataplane(read_snapshot(policy, None, metrics, time.monotonic), signatures := Signatures())
+        self.draining = False
+        metrics.in_flight = lambda: {name: cluster.in_flight for name, cluster in self.plane.snapshot.clusters.items()}
+        self.spawner = Spawner()
+        self._signatures = signatures
+        self._reloader = Reloader(policy, self.plane, metrics, time.monotonic, self.spawner.spawn)
+        self._access_log = AccessLog(sys.stdout.buffer) if document.telemetry.access_log == "json" else None
+        self._authenticator: Authenticator
+        self.ports: Ports
+
+    async def start(self) -> None:
+        """Opens the ports. Raises KeySourceError for key files that cannot be used, OSError for a port that cannot be had."""
+        document, listening = self.document, self.document.listen
+        self._authenticator = await build_authenticator(_auth_settings(document.auth), self.spawner.spawn)
+        parts = FrontParts(self.plane, self._authenticator, self._record, _Ids(), self.ready, document.limits.inflated)
+        self.metrics.policy_loaded(self.plane.snapshot.version)
+        self.spawner.spawn(self._signatures.watch(lambda: self.plane.snapshot), "signatures")
+        limits = Limits(headers=document.limits.headers, body=document.limits.body, connections=document.limits.connections)
+        grpc_limits = GrpcLimits(message=document.limits.body, metadata=document.limits.headers)
+        self.ports = Ports(
+            await listen_http(HttpFront(parts), listening.http.host, listening.http.port, limits),
+            await listen_grpc(GrpcFront(parts), listening.grpc.host, listening.grpc.port, grpc_limits),
+            await listen_admin(AdminState(self.metrics.exposition, self.unready), listening.admin.host, listening.admin.port),
+        )
+
+    def ready(self) -> bool:
+        """Whether this process wants traffic."""
+        return not self.draining
+
+    def unready(self) -> list[str]:
+        """Why it does not, in words; empty when it does."""
+        return ["draining"] if self.draining else []
+
+    def reload(self) -> None:
+        """Takes the policy file and the key files into use again; what cannot be used changes nothing."""
+        self._reloader.reload()
+        try:
+            self._authenticator.reload()
+        except KeySourceError as error:
+            _log.error("keys not taken, the old ones stay: %s", error)
+
+    async def stop(self) -> None:
+        """Not ready, then no new connections, then the requests in flight end or the grace is over, then everything is closed."""
+        self.draining = True
+        grace = self.document.drain.grace
+        await asyncio.gather(self.ports.http.drain(grace), self.ports.grpc.drain(grace))
+        await self.spawner.close()
+        for cluster in self.plane.snapshot.clusters.values():
+            await cluster.close()
+        await self.ports.admin.close()
+        if self._access_log is not None:
+            await self._access_log.close()
+
+    def _record(self, record: RequestRecord) -> None:
+        self.metrics.requested(record)
+        if self._access_log is not None:
+            self._access_log.write(record)
+
+
+def _auth_settings(auth: Auth) -> AuthSettings:
+    issuers = tuple(JwtIssuer(each.issuer, each.audience, each.jwks, tuple(each.algorithms)) for each in auth.jwt or ())
+    claims = Claims(auth.claims.tenant, auth.claims.tier, auth.claims.scopes)
+    return AuthSettings(issuers, claims, Path(auth.api_keys) if auth.api_keys else None, auth.anonymous)
+
+
+class _Ids:
+    """Request ids: a random prefix of this process and a number, which costs less than randomness for each."""
+
+    def __init__(self) -> None:
+        self._prefix = secrets.token_hex(8)
+        self._count = itertools.count(1)
+
+    def __call__(self) -> str:
+        return f"{self._prefix}-{next(self._count):x}"
+
+
+def run(gateway_file: Path, policy_file: Path) -> None:
+    """Serves until SIGTERM or SIGINT, then ends in order. Raises PolicyError, KeySourceError or OSError if it cannot start."""
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    document = load_gateway(gateway_file.read_bytes(), str(gateway_file))
+    uvloop.run(_serve(document, policy_file))
+
+
+async def _serve(document: GatewayDocument, policy: Path) -> None:
+    gateway = Gateway(document, policy, Metrics())
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    loop.add_signal_handler(signal.SIGHUP, gateway.reload)
+    await gateway.start()
+    listening = gateway.document.listen
+    _log.info("ready: http %s, grpc %s, admin %s", listening.http, listening.grpc, listening.admin)
+    await stopping.wait()
+    _log.info("stopping: requests in flight have %g s", document.drain.grace)
+    await gateway.stop()
