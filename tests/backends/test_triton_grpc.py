@@ -198,7 +198,7 @@ async def test_a_stream_fails_by_status_or_by_message(backend: TritonGrpc, servi
     [
         ("Request for unknown model: 'nope' is not found", ErrorKind.NOT_FOUND),
         ("[request id: q] expected 2 inputs but got 1 inputs for model 'simple'.", ErrorKind.INVALID),
-        ("[request id: q] input byte size mismatch for input 'INPUT0' for model 'simple'. Expected 64, got 60", ErrorKind.INVALID),
+        ("[request id: q] input byte size mismatch for input 'INPUT0' for model 'simple'.", ErrorKind.INVALID),
         ("[request id: q] unexpected shape for input 'INPUT1' for model 'simple'.", ErrorKind.INVALID),
         ("[request id: q] inference request batch-size must be <= 8 for 'simple'", ErrorKind.INVALID),
         ("unexpected inference input 'INPUTX' for model 'simple'", ErrorKind.INVALID),

@@ -131,13 +131,13 @@ async def test_infer(client: Any, app: Recording) -> None:
     asked = [tritonclient.grpc.InferRequestedOutput("IN", class_count=2)]
     headers = {"authorization": "Bearer t", "x-penstock-route": "x"}
     answer = await client.infer("m", numbers(), model_version="3", outputs=asked, request_id="q", headers=headers)
-    assert [0, 1, 2] == answer.as_numpy("IN").tolist()
+    assert answer.as_numpy("IN").tolist() == [0, 1, 2]
     response = answer.get_response()
-    assert ("m", "7", "q") == (response.model_name, response.model_version, response.id)
+    assert (response.model_name, response.model_version, response.id) == ("m", "7", "q")
     (request,), (head,) = app.requests, app.heads
-    assert ("m", "3", "q", 2) == (request.model, request.version, request.id, request.outputs[0].parameters["classification"])
-    assert ("Bearer t", None) == (head.metadata["authorization"], head.metadata.get("x-penstock-route"))
-    assert "127.0.0.1" == head.peer.rpartition(":")[0]
+    assert (request.model, request.version, request.id, request.outputs[0].parameters["classification"]) == ("m", "3", "q", 2)
+    assert (head.metadata["authorization"], head.metadata.get("x-penstock-route")) == ("Bearer t", None)
+    assert head.peer.rpartition(":")[0] == "127.0.0.1"
     assert head.received <= asyncio.get_running_loop().time()
 
 
@@ -156,9 +156,9 @@ async def test_the_synchronous_client(listener: GrpcListener) -> None:
         return unary, streamed
 
     unary, streamed = await asyncio.to_thread(ask)
-    assert [0, 1, 2] == unary
+    assert unary == [0, 1, 2]
     answers = [result.as_numpy("OUT").tolist() if error is None else error.message() for result, error in streamed]
-    assert [[0], [1], [2], "wrong shape", [0], [1], [2]] == answers
+    assert answers == [[0], [1], [2], "wrong shape", [0], [1], [2]]
 
 
 async def test_headers_are_metadata(stub: Any) -> None:
@@ -167,8 +167,8 @@ async def test_headers_are_metadata(stub: Any) -> None:
     await call
     assert {"x-request-id": "r1", "x-penstock-route": "default"}.items() <= dict(await call.initial_metadata()).items()
     stream = stub.ModelStreamInfer([message()])
-    assert [False, False, True] == [answer.infer_response.parameters["last"].bool_param async for answer in stream]
-    assert "r1" == dict(await stream.initial_metadata())["x-request-id"]
+    assert [answer.infer_response.parameters["last"].bool_param async for answer in stream] == [False, False, True]
+    assert dict(await stream.initial_metadata())["x-request-id"] == "r1"
 
 
 async def test_a_stream_outlives_a_question_that_fails(stub: Any, app: Recording) -> None:
@@ -177,9 +177,9 @@ async def test_a_stream_outlives_a_question_that_fails(stub: Any, app: Recording
     unreadable.raw_input_contents.append(b"")
     stream = stub.ModelStreamInfer([message(id="q1"), message("failing", "q2"), unreadable, message(id="q4")])
     found = [(answer.infer_response.id, answer.error_message) async for answer in stream]
-    assert [("q1", "")] * 3 + [("q2", "wrong shape")] == found[:4]
+    assert found[:4] == [("q1", "")] * 3 + [("q2", "wrong shape")]
     assert "2 raw contents" in found[4][1]
-    assert [("q4", "")] * 3 == found[5:]
+    assert found[5:] == [("q4", "")] * 3
 
 
 @pytest.mark.parametrize("metadata", [(), (("triton_grpc_error", "true"),)])
@@ -189,9 +189,9 @@ async def test_what_ends_a_stream(stub: Any, app: Recording, metadata: tuple[tup
     app.failure = InferenceError(kind, "no")
     stream = stub.ModelStreamInfer([message()] * 2, metadata=metadata)
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        assert [] == [answer async for answer in stream if answer.error_message]
+        assert [answer async for answer in stream if answer.error_message] == []
     assert kind.name in caught.value.code().name
-    assert 1 == len(app.requests)
+    assert len(app.requests) == 1
 
 
 async def test_errors(stub: Any, app: Recording) -> None:
@@ -199,13 +199,13 @@ async def test_errors(stub: Any, app: Recording) -> None:
     app.failure = InferenceError(ErrorKind.LIMITED, "slower", reason="quota", retry_after=2)
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await stub.ModelInfer(message())
-    assert (grpc.StatusCode.RESOURCE_EXHAUSTED, "slower") == (caught.value.code(), caught.value.details())
-    assert {"x-penstock-error": "quota", "retry-after": "2"} == dict(caught.value.trailing_metadata() or ())
+    assert (caught.value.code(), caught.value.details()) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "slower")
+    assert dict(caught.value.trailing_metadata() or ()) == {"x-penstock-error": "quota", "retry-after": "2"}
     app.failure = ValueError("secret")
     for call in (stub.ModelInfer(message()), stub.ModelConfig(service_pb2.ModelConfigRequest(name="m"))):
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await call
-        assert grpc.StatusCode.INTERNAL == caught.value.code()
+        assert caught.value.code() == grpc.StatusCode.INTERNAL
         assert "secret" not in (caught.value.details() or "")
 
 
@@ -216,7 +216,7 @@ async def test_bytes_that_are_no_message(listener: GrpcListener) -> None:
             ask: Any = channel.unary_unary(f"/inference.GRPCInferenceService/{method}")
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await ask(b"\xff\xff")
-            assert grpc.StatusCode.INVALID_ARGUMENT == caught.value.code()
+            assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
 
 
 async def test_descriptions(client: Any) -> None:
@@ -225,12 +225,12 @@ async def test_descriptions(client: Any) -> None:
     assert await client.is_server_ready()
     assert await client.is_model_ready("m")
     assert not await client.is_model_ready("other")
-    assert "penstock" == (await client.get_server_metadata()).name
-    assert ["7"] == list((await client.get_model_metadata("m")).versions)
-    assert 8 == (await client.get_model_config("m")).config.max_batch_size
+    assert (await client.get_server_metadata()).name == "penstock"
+    assert list((await client.get_model_metadata("m")).versions) == ["7"]
+    assert (await client.get_model_config("m")).config.max_batch_size == 8
     (stats,) = (await client.get_inference_statistics("m", "7")).model_stats
-    assert ("m", "7", 3) == (stats.name, stats.version, stats.inference_count)
-    assert ["m"] == [model.name for model in (await client.get_model_repository_index()).models]
+    assert (stats.name, stats.version, stats.inference_count) == ("m", "7", 3)
+    assert [model.name for model in (await client.get_model_repository_index()).models] == ["m"]
 
 
 async def test_what_is_never_passed_on(client: Any, app: Recording) -> None:
@@ -248,7 +248,7 @@ async def test_what_is_never_passed_on(client: Any, app: Recording) -> None:
             await call
         assert f"StatusCode.{status}" == caught.value.status()
         assert text in caught.value.message()
-    assert [] == app.heads
+    assert app.heads == []
 
 
 async def test_a_client_that_leaves_cancels_its_question(stub: Any, app: Recording) -> None:
@@ -279,7 +279,7 @@ async def test_a_deadline_is_handed_on(stub: Any, app: Recording) -> None:
     app.hang = True
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await stub.ModelInfer(message(), timeout=0.1)
-    assert grpc.StatusCode.DEADLINE_EXCEEDED == caught.value.code()
+    assert caught.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
     await app.left.wait()
 
 
@@ -289,15 +289,15 @@ async def test_limits(stub: Any, app: Recording) -> None:
     large.raw_input_contents[0] = bytes(2 << 20)
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await stub.ModelInfer(large)
-    assert grpc.StatusCode.RESOURCE_EXHAUSTED == caught.value.code()
-    assert [] == app.requests
+    assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert app.requests == []
     app.hang = True
     calls = [asyncio.ensure_future(stub.ModelInfer(message())) for _ in range(5)]
     done, waiting = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
-    assert (1, 4) == (len(done), len(waiting))
+    assert (len(done), len(waiting)) == (1, 4)
     error = done.pop().exception()
     assert isinstance(error, grpc.aio.AioRpcError)
-    assert grpc.StatusCode.RESOURCE_EXHAUSTED == error.code()
+    assert error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
     app.go.set()
     await asyncio.gather(*waiting)
 
@@ -314,7 +314,7 @@ async def test_drain_lets_calls_end(app: Recording, listener: GrpcListener, stub
         if caught.value.code() is grpc.StatusCode.UNAVAILABLE:
             break
     app.go.set()
-    assert "m" == (await call).model_name
+    assert (await call).model_name == "m"
     await draining
 
 
