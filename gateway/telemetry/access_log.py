@@ -144,10 +144,10 @@ class AccessLog:
                 self._dropped = 0
             self._writer.put(b"".join(lines))
 
-    async def close(self) -> None:
-        """Writes what is left; gives up after CLOSE_SECONDS if nobody takes it."""
+    async def close(self, patience: float = CLOSE_SECONDS) -> None:
+        """Writes what is left; gives up after `patience` seconds if nobody takes it."""
         self.flush()
-        await asyncio.to_thread(self._writer.close, CLOSE_SECONDS)
+        await asyncio.to_thread(self._writer.close, patience)
 
 
 class _Writer:

@@ -1,0 +1,180 @@
+"""The access log: one honest JSON line a request, whatever the client sent and however slow the reader is."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import threading
+import timeit
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.telemetry.access_log import FLUSH_BYTES, MAX_LINE, MAX_WAITING, AccessLog, encode
+from gateway.telemetry.record import RequestRecord
+
+NOW = 1_700_000_000.1234
+Finished = Callable[..., RequestRecord]
+
+
+class Gated(io.BytesIO):
+    """A stream whose reader can stop, and that says when somebody writes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open = threading.Event()
+        self.reached = threading.Event()
+
+    def write(self, chunk: Any) -> int:
+        self.reached.set()
+        self.open.wait(10)
+        return super().write(chunk)
+
+
+class Broken(io.BytesIO):
+    """A stream whose reader has gone."""
+
+    tries = 0
+
+    def write(self, chunk: Any) -> int:
+        self.tries += 1
+        raise BrokenPipeError("gone")
+
+
+def lines(stream: io.BytesIO) -> list[dict[str, Any]]:
+    """What stands in the stream."""
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_line_says_who_asked_what_and_what_became_of_it(finished: Finished) -> None:
+    """Everything an operator searches for, in milliseconds and wall time; what is empty is left out."""
+    parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    shares = (("fast", 29), ("accurate", 3))
+    record = finished(variant="fast,accurate", shares=shares, escalation="fast→accurate", cost=152.0, traceparent=parent)
+    expected = {
+        "time": 1700000000.123,
+        "request_id": "r-1",
+        "method": "POST",
+        "path": "/v2/models/digits/infer",
+        "code": "200",
+        "ms": 4.0,
+        "gateway_ms": 0.3,
+        "backend_ms": 3.7,
+        "bytes_in": 9000,
+        "bytes_out": 1700,
+        "peer": "127.0.0.1:50122",
+        "subject": "svc-a",
+        "tenant": "acme",
+        "model": "digits",
+        "route": "default",
+        "variant": "fast=29,accurate=3",
+        "rows": 32,
+        "cost": 152.0,
+        "escalation": "fast→accurate",
+        "policy": "3f2a9c10",
+        "trace": "4bf92f3577b34da6a3ce929d0e0e4736",
+    }
+    assert expected == json.loads(encode(record, NOW))
+
+
+def test_invalid_trace_is_left_out(finished: Finished) -> None:
+    """A traceparent is the client's word; only a valid trace id is repeated."""
+    assert "trace" not in json.loads(encode(finished(traceparent="00-secret"), NOW))
+
+
+@given(path=st.text(), subject=st.text(max_size=5000), request_id=st.text(st.characters(categories=["Cs", "Cc", "So"])))
+def test_every_line_is_one_ascii_line_of_bounded_size(finished: Finished, path: str, subject: str, request_id: str) -> None:
+    """No text of a client can add a line, hide in an escape sequence, or make a line longer than one whole write."""
+    line = encode(finished(path=path * 50, subject=subject, request_id=request_id), NOW)
+    assert len(line) <= MAX_LINE
+    assert (b"\n", 1) == (line[-1:], line.count(b"\n"))
+    assert line.isascii()
+    found = json.loads(line)
+    assert found.get("cut", False) or (subject == found.get("subject", "") and request_id == found.get("request_id", ""))
+
+
+async def test_lines_wait_for_the_timer_and_then_go_together(finished: Finished) -> None:
+    """Nothing is written at once; what came meanwhile goes in one write."""
+    stream = Gated()
+    log = AccessLog(stream, lambda: NOW)
+    log.write(finished(request_id="a"))
+    log.write(finished(request_id="b"))
+    assert not stream.reached.is_set()
+    stream.open.set()
+    assert await asyncio.to_thread(stream.reached.wait, 5)
+    await log.close()
+    assert ["a", "b"] == [line["request_id"] for line in lines(stream)]
+
+
+async def test_full_buffer_does_not_wait_for_the_timer(finished: Finished) -> None:
+    """At 64 KiB the lines go at once, in order, and none is lost."""
+    stream = Gated()
+    stream.open.set()
+    log = AccessLog(stream, lambda: NOW)
+    count = FLUSH_BYTES // len(encode(finished(), NOW)) + 1
+    for number in range(count):
+        log.write(finished(rows=number + 1))
+    assert stream.reached.wait(5)  # the event loop has not run since: no timer did this
+    await log.close()
+    assert list(range(1, count + 1)) == [line["rows"] for line in lines(stream)]
+
+
+async def test_stopped_reader_costs_lines_not_latency(finished: Finished) -> None:
+    """While nobody reads, writing never waits; beyond 8 MiB lines are dropped, and afterwards the log says how many."""
+    stream = Gated()
+    log = AccessLog(stream, lambda: NOW)
+    record = finished(path="/" + "x" * 3500)
+    wanted = MAX_WAITING // len(encode(record, NOW)) + 200
+    for _ in range(wanted):
+        log.write(record)
+    log.flush()
+    stream.open.set()
+    while log._writer.waiting:
+        await asyncio.to_thread(stream.reached.wait, 1)
+    log.write(finished())
+    await log.close()
+    found = lines(stream)
+    dropped = [line["dropped"] for line in found if "dropped" in line]
+    assert 1 == len(dropped)
+    assert wanted + 1 == len(found) - 1 + dropped[0]
+
+
+async def test_close_writes_what_is_left(finished: Finished) -> None:
+    """The last requests before the end are in the log."""
+    stream = io.BytesIO()
+    log = AccessLog(stream, lambda: NOW)
+    log.write(finished())
+    await log.close()
+    assert 1 == len(lines(stream))
+
+
+async def test_close_does_not_wait_for_ever(finished: Finished) -> None:
+    """A reader that has stopped cannot hold up the end of the process."""
+    stream = Gated()
+    log = AccessLog(stream, lambda: NOW)
+    log.write(finished())
+    await log.close(patience=0.01)
+    assert b"" == stream.getvalue()
+    stream.open.set()
+
+
+async def test_reader_that_left_ends_the_log_and_nothing_else(finished: Finished, caplog: pytest.LogCaptureFixture) -> None:
+    """A broken pipe is said once; requests go on."""
+    stream = Broken()
+    log = AccessLog(stream, lambda: NOW)
+    for _ in range(3):
+        log.write(finished())
+        log.flush()
+    await log.close()
+    assert 1 == stream.tries
+    assert ["the access log cannot be written and stops here: gone"] == [record.getMessage() for record in caplog.records]
+
+
+def test_line_costs_microseconds(finished: Finished) -> None:
+    """Measured at 2 µs; the bound allows for a busy machine."""
+    record = finished()
+    assert min(timeit.repeat(lambda: encode(record, NOW), number=1000, repeat=20)) / 1000 < 12e-6

@@ -1,0 +1,97 @@
+"""The operators' port over a real socket: what it answers, and what it keeps to itself."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+
+from gateway.admin import AdminListener, AdminState, listen
+from gateway.telemetry.metrics import CONTENT_TYPE, Metrics
+
+
+class Fixture:
+    def __init__(self) -> None:
+        self.metrics = Metrics()
+        self.reasons: list[str] = []
+        self.url = ""
+
+
+@pytest.fixture
+async def served() -> AsyncIterator[Fixture]:
+    """A listening port and the state behind it."""
+    fixture = Fixture()
+    listener: AdminListener = await listen(AdminState(fixture.metrics.exposition, lambda: fixture.reasons), "127.0.0.1", 0)
+    fixture.url = f"http://127.0.0.1:{listener.port}"
+    yield fixture
+    await listener.close()
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[aiohttp.ClientSession]:
+    """An ordinary HTTP client."""
+    async with aiohttp.ClientSession() as session:
+        yield session
+
+
+async def test_metrics_are_prometheus_text(served: Fixture, client: aiohttp.ClientSession) -> None:
+    """Prometheus gets the exposition under the media type it negotiates by."""
+    served.metrics.policy_loaded("3f2a")
+    async with client.get(served.url + "/metrics") as answer:
+        assert 200 == answer.status
+        assert CONTENT_TYPE == answer.headers["Content-Type"]
+        assert 'penstock_policy_info{version="3f2a"} 1' in (await answer.text()).splitlines()
+
+
+async def test_health_says_the_process_lives(served: Fixture, client: aiohttp.ClientSession) -> None:
+    """Liveness does not depend on readiness: a restart would not help."""
+    served.reasons.append("starting")
+    async with client.get(served.url + "/healthz") as answer:
+        assert (200, {"alive": True}) == (answer.status, await answer.json())
+
+
+async def test_readiness_follows_its_reasons(served: Fixture, client: aiohttp.ClientSession) -> None:
+    """Ready is 200; otherwise 503 and every reason, asked anew each time."""
+    async with client.get(served.url + "/readyz") as answer:
+        assert (200, {"ready": True, "reasons": []}) == (answer.status, await answer.json())
+    served.reasons.append("draining")
+    async with client.get(served.url + "/readyz") as answer:
+        assert (503, {"ready": False, "reasons": ["draining"]}) == (answer.status, await answer.json())
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", "/"), ("GET", "/metrics/x"), ("POST", "/metrics"), ("GET", "/api/policy")])
+async def test_everything_else_is_not_here(served: Fixture, client: aiohttp.ClientSession, method: str, path: str) -> None:
+    """Other paths and methods are 404, in JSON, and say what there is."""
+    async with client.request(method, served.url + path) as answer:
+        assert 404 == answer.status
+        assert "/metrics" in (await answer.json())["error"]
+
+
+async def test_answers_name_no_versions(served: Fixture, client: aiohttp.ClientSession) -> None:
+    """The server header does not tell which Python and which library runs here."""
+    async with client.get(served.url + "/healthz") as answer:
+        assert "penstock" == answer.headers["Server"]
+        assert "no-store" == answer.headers["Cache-Control"]
+
+
+async def test_taken_port_is_an_oserror(served: Fixture) -> None:
+    """A port in use is said at the start, by the exception the caller expects."""
+    with pytest.raises(OSError, match="address already in use"):
+        await listen(AdminState(bytes, list), "127.0.0.1", int(served.url.rpartition(":")[2]))
+
+
+async def test_closed_port_refuses(client: aiohttp.ClientSession) -> None:
+    """After close nobody listens."""
+    listener = await listen(AdminState(bytes, list), "127.0.0.1", 0)
+    await listener.close()
+    with pytest.raises(aiohttp.ClientConnectorError):
+        await client.get(f"http://127.0.0.1:{listener.port}/healthz")
+
+
+def test_importing_it_costs_no_aiohttp() -> None:
+    """Commands that serve nothing do not pay for the web server."""
+    program = "import gateway.admin, sys; sys.exit('aiohttp' in sys.modules)"
+    assert 0 == subprocess.run([sys.executable, "-c", program], check=False).returncode
