@@ -1,0 +1,6 @@
+"""Lets these tests import the serving image's files, which are scripts in a folder and no package."""
+
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parents[2] / "serving-image"))
