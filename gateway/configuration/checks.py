@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 
+from backends.inference import Parameter
 from gateway.configuration import schema_policy as policy
 from gateway.configuration.compile import match_of
 from gateway.configuration.decode import Findings
@@ -41,10 +42,11 @@ def _check_known(found: Findings, path: Path, what: str, name: str, known: Itera
 
 
 def _check_distinct(found: Findings, path: Path, words: list[str], key: str | None = None) -> None:
+    first: dict[str, int] = {}
     for index, word in enumerate(words):
-        if word in words[:index]:
+        if first.setdefault(word, index) != index:
             place = (*path, index) if key is None else (*path, index, key)
-            line = found.source.mark((*path, words.index(word))).line
+            line = found.source.mark((*path, first[word])).line
             found.wrong(place, f"{shown(word)} is already on line {line}")
 
 
@@ -119,9 +121,12 @@ def _check_order(found: Findings, path: Path, routes: tuple[policy.Route, ...]) 
     if matches[-1] != Match():
         message = f"the last route {shown(routes[-1].name)} must have no match, so that every request finds a route"
         found.wrong((*path, len(routes) - 1, "match"), message)
+    readable: list[int] = []  # routes above whose conditions are known
     for index, match in enumerate(matches):
         place = (*path, index)
-        earlier = next((at for at in range(index) if (*path, at) not in found.spoiled and covers(matches[at], match)), None)
+        earlier = next((at for at in readable if covers(matches[at], match)), None)
+        if place not in found.spoiled:
+            readable.append(index)
         if earlier is not None:
             why = "has no match and takes everything" if matches[earlier] == Match() else "matches whatever this one does"
             line = found.source.mark((*path, earlier)).line
@@ -131,14 +136,18 @@ def _check_order(found: Findings, path: Path, routes: tuple[policy.Route, ...]) 
 
 def covers(wide: Match, narrow: Match) -> bool:
     """Whether every question that `narrow` matches is matched by `wide`, as far as the conditions themselves tell."""
-    parameters = {(name, type(value) is bool, value) for name, value in narrow.parameters}  # true is not 1
     return (
         (not wide.tenants or (bool(narrow.tenants) and narrow.tenants <= wide.tenants))
         and (not wide.tiers or (bool(narrow.tiers) and narrow.tiers <= wide.tiers))
-        and set(wide.headers) <= set(narrow.headers)
+        and (not wide.headers or set(wide.headers) <= set(narrow.headers))
         and _covers_rows(wide.rows, narrow.rows)
-        and all((name, type(value) is bool, value) in parameters for name, value in wide.parameters)
+        and (not wide.parameters or _kinds(wide.parameters) <= _kinds(narrow.parameters))
     )
+
+
+def _kinds(parameters: tuple[tuple[str, Parameter], ...]) -> set[tuple[str, bool, Parameter]]:
+    """Parameters as routing compares them: true is not 1, though Python's sets hold them for the same."""
+    return {(name, isinstance(value, bool), value) for name, value in parameters}
 
 
 def _covers_rows(wide: Range | None, narrow: Range | None) -> bool:
