@@ -144,7 +144,7 @@ def start_penstock(place: Place) -> Started:
     except StartError:
         running.stop()
         raise
-    version = _first_line([sys.executable, "-c", "import importlib.metadata as m; print(m.version('penstock'))"])
+    version = _version([sys.executable, "-c", "import importlib.metadata as m; print(m.version('penstock'))"])
     return Started(running, version, setup.port, setup.grpc_port, (("X-API-Key", setup.key),))
 
 
@@ -155,12 +155,12 @@ def _listening(name: str, command: list[str], port: int, place: Place) -> Starte
     except StartError:
         running.stop()
         raise
-    return Started(running, _first_line([command[0], "--version" if name == "envoy" else "-v"]), port)
+    return Started(running, _version([command[0], "--version" if name == "envoy" else "-v"]), port)
 
 
-def _first_line(command: list[str]) -> str:
+def _version(command: list[str]) -> str:
     done = subprocess.run(command, capture_output=True, text=True)
-    return next(iter((done.stdout + done.stderr).split("\n")), "")
+    return next((line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()), "unknown")
 
 
 PLAIN = "plain proxy"

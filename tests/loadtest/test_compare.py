@@ -41,7 +41,7 @@ def subject(tmp_path: Path, code: str, load: Load) -> Subject:
 
 def test_each_round_has_everybody_once_and_starts_one_further_on() -> None:
     """Nobody always runs first, nor always after the same other."""
-    assert [(0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (1, 0)] == list(compare.turns(3, 2))
+    assert list(compare.turns(3, 2)) == [(0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (1, 0)]
 
 
 def test_cpu_is_divided_by_the_requests_that_were_answered(tmp_path: Path) -> None:
@@ -49,8 +49,8 @@ def test_cpu_is_divided_by_the_requests_that_were_answered(tmp_path: Path) -> No
     busy = subject(tmp_path, BUSY, Load(requests=1010, errors=10, seconds=2.0))
     sample = compare.measure(busy, 1.0)
     busy.started.running.stop()
-    assert 500.0 == sample.per_second
-    assert 10 == sample.errors
+    assert sample.per_second == 500.0
+    assert sample.errors == 10
     assert sample.cpu_us >= 10.0  # one tick of 10 ms over 1 000 requests
 
 
@@ -60,8 +60,8 @@ def test_a_program_that_answers_nothing_is_left_out_with_a_note(tmp_path: Path) 
     notes: list[Note] = []
     rows = compare.run_rounds([idle], 1.0, 2, notes)
     idle.started.running.stop()
-    assert () == rows
-    assert [True] == [note.failure for note in notes]
+    assert rows == ()
+    assert [note.failure for note in notes] == [True]
     assert "left out in round 1: 0 answers" in notes[0].text
 
 
@@ -70,9 +70,9 @@ def test_a_program_that_answers_wrongly_is_not_loaded(tmp_path: Path) -> None:
     busy = subject(tmp_path, BUSY, Load(1, 0, 1.0))
     notes: list[Note] = []
     broken = Subject(busy.peer, busy.started, "binary", wrong, busy.drive)
-    assert [] == compare.warmed([broken], notes)
+    assert compare.warmed([broken], notes) == []
     busy.started.running.stop()
-    assert "program binary: skipped: binary: status 500" == notes[0].text
+    assert notes[0].text == "program binary: skipped: binary: status 500"
 
 
 @pytest.mark.parametrize("wrong_option", [["--seconds", "0"], ["--rounds", "0"], ["--only", "apache"]])
@@ -80,4 +80,4 @@ def test_settings_out_of_range_are_refused(wrong_option: list[str]) -> None:
     """Exit status 2, as for every command used wrongly."""
     with pytest.raises(SystemExit) as stopped:
         compare.main(wrong_option)
-    assert 2 == stopped.value.code
+    assert stopped.value.code == 2

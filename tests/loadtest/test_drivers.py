@@ -40,7 +40,7 @@ def test_h2load_answers_without_a_message_are_errors() -> None:
 
 def test_h2load_failures_are_errors() -> None:
     """Failed requests are counted too."""
-    assert 7 == drivers.parse_h2load(H2LOAD.format(failed=7, data=3365 * 257), 257, 1.0).errors
+    assert drivers.parse_h2load(H2LOAD.format(failed=7, data=3365 * 257), 257, 1.0).errors == 7
 
 
 def test_h2load_without_a_summary_is_an_error() -> None:

@@ -20,11 +20,11 @@ def test_a_percentile_is_right_to_the_stated_precision(values: list[float], perc
 
 def test_an_empty_histogram_has_zero_everywhere() -> None:
     """Nothing recorded is no error."""
-    assert 0.0 == Histogram().percentile(99)
+    assert Histogram().percentile(99) == 0.0
 
 
 def test_values_not_above_zero_are_counted() -> None:
     """A clock that stood still loses no request."""
     histogram = Histogram()
     histogram.record(0.0)
-    assert 1 == histogram.total
+    assert histogram.total == 1

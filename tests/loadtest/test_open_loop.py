@@ -55,7 +55,7 @@ async def always(_: int) -> bytes:
 async def test_every_scheduled_request_is_sent_and_counted() -> None:
     """A quick server answers them all."""
     summary = await run(always, rate=500, seconds=0.2)
-    assert (100, 100, 0) == (summary.scheduled, summary.answered, summary.errors)
+    assert (summary.scheduled, summary.answered, summary.errors) == (100, 100, 0)
     assert summary.p50 <= summary.p99 <= summary.p999 <= summary.maximum
 
 
@@ -67,7 +67,7 @@ async def test_requests_due_during_a_stall_are_counted_with_their_wait() -> None
         return OK
 
     summary = await run(stall_once, rate=100, seconds=0.3, connections=1)
-    assert 30 == summary.answered
+    assert summary.answered == 30
     assert summary.p50 > 100_000
 
 
@@ -78,7 +78,7 @@ async def test_other_statuses_are_errors() -> None:
         return OK if count % 2 else b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n"
 
     summary = await run(overloaded, rate=100, seconds=0.2)
-    assert (10, 10) == (summary.answered, summary.errors)
+    assert (summary.answered, summary.errors) == (10, 10)
 
 
 async def test_lost_connections_are_errors_and_are_replaced() -> None:
@@ -88,7 +88,7 @@ async def test_lost_connections_are_errors_and_are_replaced() -> None:
         return OK if count % 2 else b""
 
     summary = await run(hang_up, rate=100, seconds=0.2, connections=1)
-    assert (10, 10) == (summary.answered, summary.errors)
+    assert (summary.answered, summary.errors) == (10, 10)
 
 
 async def test_an_answer_that_never_comes_is_an_error() -> None:
@@ -99,7 +99,7 @@ async def test_an_answer_that_never_comes_is_an_error() -> None:
         return b""
 
     summary = await run(never, rate=50, seconds=0.1, grace=0.1)
-    assert (0, 5) == (summary.answered, summary.errors)
+    assert (summary.answered, summary.errors) == (0, 5)
 
 
 async def test_a_server_that_closes_after_each_answer_loses_nothing() -> None:
@@ -109,32 +109,32 @@ async def test_a_server_that_closes_after_each_answer_loses_nothing() -> None:
         return b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok"
 
     summary = await run(close, rate=100, seconds=0.2)
-    assert (20, 0) == (summary.answered, summary.errors)
+    assert (summary.answered, summary.errors) == (20, 0)
 
 
 def test_it_runs_on_uvloop() -> None:
     """The loop the command uses gives the same result."""
     summary = uvloop.run(run(always, rate=200, seconds=0.1))
-    assert (20, 0) == (summary.answered, summary.errors)
+    assert (summary.answered, summary.errors) == (20, 0)
 
 
 def test_a_request_is_written_whole() -> None:
     """Path, query, headers and body go out as they were given."""
     target = open_loop.target("http://h:81/p?q", b"abc", [("X-A", "1")])
-    assert ("h", 81) == (target.host, target.port)
-    assert b"POST /p?q HTTP/1.1\r\nHost: h:81\r\nX-A: 1\r\nContent-Length: 3\r\n\r\nabc" == target.request
+    assert (target.host, target.port) == ("h", 81)
+    assert target.request == b"POST /p?q HTTP/1.1\r\nHost: h:81\r\nX-A: 1\r\nContent-Length: 3\r\n\r\nabc"
 
 
 @pytest.mark.parametrize("url", ["https://h/", "h:80/x", "http:///x"])
 def test_only_plain_http_urls_are_taken(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Anything else is said to be wrong, with exit status 2."""
-    assert 2 == open_loop.main(["--url", url])
+    assert open_loop.main(["--url", url]) == 2
     assert "is no http:// URL" in capsys.readouterr().err
 
 
 def test_nobody_listening_exits_with_2(capsys: pytest.CaptureFixture[str]) -> None:
     """A refused connection is said in one line."""
-    assert 2 == open_loop.main(["--url", "http://127.0.0.1:1/"])
+    assert open_loop.main(["--url", "http://127.0.0.1:1/"]) == 2
     assert "open_loop:" in capsys.readouterr().err
 
 
@@ -143,7 +143,7 @@ def test_settings_out_of_range_are_refused(wrong: list[str]) -> None:
     """The command line says what is allowed."""
     with pytest.raises(SystemExit) as stopped:
         open_loop.main(["--url", "http://127.0.0.1:1/", *wrong])
-    assert 2 == stopped.value.code
+    assert stopped.value.code == 2
 
 
 async def test_the_command_prints_json_and_fails_on_errors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -154,5 +154,5 @@ async def test_the_command_prints_json_and_fails_on_errors(tmp_path: Path, capsy
 
     async with serving(missing) as url:
         status = await asyncio.to_thread(open_loop.main, ["--url", url, "--rate", "50", "--seconds", "0.1", "--even", "--json"])
-    assert 1 == status
-    assert 5 == json.loads(capsys.readouterr().out)["errors"]
+    assert status == 1
+    assert json.loads(capsys.readouterr().out)["errors"] == 5

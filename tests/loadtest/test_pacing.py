@@ -8,7 +8,7 @@ from loadtest.pacing import Alarm, schedule
 
 def test_even_arrivals_have_equal_distances() -> None:
     """One request every 1/rate seconds."""
-    assert [0, 250_000_000, 500_000_000, 750_000_000] == schedule(4, 1.0, seed=1, even=True)
+    assert schedule(4, 1.0, seed=1, even=True) == [0, 250_000_000, 500_000_000, 750_000_000]
 
 
 def test_poisson_arrivals_repeat_for_a_seed() -> None:

@@ -38,6 +38,19 @@ def test_a_plain_proxy_passes_the_fixed_answer_on(name: str, place: Place) -> No
     assert name in started.version.lower()
 
 
+@pytest.mark.slow
+def test_penstock_answers_every_kind_of_traffic_it_is_measured_with(place: Place) -> None:
+    """Binary, JSON and the cascade over HTTP, and gRPC, each with the right label for every row."""
+    started = peers.start_penstock(place)
+    try:
+        for name in ("binary", "json", "cascade"):
+            drivers.check_http(started.port, traffic.question(name), started.headers)
+        answer_bytes = drivers.check_grpc(started.grpc_port or 0, traffic.grpc_frame(), started.headers)
+    finally:
+        started.running.stop()
+    assert answer_bytes > 5
+
+
 def test_a_proxy_that_does_not_come_up_leaves_no_process(tmp_path: Path) -> None:
     """A configuration that cannot work is reported with the program's own words."""
     if shutil.which("haproxy", path=SERVERS) is None:

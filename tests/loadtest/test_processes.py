@@ -30,8 +30,8 @@ def test_the_tree_holds_children_and_ends_with_them(tmp_path: Path) -> None:
     for pid in members.keys() - {running.pid}:
         os.kill(pid, 15)
     running.stop()
-    assert 2 == len(members)
-    assert {} == processes.tree(running.pid)
+    assert len(members) == 2
+    assert processes.tree(running.pid) == {}
 
 
 def test_a_program_is_pinned_and_its_cpu_time_is_seen(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_a_program_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
     running = started(tmp_path, "import signal, time; signal.signal(15, signal.SIG_IGN); print('up', flush=True); time.sleep(60)")
     running.wait_ready(lambda: "up" in running.log_tail())
     running.stop(grace=0.1)
-    assert -9 == running.process.returncode
+    assert running.process.returncode == -9
 
 
 def test_a_missing_program_is_a_start_error(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ def report(*rows: Row, notes: tuple[Note, ...] = ()) -> Report:
 
 def test_a_ratio_compares_rounds_with_each_other() -> None:
     """A slow round slows both and leaves the ratio alone."""
-    assert 2.0 == results.ratio(row("penstock", 20.0, 60.0, 22.0), row("envoy", 10.0, 30.0, 11.0))
+    assert results.ratio(row("penstock", 20.0, 60.0, 22.0), row("envoy", 10.0, 30.0, 11.0)) == 2.0
 
 
 def test_a_ratio_to_a_program_that_is_not_there_is_none() -> None:
@@ -32,7 +32,7 @@ def test_the_table_shows_median_range_and_errors() -> None:
     """One line a program, figures of all rounds."""
     text = results.table(report(row("nginx", 10.0, 12.0, 30.0), row("envoy", 100.0, 120.0, 300.0, errors=1)))
     lines = text.splitlines()
-    assert [
+    assert lines[1].split() == [
         "nginx",
         "binary",
         "12.0",
@@ -45,8 +45,8 @@ def test_the_table_shows_median_range_and_errors() -> None:
         "10",
         "plain",
         "proxy",
-    ] == lines[1].split()
-    assert "3" == lines[2].split()[8]
+    ]
+    assert lines[2].split()[8] == "3"
 
 
 def test_the_verdict_names_the_goal_and_the_ratio() -> None:
@@ -71,8 +71,8 @@ def test_a_saved_run_holds_every_round_and_the_machine(tmp_path: Path) -> None:
     path = tmp_path / "results" / "run.json"
     results.save(report(row("penstock", 50.0, 60.0), row("envoy", 100.0, 100.0)), path)
     saved = json.loads(path.read_text())
-    assert 0.55 == saved["summary"][0]["to_envoy"]
-    assert [50.0, 60.0] == [sample["cpu_us"] for sample in saved["rows"][0]["samples"]]
+    assert saved["summary"][0]["to_envoy"] == 0.55
+    assert [sample["cpu_us"] for sample in saved["rows"][0]["samples"]] == [50.0, 60.0]
     assert {"cpu", "cores", "kernel", "python", "load_average"} == saved["machine"].keys()
 
 

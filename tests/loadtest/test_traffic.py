@@ -14,8 +14,8 @@ def test_the_binary_question_carries_one_kilobyte_of_tensor() -> None:
     """The body is the header whose length is stated, followed by 1 024 bytes."""
     message = traffic.question("binary").message
     length = int(dict(message.headers)[traffic.LENGTH_HEADER])
-    assert 1024 == len(message.body) - length
-    assert [4, 64] == json.loads(message.body[:length])["inputs"][0]["shape"]
+    assert len(message.body) - length == 1024
+    assert json.loads(message.body[:length])["inputs"][0]["shape"] == [4, 64]
 
 
 def test_the_json_question_is_about_as_large() -> None:
@@ -56,4 +56,4 @@ def test_the_grpc_frame_is_a_length_prefixed_request() -> None:
     frame = traffic.grpc_frame()
     request = service_pb2.ModelInferRequest.FromString(frame[5:])
     assert (0, len(frame) - 5) == struct.unpack(">BI", frame[:5])
-    assert 1024 == len(request.raw_input_contents[0])
+    assert len(request.raw_input_contents[0]) == 1024
