@@ -24,8 +24,8 @@ async def test_a_free_port_is_bound_and_told(place: Place) -> None:
     assert listener.port == listener.sockets[0].getsockname()[1] > 0
     with pytest.raises(OSError, match="in use"):
         await listen(app, "127.0.0.1", listener.port, Limits())
-    assert 200 == (await (await connect()).ask(GET)).status
-    assert 1 == listener.connections
+    assert (await (await connect()).ask(GET)).status == 200
+    assert listener.connections == 1
 
 
 async def test_connections_are_forgotten_when_they_end(place: Place) -> None:
@@ -46,15 +46,15 @@ async def test_too_many_connections_are_503(place: Place) -> None:
     """The connection beyond the limit is told to come again; the others live on, and room made is room used."""
     app, connect = await place.start(Limits(sweep=0.02, connections=2, linger_clock=0.05))
     first, second = await connect(), await connect()
-    assert [200, 200] == [(await client.ask(GET)).status for client in (first, second)]
+    assert [(await client.ask(GET)).status for client in (first, second)] == [200, 200]
     third = await connect()
     reply = await third.reply()
-    assert (503, "connections") == (reply.status, reply.headers["x-penstock-error"])
-    assert b"" == await third.rest()
+    assert (reply.status, reply.headers["x-penstock-error"]) == (503, "connections")
+    assert await third.rest() == b""
     first.close()
     await second.until(lambda: place.listeners[0].connections == 1)
-    assert 200 == (await (await connect()).ask(GET)).status
-    assert [(503, "")] == app.refused
+    assert (await (await connect()).ask(GET)).status == 200
+    assert app.refused == [(503, "")]
 
 
 async def busy(place: Place) -> tuple[asyncio.Event, asyncio.Event, Client, Client]:
@@ -72,16 +72,16 @@ async def test_drain_lets_requests_finish(place: Place) -> None:
     release, cancelled, idle, working = await busy(place)
     listener = place.listeners[0]
     draining = asyncio.create_task(listener.drain(5))
-    assert b"" == await idle.rest()
+    assert await idle.rest() == b""
     with pytest.raises(OSError, match=r"refused|Connect call failed"):
         await asyncio.open_connection("127.0.0.1", listener.port)
     assert not draining.done()
     release.set()
-    assert (200, "close") == ((reply := await working.reply()).status, reply.headers["connection"])
-    assert b"" == await working.rest()
+    assert ((reply := await working.reply()).status, reply.headers["connection"]) == (200, "close")
+    assert await working.rest() == b""
     working.close()
     await draining
-    assert 0 == listener.connections
+    assert listener.connections == 0
     assert not cancelled.is_set()
 
 
@@ -90,8 +90,8 @@ async def test_drain_cancels_after_the_grace(place: Place) -> None:
     _, cancelled, _, working = await busy(place)
     await place.listeners[0].drain(0.02)
     assert cancelled.is_set()
-    assert 0 == place.listeners[0].connections
-    assert b"" == await working.rest()
+    assert place.listeners[0].connections == 0
+    assert await working.rest() == b""
 
 
 async def test_drain_of_a_quiet_port_returns(place: Place) -> None:
@@ -99,3 +99,12 @@ async def test_drain_of_a_quiet_port_returns(place: Place) -> None:
     await place.start()
     await place.listeners[0].drain(60)
     await place.listeners[0].drain(60)
+
+
+async def test_drain_does_not_wait_for_a_client_that_was_refused(place: Place) -> None:
+    """A connection whose last answer is written is closed at once."""
+    _, connect = await place.start(Limits(linger_clock=60))
+    client = await connect()
+    assert 400 == (await client.ask(b"junk\r\n\r\n")).status
+    async with asyncio.timeout(5):
+        await place.listeners[0].drain(60)
