@@ -24,8 +24,8 @@ async def test_a_free_port_is_bound_and_told(place: Place) -> None:
     assert listener.port == listener.sockets[0].getsockname()[1] > 0
     with pytest.raises(OSError, match="in use"):
         await listen(app, "127.0.0.1", listener.port, Limits())
-    assert (await (await connect()).ask(GET)).status == 200
-    assert listener.connections == 1
+    assert 200 == (await (await connect()).ask(GET)).status
+    assert 1 == listener.connections
 
 
 async def test_connections_are_forgotten_when_they_end(place: Place) -> None:
@@ -46,15 +46,15 @@ async def test_too_many_connections_are_503(place: Place) -> None:
     """The connection beyond the limit is told to come again; the others live on, and room made is room used."""
     app, connect = await place.start(Limits(sweep=0.02, connections=2, linger_clock=0.05))
     first, second = await connect(), await connect()
-    assert [(await client.ask(GET)).status for client in (first, second)] == [200, 200]
+    assert [200, 200] == [(await client.ask(GET)).status for client in (first, second)]
     third = await connect()
     reply = await third.reply()
-    assert (reply.status, reply.headers["x-penstock-error"]) == (503, "connections")
-    assert await third.rest() == b""
+    assert (503, "connections") == (reply.status, reply.headers["x-penstock-error"])
+    assert b"" == await third.rest()
     first.close()
     await second.until(lambda: place.listeners[0].connections == 1)
-    assert (await (await connect()).ask(GET)).status == 200
-    assert app.refused == [(503, "")]
+    assert 200 == (await (await connect()).ask(GET)).status
+    assert [(503, "")] == app.refused
 
 
 async def busy(place: Place) -> tuple[asyncio.Event, asyncio.Event, Client, Client]:
@@ -72,16 +72,16 @@ async def test_drain_lets_requests_finish(place: Place) -> None:
     release, cancelled, idle, working = await busy(place)
     listener = place.listeners[0]
     draining = asyncio.create_task(listener.drain(5))
-    assert await idle.rest() == b""
+    assert b"" == await idle.rest()
     with pytest.raises(OSError, match=r"refused|Connect call failed"):
         await asyncio.open_connection("127.0.0.1", listener.port)
     assert not draining.done()
     release.set()
-    assert ((reply := await working.reply()).status, reply.headers["connection"]) == (200, "close")
-    assert await working.rest() == b""
+    assert (200, "close") == ((reply := await working.reply()).status, reply.headers["connection"])
+    assert b"" == await working.rest()
     working.close()
     await draining
-    assert listener.connections == 0
+    assert 0 == listener.connections
     assert not cancelled.is_set()
 
 
@@ -90,8 +90,8 @@ async def test_drain_cancels_after_the_grace(place: Place) -> None:
     _, cancelled, _, working = await busy(place)
     await place.listeners[0].drain(0.02)
     assert cancelled.is_set()
-    assert place.listeners[0].connections == 0
-    assert await working.rest() == b""
+    assert 0 == place.listeners[0].connections
+    assert b"" == await working.rest()
 
 
 async def test_drain_of_a_quiet_port_returns(place: Place) -> None:
