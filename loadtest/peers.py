@@ -160,7 +160,8 @@ def _listening(name: str, command: list[str], port: int, place: Place) -> Starte
 
 def _version(command: list[str]) -> str:
     done = subprocess.run(command, capture_output=True, text=True)
-    return next((line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()), "unknown")
+    said = (done.stdout + done.stderr).replace(command[0], "")  # Envoy names its own path, which says nothing elsewhere
+    return next((line.strip() for line in said.splitlines() if line.strip()), "unknown")
 
 
 PLAIN = "plain proxy"
