@@ -51,7 +51,7 @@ def assemble(weights: Path, target: Path) -> int:
             shutil.copyfile(CODE / code_of(config), folder / "model.py")
             if trained:
                 shutil.copyfile(trained[version], folder / "weights.safetensors")
-                shutil.copyfile(SOURCES / "models.py", folder / "models.py")  # Triton puts this folder on sys.path
+                shutil.copyfile(SOURCES / "training" / "models.py", folder / "models.py")  # Triton puts this folder on sys.path
         (target / name / "config.pbtxt").write_text(config)
     return count
 

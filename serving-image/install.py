@@ -39,8 +39,8 @@ def sources(*patterns: str) -> list[Path]:
 
 def steps(layout: Layout) -> list[Step]:
     """Return the work in the order it is done."""
-    training = sources("train.py", "models.py", "digits.py", "thresholds.py")
-    assembling = sources("assemble.py", "models.py", "model_code/*.py", "model_repository/*/*")
+    training = sources("training/*.py")
+    assembling = sources("assemble.py", "training/models.py", "model_code/*.py", "model_repository/*/*")
     server = "installing PyTorch and the real Triton (about 350 MB to download, 1.3 GB on disk)"
     return [
         Step("venv", server, sources("environment.py", "requirements.lock"), layout.tritonserver_links, make_venv),
@@ -53,7 +53,7 @@ def make_models(layout: Layout) -> None:
     """Train in the server's environment; what comes out replaces what was there."""
     shutil.rmtree(layout.trained, ignore_errors=True)
     layout.trained.mkdir()
-    run("train.py", [str(layout.python), str(SOURCES / "train.py"), "--out", str(layout.trained)], layout)
+    run("train.py", [str(layout.python), str(SOURCES / "training" / "train.py"), "--out", str(layout.trained)], layout)
 
 
 def make_repository(layout: Layout) -> None:

@@ -53,7 +53,7 @@ class Layout:
 
     @property
     def trained(self) -> Path:
-        """What train.py writes: weights/, held_out.npz, validation.npz, report.json."""
+        """What training/train.py writes: weights/, held_out.npz, validation.npz, report.json."""
         return self.cache / "trained"
 
     @property

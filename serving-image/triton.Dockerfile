@@ -8,7 +8,7 @@ WORKDIR /build
 COPY serving-image/ .
 # The PyTorch index is the builder's choice (pip configuration or PIP_EXTRA_INDEX_URL); a CPU build is enough to train.
 RUN pip install --no-cache-dir --require-hashes --no-deps -r requirements.lock && pip install --no-cache-dir torch==2.13.0
-RUN python train.py --out trained && python assemble.py --weights trained/weights --out model_repository.built
+RUN python training/train.py --out trained && python assemble.py --weights trained/weights --out model_repository.built
 
 FROM nvcr.io/nvidia/tritonserver:24.10-py3
 # numpy 1: with numpy 2 this server's Python backend answers with empty tensors.

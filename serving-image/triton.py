@@ -48,7 +48,7 @@ class Ports:
                     probe.bind(("127.0.0.1", getattr(self, name)))
                     chosen[name] = probe.getsockname()[1]
                 except OSError as error:
-                    taken.append(f"--{name} {getattr(self, name)} ({error.strerror.lower()})")
+                    taken.append(f"--{name} {getattr(self, name)} ({str(error.strerror).lower()})")
         if taken:
             advice = "End what listens there (`ss -ltnp` shows it) or choose other ports; 0 takes any free one."
             raise TritonError(f"Triton cannot listen on 127.0.0.1: {', '.join(taken)}. {advice}")
@@ -86,7 +86,7 @@ class Server:
         self.stop()
 
     def last_lines(self, count: int = 12) -> str:
-        """Return the end of the server's log, errors first wanted by whoever asks why it died."""
+        """Return the end of the server's log, where the reason stands if it died."""
         lines = self.log.read_text(errors="replace").splitlines()
         return "\n".join(f"    | {line}" for line in lines[-count:])
 

@@ -3,4 +3,5 @@
 import sys
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).parents[2] / "serving-image"))
+SERVING_IMAGE = Path(__file__).parents[2] / "serving-image"
+sys.path += [str(SERVING_IMAGE), str(SERVING_IMAGE / "training")]
