@@ -72,8 +72,16 @@ class InferenceRequest:
     @property
     def rows(self) -> int | None:
         """The leading dimension that all inputs share; None where there is none."""
-        counts = {spec.shape[0] if spec.shape else None for spec in self.inputs}
-        return counts.pop() if len(counts) == 1 else None
+        found: int | None = None
+        for spec in self.inputs:
+            if not spec.shape or (found is not None and found != spec.shape[0]):
+                return None
+            found = spec.shape[0]
+        return found
+
+    def named(self, model: str, version: str) -> InferenceRequest:
+        """The same question to another name; written out because dataclasses.replace costs 3 µs."""
+        return InferenceRequest(model, version, self.id, self.parameters, self.inputs, self.outputs, self.payload, self.headers)
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,7 +87,7 @@ def check(tensor: Tensor) -> Tensor:
     expected = count * DTYPES[tensor.datatype].itemsize
     if len(tensor.data) != expected:
         raise invalid(
-            f"input '{tensor.name}' has {len(tensor.data)} bytes of data; {tensor.datatype} {list(tensor.shape)} needs {expected}",
+            f"input '{tensor.name}' has {len(tensor.data)} bytes; {tensor.datatype} {list(tensor.shape)} needs {expected}",
             "shape",
         )
     return tensor

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from backends.deadline import Deadline
@@ -76,7 +76,7 @@ class Dataplane:
         if len(call.plan.stages) > 1 or not snapshot.streams(target):
             yield await self.ask(snapshot, call)
             return
-        async with aclosing(snapshot.models[call.model].stream(replace(call, target=target))) as answers:
+        async with aclosing(snapshot.models[call.model].stream(call.to(target))) as answers:
             async for answer in answers:
                 yield Outcome(answer, call.plan, snapshot.version)
 

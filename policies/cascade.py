@@ -30,7 +30,7 @@ class CascadePolicy:
         they have, and `escalation` says `skipped;deadline` or `skipped;error`.
         """
         if len(call.plan.stages) == 1:
-            return await ask(replace(call, target=call.plan.stages[0].target))
+            return await ask(call.to(call.plan.stages[0].target))
         assert call.plan.confidence is not None
         request, tensors = questions(call.request, call.plan.confidence)
         climb = _Climb(call, Escalation(call.plan, rows_of(tensors)))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from backends.errors import ErrorKind, InferenceError
 from policies.call import Answer, Ask, Call, Observer
 
@@ -32,4 +30,4 @@ class FallbackPolicy:
                     raise first from None
                 assert call.target is not None
                 self._observer.fell_back(call.model, call.target.variant, target.variant)
-                call = replace(call, target=target)
+                call = call.to(target)

@@ -8,7 +8,6 @@ cascade: the question is mirrored, not each tier. fallback innermost: it stands 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 from backends.errors import ErrorKind, InferenceError
 from backends.inference import Backend
@@ -40,7 +39,7 @@ def core(clusters: Mapping[str, Backend], observer: Observer, clock: Clock) -> A
     async def ask(call: Call) -> Answer:
         target = call.target
         assert target is not None, "a layer above chooses the target"
-        request = replace(call.request, model=target.model, version=target.version)
+        request = call.request.named(target.model, target.version)
         rows = call.request.rows or 1
         start, outcome = clock(), "abandoned"
         try:

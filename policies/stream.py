@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from dataclasses import replace
 
 from backends.errors import ErrorKind, InferenceError
 from backends.inference import Backend, InferenceResponse
@@ -19,7 +18,7 @@ def streaming(clusters: Mapping[str, Backend], observer: Observer, clock: Callab
     async def ask(call: Call) -> AsyncGenerator[Answer, None]:
         target = call.target
         assert target is not None, "the data plane chooses the target"
-        request = replace(call.request, model=target.model, version=target.version)
+        request = call.request.named(target.model, target.version)
         rows, start, outcome = call.request.rows or 1, clock(), "abandoned"
         cost = target.cost * rows
         answers = clusters[target.backend].stream(request, call.deadline)

@@ -157,7 +157,7 @@ def _specs(inputs: Sequence[_Input], tail: int) -> tuple[TensorSpec, ...]:
         specs.append(TensorSpec(found.name, found.datatype, tuple(found.shape), found.parameters))
     if claimed != tail:
         raise invalid(
-            f"the inputs claim {claimed} bytes of binary data in all, {tail} follow the JSON head: check binary_data_size and the shapes",
+            f"the inputs claim {claimed} bytes of binary data in all, {tail} follow the JSON head: check binary_data_size",
             "binary-size",
         )
     return tuple(specs)

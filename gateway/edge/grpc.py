@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any, NoReturn, Protocol
 from urllib.parse import unquote
 
@@ -38,13 +38,14 @@ class GrpcHead:
     """What is known of a call beside its message.
 
     `metadata` has lower-case names without the internal ones. `deadline` is in seconds from now, None where the client set
-    none; `received` is the loop's monotonic time of the message, in seconds.
+    none; `received` is the loop's monotonic time of the message, in seconds; `size` the message's bytes.
     """
 
     metadata: Mapping[str, str]
     peer: str
     deadline: float | None
     received: float
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +149,7 @@ class _Calls:
     async def _infer(self, wire: bytes, rpc: Servicer) -> bytes:
         try:
             request = decode_request(wire)
-            reply = await self._app.infer(request, _head(rpc))
+            reply = await self._app.infer(request, _head(rpc, len(wire)))
             answer = encode_response(reply.response, request)
         except Exception as error:  # noqa: BLE001 - the border: nothing of a defect but its status may get out
             await _abort(rpc, error)
@@ -159,7 +160,7 @@ class _Calls:
         """Questions are asked one after the other, in order; the stream outlives a question that fails, as Triton's does."""
         headed = False
         async for wire in questions:
-            id, head = "", _head(rpc)
+            id, head = "", _head(rpc, len(wire))
             try:
                 request = decode_request(wire)
                 id = request.id
@@ -245,9 +246,9 @@ def _told(error: Exception) -> InferenceError:
     return InferenceError(ErrorKind.INTERNAL, "the gateway failed; the fault is in its log")
 
 
-def _head(rpc: Servicer) -> GrpcHead:
+def _head(rpc: Servicer, size: int = 0) -> GrpcHead:
     metadata = dialect.incoming(rpc.invocation_metadata() or ())
-    return GrpcHead(metadata, _peer(rpc.peer()), rpc.time_remaining(), asyncio.get_running_loop().time())
+    return GrpcHead(metadata, _peer(rpc.peer()), rpc.time_remaining(), monotonic(), size)
 
 
 def _peer(name: str) -> str:

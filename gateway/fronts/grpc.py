@@ -116,6 +116,7 @@ class GrpcFront:
     def _exchange(self, method: str, call: GrpcHead) -> Exchange:
         exchange = Exchange("GRPC", f"/inference.GRPCInferenceService/{method}", call.metadata, call.peer, self._parts.new_id())
         exchange.received = call.received
+        exchange.bytes_in = call.size
         return exchange
 
     def _left(self, exchange: Exchange) -> None:

@@ -36,9 +36,9 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True):
     ms: float
     gateway_ms: float
     backend_ms: float
-    bytes_in: int
-    bytes_out: int
     peer: str
+    bytes_in: int = 0
+    bytes_out: int = 0  # absent over gRPC, whose answer is written after its record
     subject: str = ""
     tenant: str = ""
     model: str = ""
@@ -68,9 +68,9 @@ def encode(record: RequestRecord, now: float) -> bytes:
         round(record.seconds * 1e3, 3),
         round(record.overhead_seconds * 1e3, 3),
         round(record.backend_seconds * 1e3, 3),
+        record.peer,
         record.bytes_in,
         record.bytes_out,
-        record.peer,
         record.subject,
         record.tenant,
         record.model,
