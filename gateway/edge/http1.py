@@ -208,6 +208,8 @@ class Connection(asyncio.Protocol):
         admitted, self._admitted = self._admitted, None
         if admitted is not None:
             self._begin(admitted, body.whole())
+        elif self._shared.draining:
+            self._linger()
         else:
             self._phase = HEAD
             self._since = monotonic()

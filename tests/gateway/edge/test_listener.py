@@ -108,3 +108,17 @@ async def test_drain_does_not_wait_for_a_client_that_was_refused(place: Place) -
     assert 400 == (await client.ask(b"junk\r\n\r\n")).status
     async with asyncio.timeout(5):
         await place.listeners[0].drain(60)
+
+
+async def test_drain_waits_for_a_refused_body_but_for_no_request_behind_it(place: Place) -> None:
+    """Once the body of an early refusal has been thrown away, the draining port is done with the connection."""
+    app, connect = await place.start(Limits(linger_clock=60))
+    client = await connect()
+    assert 401 == (await client.ask(b"POST /refuse HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n")).status
+    draining = asyncio.create_task(place.listeners[0].drain(60))
+    client.send(b"xy", GET)
+    assert b"" == await client.rest()
+    client.close()
+    async with asyncio.timeout(5):
+        await draining
+    assert 1 == len(app.heads)
