@@ -9,7 +9,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
-SOURCES := $(wildcard gateway policies routing backends tests loadtest)
+SOURCES := gateway policies routing backends loadtest serving-image tests
 
 .PHONY: help
 help: ## this list
