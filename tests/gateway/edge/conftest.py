@@ -8,7 +8,6 @@ from functools import partial
 from typing import NamedTuple
 
 import pytest
-import uvloop
 
 from backends.errors import InferenceError
 from gateway.edge.limits import Limits
@@ -125,12 +124,6 @@ class Place:
             return client
 
         return app, connect
-
-
-@pytest.fixture(scope="module")
-def event_loop_policy() -> uvloop.EventLoopPolicy:
-    """Production's loop: the edge relies on how it pauses, writes and closes."""
-    return uvloop.EventLoopPolicy()
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
+import uvloop
 
 from gateway.edge.limits import Limits
 from gateway.edge.listener import listen
@@ -15,6 +16,12 @@ if TYPE_CHECKING:
 
 GET = b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n"
 WAIT = b"GET /wait HTTP/1.1\r\nHost: h\r\n\r\n"
+
+
+@pytest.fixture(scope="module")
+def event_loop_policy() -> uvloop.EventLoopPolicy:
+    """Production's loop: the edge relies on how it pauses, writes and closes."""
+    return uvloop.EventLoopPolicy()
 
 
 async def test_a_free_port_is_bound_and_told(place: Place) -> None:
@@ -113,12 +120,14 @@ async def test_drain_does_not_wait_for_a_client_that_was_refused(place: Place) -
 async def test_drain_waits_for_a_refused_body_but_for_no_request_behind_it(place: Place) -> None:
     """Once the body of an early refusal has been thrown away, the draining port is done with the connection."""
     app, connect = await place.start(Limits(linger_clock=60))
-    client = await connect()
+    idle, client = await connect(), await connect()
+    await idle.turns(1)
     assert 401 == (await client.ask(b"POST /refuse HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n")).status
     draining = asyncio.create_task(place.listeners[0].drain(60))
+    assert b"" == await idle.rest()
     client.send(b"xy", GET)
     assert b"" == await client.rest()
     client.close()
     async with asyncio.timeout(5):
         await draining
-    assert 1 == len(app.heads)
+    assert ["/probe", "/refuse"] == [head.path for head in app.heads]
