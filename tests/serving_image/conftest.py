@@ -3,5 +3,4 @@
 import sys
 from pathlib import Path
 
-SERVING_IMAGE = Path(__file__).parents[2] / "serving-image"
-sys.path += [str(SERVING_IMAGE), str(SERVING_IMAGE / "training")]
+sys.path.append(str(Path(__file__).parents[2] / "serving-image"))
