@@ -27,7 +27,7 @@ class Learner(Protocol):
         ...
 
 
-class KeyUnknown(InferenceError):  # noqa: N818 - it is first of all a question to the issuer
+class KeyUnknown(InferenceError):
     """The token names a key we do not have: worth one look at the issuer, then a 401 (503 if no key is known at all)."""
 
     def __init__(self, keys: Learner) -> None:

@@ -84,8 +84,8 @@ class Dialogue:
         """The message of the BROKEN error the answer must hold; the connection must be spent."""
         error = answer.exception()
         assert isinstance(error, InferenceError)
-        assert (ErrorKind.BROKEN, "triton") == (error.kind, error.source)
-        assert (False, True) == (self.connection.reusable, self.wire.aborted)
+        assert (error.kind, error.source) == (ErrorKind.BROKEN, "triton")
+        assert (self.connection.reusable, self.wire.aborted) == (False, True)
         return error.message
 
 
@@ -143,7 +143,7 @@ def test_every_cut_is_broken(name: str) -> None:
             answer = dialogue.ask()
             dialogue.hear(stream[:end] if end else b"", eof=lost is None)
             dialogue.connection.connection_lost(lost) if lost else None
-            assert "backend 'triton' closed the connection before its answer was complete" == dialogue.refusal(answer)
+            assert dialogue.refusal(answer) == "backend 'triton' closed the connection before its answer was complete"
             dialogue.loop.close()
 
 
@@ -159,7 +159,7 @@ def test_headers_are_lower_case_and_repeated_ones_joined(dialogue: Dialogue) -> 
     """Names come in lower case, values without surrounding blanks, repeated headers as one list; trailers are left out."""
     answer = dialogue.ask()
     dialogue.hear(OK + b"X-A: 1 \t\r\nVary: a\r\nvary:b\r\nX-E:\r\nX-L: \xe9\r\nContent-Length: 0\r\n\r\n")
-    assert {"x-a": "1", "vary": "a, b", "x-e": "", "x-l": "é", "content-length": "0"} == answer.result().headers
+    assert answer.result().headers == {"x-a": "1", "vary": "a, b", "x-e": "", "x-l": "é", "content-length": "0"}
 
 
 def test_connection_is_used_again(dialogue: Dialogue) -> None:
@@ -182,11 +182,11 @@ def test_extra_bytes_spend_the_connection(dialogue: Dialogue, name: str, extra: 
     answer = dialogue.ask()
     dialogue.hear(stream + extra)
     assert (status, body) == (answer.result().status, answer.result().body)
-    assert (False, True) == (dialogue.connection.reusable, dialogue.wire.aborted)
+    assert (dialogue.connection.reusable, dialogue.wire.aborted) == (False, True)
     later = Dialogue()
     later.ask()
     later.hear(stream, extra)
-    assert (False, True) == (later.connection.reusable, later.wire.aborted)
+    assert (later.connection.reusable, later.wire.aborted) == (False, True)
     assert ([later.connection] if reusable else []) == later.ended
     later.loop.close()
 
@@ -195,7 +195,7 @@ def test_line_breaks_on_an_idle_connection_spend_it(dialogue: Dialogue) -> None:
     """Even bytes that a parser would skip are bytes nobody asked for."""
     dialogue.ask()
     dialogue.hear(LENGTH, b"\r\n")
-    assert (False, True) == (dialogue.connection.reusable, dialogue.wire.aborted)
+    assert (dialogue.connection.reusable, dialogue.wire.aborted) == (False, True)
 
 
 def test_end_of_an_idle_connection_is_told(dialogue: Dialogue) -> None:
@@ -223,14 +223,14 @@ def test_untouched_until_the_first_byte(dialogue: Dialogue) -> None:
     dialogue.hear(LENGTH[1:])
     dialogue.ask()
     touched.append(dialogue.connection.touched)
-    assert [False, True, False] == touched
+    assert touched == [False, True, False]
 
 
 def test_answer_to_head_has_no_body(dialogue: Dialogue) -> None:
     """The answer to HEAD announces a length and ends with its headers; its connection is not used again."""
     answer = dialogue.ask(head_only=True)
     dialogue.hear(OK + b"Content-Length: 500\r\n\r\n")
-    assert ("500", b"") == (answer.result().headers["content-length"], answer.result().body)
+    assert (answer.result().headers["content-length"], answer.result().body) == ("500", b"")
     assert dialogue.wire.aborted
 
 
@@ -239,8 +239,8 @@ def test_answer_before_the_request_is_sent_ends_the_connection() -> None:
     dialogue = Dialogue(unsent=1000)
     answer = dialogue.ask()
     dialogue.hear(LENGTH)
-    assert b"hello" == answer.result().body
-    assert (False, True) == (dialogue.connection.reusable, dialogue.wire.aborted)
+    assert answer.result().body == b"hello"
+    assert (dialogue.connection.reusable, dialogue.wire.aborted) == (False, True)
     dialogue.loop.close()
 
 
@@ -249,7 +249,7 @@ def test_answer_for_somebody_who_left_ends_the_connection(dialogue: Dialogue) ->
     answer = dialogue.ask()
     answer.cancel()
     dialogue.hear(LENGTH)
-    assert (False, True) == (dialogue.connection.reusable, dialogue.wire.aborted)
+    assert (dialogue.connection.reusable, dialogue.wire.aborted) == (False, True)
 
 
 def test_deadline_spends_the_connection(dialogue: Dialogue) -> None:
@@ -304,7 +304,7 @@ def test_answers_at_the_limits_pass() -> None:
         dialogue = Dialogue(LIMITS)
         answer = dialogue.ask()
         dialogue.hear(stream)
-        assert b"x" * 100 == answer.result().body
+        assert answer.result().body == b"x" * 100
         dialogue.loop.close()
 
 

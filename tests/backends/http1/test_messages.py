@@ -29,9 +29,9 @@ def test_request_is_framed_with_host_and_length() -> None:
 
 def test_get_has_no_length_and_empty_post_has_zero() -> None:
     """Only methods that usually carry a body announce an empty one."""
-    assert b"GET / HTTP/1.1\r\nhost: 127.0.0.1:8000\r\n\r\n" == wire(UpstreamRequest("GET", "/"))
+    assert wire(UpstreamRequest("GET", "/")) == b"GET / HTTP/1.1\r\nhost: 127.0.0.1:8000\r\n\r\n"
     empty = UpstreamRequest("POST", "/", body=(b"",))
-    assert b"POST / HTTP/1.1\r\nhost: 127.0.0.1:8000\r\ncontent-length: 0\r\n\r\n" == wire(empty)
+    assert wire(empty) == b"POST / HTTP/1.1\r\nhost: 127.0.0.1:8000\r\ncontent-length: 0\r\n\r\n"
 
 
 def test_length_counts_bytes_not_items() -> None:
@@ -44,7 +44,7 @@ def test_large_bodies_are_not_joined() -> None:
     """A large piece is handed on as the same object; small requests become one piece."""
     large = bytes(1 << 20)
     assert large is framed(UpstreamRequest("POST", "/", body=(b"head", large)), AUTHORITY)[2]
-    assert 1 == len(framed(UpstreamRequest("POST", "/", body=(b"head", b"tail")), AUTHORITY))
+    assert len(framed(UpstreamRequest("POST", "/", body=(b"head", b"tail")), AUTHORITY)) == 1
 
 
 @pytest.mark.parametrize(
@@ -92,6 +92,6 @@ def test_no_header_or_path_makes_a_second_line(headers: list[tuple[str, str]], p
     except InferenceError:
         return
     head, _, body = sent.partition(b"\r\n\r\n")
-    assert b"body" == body
+    assert body == b"body"
     assert len(head.split(b"\r\n")) <= 3 + len(headers)
     assert head.count(b"\n") == head.count(b"\r") == len(head.split(b"\r\n")) - 1

@@ -73,7 +73,7 @@ async def refused(asking: Awaitable[UpstreamResponse]) -> InferenceError:
     """The error of an ask that fails; it names the backend and never its address."""
     with pytest.raises(InferenceError) as caught:
         await asking
-    assert "triton" == caught.value.source
+    assert caught.value.source == "triton"
     assert "127.0.0.1" not in caught.value.message
     return caught.value
 
@@ -92,7 +92,7 @@ async def test_connections_are_kept_and_used_last_in_first_out(serve: Serve) -> 
     bodies = [b"a", b"b", b"c"]
     answers = await asyncio.gather(*[pool.ask(post(body), soon()) for body in bodies])
     assert bodies == [got.body for got in answers]
-    assert (3, 0, 3) == (pool.idle, pool.in_flight, pool.connections)
+    assert (pool.idle, pool.in_flight, pool.connections) == (3, 0, 3)
     newest, oldest = pool._idle[-1], pool._idle[0]
     await pool.ask(post(), soon())
     assert (newest, oldest, 3) == (pool._idle[-1], pool._idle[0], backend.accepted)
@@ -107,7 +107,7 @@ async def test_large_bodies_pass_both_ways(serve: Serve) -> None:
     values = array("f", range(3_000_000))
     got = await pool.ask(UpstreamRequest("POST", "/", (), (b"head", memoryview(values))), soon(20))
     assert b"head" + values.tobytes() == got.body
-    assert 1 == pool.idle
+    assert pool.idle == 1
     await pool.close()
 
 
@@ -120,10 +120,10 @@ async def test_cancelled_ask_closes_its_connection(serve: Serve) -> None:
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asking
-    assert (0, 0) == (pool.in_flight, pool.idle)
+    assert (pool.in_flight, pool.idle) == (0, 0)
     await backend.until_open(0)
-    assert b"new" == (await pool.ask(post(b"new"), soon())).body
-    assert 2 == backend.accepted
+    assert (await pool.ask(post(b"new"), soon())).body == b"new"
+    assert backend.accepted == 2
     await pool.close()
 
 
@@ -157,7 +157,7 @@ async def test_deadline_closes_the_connection(serve: Serve) -> None:
     for _ in range(2):
         error = await refused(pool.ask(post(), soon(0.05)))
         assert ErrorKind.DEADLINE is error.kind
-        assert (0, 0) == (pool.in_flight, pool.idle)
+        assert (pool.in_flight, pool.idle) == (0, 0)
     await backend.until_open(0)
 
 
@@ -166,7 +166,7 @@ async def test_passed_deadline_touches_no_backend(serve: Serve) -> None:
     backend = await serve(echo)
     error = await refused(backend.pool().ask(post(), soon(-1)))
     assert ErrorKind.DEADLINE is error.kind
-    assert 0 == backend.accepted
+    assert backend.accepted == 0
 
 
 @pytest.mark.parametrize(
@@ -178,16 +178,16 @@ async def test_answer_cut_in_the_middle_is_broken(serve: Serve, part: bytes) -> 
     backend = await serve(says(part))
     pool = backend.pool()
     error = await refused(pool.ask(post(), soon()))
-    assert (ErrorKind.BROKEN, False) == (error.kind, error.retryable)
-    assert (1, 0, 0) == (backend.accepted, pool.in_flight, pool.idle)
+    assert (error.kind, error.retryable) == (ErrorKind.BROKEN, False)
+    assert (backend.accepted, pool.in_flight, pool.idle) == (1, 0, 0)
 
 
 async def test_answer_until_eof_is_whole(serve: Serve) -> None:
     """An answer without a length ends with its connection."""
     backend = await serve(says(b"HTTP/1.0 200 OK\r\n\r\nall of it"))
     pool = backend.pool()
-    assert b"all of it" == (await pool.ask(post(), soon())).body
-    assert (0, 0) == (pool.in_flight, pool.idle)
+    assert (await pool.ask(post(), soon())).body == b"all of it"
+    assert (pool.in_flight, pool.idle) == (0, 0)
 
 
 async def test_unreachable_is_unavailable(serve: Serve) -> None:
@@ -197,8 +197,8 @@ async def test_unreachable_is_unavailable(serve: Serve) -> None:
         for host in ("127.0.0.1", "a..b", "no-such-host.invalid"):
             pool = HttpPool(host, closed.getsockname()[1], PoolLimits(), "triton")
             error = await refused(pool.ask(post(), soon()))
-            assert (ErrorKind.UNAVAILABLE, True) == (error.kind, error.retryable)
-            assert (0, 0) == (pool.in_flight, pool.idle)
+            assert (error.kind, error.retryable) == (ErrorKind.UNAVAILABLE, True)
+            assert (pool.in_flight, pool.idle) == (0, 0)
 
 
 @pytest.mark.parametrize(("deadline", "kind"), [(5.0, ErrorKind.UNAVAILABLE), (0.05, ErrorKind.DEADLINE)])
@@ -214,7 +214,7 @@ async def test_connecting_has_a_timeout(deadline: float, kind: ErrorKind) -> Non
         pool = HttpPool("127.0.0.1", deaf.getsockname()[1], PoolLimits(connect_timeout=0.2), "triton")
         error = await refused(pool.ask(post(), soon(deadline)))
         assert kind is error.kind
-        assert 0 == pool.in_flight
+        assert pool.in_flight == 0
         for one in fill:
             one.close()
 
@@ -224,11 +224,11 @@ async def test_stale_connection_is_replaced_once(serve: Serve) -> None:
     closing = says(answer(b"first"), b"")  # the second question on it is met by a close
     backend = await serve(closing, closing, echo)
     pool = backend.pool()
-    assert b"first" == (await pool.ask(post(), soon())).body
-    assert b"first" == (await pool.ask(post(b"again"), soon())).body
+    assert (await pool.ask(post(), soon())).body == b"first"
+    assert (await pool.ask(post(b"again"), soon())).body == b"first"
     error = await refused(pool.ask(post(repeatable=False), soon()))
-    assert (ErrorKind.BROKEN, 2) == (error.kind, backend.accepted)
-    assert b"last" == (await pool.ask(post(b"last"), soon())).body
+    assert (error.kind, backend.accepted) == (ErrorKind.BROKEN, 2)
+    assert (await pool.ask(post(b"last"), soon())).body == b"last"
     await pool.close()
 
 
@@ -238,12 +238,12 @@ async def test_stale_connection_is_replaced_only_once(serve: Serve) -> None:
     pool = backend.pool()
     await pool.ask(post(), soon())
     assert ErrorKind.BROKEN is (await refused(pool.ask(post(), soon()))).kind
-    assert 2 == backend.accepted
+    assert backend.accepted == 2
     begun = await serve(says(answer(b"first"), b"H"))
     pool = begun.pool()
     await pool.ask(post(), soon())
     assert ErrorKind.BROKEN is (await refused(pool.ask(post(), soon()))).kind
-    assert 1 == begun.accepted
+    assert begun.accepted == 1
 
 
 async def test_idle_connection_that_speaks_or_ends_is_dropped(serve: Serve) -> None:
@@ -263,10 +263,10 @@ async def test_idle_connection_that_speaks_or_ends_is_dropped(serve: Serve) -> N
         backend = await serve(says(answer(b"first"), then=script), echo)
         pool = backend.pool()
         await pool.ask(post(), soon())
-        assert 1 == pool.idle
+        assert pool.idle == 1
         release.set()
         await settled(pool, idle=0)
-        assert b"mine" == (await pool.ask(post(b"mine"), soon())).body
+        assert (await pool.ask(post(b"mine"), soon())).body == b"mine"
         await pool.close()
 
 
@@ -274,9 +274,9 @@ async def test_surplus_answer_is_never_delivered(serve: Serve) -> None:
     """A second answer sent along with the first is not taken for the answer to the next question."""
     backend = await serve(says(answer(b"first") + answer(b"surplus"), then=silent), echo)
     pool = backend.pool()
-    assert b"first" == (await pool.ask(post(), soon())).body
-    assert 0 == pool.idle
-    assert b"mine" == (await pool.ask(post(b"mine"), soon())).body
+    assert (await pool.ask(post(), soon())).body == b"first"
+    assert pool.idle == 0
+    assert (await pool.ask(post(b"mine"), soon())).body == b"mine"
     await pool.close()
 
 
@@ -293,7 +293,7 @@ async def test_early_answer_is_delivered(serve: Serve) -> None:
     backend = await serve(impatient)
     pool = backend.pool()
     got = await pool.ask(post(bytes(100 << 20)), soon())
-    assert (413, 0, 0) == (got.status, pool.idle, pool.in_flight)
+    assert (got.status, pool.idle, pool.in_flight) == (413, 0, 0)
     left.set()
     await backend.until_open(0)
 
@@ -311,7 +311,7 @@ async def test_cap_is_kept_and_served_in_order(serve: Serve) -> None:
     await asyncio.sleep(0)  # every task has asked
     tasks[2].cancel()
     await asyncio.wait(tasks)
-    assert ([b"0", b"1", b"3", b"4"], 1, 1) == (done, backend.accepted, pool.idle)
+    assert (done, backend.accepted, pool.idle) == ([b"0", b"1", b"3", b"4"], 1, 1)
     await pool.close()
 
 
@@ -324,7 +324,7 @@ async def test_waiter_cancelled_while_given_a_place_passes_it_on(serve: Serve) -
     second = asyncio.create_task(pool.ask(post(b"2"), soon()))
     third = asyncio.create_task(pool.ask(post(b"3"), soon()))
     first.add_done_callback(lambda _: second.cancel())  # runs after the place was given, before the second wakes
-    assert b"3" == (await third).body
+    assert (await third).body == b"3"
     assert second.cancelled()
     await settled(pool, idle=1)
     await pool.close()
@@ -341,7 +341,7 @@ async def test_waiting_ends_with_the_deadline(serve: Serve) -> None:
     behind = asyncio.create_task(pool.ask(post(b"behind"), soon()))
     await asyncio.sleep(0)
     holder.cancel()
-    assert b"behind" == (await behind).body
+    assert (await behind).body == b"behind"
     await settled(pool, idle=1)
     await pool.close()
 
@@ -352,7 +352,7 @@ async def test_place_of_a_failed_ask_goes_on(serve: Serve) -> None:
     pool = backend.pool(max_connections=1)
     got = await asyncio.gather(*[pool.ask(post(), soon()) for _ in range(3)], return_exceptions=True)
     assert [InferenceError, InferenceError, UpstreamResponse] == [type(one) for one in got]
-    assert (0, 1) == (pool.in_flight, pool.idle)
+    assert (pool.in_flight, pool.idle) == (0, 1)
     await pool.close()
 
 
@@ -361,11 +361,11 @@ async def test_idle_connections_are_bounded_and_age(serve: Serve) -> None:
     backend = await serve(echo)
     pool = backend.pool(max_idle=2, idle_lifetime=0.05)
     await asyncio.gather(*[pool.ask(post(), soon()) for _ in range(4)])
-    assert 2 == pool.idle
+    assert pool.idle == 2
     await backend.until_open(0)
-    assert 0 == pool.idle
+    assert pool.idle == 0
     await pool.ask(post(), soon())
-    assert 1 == pool.idle
+    assert pool.idle == 1
     await backend.until_open(0)
 
 
@@ -390,9 +390,9 @@ async def test_close_lets_asks_finish(serve: Serve) -> None:
     await backend.until_open(1)
     assert not closing.done()
     release.set()
-    assert b"kept" == (await asking).body
+    assert (await asking).body == b"kept"
     await closing
     await backend.until_open(0)
-    assert b"late" == (await pool.ask(post(b"late"), soon())).body
+    assert (await pool.ask(post(b"late"), soon())).body == b"late"
     await backend.until_open(0)
     await pool.close()

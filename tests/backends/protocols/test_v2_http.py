@@ -223,7 +223,9 @@ def test_version_is_found_without_parsing() -> None:
     [({}, (), False), ({"binary_data_output": True}, (), True), ({}, (RequestedOutput("y", {"binary_data": True}),), True),
      ({"binary_data_output": True}, (RequestedOutput("y", {"binary_data": False}),), False)],
 )  # fmt: skip
-def test_outputs_come_in_the_form_asked_for(parameters: dict[str, bool], outputs: tuple[RequestedOutput, ...], binary: bool) -> None:
+def test_outputs_come_in_the_form_asked_for(
+    parameters: dict[str, bool], outputs: tuple[RequestedOutput, ...], binary: bool
+) -> None:
     """JSON unless the request or the output says binary; the output's word counts more."""
     tensor = from_array("y", "FP32", np.array([1.5, 2.5]))
     request = InferenceRequest("m", "", "q", parameters, (), outputs, Tensors(()))
@@ -239,12 +241,18 @@ def test_json_cannot_carry_nan(value: float) -> None:
     """An answer that JSON cannot carry says what to do instead of lying."""
     tensor = from_array("y", "FP32", np.array([value]))
     with pytest.raises(InferenceError, match="binary_data"):
-        encode_response(InferenceResponse("b", "1", "", {}, Tensors((tensor,))), InferenceRequest("m", "", "", {}, (), (), Tensors(())))
+        encode_response(
+            InferenceResponse("b", "1", "", {}, Tensors((tensor,))), InferenceRequest("m", "", "", {}, (), (), Tensors(()))
+        )
 
 
 @pytest.mark.parametrize(
     ("body", "length"),
-    [(b"oops", "4"), (b'{"outputs":[{"name":"y","datatype":"FP32","shape":[2],"parameters":{"binary_data_size":4}}]}1234', "90"), (b"{}", "99")],
+    [
+        (b"oops", "4"),
+        (b'{"outputs":[{"name":"y","datatype":"FP32","shape":[2],"parameters":{"binary_data_size":4}}]}1234', "90"),
+        (b"{}", "99"),
+    ],
 )
 def test_what_a_backend_breaks_is_not_the_clients_fault(body: bytes, length: str) -> None:
     """An unreadable answer is BROKEN and repeats nothing of it."""

@@ -68,27 +68,27 @@ def test_new_keys_are_long_random_and_findable() -> None:
 )
 def test_keys_that_do_not_hold_are_refused_alike(credential: str, tmp_path: Path) -> None:
     """A wrong secret, an unknown id and garbage get the same answer, which repeats nothing."""
-    assert "bad-api-key" == reason(ApiKeys(written(tmp_path / "keys.yaml")), credential)
+    assert reason(ApiKeys(written(tmp_path / "keys.yaml")), credential) == "bad-api-key"
 
 
 @given(st.text())
 def test_no_text_escapes_as_another_error(credential: str) -> None:
     """Arbitrary text is refused, whatever it holds."""
-    assert "bad-api-key" == reason(_EMPTY, credential)
+    assert reason(_EMPTY, credential) == "bad-api-key"
 
 
 @pytest.mark.parametrize("moment", ["2027-01-15T08:00:00Z", '"2027-01-15T08:00:00Z"', "2027-01-15T09:00:00+01:00"])
 def test_a_key_ends_at_its_time(moment: str, tmp_path: Path) -> None:
     """`expires` is a moment, however YAML reads it; from then on the key is refused with a reason of its own."""
     keys = ApiKeys(written(tmp_path / "keys.yaml", more=f"  expires: {moment}\n"))
-    assert (ALICE, NOW) == keys.verify(KEY, NOW - 1)
-    assert "expired-api-key" == reason(keys, KEY)
+    assert keys.verify(KEY, NOW - 1) == (ALICE, NOW)
+    assert reason(keys, KEY) == "expired-api-key"
 
 
 def test_a_wrong_secret_learns_nothing_of_the_end(tmp_path: Path) -> None:
     """Only who holds the key is told that it has expired."""
     keys = ApiKeys(written(tmp_path / "keys.yaml", more="  expires: 2020-01-01T00:00:00Z\n"))
-    assert "bad-api-key" == reason(keys, KEY[:-1] + "1")
+    assert reason(keys, KEY[:-1] + "1") == "bad-api-key"
 
 
 def test_the_hash_is_one_hmac(tmp_path: Path) -> None:
@@ -97,15 +97,15 @@ def test_the_hash_is_one_hmac(tmp_path: Path) -> None:
     hashed = entry_hash(KEY, pepper)
     assert "hmac-sha256:" + hmac.new(pepper, KEY.encode(), hashlib.sha256).hexdigest() == hashed
     path = written(tmp_path / "keys.yaml", hash_=hashed)
-    assert ALICE == ApiKeys(path, pepper).verify(KEY, NOW)[0]
-    assert "bad-api-key" == reason(ApiKeys(path, b"another pepper, not it"), KEY)
+    assert ApiKeys(path, pepper).verify(KEY, NOW)[0] == ALICE
+    assert reason(ApiKeys(path, b"another pepper, not it"), KEY) == "bad-api-key"
     with pytest.raises(KeySourceError, match=f"made with a pepper: set {PEPPER}"):
         ApiKeys(path)
 
 
 def test_keys_made_before_the_pepper_still_hold(tmp_path: Path) -> None:
     """Each entry says how it was made, so a pepper can be introduced key by key."""
-    assert ALICE == ApiKeys(written(tmp_path / "keys.yaml"), b"introduced later, much").verify(KEY, NOW)[0]
+    assert ApiKeys(written(tmp_path / "keys.yaml"), b"introduced later, much").verify(KEY, NOW)[0] == ALICE
 
 
 def test_a_reload_swaps_only_what_is_whole(tmp_path: Path) -> None:
@@ -115,12 +115,12 @@ def test_a_reload_swaps_only_what_is_whole(tmp_path: Path) -> None:
     path.write_text("- id: x")
     with pytest.raises(KeySourceError):
         keys.prepare()
-    assert ALICE == keys.verify(KEY, NOW)[0]
+    assert keys.verify(KEY, NOW)[0] == ALICE
     path.write_text("# nobody\n")
     swap = keys.prepare()
-    assert ALICE == keys.verify(KEY, NOW)[0]
+    assert keys.verify(KEY, NOW)[0] == ALICE
     swap()
-    assert "bad-api-key" == reason(keys, KEY)
+    assert reason(keys, KEY) == "bad-api-key"
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_a_file_everybody_may_write_is_warned_about(tmp_path: Path, caplog: pyte
     path = written(tmp_path / "keys.yaml")
     path.chmod(0o600)
     load(path)
-    assert [] == caplog.records
+    assert caplog.records == []
     path.chmod(0o666)
     load(path)
     assert "chmod o-w" in caplog.text
@@ -198,7 +198,7 @@ def test_the_pepper_comes_from_the_environment_or_a_file(tmp_path: Path) -> None
     """One of the two, long enough, without the file's line end; none is no pepper."""
     path = tmp_path / "pepper"
     path.write_text("sixteen bytes or more\n")
-    assert b"" == pepper_of({})
+    assert pepper_of({}) == b""
     assert b"sixteen bytes or more" == pepper_of({PEPPER: "sixteen bytes or more"}) == pepper_of({PEPPER_FILE: str(path)})
     for environ in ({PEPPER: "short"}, {PEPPER: "x" * 20, PEPPER_FILE: "x"}, {PEPPER_FILE: str(tmp_path / "none")}):
         with pytest.raises(KeySourceError) as refusal:

@@ -88,17 +88,17 @@ async def test_both_kinds_of_credential_are_accepted(settings_of: AuthSettings, 
     authenticator = await build(settings_of, spawn, environ={})
     for _ in range(2):
         for scheme in ("Bearer", "bearer", "BEARER", "Bearer  "):
-            assert ALICE == authenticator.check({"authorization": f"{scheme} {signer.token()}"}, NOW)
-        assert ALICE == authenticator.check({"x-api-key": KEY}, NOW)
+            assert authenticator.check({"authorization": f"{scheme} {signer.token()}"}, NOW) == ALICE
+        assert authenticator.check({"x-api-key": KEY}, NOW) == ALICE
 
 
 async def test_exactly_one_credential(settings_of: AuthSettings, spawn: Spawner, ed_signer: Signer) -> None:
     """Two are a 400 even when both hold; none is a 401."""
     authenticator = await build(settings_of, spawn, environ={})
     two = {"authorization": f"Bearer {ed_signer.token()}", "x-api-key": KEY}
-    assert (ErrorKind.INVALID, "two-credentials") == refusal(authenticator, two)
-    assert (ErrorKind.INVALID, "two-credentials") == refusal(authenticator, {"authorization": "", "x-api-key": ""})
-    assert (ErrorKind.UNAUTHENTICATED, "no-credential") == refusal(authenticator, {})
+    assert refusal(authenticator, two) == (ErrorKind.INVALID, "two-credentials")
+    assert refusal(authenticator, {"authorization": "", "x-api-key": ""}) == (ErrorKind.INVALID, "two-credentials")
+    assert refusal(authenticator, {}) == (ErrorKind.UNAUTHENTICATED, "no-credential")
 
 
 def test_anonymous_callers_bring_no_credential() -> None:
@@ -128,7 +128,7 @@ async def test_each_header_takes_its_own_kind(settings_of: AuthSettings, spawn: 
 def test_other_schemes_are_refused(scheme: str, ed_signer: Signer) -> None:
     """Only Bearer is spoken."""
     authenticator, _, _ = accepting()
-    assert (ErrorKind.UNAUTHENTICATED, "bad-token") == refusal(authenticator, {"authorization": f"{scheme} {ed_signer.token()}"})
+    assert refusal(authenticator, {"authorization": f"{scheme} {ed_signer.token()}"}) == (ErrorKind.UNAUTHENTICATED, "bad-token")
 
 
 def test_a_token_is_verified_once_until_it_ends(ed_signer: Signer) -> None:
@@ -136,16 +136,16 @@ def test_a_token_is_verified_once_until_it_ends(ed_signer: Signer) -> None:
     authenticator, keys, held = accepting()
     headers = {"authorization": f"Bearer {ed_signer.token({'exp': int(NOW) + 5})}"}
     assert ALICE == authenticator.check(headers, NOW) == authenticator.check(headers, NOW + 4.9)
-    assert 1 == keys.asked
-    assert (ErrorKind.UNAUTHENTICATED, "expired-token") == refusal(authenticator, headers, NOW + 5)
-    assert (1, 0) == (keys.asked, len(held))
+    assert keys.asked == 1
+    assert refusal(authenticator, headers, NOW + 5) == (ErrorKind.UNAUTHENTICATED, "expired-token")
+    assert (keys.asked, len(held)) == (1, 0)
 
 
 async def test_a_remembered_api_key_ends_too(settings_of: AuthSettings, spawn: Spawner) -> None:
     """What was verified before its end is refused after it."""
     authenticator = await build(settings_of, spawn, environ={})
-    assert ALICE == authenticator.check({"x-api-key": KEY}, NOW + 99)
-    assert (ErrorKind.UNAUTHENTICATED, "expired-api-key") == refusal(authenticator, {"x-api-key": KEY}, NOW + 100)
+    assert authenticator.check({"x-api-key": KEY}, NOW + 99) == ALICE
+    assert refusal(authenticator, {"x-api-key": KEY}, NOW + 100) == (ErrorKind.UNAUTHENTICATED, "expired-api-key")
 
 
 def test_what_is_remembered_is_bounded(ed_signer: Signer) -> None:
@@ -154,13 +154,13 @@ def test_what_is_remembered_is_bounded(ed_signer: Signer) -> None:
     headers = [{"authorization": f"Bearer {ed_signer.token({'sub': f's{number}'})}"} for number in range(4)]
     for number in (0, 1, 2, 0, 3):
         authenticator.check(headers[number], NOW)
-    assert (4, 3) == (keys.asked, len(held))
+    assert (keys.asked, len(held)) == (4, 3)
     authenticator.check(headers[0], NOW)
-    assert 4 == keys.asked
+    assert keys.asked == 4
     authenticator.check(headers[1], NOW)
-    assert 5 == keys.asked
+    assert keys.asked == 5
     refusal(authenticator, {"authorization": "Bearer nonsense"})
-    assert 3 == len(held)
+    assert len(held) == 3
 
 
 async def test_a_reload_reads_every_file_or_none(
@@ -177,9 +177,9 @@ async def test_a_reload_reads_every_file_or_none(
     assert ALICE == authenticator.check(token, NOW) == authenticator.check(api_key, NOW)
     jwks_file.write_text(json.dumps({"keys": json.loads(written)["keys"][:1]}))  # noqa: ASYNC240
     authenticator.reload()
-    assert (ErrorKind.UNAUTHENTICATED, "unknown-key") == refusal(authenticator, token)
-    assert (ErrorKind.UNAUTHENTICATED, "bad-api-key") == refusal(authenticator, api_key)
-    assert ALICE == authenticator.check({"authorization": f"Bearer {rsa_signer.token()}"}, NOW)
+    assert refusal(authenticator, token) == (ErrorKind.UNAUTHENTICATED, "unknown-key")
+    assert refusal(authenticator, api_key) == (ErrorKind.UNAUTHENTICATED, "bad-api-key")
+    assert authenticator.check({"authorization": f"Bearer {rsa_signer.token()}"}, NOW) == ALICE
 
 
 async def test_files_that_cannot_be_used_stop_the_start(settings_of: AuthSettings, spawn: Spawner, tmp_path: Path) -> None:
@@ -192,7 +192,7 @@ async def test_files_that_cannot_be_used_stop_the_start(settings_of: AuthSetting
     ):
         with pytest.raises(KeySourceError, match=r"none|pepper"):
             await build(broken, spawn, environ=environ)
-    assert [] == spawn.tasks
+    assert spawn.tasks == []
 
 
 class Issuer:
@@ -226,12 +226,12 @@ async def test_the_first_request_waits_for_the_first_fetch(
     issuer.release.clear()
     authenticator = await build(AuthSettings(jwt=(JwtIssuer("https://id.test", "penstock", url),)), spawn, environ={})
     headers = {"authorization": f"Bearer {ed_signer.token()}"}
-    assert (ErrorKind.UNAVAILABLE, "issuer-unavailable") == refusal(authenticator, headers)
+    assert refusal(authenticator, headers) == (ErrorKind.UNAVAILABLE, "issuer-unavailable")
     asking = [asyncio.ensure_future(authenticator.authenticate(headers, NOW)) for _ in range(50)]
     await asyncio.sleep(0)
     issuer.release.set()
-    assert [ALICE] * 50 == await asyncio.gather(*asking)
-    assert 1 == issuer.fetches
+    assert await asyncio.gather(*asking) == [ALICE] * 50
+    assert issuer.fetches == 1
     await issuer.runner.cleanup()
 
 
@@ -244,10 +244,10 @@ async def test_a_rotated_key_is_live_at_its_first_token_and_storms_are_not(
     settings = AuthSettings(jwt=(JwtIssuer("https://id.test", "penstock", url),))
     authenticator = await build(settings, spawn, Clock(ticker.now, ticker.sleep), {})
     old, new = ({"authorization": f"Bearer {each.token()}"} for each in (ed_signer, rsa_signer))
-    assert ALICE == await authenticator.authenticate(old, NOW)
+    assert await authenticator.authenticate(old, NOW) == ALICE
     issuer.document = jwks_of(rsa_signer.jwk())
-    assert ALICE == await authenticator.authenticate(new, NOW)
-    assert (ErrorKind.UNAUTHENTICATED, "unknown-key") == refusal(authenticator, old)
+    assert await authenticator.authenticate(new, NOW) == ALICE
+    assert refusal(authenticator, old) == (ErrorKind.UNAUTHENTICATED, "unknown-key")
     fetched = issuer.fetches
     storm = [
         authenticator.authenticate(
@@ -263,16 +263,16 @@ async def test_a_rotated_key_is_live_at_its_first_token_and_storms_are_not(
     ticker.move(UNKNOWN_PERIOD)
     with pytest.raises(KeyUnknown):
         await authenticator.authenticate(old, NOW)
-    assert ALICE == await authenticator.authenticate({"authorization": f"bearer {rsa_signer.token()}"}, NOW)
+    assert await authenticator.authenticate({"authorization": f"bearer {rsa_signer.token()}"}, NOW) == ALICE
 
 
 async def test_only_an_unknown_key_is_worth_waiting_for(settings_of: AuthSettings, spawn: Spawner) -> None:
     """The slow path answers what the fast one would, and raises its refusals."""
     authenticator = await build(settings_of, spawn, environ={})
-    assert ALICE == await authenticator.authenticate({"x-api-key": KEY}, NOW)
+    assert await authenticator.authenticate({"x-api-key": KEY}, NOW) == ALICE
     with pytest.raises(InferenceError) as caught:
         await authenticator.authenticate({"authorization": "Bearer x"}, NOW)
-    assert "bad-token" == caught.value.reason
+    assert caught.value.reason == "bad-token"
 
 
 _header_text = (
@@ -306,4 +306,4 @@ def test_libraries_are_loaded_only_when_needed(key_file: Path) -> None:
     )
     root = Path(__file__).parents[3]
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=root, timeout=30, check=True)
-    assert "[]" == ran.stdout.strip()
+    assert ran.stdout.strip() == "[]"

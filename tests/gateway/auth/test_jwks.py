@@ -83,14 +83,14 @@ async def test_keys_are_fetched_at_start_and_refreshed(keys: IssuerKeys, source:
     before = keys.empty
     keys.start()
     await settle()
-    assert (True, False) == (before, keys.empty)
+    assert (before, keys.empty) == (True, False)
     assert keys.find("EdDSA", "ed-1") is not None
     ticker.move(PERIOD - 1)
     await settle()
-    assert 1 == source.fetches
+    assert source.fetches == 1
     ticker.move(1)
     await settle()
-    assert 2 == source.fetches
+    assert source.fetches == 2
 
 
 async def test_a_failed_fetch_is_repeated_soon(keys: IssuerKeys, source: Source, ticker: Ticker) -> None:
@@ -102,7 +102,7 @@ async def test_a_failed_fetch_is_repeated_soon(keys: IssuerKeys, source: Source,
     source.document = document
     ticker.move(RETRY)
     await settle()
-    assert (True, False) == (before, keys.empty)
+    assert (before, keys.empty) == (True, False)
 
 
 async def test_a_token_finds_its_key_by_name_and_algorithm(
@@ -124,15 +124,15 @@ async def test_a_storm_of_unknown_names_is_one_fetch(keys: IssuerKeys, source: S
     source.open.clear()
     waiting = [asyncio.ensure_future(keys.learn()) for _ in range(1000)]
     await settle()
-    assert 1 == source.fetches
+    assert source.fetches == 1
     source.open.set()
-    assert [True] * 1000 == await asyncio.gather(*waiting)
+    assert await asyncio.gather(*waiting) == [True] * 1000
     ticker.move(UNKNOWN_PERIOD - 0.1)
-    assert [False] * 1000 == await asyncio.gather(*(keys.learn() for _ in range(1000)))
-    assert 1 == source.fetches
+    assert await asyncio.gather(*(keys.learn() for _ in range(1000))) == [False] * 1000
+    assert source.fetches == 1
     ticker.move(0.1)
     assert await keys.learn()
-    assert 2 == source.fetches
+    assert source.fetches == 2
 
 
 async def test_a_rotated_key_is_live_right_after_a_periodic_refresh(
@@ -157,7 +157,7 @@ async def test_a_fetch_belongs_to_nobody(keys: IssuerKeys, source: Source) -> No
     source.open.set()
     assert await second
     assert first.cancelled()
-    assert (1, False) == (source.fetches, keys.empty)
+    assert (source.fetches, keys.empty) == (1, False)
 
 
 async def test_old_keys_serve_a_day_while_the_issuer_is_away(keys: IssuerKeys, source: Source, ticker: Ticker) -> None:
@@ -181,7 +181,7 @@ async def test_a_set_that_cannot_be_used_changes_nothing(
     source.document = document
     await keys.refresh()
     assert keys.find("EdDSA", "ed-1") is not None
-    assert 0 == changes.count
+    assert changes.count == 0
 
 
 async def test_a_key_that_goes_is_announced(
@@ -190,12 +190,12 @@ async def test_a_key_that_goes_is_announced(
     """A removed or replaced key is told, so that tokens it verified are forgotten; a new one is not."""
     keys.adopt(jwks_of(ed_signer.jwk()))
     keys.adopt(jwks_of(ed_signer.jwk(), rsa_signer.jwk()))
-    assert 0 == changes.count
+    assert changes.count == 0
     keys.adopt(jwks_of(rsa_signer.jwk()))
-    assert 1 == changes.count
+    assert changes.count == 1
     replaced = type(ed_signer)("EdDSA", "rsa-1", ed_signer.private)
     keys.adopt(jwks_of(replaced.jwk()))
-    assert 2 == changes.count
+    assert changes.count == 2
 
 
 async def test_trouble_is_logged_once(keys: IssuerKeys, source: Source, caplog: pytest.LogCaptureFixture) -> None:
@@ -223,7 +223,7 @@ async def test_a_file_is_read_like_any_source(jwks_file: Path, spawn: Spawner, c
     assert keys.find("ES256", "ec-1") is not None
     rewrite(jwks_file, 1)
     assert await keys.learn()
-    assert (None, 1) == (keys.find("ES256", "ec-1"), changes.count)
+    assert (keys.find("ES256", "ec-1"), changes.count) == (None, 1)
     rewrite(jwks_file, 0)
     with pytest.raises(KeySourceError, match=str(jwks_file)):
         keys.prepare()
@@ -290,7 +290,7 @@ async def test_other_answers_are_failures(serve: Serve) -> None:
     for path, why in (("/503", "status 503"), ("/302", "status 302"), ("/large", "larger"), ("/bomb", "larger")):
         with pytest.raises(KeySourceError, match=why):
             await fetch_url(root + path)
-    assert ["/503", "/302", "/large", "/bomb"] == followed
+    assert followed == ["/503", "/302", "/large", "/bomb"]
 
 
 async def test_an_issuer_that_hangs_or_dies_costs_a_bounded_wait(

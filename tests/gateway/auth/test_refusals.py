@@ -25,4 +25,4 @@ def test_an_unknown_key_is_a_401_unless_no_key_is_known_at_all() -> None:
     """Without any key nothing can be said about a token: that is our trouble, and worth another try."""
     assert ErrorKind.UNAUTHENTICATED is KeyUnknown(Keys(empty=False)).kind
     away = KeyUnknown(Keys(empty=True))
-    assert (ErrorKind.UNAVAILABLE, "gateway", 10.0) == (away.kind, away.source, away.retry_after)
+    assert (away.kind, away.source, away.retry_after) == (ErrorKind.UNAVAILABLE, "gateway", 10.0)
