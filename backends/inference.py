@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
+
+import msgspec
 
 from backends.deadline import Deadline
 from backends.tensors import Tensor
@@ -14,22 +15,20 @@ Parameters = Mapping[str, Parameter]
 NO_PARAMETERS: Parameters = {}
 
 
-@dataclass(frozen=True, slots=True)
-class TensorSpec:
+class TensorSpec(msgspec.Struct, frozen=True, gc=False):
     """What a message says of a tensor before anybody decodes it."""
 
     name: str
     datatype: str
     shape: tuple[int, ...]
-    parameters: Parameters = field(default_factory=dict)
+    parameters: Parameters = {}
 
 
-@dataclass(frozen=True, slots=True)
-class RequestedOutput:
+class RequestedOutput(msgspec.Struct, frozen=True, gc=False):
     """An output the client asked for, with its parameters (`classification`; `binary_data` is the HTTP dialect's own)."""
 
     name: str
-    parameters: Parameters = field(default_factory=dict)
+    parameters: Parameters = {}
 
 
 class Payload(Protocol):
@@ -56,8 +55,7 @@ class Tensors:
         return self._tensors
 
 
-@dataclass(frozen=True, slots=True)
-class InferenceRequest:
+class InferenceRequest(msgspec.Struct, frozen=True, gc=False):
     """A question. `model` and `version` are the public names at the front and the backend's own at the back."""
 
     model: str
@@ -79,13 +77,8 @@ class InferenceRequest:
             found = spec.shape[0]
         return found
 
-    def named(self, model: str, version: str) -> InferenceRequest:
-        """The same question to another name; written out because dataclasses.replace costs 3 µs."""
-        return InferenceRequest(model, version, self.id, self.parameters, self.inputs, self.outputs, self.payload, self.headers)
 
-
-@dataclass(frozen=True, slots=True)
-class InferenceResponse:
+class InferenceResponse(msgspec.Struct, frozen=True, gc=False):
     """An answer. `model` and `version` are what the backend says answered."""
 
     model: str

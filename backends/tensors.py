@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -48,8 +48,7 @@ def elements(shape: Sequence[int], name: str) -> int:
     return count
 
 
-@dataclass(frozen=True, slots=True)
-class Tensor:
+class Tensor(msgspec.Struct, frozen=True, gc=False):
     """One named array. `data` holds raw little-endian elements in row-major order (BYTES: length-prefixed)."""
 
     name: str

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 from backends.deadline import Deadline
 from backends.errors import InferenceError
@@ -22,8 +24,7 @@ from routing.principal import Principal
 DESCRIBE_TIMEOUT = 5.0  # seconds, for health and metadata questions
 
 
-@dataclass(frozen=True, slots=True)
-class Inquiry:
+class Inquiry(msgspec.Struct, frozen=True, gc=False):
     """What a transport knows of a request beside its tensors; `received` and `timeout` (the client's own) in seconds."""
 
     principal: Principal
@@ -33,8 +34,7 @@ class Inquiry:
     timeout: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True, gc=False):
     """An answer, the plan it followed and the policy version that made the plan."""
 
     answer: Answer
@@ -76,7 +76,7 @@ class Dataplane:
         if len(call.plan.stages) > 1 or not snapshot.streams(target):
             yield await self.ask(snapshot, call)
             return
-        async with aclosing(snapshot.models[call.model].stream(call.to(target))) as answers:
+        async with aclosing(snapshot.models[call.model].stream(replace(call, target=target))) as answers:
             async for answer in answers:
                 yield Outcome(answer, call.plan, snapshot.version)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from backends.deadline import Deadline
 from backends.errors import ErrorKind, InferenceError
@@ -30,7 +31,7 @@ class CascadePolicy:
         they have, and `escalation` says `skipped;deadline` or `skipped;error`.
         """
         if len(call.plan.stages) == 1:
-            return await ask(call.to(call.plan.stages[0].target))
+            return await ask(replace(call, target=call.plan.stages[0].target))
         assert call.plan.confidence is not None
         request, tensors = questions(call.request, call.plan.confidence)
         climb = _Climb(call, Escalation(call.plan, rows_of(tensors)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from backends.errors import ErrorKind, InferenceError
 from policies.call import Answer, Ask, Call, Observer
 
@@ -30,4 +32,4 @@ class FallbackPolicy:
                     raise first from None
                 assert call.target is not None
                 self._observer.fell_back(call.model, call.target.variant, target.variant)
-                call = call.to(target)
+                call = replace(call, target=target)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from msgspec.structs import replace
+
 from backends.errors import ErrorKind, InferenceError
 from backends.inference import Backend
 from policies.call import Answer, Ask, Call, Observer, Policy, Share
@@ -39,7 +41,7 @@ def core(clusters: Mapping[str, Backend], observer: Observer, clock: Clock) -> A
     async def ask(call: Call) -> Answer:
         target = call.target
         assert target is not None, "a layer above chooses the target"
-        request = call.request.named(target.model, target.version)
+        request = replace(call.request, model=target.model, version=target.version)
         rows = call.request.rows or 1
         start, outcome = clock(), "abandoned"
         try:

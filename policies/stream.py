@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 
+from msgspec.structs import replace
+
 from backends.errors import ErrorKind, InferenceError
 from backends.inference import Backend, InferenceResponse
 from policies.call import Answer, Call, Observer, Share
@@ -18,7 +20,7 @@ def streaming(clusters: Mapping[str, Backend], observer: Observer, clock: Callab
     async def ask(call: Call) -> AsyncGenerator[Answer, None]:
         target = call.target
         assert target is not None, "the data plane chooses the target"
-        request = call.request.named(target.model, target.version)
+        request = replace(call.request, model=target.model, version=target.version)
         rows, start, outcome = call.request.rows or 1, clock(), "abandoned"
         cost = target.cost * rows
         answers = clusters[target.backend].stream(request, call.deadline)

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
+from msgspec.structs import replace
 
 from backends.errors import ErrorKind, InferenceError, invalid
 from backends.inference import InferenceRequest, RequestedOutput, Tensors, TensorSpec

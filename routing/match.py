@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 from backends.inference import NO_PARAMETERS, Parameter, Parameters
 from routing.plan import Confidence, Stage, Target
 from routing.principal import Principal
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(msgspec.Struct, frozen=True, gc=False):
     """All that routing may look at. `unit_seed` makes a per-request split reproducible: the request's id."""
 
     principal: Principal
@@ -22,8 +22,7 @@ class Question:
     request_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Range:
+class Range(msgspec.Struct, frozen=True):
     """Whole numbers from `low` to `high`, both included; no `high` means no end."""
 
     low: int
@@ -34,8 +33,7 @@ class Range:
         return self.low <= value and (self.high is None or value <= self.high)
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(msgspec.Struct, frozen=True):
     """Conditions that must all hold; an empty one asks nothing."""
 
     tenants: frozenset[str] = frozenset()
@@ -45,31 +43,27 @@ class Match:
     parameters: tuple[tuple[str, Parameter], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Use:
+class Use(msgspec.Struct, frozen=True):
     """Always the one target."""
 
     target: Target
 
 
-@dataclass(frozen=True, slots=True)
-class Split:
+class Split(msgspec.Struct, frozen=True):
     """Targets by weight; the unit (tenant, subject, request, header:<name>) decides, so that it always gets the same one."""
 
     shares: tuple[tuple[Target, float], ...]
     unit: str
 
 
-@dataclass(frozen=True, slots=True)
-class Cascade:
+class Cascade(msgspec.Struct, frozen=True):
     """Stages from cheap to dear; only what is unsure goes on."""
 
     confidence: Confidence
     stages: tuple[Stage, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(msgspec.Struct, frozen=True):
     """One rule of a model: when it matches, what it does."""
 
     name: str
@@ -78,13 +72,12 @@ class Route:
     timeout: float  # seconds
 
 
-@dataclass(frozen=True, slots=True)
-class RouteTable:
+class RouteTable(msgspec.Struct, frozen=True):
     """All that the policy says of one public model; the last route matches everything."""
 
     model: str
     routes: tuple[Route, ...]
-    fallback: Mapping[str, Target] = field(default_factory=dict)
+    fallback: Mapping[str, Target] = {}
     dearest: float = 0.0
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(msgspec.Struct, frozen=True, gc=False):
     """One variant of a public model: whom to ask for it, and what a row costs."""
 
     variant: str
@@ -17,29 +17,26 @@ class Target:
     cost: float = 0.0  # per row, in the policy's own unit
 
 
-@dataclass(frozen=True, slots=True)
-class Confidence:
+class Confidence(msgspec.Struct, frozen=True, gc=False):
     """How sure an answer is, read from one of its outputs; always larger when surer."""
 
     output: str
     metric: str  # max-softmax, margin, entropy, or output (the tensor holds the confidence itself)
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
+class Stage(msgspec.Struct, frozen=True, gc=False):
     """One step of a cascade; rows at least `accept` sure stay, the others go up. None: whatever comes is accepted."""
 
     target: Target
     accept: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True, gc=False):
     """The route taken and whom it asks. One stage is a plain answer, more are a cascade."""
 
     route: str
     stages: tuple[Stage, ...]
     timeout: float  # seconds
     confidence: Confidence | None = None
-    fallback: Mapping[str, Target] = field(default_factory=dict)  # variant that failed → whom to ask instead
+    fallback: Mapping[str, Target] = {}  # variant that failed → whom to ask instead
     dearest: float = 0.0  # what a row of the dearest variant costs, for the counterfactual

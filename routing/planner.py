@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from backends.errors import ErrorKind, InferenceError, invalid
 from routing.match import Cascade, Predicate, Question, Route, RouteTable, Split, Use, predicates

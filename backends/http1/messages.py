@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
+import msgspec
+
 from backends.errors import ErrorKind, InferenceError, invalid
 
 # Ours to write (framing), or meant for one connection only (RFC 9110 section 7.6.1): never copied from the caller.
@@ -32,8 +34,7 @@ class PoolLimits:
     max_headers: int = 64 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class UpstreamRequest:
+class UpstreamRequest(msgspec.Struct, frozen=True, gc=False):
     """One request: `path` with its query, headers in order, the body in pieces that are sent as they are.
 
     `repeatable`: asking twice does no harm, so a connection that turns out to be stale may be replaced.
@@ -46,8 +47,7 @@ class UpstreamRequest:
     repeatable: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class UpstreamResponse:
+class UpstreamResponse(msgspec.Struct, frozen=True, gc=False):
     """One whole answer: header names in lower case, repeated ones joined by `, `; the body without its framing."""
 
     status: int

@@ -7,7 +7,6 @@ The head is always read (names, shapes and lengths must hold before a backend se
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -89,8 +88,7 @@ class HttpPayload:
         return tensors
 
 
-@dataclass(frozen=True, slots=True)
-class Encoded:
+class Encoded(msgspec.Struct, frozen=True, gc=False):
     """A message on the wire: body parts in order and the length of the JSON head (None: the body is JSON throughout)."""
 
     parts: tuple[bytes | memoryview, ...]

@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import replace
 from time import monotonic
 from typing import Final, cast
+
+from msgspec.structs import replace
 
 from backends.errors import ErrorKind, InferenceError
 from gateway.edge import reply

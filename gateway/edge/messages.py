@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from backends.errors import InferenceError
 
 
-@dataclass(frozen=True, slots=True)
-class RequestHead:
+class RequestHead(msgspec.Struct, frozen=True, gc=False):
     """A request whose framing, path, host and headers have passed the gate.
 
     `path` is the origin-form path exactly as received, without the query; `headers` has lower-case names, and a repeated
@@ -26,8 +26,7 @@ class RequestHead:
     received: float
 
 
-@dataclass(frozen=True, slots=True)
-class HttpResponse:
+class HttpResponse(msgspec.Struct, frozen=True, gc=False):
     """Status, headers without framing (the edge adds Content-Length and Connection), body."""
 
     status: int
