@@ -176,8 +176,12 @@ async def run(folder: Path, policy: str, auth: str = "", **settings: str) -> Run
         **settings,
     }
     document = load_gateway("".join(f"{name}: {value}\n" for name, value in text.items()).encode(), "gateway.yaml")
-    gateway = Gateway(document, policy_file, Metrics())
-    await gateway.start()
+    try:
+        gateway = Gateway(document, policy_file, Metrics())
+        await gateway.start()
+    except BaseException:
+        await backend.close()
+        raise
     return Running(gateway, backend, policy_file, keys)
 
 
