@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -11,7 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from backends.deadline import Deadline
-from backends.errors import InferenceError
+from backends.errors import ErrorKind, InferenceError
 from backends.inference import Description, InferenceRequest
 from backends.signature import Signature
 from gateway.snapshot import Model, Snapshot
@@ -81,45 +81,60 @@ class Dataplane:
                 yield Outcome(answer, call.plan, snapshot.version)
 
     async def ready(self, model: str, version: str, principal: Principal) -> bool:
-        """Whether every variant that the model's routes may ask is ready."""
+        """Whether every variant that the model's routes may ask is ready; with a version, every one that serves it."""
         snapshot = self.snapshot
         found = snapshot.model(model)
         demand(principal, model)
-        if version and not any(target.version in ("", version) for target in found.targets):
-            return False
-        return await self._targets_ready(snapshot, found)
+        targets = _serving(found, version)
+        return bool(targets) and await self._targets_ready(snapshot, targets)
 
     async def index(self, principal: Principal) -> list[dict[str, str]]:
         """The models that the principal may ask, as the repository index extension lists them."""
         snapshot = self.snapshot
         mine = [model for model in snapshot.models.values() if permitted(principal, model.name)]
-        states = await asyncio.gather(*(self._targets_ready(snapshot, model) for model in mine))
+        states = await asyncio.gather(*(self._targets_ready(snapshot, model.targets) for model in mine))
         return [
             {"name": model.name, "version": "", "state": "READY" if ready else "UNAVAILABLE", "reason": ""}
             for model, ready in zip(mine, states, strict=True)
         ]
 
     async def describe(self, what: Description, name: str, version: str, principal: Principal) -> dict[str, Any]:
-        """Metadata or configuration of the model's first variant, or all its variants' statistics, under the public name."""
+        """Metadata or configuration of the model's first variant, or all its variants' statistics, under the public name.
+
+        With a version, of those that serve it. Raises NOT_FOUND, FORBIDDEN and what the backends raise.
+        """
         snapshot = self.snapshot
         model = snapshot.model(name)
         demand(principal, model.name)
+        targets = _serving(model, version)
+        if not targets:
+            raise InferenceError(
+                ErrorKind.NOT_FOUND, f"model '{name}' has no version '{version}'", source="client", reason="version"
+            )
         if what == "stats":
-            found = await asyncio.gather(*(self._describe(snapshot, what, target, version) for target in model.targets))
+            found = await asyncio.gather(*(self._describe(snapshot, what, target) for target in targets))
             stats = [entry for each in found for entry in each.get("model_stats", ())]
             return {"model_stats": [{**entry, "name": model.name} for entry in stats]}
-        described = await self._describe(snapshot, what, model.targets[0], version)
+        described = await self._describe(snapshot, what, targets[0])
         return {**described, "name": model.name}
 
-    async def _describe(self, snapshot: Snapshot, what: Description, target: Target, version: str) -> dict[str, Any]:
+    async def _describe(self, snapshot: Snapshot, what: Description, target: Target) -> dict[str, Any]:
         deadline = Deadline(asyncio.get_running_loop().time() + DESCRIBE_TIMEOUT)
-        return await snapshot.clusters[target.backend].describe(what, target.model, target.version or version, deadline)
+        return await snapshot.clusters[target.backend].describe(what, target.model, target.version, deadline)
 
-    async def _targets_ready(self, snapshot: Snapshot, model: Model) -> bool:
+    async def _targets_ready(self, snapshot: Snapshot, targets: Sequence[Target]) -> bool:
         deadline = Deadline(asyncio.get_running_loop().time() + DESCRIBE_TIMEOUT)
-        asks = (snapshot.clusters[target.backend].ready(target.model, target.version, deadline) for target in model.targets)
+        asks = (snapshot.clusters[target.backend].ready(target.model, target.version, deadline) for target in targets)
         found = await asyncio.gather(*asks, return_exceptions=True)
         for ready in found:
             if isinstance(ready, BaseException) and not isinstance(ready, InferenceError):
                 raise ready
         return all(ready is True for ready in found)
+
+
+def _serving(model: Model, version: str) -> Sequence[Target]:
+    """The model's targets; with a version those pinned to it, or else those that leave it open, asked for it."""
+    if not version:
+        return model.targets
+    pinned = [target for target in model.targets if target.version == version]
+    return pinned or [replace(target, version=version) for target in model.targets if not target.version]

@@ -229,7 +229,8 @@ def decode_response(body: bytes, length: str | None, source: str, verbatim: bool
     """
     try:
         head = _head_length(length, len(body))
-        if verbatim and head is None:  # JSON for a JSON client: nobody needs its numbers
+        named = body.find(_NAME, 0, head) >= 0  # as `_renamed` looks for it; JSON with spaces is written anew
+        if verbatim and named and head is None and body[:1] == b"{" and body[-1:] == b"}":  # nobody needs its numbers
             return InferenceResponse("", version_in(body), "", {}, HttpPayload(body, None, (), True))
         message = _read_response(body if head is None else memoryview(body)[:head])
         _specs(message.outputs, 0 if head is None else len(body) - head)
@@ -237,11 +238,11 @@ def decode_response(body: bytes, length: str | None, source: str, verbatim: bool
         raise InferenceError(
             ErrorKind.BROKEN, f"backend '{source}' sent an answer that cannot be read", source=source, reason="bad-answer"
         ) from error
-    payload = HttpPayload(body, head, message.outputs, verbatim)
+    payload = HttpPayload(body, head, message.outputs, verbatim and named)
     return InferenceResponse(message.model_name, message.model_version, message.id, message.parameters, payload)
 
 
-_VERSION = b'"model_version":"'
+_NAME, _VERSION = b'"model_name":"', b'"model_version":"'
 
 
 def version_in(body: bytes) -> str:
@@ -281,13 +282,11 @@ def encode_response(response: InferenceResponse, request: InferenceRequest) -> E
 def _renamed(payload: HttpPayload, response: InferenceResponse, model: str) -> Encoded:
     """The backend's own bytes, with the public model name in place of its own where they differ."""
     body, head = payload.whole, payload.head
-    key = b'"model_name":"'
-    at = body.find(key, 0, head)
-    end = body.find(b'"', at + len(key), at + len(key) + 256) if at >= 0 else -1
+    start = body.find(_NAME, 0, head) + len(_NAME)
+    end = body.find(b'"', start, start + 256)
     name = model.encode()
-    if end < 0 or body[at + len(key) : end] == name:
+    if end < 0 or body[start:end] == name:
         return Encoded((body,), head)
-    start = at + len(key)
     parts = (body[:start] + name, memoryview(body)[end:])
     return Encoded(parts, None if head is None else head + len(name) - (end - start))
 
