@@ -144,7 +144,9 @@ class HttpFront:
             case "metadata" | "config" | "stats" as what:
                 found = await plane.describe(what, asked.model, asked.version, exchange.principal)
             case "model-ready":
-                return HttpResponse(200 if await plane.ready(asked.model, asked.version, exchange.principal) else 503, identity)
+                if not await plane.ready(asked.model, asked.version, exchange.principal):
+                    raise _unready(f"model '{asked.model}'")
+                return HttpResponse(200, identity)
             case "index":
                 found = await plane.index(exchange.principal)
             case _:
@@ -152,7 +154,9 @@ class HttpFront:
         return HttpResponse(200, (("content-type", JSON), *identity), _encode(found))
 
     async def _probe(self, asked: Operation, body: bytes) -> HttpResponse:
-        return HttpResponse(200 if asked.kind == "live" or self._parts.ready() else 503)
+        if asked.kind == "ready" and not self._parts.ready():
+            raise _unready("this gateway")
+        return HttpResponse(200)
 
 
 def server_metadata() -> dict[str, Any]:
@@ -166,6 +170,10 @@ def server_metadata() -> dict[str, Any]:
         "parameters",
     ]
     return {"name": "penstock", "version": __version__, "extensions": extensions}
+
+
+def _unready(what: str) -> InferenceError:
+    return InferenceError(ErrorKind.UNAVAILABLE, f"{what} is not ready: try again later", reason="not-ready")
 
 
 def _version(asked: Operation, headers: Any) -> str:
