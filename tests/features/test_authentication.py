@@ -128,6 +128,6 @@ async def test_a_key_is_withdrawn(gate: Running, tmp_path: Path) -> None:
     file.write_text("not: a list")
     gate.gateway.reload()
     assert 200 == (await gate.infer([0])).status
-    file.write_text("".join(f"- id:{entry}" for entry in text.split("- id:")[1:] if '"free"\ntenant' not in entry.replace("  ", "")))
+    file.write_text("".join(f"- id:{entry}" for entry in text.split("- id:")[1:] if 'subject: "free"' not in entry))
     gate.gateway.reload()
     assert (401, "bad-api-key") == (await gate.infer([0])).error
