@@ -7,6 +7,7 @@ The head is always read (names, shapes and lengths must hold before a backend se
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -101,22 +102,55 @@ class Encoded(msgspec.Struct, frozen=True, gc=False):
         return (("content-type", BINARY), (LENGTH_HEADER, str(self.head)))
 
 
+class _Envelope(msgspec.Struct, frozen=True):
+    """What a request's JSON says once it has been found to hold; `tail` is how many bytes must follow it."""
+
+    message: _Request
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[RequestedOutput, ...]
+    tail: int
+    verbatim: bool
+
+
 def decode_request(
     body: bytes, length: str | None, model: str, version: str, headers: tuple[tuple[str, str], ...] = ()
 ) -> InferenceRequest:
     """A client's body as a request; `length` is the Inference-Header-Content-Length header. Raises INVALID."""
     head = _head_length(length, len(body))
-    message = _parse_request(body if head is None else memoryview(body)[:head])
+    if head is None:
+        envelope = _envelope(body)
+    elif head <= _REMEMBERED_BYTES:
+        envelope = _remembered(body[:head])
+    else:
+        envelope = _envelope(memoryview(body)[:head])
     tail = 0 if head is None else len(body) - head
-    inputs = _specs(message.inputs, tail)
+    if envelope.tail != tail:
+        raise invalid(
+            f"the inputs claim {envelope.tail} bytes of binary data in all, {tail} follow the JSON head: check binary_data_size",
+            "binary-size",
+        )
+    message = envelope.message
+    payload = HttpPayload(body, head, message.inputs, envelope.verbatim)
+    return InferenceRequest(model, version, message.id, message.parameters, envelope.inputs, envelope.outputs, payload, headers)
+
+
+def _envelope(head: bytes | memoryview) -> _Envelope:
+    """Reads and checks a request's JSON."""
+    message = _parse_request(head)
+    inputs, tail = _specs(message.inputs)
     _refuse_shared_memory(message.parameters, "the request")
     outputs = tuple(RequestedOutput(output.name, output.parameters) for output in message.outputs)
     for output in outputs:
         _refuse_shared_memory(output.parameters, f"output '{output.name}'")
     # Two parsers may read an escaped or repeated key differently: what could name shared memory is written anew, not passed on.
-    suspicious = body.find(b"shared_memory", 0, head) >= 0 or body.find(b"\\u", 0, head) >= 0
-    payload = HttpPayload(body, head, message.inputs, verbatim=not suspicious)
-    return InferenceRequest(model, version, message.id, message.parameters, inputs, outputs, payload, headers)
+    text = bytes(head)
+    suspicious = b"shared_memory" in text or b"\\u" in text
+    return _Envelope(message, inputs, outputs, tail, not suspicious)
+
+
+# Clients that send tensors in binary repeat the same short head for the same shapes: 0.3 µs in place of 8.
+_REMEMBERED_BYTES = 2048
+_remembered = lru_cache(maxsize=1024)(_envelope)
 
 
 def _head_length(length: str | None, size: int) -> int | None:
@@ -145,7 +179,8 @@ def _parse_request(head: bytes | memoryview) -> _Request:
     return message
 
 
-def _specs(inputs: Sequence[_Input], tail: int) -> tuple[TensorSpec, ...]:
+def _specs(inputs: Sequence[_Input]) -> tuple[tuple[TensorSpec, ...], int]:
+    """The tensors as specs, and how many bytes they claim to have behind the JSON."""
     specs, names, claimed = [], set(), 0
     for found in inputs:
         if found.name in names:
@@ -153,12 +188,7 @@ def _specs(inputs: Sequence[_Input], tail: int) -> tuple[TensorSpec, ...]:
         names.add(found.name)
         claimed += _claim(found)
         specs.append(TensorSpec(found.name, found.datatype, tuple(found.shape), found.parameters))
-    if claimed != tail:
-        raise invalid(
-            f"the inputs claim {claimed} bytes of binary data in all, {tail} follow the JSON head: check binary_data_size",
-            "binary-size",
-        )
-    return tuple(specs)
+    return tuple(specs), claimed
 
 
 def _claim(found: _Input) -> int:
@@ -229,11 +259,14 @@ def decode_response(body: bytes, length: str | None, source: str, verbatim: bool
     """
     try:
         head = _head_length(length, len(body))
-        named = body.find(_NAME, 0, head) >= 0  # as `_renamed` looks for it; JSON with spaces is written anew
-        if verbatim and named and head is None and body[:1] == b"{" and body[-1:] == b"}":  # nobody needs its numbers
-            return InferenceResponse("", version_in(body), "", {}, HttpPayload(body, None, (), True))
-        message = _read_response(body if head is None else memoryview(body)[:head])
-        _specs(message.outputs, 0 if head is None else len(body) - head)
+        if verbatim and head is None and body[:1] == b"{" and body[-1:] == b"}" and _NAME in body:
+            return InferenceResponse("", version_in(body), "", {}, HttpPayload(body, None, (), True))  # nobody needs its numbers
+        if head is not None and head <= _REMEMBERED_BYTES:
+            message, claimed, named = _remembered_answer(body[:head])
+        else:
+            message, claimed, named = _answer(body[:head])
+        if claimed != (0 if head is None else len(body) - head):
+            raise invalid("the outputs' lengths do not add up")
     except (InferenceError, msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise InferenceError(
             ErrorKind.BROKEN, f"backend '{source}' sent an answer that cannot be read", source=source, reason="bad-answer"
@@ -245,8 +278,17 @@ def decode_response(body: bytes, length: str | None, source: str, verbatim: bool
 _NAME, _VERSION = b'"model_name":"', b'"model_version":"'
 
 
+def _answer(head: bytes) -> tuple[_Response, int, bool]:
+    """An answer's JSON, the bytes it claims behind it, and whether `_renamed` will find the name (not if written with spaces)."""
+    message = _read_response(head)
+    return message, _specs(message.outputs)[1], _NAME in head
+
+
+_remembered_answer = lru_cache(maxsize=1024)(_answer)
+
+
 def version_in(body: bytes) -> str:
-    """The model version that a JSON answer's head names, without parsing its tensors.
+    """The model version that a JSON answer names, without parsing its tensors.
 
     Inside a JSON string every quote is escaped, so this byte sequence can only be the key itself.
     """

@@ -42,11 +42,12 @@ _log = logging.getLogger(__name__)
 class Shared:
     """What the connections of one listener have in common."""
 
-    __slots__ = ("app", "connections", "date", "draining", "emptied", "limits")
+    __slots__ = ("app", "connections", "date", "draining", "emptied", "limits", "loop")
 
     def __init__(self, app: Application, limits: Limits) -> None:
         self.app = app
         self.limits = limits
+        self.loop = asyncio.get_running_loop()  # asking for it costs a system call, so it is asked for once
         self.connections: set[Connection] = set()  # each until its socket and its task are both gone
         self.draining = False
         self.date = ""  # the header line, set by the listener's sweep
@@ -219,7 +220,7 @@ class Connection(asyncio.Protocol):
 
     def _begin(self, admitted: Admitted, body: bytes) -> None:
         self._phase = ANSWER
-        self._task = asyncio.get_running_loop().create_task(self._serve(admitted, body))
+        self._task = self._shared.loop.create_task(self._serve(admitted, body))
 
     async def _serve(self, admitted: Admitted, body: bytes) -> None:
         try:
