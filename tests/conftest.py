@@ -1,12 +1,15 @@
-"""What all tests share: the gateway's own event loop, and hypothesis without a stopwatch."""
+"""What all tests share: the gateway's own event loop, hypothesis without a stopwatch, and the real parts, each started once."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
+import pytest
 import uvloop
 from hypothesis import settings
+
+from tests.real_parts import GatewayProcess, Triton, policy, start_gateway, start_triton
 
 settings.register_profile("penstock", deadline=None)  # a busy machine is not a failure
 settings.load_profile("penstock")
@@ -15,3 +18,19 @@ settings.load_profile("penstock")
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     """Every asynchronous test runs on the loop that the gateway runs on."""
     return {"uvloop": uvloop.new_event_loop}
+
+
+@pytest.fixture(scope="session")
+def triton() -> Iterator[Triton]:
+    """A real Triton with every model of the serving image. Where that is not installed, tests fail and say what to run."""
+    with start_triton() as server:
+        yield server
+
+
+@pytest.fixture(scope="session", params=["triton-http", "triton-grpc"])
+def gateway(request: pytest.FixtureRequest, triton: Triton, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+    """A real gateway process before that Triton, once for each protocol between the two."""
+    protocol: str = request.param
+    running = start_gateway(tmp_path_factory.mktemp(protocol), policy(triton, protocol))
+    yield running
+    assert 0 == running.stop()
