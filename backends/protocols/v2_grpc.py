@@ -173,9 +173,9 @@ def _response(message: Message, source: str) -> InferenceResponse:
 def _payload(parts: Sequence[Message], contents: Sequence[bytes], source: str) -> GrpcPayload:
     """Names, shapes and lengths are checked here; the elements only when somebody looks at them."""
     raws = tuple(contents)  # upb copies: these own their bytes, and the message they came in can go
+    specs = tuple(_spec(part) for part in parts)  # first: who names shared memory in place of contents is to hear of that
     if raws and len(raws) != len(parts):
         raise invalid(f"{len(raws)} raw contents for {len(parts)} inputs: give one for each, in the same order", "raw-contents")
-    specs = tuple(_spec(part) for part in parts)
     if len({spec.name for spec in specs}) != len(specs):
         raise invalid("an input is given twice", "inputs")
     for index, (part, spec) in enumerate(zip(parts, specs, strict=True)):

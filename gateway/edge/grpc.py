@@ -176,6 +176,7 @@ class _Calls:
                 # Triton's clients ask for statuses in place of error messages by this header.
                 if failure.kind is ErrorKind.UNAUTHENTICATED or head.metadata.get("triton_grpc_error") == "true":
                     await _abort(rpc, failure)
+                headed = True  # the first message sends the metadata, whatever it is
                 await rpc.write(dialect.stream_error(failure, id))
 
     async def _server_live(self, wire: bytes, head: GrpcHead) -> Message:
