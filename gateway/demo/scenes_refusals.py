@@ -1,0 +1,73 @@
+"""Scenes about what is not answered, and how the client is told: credentials, permissions, bad questions, deadlines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from gateway.demo.credentials import Issuer
+from gateway.demo.expect import equal, true
+from gateway.demo.policy import ALWAYS
+from gateway.demo.setting import Setting
+
+
+def _asks_sent(setting: Setting) -> float:
+    """How many requests the gateway has sent to Triton so far."""
+    return setting.gateway.metric("penstock_backend_requests_total")
+
+
+def credentials(setting: Setting) -> str:
+    """Everybody who must stay out, over both transports."""
+    key = setting.credentials.free["x-api-key"]
+    strangers: dict[str, Mapping[str, str]] = {
+        "no credential": {},
+        "a wrong key": {"x-api-key": key[:-1] + ("0" if key[-1] != "0" else "1")},
+        "an expired token": setting.credentials.issuer.bearer(seconds=-3600),
+        "a forged token": Issuer().bearer(),
+    }
+    before = _asks_sent(setting)
+    for name, headers in strangers.items():
+        question = replace(setting.digits(slice(0, 1)), headers=headers)
+        reply = setting.http.ask(question)
+        equal(f"HTTP status with {name}", 401, reply.status)
+        true(f"an error that does not repeat {name}", all(value not in reply.error for value in headers.values()), reply.error)
+        equal(f"gRPC status with {name}", "UNAUTHENTICATED", setting.grpc.ask(question).status)
+    other = replace(setting.digits(slice(0, 1)), headers=setting.bearer(scope="models:infer:simple"))
+    equal("status with a token for another model", 403, setting.http.ask(other).status)
+    equal("requests that reached Triton", before, _asks_sent(setting))
+    return f"{', '.join(strangers)} → 401; a token whose scope is another model → 403; by gRPC alike"
+
+
+def bad_questions(setting: Setting) -> str:
+    """Questions that no model could answer, told by the gateway itself."""
+    good = setting.digits(slice(0, 2))
+    image = setting.held_out.images[:2]
+    wrong = {
+        "shape": replace(good, inputs={"image": image[:, :63]}),
+        "datatype": replace(good, inputs={"image": image.astype(np.float64)}),
+        "input name": replace(good, inputs={"picture": image}),
+    }
+    before = _asks_sent(setting)
+    replies = {name: setting.http.ask(question) for name, question in wrong.items()}
+    for name, reply in replies.items():
+        equal(f"status for a wrong {name}", 400, reply.status)
+    unknown = setting.http.ask(replace(good, model="no_such_model"))
+    equal("status for an unknown model", 404, unknown.status)
+    equal("requests that reached Triton", before, _asks_sent(setting))
+    message = replies["shape"].error
+    true("a message with what came and what was expected", "[2, 63]" in message and "[-1, 64]" in message, message)
+    return f"wrong {', '.join(wrong)} → 400, unknown model → 404, before Triton is asked: “{message}”"
+
+
+def deadline(setting: Setting) -> str:
+    """Less time than the dearest model needs for a full batch."""
+    dearest = setting.policy.stages()[-1][0]
+    slow = setting.digits(slice(0, 128), ALWAYS + dearest)
+    equal("status with time enough", 200, setting.http.ask(slow).status)
+    reply = setting.http.ask(slow.having(x_request_timeout_ms="2"))
+    equal("status of 128 rows within 2 ms", 504, reply.status)
+    true("the answer at once", reply.seconds < 0.5, f"{reply.seconds:.3f} s")
+    equal("X-Penstock-Error", "deadline", reply.headers["x-penstock-error"])
+    return f"X-Request-Timeout-Ms: 2 for 128 rows of {dearest} → 504 after {reply.seconds * 1000:.0f} ms"
