@@ -34,3 +34,4 @@ def gateway(request: pytest.FixtureRequest, triton: Triton, tmp_path_factory: py
     running = start_gateway(tmp_path_factory.mktemp(protocol), policy(triton, protocol))
     yield running
     assert 0 == running.stop()
+    assert "Traceback" not in running.log()  # a defect that no test saw

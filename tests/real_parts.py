@@ -21,7 +21,7 @@ from jwt.algorithms import OKPAlgorithm
 from prometheus_client.parser import text_string_to_metric_families
 
 ROOT = Path(__file__).parent.parent
-PENSTOCK = Path(sys.prefix) / "bin" / "penstock"
+PENSTOCK = (sys.executable, "-m", "gateway")  # `penstock`, of this very checkout
 sys.path.append(str(ROOT / "serving-image"))  # scripts in a folder, no package
 
 import triton as triton_script  # noqa: E402  found by the line above
@@ -35,7 +35,7 @@ READY_SECONDS = 20.0
 
 
 def start_triton(models: Sequence[str] = (), ports: TritonPorts | None = None) -> Triton:
-    """A Triton with these models (none named: all there are), on free ports unless told which. Raises TritonError with what to run."""
+    """A Triton with these models, or all there are; on free ports unless told which. Raises TritonError with what to run."""
     layout = Layout()
     wanted = tuple(models) or triton_script.available(layout)
     return triton_script.start(ports or TritonPorts(0, 0, 0), wanted, layout, say=lambda _: None)
@@ -164,8 +164,8 @@ class GatewayProcess:
 def new_key(folder: Path) -> str:
     """A key made as operators make it, its hash in the folder's key file."""
     who = ["--subject", "tests", "--tenant", "acme", "--tier", "free", "--scope", "models:infer"]
-    command = [str(PENSTOCK), "keys", "new", *who, "--file", str(folder / "api-keys.yaml")]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    command = [*PENSTOCK, "keys", "new", *who, "--file", str(folder / "api-keys.yaml")]
+    return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def free_ports(count: int) -> list[int]:
@@ -190,7 +190,7 @@ def start_gateway(folder: Path, document: Mapping[str, Any], grace: str = "5s") 
     }
     (folder / "gateway.yaml").write_text(json.dumps(configuration))  # JSON is YAML
     (folder / "policy.yaml").write_text(json.dumps(document))
-    command = [PENSTOCK, "serve", "--config", folder / "gateway.yaml", "--policy", folder / "policy.yaml"]
+    command = [*PENSTOCK, "serve", "--config", str(folder / "gateway.yaml"), "--policy", str(folder / "policy.yaml")]
     with (folder / "access.log").open("wb") as access, (folder / "gateway.log").open("wb") as log:
         process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=access, stderr=log, env=dict(os.environ))
     protocol = next(iter(document["backends"].values()))["protocol"]
@@ -205,7 +205,7 @@ def start_gateway(folder: Path, document: Mapping[str, Any], grace: str = "5s") 
     return gateway
 
 
-def get(address: str, path: str, headers: Mapping[str, str] = {}) -> tuple[int, bytes]:  # noqa: B006  only read
+def get(address: str, path: str, headers: Mapping[str, str] = {}) -> tuple[int, bytes]:
     """Status and body. Raises OSError where nobody answers."""
     connection = http.client.HTTPConnection(address, timeout=5)
     try:

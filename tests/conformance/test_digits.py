@@ -91,7 +91,7 @@ def told(owners: Any) -> dict[str, str]:
 def test_held_out_accuracy_rows_and_cost(
     gateway: GatewayProcess, triton: Triton, held_out: HeldOut, size: int, form: str
 ) -> None:
-    """Batch by batch the answer is the cascade done by hand, bit for bit and in order; all in all it is what training measured."""
+    """Every batch's answer is the cascade done by hand, bit for bit and in order; all of them are what training measured."""
     decided = stages_of(held_out.stored)
     correct, before = 0, {stage: gateway.metric("penstock_rows_total", model="digits", variant=stage) for stage in STAGES}
     for start in range(0, len(held_out.images), size):

@@ -39,7 +39,7 @@ class Sent:
 
 @dataclass(frozen=True)
 class Answered:
-    """What came back: outputs by name, and the headers (lower case, arrows as "->") that say how. `error` is empty for an answer."""
+    """What came back: outputs by name, and the headers that say how (lower case, arrows as "->"); or the status and an error."""
 
     outputs: Mapping[str, Sent]
     headers: Mapping[str, str]
@@ -52,7 +52,7 @@ Tensors = Mapping[str, Sent]
 Ask = Callable[[str, str, Tensors, Mapping[str, str]], Answered]
 
 
-def binary(address: str, model: str, inputs: Tensors, credential: Mapping[str, str] = {}) -> Answered:  # noqa: B006
+def binary(address: str, model: str, inputs: Tensors, credential: Mapping[str, str] = {}) -> Answered:
     """HTTP with the binary extension both ways."""
     entries = [
         {"name": name, "datatype": each.datatype, "shape": each.shape, "parameters": {"binary_data_size": len(each.raw)}}
@@ -63,7 +63,7 @@ def binary(address: str, model: str, inputs: Tensors, credential: Mapping[str, s
     return _post(address, model, b"".join((head, *(each.raw for each in inputs.values()))), headers)
 
 
-def as_json(address: str, model: str, inputs: Tensors, credential: Mapping[str, str] = {}) -> Answered:  # noqa: B006
+def as_json(address: str, model: str, inputs: Tensors, credential: Mapping[str, str] = {}) -> Answered:
     """HTTP with JSON both ways, data as one flat list."""
     entries = [
         {"name": name, "datatype": each.datatype, "shape": each.shape, "data": each.values()} for name, each in inputs.items()
@@ -71,7 +71,7 @@ def as_json(address: str, model: str, inputs: Tensors, credential: Mapping[str, 
     return _post(address, model, json.dumps({"inputs": entries}).encode(), {"Content-Type": "application/json", **credential})
 
 
-def over_grpc(address: str, model: str, inputs: Tensors, credential: Mapping[str, str] = {}) -> Answered:  # noqa: B006
+def over_grpc(address: str, model: str, inputs: Tensors, credential: Mapping[str, str] = {}) -> Answered:
     """ModelInfer with raw contents."""
     name, _, version = model.partition("/versions/")
     request = service_pb2.ModelInferRequest(model_name=name, model_version=version)
@@ -81,7 +81,7 @@ def over_grpc(address: str, model: str, inputs: Tensors, credential: Mapping[str
     try:
         answer, call = _stub(address).ModelInfer.with_call(request, metadata=tuple(credential.items()), timeout=20)
     except grpc.RpcError as failure:
-        return Answered({}, {}, failure.code().name, failure.details())
+        return Answered({}, {}, failure.code().name, failure.details() or "")
     raws = zip(answer.outputs, answer.raw_output_contents, strict=True)
     outputs = {each.name: Sent(each.datatype, tuple(each.shape), raw) for each, raw in raws}
     return Answered(outputs, dict(call.initial_metadata()))
