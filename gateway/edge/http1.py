@@ -34,6 +34,7 @@ ANSWER: Final = 2
 LINGER: Final = 3
 GONE: Final = 4
 
+_KNOWN = 1024  # bytes of a head that is kept for the next request on its connection
 _JOINED = 64 * 1024  # bytes of a body up to which one copy is cheaper than a second buffer in the write
 
 _log = logging.getLogger(__name__)
@@ -64,7 +65,8 @@ class Connection(asyncio.Protocol):
     """One socket; `received` of its requests is the moment the edge turned to the first byte."""
 
     __slots__ = (
-        "_admitted", "_body", "_buffer", "_framing", "_head", "_limits", "_mark", "_peer", "_phase", "_reading",
+        "_admitted", "_body", "_buffer", "_framing", "_head", "_known", "_known_framing", "_known_head", "_limits", "_mark",
+        "_peer", "_phase", "_reading",
         "_shared", "_since", "_stuffed", "_task", "_transport", "_unsent", "_unsent_since",
     )  # fmt: skip
 
@@ -79,6 +81,9 @@ class Connection(asyncio.Protocol):
         self._buffer = b""
         self._head: RequestHead | None = None
         self._framing = Framing(0, True, False, True)
+        self._known = b""  # the last head, in bytes and read: a client that repeats it byte for byte is not read again
+        self._known_head: RequestHead | None = None
+        self._known_framing = self._framing
         self._body: BodyReader | None = None
         self._admitted: Admitted | None = None
         self._task: asyncio.Task[None] | None = None
@@ -167,7 +172,15 @@ class Connection(asyncio.Protocol):
             early(unread, limits.request_line, limits.headers)
             self._buffer = unread
             return False
-        self._head, self._framing = read_head(unread[:end], limits, self._peer, self._since)
+        block = unread[:end]
+        if block == self._known and self._known_head is not None:
+            head = self._known_head
+            self._head = RequestHead(head.method, head.path, head.query, head.headers, head.peer, self._since)
+            self._framing = self._known_framing
+        else:
+            self._head, self._framing = read_head(block, limits, self._peer, self._since)
+            if end <= _KNOWN:
+                self._known, self._known_head, self._known_framing = block, self._head, self._framing
         if self._framing.length > limits.body:
             raise RefusedError(413, f"the body is longer than {limits.body} bytes", "body")
         try:
