@@ -97,6 +97,13 @@ def packed(rows: Sequence[int], **more: Any) -> tuple[bytes, dict[str, str]]:
     return head + data.tobytes(), {"Inference-Header-Content-Length": str(len(head))}
 
 
+async def until(condition: Callable[[], bool]) -> None:
+    """Lets everybody else go on until the condition holds, for five seconds at most."""
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 - what is waited for is seen from outside only
+            await asyncio.sleep(0.001)
+
+
 @dataclass
 class Running:
     """A gateway that runs, with the server behind it."""

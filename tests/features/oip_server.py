@@ -193,16 +193,16 @@ def answered(asked: Received, confidence: Mapping[int, float]) -> tuple[bytes, d
         if wanted and name not in wanted:
             continue
         datatype = next(datatype for datatype, dtype in DTYPES.items() if np.dtype(dtype) == array.dtype)
-        entry: dict[str, Any] = {"name": name, "datatype": datatype, "shape": list(array.shape)}
+        told: dict[str, Any] = {"name": name, "datatype": datatype, "shape": list(array.shape)}
         if wanted.get(name, always):
-            entry["parameters"] = {"binary_data_size": array.nbytes}
+            told["parameters"] = {"binary_data_size": array.nbytes}
             tail += array.tobytes()
         else:
-            entry["data"] = array.ravel().tolist()
-        entries.append(entry)
+            told["data"] = array.ravel().tolist()
+        entries.append(told)
     named = {"id": message["id"]} if "id" in message else {}
-    told = {**named, "model_name": asked.model, "model_version": asked.version or "1", "outputs": entries}
-    head = json.dumps(told, separators=(",", ":")).encode()
+    whole = {**named, "model_name": asked.model, "model_version": asked.version or "1", "outputs": entries}
+    head = json.dumps(whole, separators=(",", ":")).encode()
     if not tail:
         return head, {"Content-Type": "application/json"}
     return head + tail, {"Content-Type": "application/octet-stream", "Inference-Header-Content-Length": str(len(head))}

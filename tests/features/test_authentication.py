@@ -18,11 +18,14 @@ if TYPE_CHECKING:
 
 PRIVATE = ed25519.Ed25519PrivateKey.generate()
 BODY = b'{"inputs":[{"name":"image","datatype":"FP32","shape":[1,4],"data":[0,0,0,0]}]}'
-TWO_MODELS = PLAIN + """
+TWO_MODELS = (
+    PLAIN
+    + """
   other:
     variants: {only: {backend: triton, model: simple}}
     routes: [{name: default, use: only}]
 """
+)
 
 
 def token(private: ed25519.Ed25519PrivateKey = PRIVATE, **claims: Any) -> str:
@@ -78,7 +81,11 @@ async def test_other_things_that_are_no_credential(gate: Running) -> None:
         reply = await bearer(gate, credential)
         assert (401, "bad-token") == reply.error
         assert not credential or credential.partition(" ")[2] not in reply.body.decode() or credential == "Bearer"
-    for key, reason in (("pk_0000_" + "0" * 64, "bad-api-key"), ("hello", "bad-api-key"), (gate.keys["expired"], "expired-api-key")):
+    for key, reason in (
+        ("pk_0000_" + "0" * 64, "bad-api-key"),
+        ("hello", "bad-api-key"),
+        (gate.keys["expired"], "expired-api-key"),
+    ):
         reply = await gate.ask("POST", "/v2/models/digits/infer", BODY, {"X-API-Key": key}, caller="")
         assert (401, reason) == reply.error
         assert key not in reply.body.decode()

@@ -15,11 +15,14 @@ if TYPE_CHECKING:
     from tests.features.conftest import Running, Start
 
 LENGTH = "Inference-Header-Content-Length"
-POLICY = PLAIN + """
+POLICY = (
+    PLAIN
+    + """
   simple:
     variants: {simple: {backend: triton, model: simple}}
     routes: [{name: default, use: simple}]
 """
+)
 
 
 @pytest.fixture
@@ -170,11 +173,23 @@ async def test_unknown_models_and_paths(gate: Running) -> None:
     unknown = await gate.ask("POST", "/v2/models/digit/infer", entry())
     assert (404, "not-found") == unknown.error
     assert "digit" in unknown.json["error"]
-    for path in ("/", "/v1", "/v2/models", "/v2/models/digits/infer/x", "/v2/models/digits/versions//infer", "/v2/models/%64igits"):
+    for path in (
+        "/",
+        "/v1",
+        "/v2/models",
+        "/v2/models/digits/infer/x",
+        "/v2/models/digits/versions//infer",
+        "/v2/models/%64igits",
+    ):
         assert (await gate.ask("GET", path)).status in (400, 404)
     wrong = await gate.ask("GET", "/v2/models/digits/infer")
     assert (405, "POST") == (wrong.status, wrong.headers["allow"])
-    for path in ("/v2/systemsharedmemory/region/r/register", "/v2/repository/models/digits/load", "/v2/logging", "/v2/trace/setting"):
+    for path in (
+        "/v2/systemsharedmemory/region/r/register",
+        "/v2/repository/models/digits/load",
+        "/v2/logging",
+        "/v2/trace/setting",
+    ):
         assert (403, "forbidden") == (await gate.ask("POST", path, caller="admin")).error
     assert [] == gate.backend.asked
 

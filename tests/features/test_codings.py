@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,7 +21,8 @@ CODED = {"gzip": gzip.compress(BODY), "deflate": zlib.compress(BODY), "x-gzip": 
 
 
 @pytest.mark.parametrize(
-    ("coding", "body"), [*CODED.items(), ("deflate", RAW.compress(BODY) + RAW.flush()), ("identity", BODY), ("GZIP", CODED["gzip"])]
+    ("coding", "body"),
+    [*CODED.items(), ("deflate", RAW.compress(BODY) + RAW.flush()), ("identity", BODY), ("GZIP", CODED["gzip"])],
 )
 async def test_a_coded_question(digits: Running, coding: str, body: bytes) -> None:
     """The body is inflated here: the backend gets plain bytes and no coding."""
@@ -46,7 +48,8 @@ async def test_a_coded_answer(digits: Running, accepted: str, coding: str) -> No
     """A long answer comes in the coding the client likes best; caches are told that it depends on that."""
     reply = await digits.ask("POST", "/v2/models/digits/infer", BODY, {"Accept-Encoding": accepted})
     assert (200, coding) == (reply.status, reply.headers.get("content-encoding", ""))
-    plain = {"gzip": gzip.decompress, "deflate": zlib.decompress, "": bytes}[coding](reply.body)
+    decode: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.decompress, "deflate": zlib.decompress, "": bytes}
+    plain = decode[coding](reply.body)
     assert "digits" == json.loads(plain)["model_name"]
     assert ("accept-encoding" if coding else None) == reply.headers.get("vary")
 

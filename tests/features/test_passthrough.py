@@ -13,7 +13,10 @@ from tests.features.conftest import PLAIN, packed
 if TYPE_CHECKING:
     from tests.features.conftest import Running, Start
 
-ODD = b' {"id" : "my id", "inputs":[ {"shape":[1,4],"datatype":"FP32", "name":"image","data":[[3.0e0,0,0.10,-0]]} ] ,"unknown":[1,{}] }\n'
+ODD = (
+    b' {"id" : "my id", "inputs":[ {"shape":[1,4],"datatype":"FP32", "name":"image","data":[[3.0e0,0,0.10,-0]]} ] ,'
+    b'"unknown":[1,{}] }\n'
+)
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 ECHO = PLAIN.replace("digits_fast", "echo")
 
