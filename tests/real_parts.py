@@ -177,7 +177,7 @@ def free_ports(count: int) -> list[int]:
         return [probe.getsockname()[1] for probe in probes]
 
 
-def start_gateway(folder: Path, document: Mapping[str, Any], grace: str = "5s") -> GatewayProcess:
+def start_gateway(folder: Path, document: Mapping[str, Any], grace: str = "2s") -> GatewayProcess:
     """A gateway process under this policy, once it is ready. Raises RuntimeError with its log when it never is."""
     issuer = Issuer(folder)
     key = new_key(folder)

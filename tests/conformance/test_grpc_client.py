@@ -264,10 +264,11 @@ def test_credentials_are_demanded(gateway: GatewayProcess, client: Any) -> None:
             client.infer("simple", pair(), headers=headers)
         assert "StatusCode.UNAUTHENTICATED" == refused.value.status()
     narrow = gateway.bearer(scope="models:infer:simple_string")
-    for ask in (
+    asks: list[Callable[[], Any]] = [
         lambda: client.infer("simple", pair(), headers=narrow),
         lambda: client.get_model_config("simple", headers=narrow),
-    ):
+    ]
+    for ask in asks:
         with pytest.raises(InferenceServerException) as refused:
             ask()
         assert "StatusCode.PERMISSION_DENIED" == refused.value.status()
