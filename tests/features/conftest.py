@@ -154,10 +154,11 @@ class Running:
         return service_pb2_grpc.GRPCInferenceServiceStub(channel)
 
     async def stop(self) -> None:
-        """Ends everything, the server behind it last."""
+        """Ends everything, the server behind it last. Raises TimeoutError if the gateway leaves a connection to it open."""
         for channel in self.channels:
             await channel.close()
         await self.gateway.stop()
+        await until(lambda: not self.backend.connections)
         await self.backend.close()
 
 

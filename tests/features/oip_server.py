@@ -59,7 +59,8 @@ class Received:
         return [int(number) for number in self.inputs()["image"][:, 0]]
 
 
-Script = Callable[[Received, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+# Done instead of answering; the connection is closed after it, unless it says True.
+Script = Callable[[Received, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[bool | None]]
 
 
 class Waiting:
@@ -152,8 +153,7 @@ class Server:
         self.received.append(asked)
         script = self.scripts.get(asked.model) if path.endswith("/infer") else None
         if script is not None:
-            await script(asked, reader, writer)
-            return False
+            return bool(await script(asked, reader, writer))
         writer.write(self._answer(asked))
         return True
 

@@ -28,7 +28,7 @@ PEER = "127.0.0.1:PORT"
 
 
 async def test_exact_counts(start: Start) -> None:
-    """Five requests: one escalated, one half failed, one a client's mistake, one for a model that is none; all counts are right."""
+    """Five requests: one escalated, one half failed, one a client's mistake, one for no model; all counts are right."""
     gate = await start(POLICY)
     gate.backend.confidence = {"digits_fast": {1: 0.5, 2: 0.5}}
     await gate.infer([0, 3, 4])

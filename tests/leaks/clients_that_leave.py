@@ -50,12 +50,13 @@ class Slow:
     def __init__(self, chance: random.Random) -> None:
         self._chance = chance
 
-    async def __call__(self, asked: Received, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def __call__(self, asked: Received, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         await asyncio.sleep(self._chance.random() * LONGEST)
         if self._chance.random() < 0.9:
             writer.write(written(200, *answered(asked, {1: 0.5, 2: 0.5})))
-        else:
-            writer.transport.abort()
+            return True
+        writer.transport.abort()
+        return False
 
 
 async def over_http(gate: Running, rows: list[int]) -> None:
