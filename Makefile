@@ -18,11 +18,11 @@ help: ## this list
 
 .PHONY: demo
 demo: .venv/.gateway-stamp serving ## start a real Triton and the gateway, show what every feature does, stop (5 minutes the first time)
-	@$(BIN)/python -m gateway.demo
+	@$(BIN)/python -m gateway.demo $(OPTIONS)
 
 .PHONY: serve
 serve: .venv/.gateway-stamp serving ## the same start, and stay up: prints the URLs and a key
-	@$(BIN)/python -m gateway.demo --stay
+	@$(BIN)/python -m gateway.demo --stay $(OPTIONS)
 
 .PHONY: test
 test: .venv/.dev-stamp serving lint ## everything CI runs: the checks, then all tests, real Triton included

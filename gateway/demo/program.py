@@ -14,7 +14,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from gateway.demo import heldout, policy
+from gateway.demo import heldout, policy, table
 from gateway.demo.client import GrpcClient, HttpClient, Tally
 from gateway.demo.expect import StartError, WrongError
 from gateway.demo.heldout import HeldOut
@@ -110,9 +110,15 @@ def _show(stack: ExitStack, folder: Path, triton: Any, held_out: HeldOut, ports:
     stack.callback(http.close)
     stack.callback(grpc.close)
     try:
-        play(Setting(gateway, triton, asked, held_out, credentials, tally, http, grpc), print)
+        play(Setting(gateway, triton, asked, held_out, credentials, tally, http, grpc), print, _under_way)
     except WrongError as error:
         raise WrongError(f"{error}\n  the end of the gateway's log:\n{gateway.log()}") from error
+
+
+def _under_way(what: str) -> None:
+    """What is being done now, on a terminal only: the line that tells its end is written over it."""
+    if sys.stdout.isatty():
+        print(f"  ... {what:{table.TITLE}}", end="\r", flush=True)
 
 
 def _stay(stack: ExitStack, folder: Path, triton: Any, held_out: HeldOut, ports: Ports) -> None:

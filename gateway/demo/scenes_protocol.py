@@ -90,7 +90,7 @@ def hang_up(setting: Setting) -> str:
     start = time.perf_counter()
     until("the abandoned question ended", lambda: abandoned() == before + 1 and in_flight() == 0, 5)
     took = (time.perf_counter() - start) * 1000
-    return f"a client leaves a 20 s stream after one answer: Triton's work is cancelled within {took:.0f} ms"
+    return f"a client leaves a 20 s stream after one answer: within {took:.0f} ms the gateway has let go of Triton too"
 
 
 def batching(setting: Setting) -> str:
@@ -160,6 +160,5 @@ def stop(setting: Setting) -> str:
     equal("exit status of the gateway", 0, setting.gateway.stop())
     lines = setting.gateway.access_log.read_text().splitlines()
     equal("lines of the access log", setting.tally.sent, len(lines))
-    return (
-        f"SIGTERM during a stream: it still gets its last answer, then exit 0; {len(lines)} requests, as many lines of access log"
-    )
+    logged = f"{number(len(lines))} requests, as many lines of access log"
+    return f"SIGTERM during a stream: it still gets its last answer, then exit 0; {logged}"

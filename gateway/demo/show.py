@@ -29,18 +29,21 @@ SCENES: tuple[tuple[str, Scene], ...] = (
 )
 
 
-def play(setting: Setting, say: Callable[[str], None]) -> None:
-    """All of it. Raises WrongError at the first thing that is not as it should be."""
+def play(setting: Setting, say: Callable[[str], None], under_way: Callable[[str], None]) -> None:
+    """All of it; `under_way` is told what takes time now. Raises WrongError at the first thing that is not as it should be."""
     variants = [variant for variant, _ in setting.policy.stages()]
     rows = len(setting.held_out.labels)
     say(f"\n{rows} held-out handwritten digits, each a request of its own, {comparison.CLIENTS} clients at a time:\n")
     say(table.heading(variants))
     lines = []
     for variant in variants:
+        under_way(variant)
         lines.append(comparison.alone(setting, variant))
         say(table.comparison(lines[-1], variants))
+    under_way("cascade")
     lines.append(comparison.together(setting))
     say(table.comparison(lines[-1], variants))
     say(f"\n  {comparison.conclusion(setting, lines)}\n")
     for name, scene in SCENES:
+        under_way(name)
         say(table.feature(name, scene(setting)))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from gateway.demo.comparison import Measured
 
 WIDTH = 98
-_TITLE = 17  # columns of a feature's name
+TITLE = 17  # columns of a feature's name
 _MARGIN = "  "
 
 
@@ -29,7 +29,7 @@ def comparison(line: Measured, variants: Sequence[str]) -> str:
 
 def feature(name: str, seen: str) -> str:
     """One feature and what it did, wrapped under itself."""
-    start = f"{_MARGIN}ok  {name:{_TITLE}} "
+    start = f"{_MARGIN}ok  {name:{TITLE}} "
     return textwrap.fill(seen, WIDTH, initial_indent=start, subsequent_indent=" " * len(start), break_on_hyphens=False)
 
 
