@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
+from backends.alarms import TICK
 from backends.deadline import Deadline
 from backends.errors import ErrorKind, InferenceError
 from backends.inference import InferenceRequest, InferenceResponse, Tensors
@@ -14,7 +15,7 @@ from policies.call import Answer, Ask, Call, Observer, Share
 from routing.escalation import Escalation, part, questions, rows_of
 from routing.plan import Plan
 
-RESERVE = 0.005  # seconds kept back from a later stage, so that the answer in hand still reaches the client in time
+RESERVE = 2 * TICK  # seconds kept back from a later stage, so that its failing comes before the call's own deadline
 
 
 class CascadePolicy:

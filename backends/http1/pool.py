@@ -11,6 +11,7 @@ from collections import deque
 from contextlib import suppress
 from functools import cached_property
 
+from backends.alarms import Alarms
 from backends.deadline import Deadline
 from backends.errors import ErrorKind, InferenceError
 from backends.http1.connection import Connection
@@ -40,6 +41,10 @@ class HttpPool:
     @cached_property
     def _loop(self) -> asyncio.AbstractEventLoop:
         return asyncio.get_running_loop()  # costs a getpid() each time on Python 3.11
+
+    @cached_property
+    def _alarms(self) -> Alarms:
+        return Alarms(self._loop)
 
     @property
     def idle(self) -> int:
@@ -101,11 +106,11 @@ class HttpPool:
     ) -> UpstreamResponse:
         answer: asyncio.Future[UpstreamResponse] = self._loop.create_future()
         connection.send(pieces, answer, head_only=request.method == "HEAD")
-        timer = self._loop.call_at(deadline.at, connection.expire)
+        self._alarms.set(connection, deadline.at)
         try:
             return await answer
         finally:
-            timer.cancel()
+            self._alarms.clear(connection)
 
     async def _connect(self, deadline: Deadline) -> Connection:
         until = deadline.within(self._limits.connect_timeout, self._loop.time())

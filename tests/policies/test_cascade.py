@@ -82,7 +82,7 @@ async def test_a_later_stage_that_fails_loses_nothing(
 async def test_a_stage_without_time_is_not_started(make_call: Make, make_answer: Reply, observer: object) -> None:
     """With the deadline all but reached the next stage is not asked at all."""
     asked = Asked(make_answer, {"fast": [0.1]})
-    answer = await CascadePolicy(observer, lambda: 9.996)(make_call(1, STAGES, at=10.0), asked)  # type: ignore[arg-type]
+    answer = await CascadePolicy(observer, lambda: 9.992)(make_call(1, STAGES, at=10.0), asked)  # type: ignore[arg-type]
     assert asked.calls == [("fast", [0])]
     assert answer.escalation == "skipped;deadline"
 
