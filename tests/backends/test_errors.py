@@ -1,0 +1,32 @@
+"""The one exception that crosses packages."""
+
+from __future__ import annotations
+
+import pickle
+
+from backends.errors import ErrorKind, InferenceError, invalid
+
+
+def test_the_reason_is_the_kind_s_word_unless_given() -> None:
+    """Every error has a bounded word for X-Penstock-Error."""
+    assert "not-found" == InferenceError(ErrorKind.NOT_FOUND, "no such model").reason
+    assert "not-loaded" == InferenceError(ErrorKind.UNAVAILABLE, "gone", reason="not-loaded").reason
+
+
+def test_what_is_not_said_is_ours_and_final() -> None:
+    """Without a source the gateway is to blame, and nobody should ask again."""
+    error = InferenceError(ErrorKind.INTERNAL, "a defect")
+    assert ("gateway", False, None, "a defect") == (error.source, error.retryable, error.retry_after, str(error))
+
+
+def test_invalid_blames_the_client() -> None:
+    """The commonest error in short."""
+    error = invalid("too many rows", "rows")
+    assert (ErrorKind.INVALID, "client", "rows") == (error.kind, error.source, error.reason)
+    assert "invalid" == invalid("bad").reason
+
+
+def test_kinds_are_words() -> None:
+    """Kinds are written into labels and headers as they are: short, lower case, no spaces."""
+    assert [] == [kind for kind in ErrorKind if not kind.value.replace("-", "").isalpha() or kind.value != kind.value.lower()]
+    assert ErrorKind.DEADLINE is pickle.loads(pickle.dumps(ErrorKind.DEADLINE))

@@ -1,0 +1,170 @@
+"""A backend over HTTP/1.1, asked through a real socket: what it is sent, and what its answers and failures become."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from backends.deadline import Deadline
+from backends.errors import ErrorKind, InferenceError
+from backends.http1.pool import HttpPool, PoolLimits
+from backends.inference import InferenceRequest, Tensors, TensorSpec
+from backends.protocols.v2_http import decode_request
+from backends.tensors import from_array
+from backends.triton_http import TritonHttp
+from tests.features.oip_server import Server, Waiting, failing, saying
+
+if TYPE_CHECKING:
+    from tests.features.oip_server import Script
+
+BODY = b'{"inputs": [{"name":"image","datatype":"FP32","shape":[1,4],"data":[7,0,0,0]}]}'
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    """A small server of the protocol."""
+    server = Server()
+    await server.start()
+    yield server
+    await server.close()
+
+
+@pytest.fixture
+async def backend(server: Server) -> AsyncIterator[TritonHttp]:
+    """The backend under test."""
+    backend = TritonHttp(HttpPool("127.0.0.1", server.port, PoolLimits(), "triton"), "triton")
+    yield backend
+    await backend.close()
+
+
+def soon(seconds: float = 5.0) -> Deadline:
+    return Deadline(asyncio.get_running_loop().time() + seconds)
+
+
+def decoded(rows: int = 1, **fields: object) -> InferenceRequest:
+    """A request whose tensors are decoded already."""
+    data = np.zeros((rows, 4), "<f4")
+    data[:, 0] = np.arange(rows)
+    specs = (TensorSpec("image", "FP32", (rows, 4)),)
+    made = {"model": "digits_fast", "version": "", "id": "", "parameters": {}, "outputs": (), **fields}
+    return InferenceRequest(inputs=specs, payload=Tensors((from_array("image", "FP32", data),)), **made)  # type: ignore[arg-type]
+
+
+async def failure(backend: TritonHttp, request: InferenceRequest) -> InferenceError:
+    with pytest.raises(InferenceError) as caught:
+        await backend.infer(request, soon())
+    return caught.value
+
+
+async def test_a_client_s_bytes_go_on(backend: TritonHttp, server: Server) -> None:
+    """What nothing looked at is sent as it came, to the backend's own model, with the headers given."""
+    request = decode_request(BODY, None, "digits_fast", "2", (("x-request-id", "r"),))
+    answer = await backend.infer(request, soon())
+    (asked,) = server.asked
+    assert (BODY, "/v2/models/digits_fast/versions/2/infer", "r") == (asked.body, asked.path, asked.headers["x-request-id"])
+    assert "2" == answer.version
+
+
+async def test_decoded_tensors_go_in_binary(backend: TritonHttp, server: Server) -> None:
+    """What was decoded is sent and asked for in binary, with id and parameters."""
+    answer = await backend.infer(decoded(3, id="q", parameters={"p": 1}), soon())
+    (asked,) = server.asked
+    assert ([0, 1, 2], "q", {"p": 1, "binary_data_output": True}) == (asked.rows, asked.head["id"], asked.head["parameters"])
+    label = answer.output("label")
+    assert label is not None
+    assert [100, 101, 102] == label.array().ravel().tolist()
+    assert ("digits_fast", "1", "q") == (answer.model, answer.version, answer.id)
+
+
+@pytest.mark.parametrize(
+    ("script", "kind", "told"),
+    [
+        (failing(400, "bad  shape\n here"), ErrorKind.INVALID, "bad shape here"),
+        (failing(400, body=b"x"), ErrorKind.INVALID, "'triton' refused"),
+        (failing(400, "Request for unknown model: 'x'"), ErrorKind.NOT_FOUND, "unknown model"),
+        (failing(404, ""), ErrorKind.NOT_FOUND, "unknown model"),
+        (failing(413, ""), ErrorKind.TOO_LARGE, "too large"),
+        (failing(429), ErrorKind.OVERLOADED, "no room"),
+        (failing(500, "Traceback"), ErrorKind.BROKEN, "'triton' failed with status 500"),
+        (failing(501, "decoupled"), ErrorKind.INVALID, "decoupled"),
+        (failing(503, "Traceback"), ErrorKind.OVERLOADED, "no room"),
+        (failing(504, "Traceback"), ErrorKind.DEADLINE, "out of time"),
+        (failing(302), ErrorKind.BROKEN, "302"),
+        (failing(400, "x" * 5000), ErrorKind.INVALID, "x" * 500),
+        (saying(b"\0\0\r\n\r\n"), ErrorKind.BROKEN, "malformed"),
+    ],
+)
+async def test_what_failures_become(backend: TritonHttp, server: Server, script: Script, kind: ErrorKind, told: str) -> None:
+    """Each status its kind; a 4xx's text reaches the client in one short line, a 5xx's never does."""
+    server.scripts["digits_fast"] = script
+    error = await failure(backend, decoded())
+    assert (kind, "triton") == (error.kind, error.source)
+    assert told in error.message
+    assert "Traceback" not in error.message
+    assert 600 > len(error.message)
+
+
+async def test_only_overload_may_be_tried_elsewhere(backend: TritonHttp, server: Server) -> None:
+    """A refusal for want of room did no work; a broken answer may have."""
+    for status, retryable in ((503, True), (429, True), (500, False), (400, False)):
+        server.scripts["digits_fast"] = failing(status)
+        assert retryable == (await failure(backend, decoded())).retryable
+
+
+async def test_a_deadline_is_kept(backend: TritonHttp, server: Server) -> None:
+    """A server that does not answer is left when time is up."""
+    server.scripts["digits_fast"] = waiting = Waiting()
+    with pytest.raises(InferenceError) as caught:
+        await backend.infer(decoded(), soon(0.05))
+    assert ErrorKind.DEADLINE is caught.value.kind
+    await waiting.left.wait()
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a b", "a?b", "a\r\nb", "%2e", "é", "x" * 129])
+async def test_a_name_cannot_be_a_path(backend: TritonHttp, server: Server, name: str) -> None:
+    """What is no name never gets into a request line, as model or as version."""
+    assert ErrorKind.INVALID is (await failure(backend, decoded(model=name))).kind
+    if name:
+        assert ErrorKind.INVALID is (await failure(backend, decoded(version=name))).kind
+    assert [] == server.received
+
+
+async def test_descriptions(backend: TritonHttp, server: Server) -> None:
+    """Metadata, configuration and statistics as the server gives them; health as truth values."""
+    assert "digits_fast" == (await backend.describe("metadata", "digits_fast", "", soon()))["name"]
+    assert 64 == (await backend.describe("config", "digits_fast", "1", soon()))["max_batch_size"]
+    assert 1 == len((await backend.describe("stats", "digits_fast", "", soon()))["model_stats"])
+    assert await backend.live(soon())
+    assert await backend.ready("", "", soon())
+    assert await backend.ready("digits_fast", "1", soon())
+    server.ready = False
+    assert not await backend.ready("digits_fast", "", soon())
+    with pytest.raises(InferenceError) as caught:
+        await backend.describe("metadata", "none", "", soon())
+    assert ErrorKind.NOT_FOUND is caught.value.kind
+
+
+async def test_one_answer_is_a_stream_of_one(backend: TritonHttp) -> None:
+    """Over HTTP one question has one answer."""
+    assert 1 == len([answer async for answer in backend.stream(decoded(), soon())])
+
+
+async def test_a_sequence_is_not_asked_twice(server: Server) -> None:
+    """A stale connection is replaced for a plain question; a step of a sequence might have been taken, so it fails."""
+    from backends.http1.messages import UpstreamRequest, UpstreamResponse
+
+    class Noting(HttpPool):
+        async def ask(self, request: UpstreamRequest, deadline: Deadline) -> UpstreamResponse:
+            noted.append(request.repeatable)
+            return await super().ask(request, deadline)
+
+    noted: list[bool] = []
+    backend = TritonHttp(Noting("127.0.0.1", server.port, PoolLimits(), "triton"), "triton")
+    await backend.infer(decoded(), soon())
+    await backend.infer(decoded(parameters={"sequence_id": 7}), soon())
+    await backend.close()
+    assert [True, False] == noted
