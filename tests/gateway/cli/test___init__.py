@@ -1,0 +1,41 @@
+"""The `penstock` command as a whole."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway import __version__
+from gateway.cli import main
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    """It says which one it is."""
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert 0 == ended.value.code
+    assert f"penstock {__version__}\n" == capsys.readouterr().out
+
+
+def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each with a few words."""
+    with pytest.raises(SystemExit) as ended:
+        main(["--help"])
+    assert 0 == ended.value.code
+    text = capsys.readouterr().out
+    assert [] == [command for command in ("serve", "policy", "keys") if f"\n    {command} " not in text]
+
+
+@pytest.mark.parametrize("arguments", [[], ["sevre"], ["--config", "x"], ["keys"]])
+def test_used_wrongly(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """A command line that makes no sense is status 2, and the usage goes to standard error."""
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    captured = capsys.readouterr()
+    assert (2, "") == (ended.value.code, captured.out)
+    assert "usage: penstock" in captured.err
+
+
+def test_the_command_s_own_status_is_returned(capsys: pytest.CaptureFixture[str]) -> None:
+    """What a command returns is what the process exits with."""
+    assert 2 == main(["policy", "check", "/none.yaml"])
+    assert "/none.yaml" in capsys.readouterr().err

@@ -1,0 +1,75 @@
+"""From a policy's text to the snapshot that requests read."""
+
+from __future__ import annotations
+
+import pytest
+
+from backends.triton_grpc import TritonGrpc
+from backends.triton_http import TritonHttp
+from gateway.compile import blueprint, cluster, compile_snapshot, targets
+from gateway.configuration.problems import PolicyError
+from gateway.snapshot import ClusterSpec, Snapshot
+from gateway.telemetry.metrics import Metrics
+
+POLICY = """
+version: 1
+backends:
+  one: {protocol: triton-http, endpoints: ["127.0.0.1:1", "127.0.0.1:2"], balance: round-robin, max_in_flight: 3}
+  two: {protocol: triton-grpc, endpoints: ["127.0.0.1:3"]}
+models:
+  digits:
+    variants:
+      spare: {backend: one, model: s}
+      unused: {backend: one, model: u}
+      fast: {backend: one, model: f}
+      dear: {backend: two, model: d}
+    routes:
+      - {name: split, match: {tier: x}, split: {dear: 1, unused: 0}}
+      - name: default
+        cascade: {confidence: {output: p, metric: margin}, stages: [{use: fast, accept: 0.5}, {use: dear}]}
+    fallback: {dear: spare}
+"""
+
+
+def compiled(text: str = POLICY, previous: Snapshot | None = None) -> Snapshot:
+    return compile_snapshot(blueprint(text.encode(), "policy.yaml"), previous, Metrics(), lambda: 0.0)
+
+
+def test_the_document_becomes_a_snapshot() -> None:
+    """Clusters, models and the version, which is the content's."""
+    snapshot = compiled()
+    assert (["one", "two"], ["digits"]) == (list(snapshot.clusters), list(snapshot.models))
+    assert blueprint(POLICY.encode(), "x").version == snapshot.version
+    assert ["127.0.0.1:1", "127.0.0.1:2"] == [endpoint.address for endpoint in snapshot.clusters["one"].endpoints]
+    assert snapshot.streams(snapshot.models["digits"].targets[0])
+
+
+def test_targets_are_those_that_may_be_asked() -> None:
+    """Each once, in the routes' order, fallbacks last; a weight of nothing and a variant nobody names are not asked."""
+    found = targets(blueprint(POLICY.encode(), "x").tables["digits"])
+    assert ["dear", "fast", "spare"] == [target.variant for target in found]
+
+
+async def test_what_did_not_change_is_taken_over() -> None:
+    """A cluster of an equal spec is the one that runs; a changed one is new, though its name is the same."""
+    first = compiled()
+    second = compiled(POLICY.replace("max_in_flight: 3", "max_in_flight: 4") + "# changed\n", first)
+    assert second.clusters["two"] is first.clusters["two"]
+    assert second.clusters["one"] is not first.clusters["one"]
+    assert second.version != first.version
+    third = compiled(POLICY.replace("accept: 0.5", "accept: 0.6"), second)
+    assert third.clusters["two"] is second.clusters["two"]
+
+
+@pytest.mark.parametrize(("protocol", "kind"), [("triton-http", TritonHttp), ("triton-grpc", TritonGrpc)])
+async def test_a_cluster_speaks_its_protocol(protocol: str, kind: type) -> None:
+    """One backend for each endpoint; nothing connects before it is asked."""
+    made = cluster(ClusterSpec("c", protocol, (("127.0.0.1", 1), ("::1", 2)), "least-request", 8), lambda *_: None)
+    assert [kind, kind] == [type(endpoint.backend) for endpoint in made.endpoints]
+    await made.close()
+
+
+def test_a_document_with_a_mistake() -> None:
+    """Nothing is made of it."""
+    with pytest.raises(PolicyError, match="policy.yaml:4"):
+        compiled(POLICY.replace("round-robin", "round-robbin"))
