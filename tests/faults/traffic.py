@@ -68,7 +68,8 @@ def over_grpc(gateway: GatewayProcess) -> tuple[Ask, Callable[[], None]]:
                 request, timeout=20, metadata=(*gateway.credential.items(), *headers.items())
             )
         except grpc.RpcError as error:
-            trailers = {name: str(value) for name, value in error.trailing_metadata() or ()}
+            sent: Any = error.trailing_metadata() or ()
+            trailers = {name: str(value) for name, value in sent}
             return Told(error.code().name, time.monotonic() - begin, trailers, error.details() or "")
         right = answer.raw_output_contents[0] == b"".join(value.to_bytes(4, "little") for value in SUM)
         return Told("200", time.monotonic() - begin, dict(call.initial_metadata()), right=right)
