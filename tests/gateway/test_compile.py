@@ -71,5 +71,5 @@ async def test_a_cluster_speaks_its_protocol(protocol: str, kind: type) -> None:
 
 def test_a_document_with_a_mistake() -> None:
     """Nothing is made of it."""
-    with pytest.raises(PolicyError, match="policy.yaml:4"):
+    with pytest.raises(PolicyError, match=r"policy\.yaml:4"):
         compiled(POLICY.replace("round-robin", "round-robbin"))

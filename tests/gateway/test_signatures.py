@@ -42,7 +42,7 @@ async def test_watching_goes_on_until_cancelled(fake: Fake) -> None:
     """The first look is at once, at the snapshot in force."""
     signatures = Signatures()
     watching = asyncio.create_task(signatures.watch(fake.snapshot))
-    while len(signatures) < 2:
+    while len(signatures) < 2:  # noqa: ASYNC110 - nobody tells when they are there
         await asyncio.sleep(0)
     watching.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -27,10 +27,12 @@ class Backend:
     answers: int
     ending: InferenceError | str = ""
     closed: bool = False
+    entered: asyncio.Event = field(default_factory=asyncio.Event)
     asked: list[InferenceRequest] = field(default_factory=list)
 
     async def stream(self, request: InferenceRequest, deadline: Deadline) -> AsyncIterator[InferenceResponse]:
         self.asked.append(request)
+        self.entered.set()
         try:
             for _ in range(self.answers):
                 yield InferenceResponse("", "7", "", {}, Tensors(()))
@@ -40,6 +42,12 @@ class Backend:
                 raise self.ending
         finally:
             self.closed = True
+
+
+async def read(answers: AsyncIterator[Answer], found: list[Answer]) -> None:
+    """Gathers what comes, also if it ends with a failure."""
+    async for answer in answers:
+        found.append(answer)  # noqa: PERF401 - what came before the failure must be kept
 
 
 def targeted(make_call: Make, **given: Any) -> Call:
@@ -72,8 +80,7 @@ async def test_a_failure_ends_it(make_call: Make, observer: Any) -> None:
     backend = Backend(1, InferenceError(ErrorKind.BROKEN, "cut"))
     found: list[Answer] = []
     with pytest.raises(InferenceError, match="cut"):
-        async for answer in streaming({"triton": backend}, observer, lambda: 0.0)(targeted(make_call)):  # type: ignore[dict-item]
-            found.append(answer)  # noqa: PERF401 - what came before the failure must be kept
+        await read(streaming({"triton": backend}, observer, lambda: 0.0)(targeted(make_call)), found)  # type: ignore[dict-item]
     assert (1, "broken") == (len(found), observer.lines[0][-1])
 
 
@@ -83,8 +90,7 @@ async def test_a_deadline_ends_it(make_call: Make, observer: Any) -> None:
     at = asyncio.get_running_loop().time() + 0.05
     found: list[Answer] = []
     with pytest.raises(InferenceError) as caught:
-        async for answer in streaming({"triton": backend}, observer, lambda: 0.0)(targeted(make_call, at=at)):  # type: ignore[dict-item]
-            found.append(answer)  # noqa: PERF401 - as above
+        await read(streaming({"triton": backend}, observer, lambda: 0.0)(targeted(make_call, at=at)), found)  # type: ignore[dict-item]
     assert (ErrorKind.DEADLINE, 1, True) == (caught.value.kind, len(found), backend.closed)
     assert "deadline" == observer.lines[0][-1]
 
@@ -101,13 +107,9 @@ async def test_cancelled_is_abandoned(make_call: Make, observer: Any) -> None:
     """So does one that is cancelled while it waits."""
     backend = Backend(0, "hang")
 
-    async def read() -> None:
-        async for _ in streaming({"triton": backend}, observer, lambda: 0.0)(targeted(make_call)):  # type: ignore[dict-item]
-            pass
-
-    reading = asyncio.create_task(read())
-    while not backend.asked:
-        await asyncio.sleep(0)
+    answers = streaming({"triton": backend}, observer, lambda: 0.0)(targeted(make_call))  # type: ignore[dict-item]
+    reading = asyncio.create_task(read(answers, []))
+    await backend.entered.wait()
     reading.cancel()
     await asyncio.gather(reading, return_exceptions=True)
     assert (True, "abandoned") == (backend.closed, observer.lines[0][-1])

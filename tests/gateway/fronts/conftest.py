@@ -1,0 +1,66 @@
+"""Fronts over a fake data plane: what they answer, and the records that they leave."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import count
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gateway.auth.authenticator import Authenticator
+from gateway.dataplane import Dataplane
+from gateway.fronts.parts import FrontParts
+from gateway.telemetry.record import RequestRecord
+from routing.principal import Principal
+
+if TYPE_CHECKING:
+    from tests.gateway.conftest import Fake
+
+
+class Doors(Authenticator):
+    """Lets in whoever says a name; a name not seen before is believed at the second try, like a token of a new key."""
+
+    def __init__(self) -> None:
+        super().__init__(anonymous=True)
+        self.new: set[str] = set()
+
+    def check(self, headers: Mapping[str, str], now_wall: float) -> Principal:
+        name = headers.get("authorization", "")
+        if name in self.new:
+            from gateway.auth.refusals import KeyUnknown
+
+            raise KeyUnknown(self)
+        if name:
+            return Principal(
+                name, tenant="acme", scopes=frozenset({f"models:infer:{name}" if name == "other" else "models:infer"})
+            )
+        return super().check(headers, now_wall)
+
+    empty = False
+
+    async def learn(self) -> bool:
+        self.new.clear()
+        return True
+
+
+@dataclass
+class Front:
+    """The parts of a front, and what it told."""
+
+    fake: Fake
+    doors: Doors = field(default_factory=Doors)
+    records: list[RequestRecord] = field(default_factory=list)
+    is_ready: bool = True
+
+    def parts(self) -> FrontParts:
+        ids = count(1)
+        plane = Dataplane(self.fake.snapshot(), {})
+        return FrontParts(plane, self.doors, self.records.append, lambda: f"id-{next(ids)}", lambda: self.is_ready, 1 << 16)
+
+
+@pytest.fixture
+def front(fake: Fake) -> Front:
+    """What a front is made of."""
+    return Front(fake)
