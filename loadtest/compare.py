@@ -66,8 +66,8 @@ def grpc_subject(peer: Peer, started: Started, client: Client) -> Subject:
 
 
 def subjects_of(peer: Peer, started: Started, client: Client) -> list[Subject]:
-    """Every row a program gets: all carry binary; one with a gRPC port reads tensors, and shows what that costs."""
-    if started.grpc_port is None:
+    """Every row a program gets: all carry binary; Penstock reads tensors and speaks gRPC, too, and shows what that costs."""
+    if peer.name != "penstock":
         return [http_subject(peer, started, "binary", client)]
     over_http = [http_subject(peer, started, name, client) for name in ("binary", "json", "cascade")]
     return [*over_http, grpc_subject(peer, started, client)]

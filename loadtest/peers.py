@@ -7,7 +7,7 @@ import subprocess
 import sys
 import venv
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from loadtest import processes, traffic
@@ -118,13 +118,15 @@ class PenstockSetup:
             connection.close()
 
 
-def prepare_penstock(place: Place) -> PenstockSetup:
-    """Write both documents and make an API key. Raises StartError where the command is missing or refuses."""
+def prepare_penstock(place: Place, access_log: str = "off") -> PenstockSetup:
+    """Write both documents and make an API key, in a folder of their own. Raises StartError where the command is missing or refuses."""
     if not PENSTOCK.exists():
         raise MissingToolError("no penstock command beside this Python: use the .venv/bin/python that `make` builds")
+    place = replace(place, folder=place.folder / f"penstock-{access_log}")
+    place.folder.mkdir(exist_ok=True)
     port, grpc_port, admin_port = (processes.free_port() for _ in range(3))
-    ports = {"port": port, "grpc_port": grpc_port, "admin_port": admin_port}
-    gateway = write_configuration("gateway.yaml", place.folder, ports)
+    values = {"port": port, "grpc_port": grpc_port, "admin_port": admin_port, "access_log": access_log}
+    gateway = write_configuration("gateway.yaml", place.folder, values)
     policy = write_configuration("policy.yaml", place.folder, {"backend_port": place.backend_port, "accept": traffic.ACCEPT})
     who = ["--subject", "bench", "--tenant", "bench", "--tier", "gold", "--scope", "models:infer"]
     keys = [str(PENSTOCK), "keys", "new", *who, "--file", str(place.folder / "api-keys.yaml")]
@@ -135,9 +137,9 @@ def prepare_penstock(place: Place) -> PenstockSetup:
     return PenstockSetup(command, place, port, grpc_port, admin_port, made.stdout.split()[-1])
 
 
-def start_penstock(place: Place) -> Started:
-    """The whole pipeline: API key, route match, deadline, metrics, access log written to a file."""
-    setup = prepare_penstock(place)
+def start_penstock(place: Place, access_log: str = "off") -> Started:
+    """The whole pipeline: API key, route match, deadline, metrics; an access log, if there is one, goes to a file."""
+    setup = prepare_penstock(place, access_log)
     running = setup.launch()
     try:
         running.wait_ready(setup.ready)
@@ -169,5 +171,6 @@ PEERS = (
     Peer("nginx", PLAIN, start_nginx),
     Peer("haproxy", PLAIN, start_haproxy),
     Peer("envoy", PLAIN, start_envoy),
-    Peer("penstock", "API key, routes, metrics, access log", start_penstock),
+    Peer("penstock", "API key, routes, deadline, metrics", start_penstock),
+    Peer("penstock+log", "the same and a line of access log", lambda place: start_penstock(place, "json")),
 )

@@ -1,12 +1,15 @@
-"""The facts of one request, gathered while it lives, so that one record of it can be made when it ends."""
+"""What a front knows of one request while it lives; the record of it fills up on the way and is told at the end."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+import msgspec
+
 from backends.errors import InferenceError
 from gateway.dataplane import Outcome
 from gateway.dialects.reply import request_id
+from gateway.edge.messages import RequestHead
 from gateway.telemetry.record import RequestRecord
 from gateway.telemetry.trace import passed_on
 from routing.plan import Plan
@@ -15,77 +18,54 @@ from routing.principal import Principal
 _NOBODY = Principal(subject="")
 
 
-class Exchange:
-    """Mutable on purpose, and never shared between requests: whoever learns a fact writes it here."""
+def began(head: RequestHead, made_id: str) -> Exchange:
+    """The exchange of a request that has just come; `made_id` is its id unless the client gave a sane one."""
+    headers = head.headers
+    parent = headers.get("traceparent", "")
+    record = RequestRecord(request_id(headers, made_id), head.method, head.path, head.peer, parent)
+    return Exchange(headers, head.received, record)
 
-    __slots__ = (
-        "bytes_in",
-        "bytes_out",
-        "headers",
-        "method",
-        "model",
-        "outcome",
-        "path",
-        "peer",
-        "plan",
-        "principal",
-        "reason",
-        "received",
-        "request_id",
-        "rows",
-    )
 
-    def __init__(self, method: str, path: str, headers: Mapping[str, str], peer: str, made_id: str) -> None:
-        self.method = method
-        self.path = path
-        self.headers = headers
-        self.peer = peer
-        self.request_id = request_id(headers, made_id)
-        self.received = 0.0
-        self.principal = _NOBODY
-        self.model = ""  # only once the policy is known to have it
-        self.rows = 0
-        self.plan: Plan | None = None
-        self.outcome: Outcome | None = None
-        self.reason = ""
-        self.bytes_in = 0
-        self.bytes_out = 0
+class Exchange(msgspec.Struct):
+    """Mutable on purpose, and never shared between requests: whoever learns a fact writes it here. `received` in seconds."""
+
+    headers: Mapping[str, str]
+    received: float
+    record: RequestRecord
+    principal: Principal = _NOBODY
+    dearest: float = 0.0
 
     def passed_headers(self) -> tuple[tuple[str, str], ...]:
         """What goes on to backends beside the tensors."""
-        return (("x-request-id", self.request_id), *passed_on(self.headers))
+        return (("x-request-id", self.record.request_id), *passed_on(self.headers))
+
+    def planned(self, plan: Plan) -> None:
+        """Notes the route, also of a request that will fail."""
+        self.record.route = plan.route
+        self.dearest = plan.dearest
+
+    def answered(self, outcome: Outcome) -> None:
+        """Notes who answered and what it cost."""
+        record, answer = self.record, outcome.answer
+        record.shares = tuple([(share.variant, share.rows) for share in answer.shares])
+        record.variant = ",".join([share.variant for share in answer.shares])
+        record.backend_seconds = answer.backend_seconds
+        record.cost = answer.cost
+        record.baseline = self.dearest * max(1, record.rows)
+        record.escalation = answer.escalation
+        record.policy = outcome.policy
 
     def failed(self, error: InferenceError) -> None:
         """Notes why there was no answer."""
-        self.reason = error.reason
+        self.record.reason = error.reason
 
-    def record(self, code: int | str, now: float, policy: str) -> RequestRecord:
-        """The request's record at its end; `code` is the HTTP status or the gRPC status word."""
-        outcome = self.outcome
-        seconds = now - self.received
-        backend = outcome.answer.backend_seconds if outcome else 0.0
-        return RequestRecord(
-            model=self.model,
-            route=self.plan.route if self.plan else "",
-            variant=",".join(share.variant for share in outcome.answer.shares) if outcome else "",
-            code=str(code),
-            seconds=seconds,
-            overhead_seconds=max(0.0, seconds - backend),
-            backend_seconds=backend,
-            rows=self.rows,
-            cost=outcome.answer.cost if outcome else 0.0,
-            baseline=outcome.plan.dearest * max(1, self.rows) if outcome else 0.0,
-            escalation=outcome.answer.escalation if outcome else "",
-            shares=tuple((share.variant, share.rows) for share in outcome.answer.shares) if outcome else (),
-            request_id=self.request_id,
-            method=self.method,
-            path=self.path,
-            peer=self.peer,
-            subject=self.principal.subject,
-            tenant=self.principal.tenant,
-            bytes_in=self.bytes_in,
-            bytes_out=self.bytes_out,
-            policy=outcome.policy if outcome else policy,
-            reason=self.reason,
-            traceparent=self.headers.get("traceparent", ""),
-        )
+    def ended(self, code: str, now: float, policy: str) -> RequestRecord:
+        """The record, complete; `code` is the HTTP status or the gRPC status word, `policy` the version in force."""
+        record = self.record
+        record.code = code
+        record.seconds = now - self.received
+        record.overhead_seconds = max(0.0, record.seconds - record.backend_seconds)
+        record.subject = self.principal.subject
+        record.tenant = self.principal.tenant
+        record.policy = record.policy or policy
+        return record

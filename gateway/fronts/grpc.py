@@ -17,7 +17,8 @@ from gateway.dataplane import Inquiry
 from gateway.dialects.reply import client_timeout, reply_headers
 from gateway.dialects.v2_grpc import status_of
 from gateway.edge.grpc import GrpcHead, InferenceReply
-from gateway.fronts.exchange import Exchange
+from gateway.edge.messages import RequestHead
+from gateway.fronts.exchange import Exchange, began
 from gateway.fronts.http import server_metadata
 from gateway.fronts.parts import FrontParts
 from gateway.snapshot import Snapshot
@@ -45,8 +46,8 @@ class GrpcFront:
         except asyncio.CancelledError:
             self._left(exchange)
             raise
-        exchange.outcome = outcome
-        headers = reply_headers(outcome, exchange.request_id, time.monotonic() - exchange.received)
+        exchange.answered(outcome)
+        headers = reply_headers(outcome, exchange.record.request_id, time.monotonic() - exchange.received)
         self._tell(exchange, "OK")
         return InferenceReply(outcome.answer.response, headers)
 
@@ -58,9 +59,10 @@ class GrpcFront:
             snapshot, planned = await self._planned(exchange, request, call)
             async with aclosing(self._plane.stream(snapshot, planned)) as outcomes:
                 async for outcome in outcomes:
-                    exchange.outcome = exchange.outcome or outcome
+                    if not exchange.record.variant:  # the first answer carries the question's cost
+                        exchange.answered(outcome)
                     seconds = time.monotonic() - exchange.received
-                    yield InferenceReply(outcome.answer.response, reply_headers(outcome, exchange.request_id, seconds))
+                    yield InferenceReply(outcome.answer.response, reply_headers(outcome, exchange.record.request_id, seconds))
             code = "OK"
         except InferenceError as error:
             exchange.failed(error)
@@ -97,15 +99,15 @@ class GrpcFront:
     async def _planned(self, exchange: Exchange, request: InferenceRequest, call: GrpcHead) -> tuple[Snapshot, Call]:
         exchange.principal = await self._principal(call)
         snapshot = self._plane.snapshot
-        exchange.model = snapshot.model(request.model).name
-        exchange.rows = request.rows or 1
+        exchange.record.model = snapshot.model(request.model).name
+        exchange.record.rows = request.rows or 1
         version = request.version or call.metadata.get("x-model-version", "")
         request = replace(request, version=version, headers=exchange.passed_headers())
         timeouts = [limit for limit in (call.deadline, client_timeout(call.metadata)) if limit is not None]
         timeout = min(timeouts, default=None)
-        inquiry = Inquiry(exchange.principal, call.metadata, exchange.request_id, call.received, timeout)
+        inquiry = Inquiry(exchange.principal, call.metadata, exchange.record.request_id, call.received, timeout)
         planned = self._plane.plan(snapshot, request, inquiry)
-        exchange.plan = planned.plan
+        exchange.planned(planned.plan)
         return snapshot, planned
 
     async def _principal(self, call: GrpcHead) -> Principal:
@@ -115,14 +117,14 @@ class GrpcFront:
             return await self._parts.authenticator.authenticate(call.metadata, time.time())
 
     def _exchange(self, method: str, call: GrpcHead) -> Exchange:
-        exchange = Exchange("GRPC", f"/inference.GRPCInferenceService/{method}", call.metadata, call.peer, self._parts.new_id())
-        exchange.received = call.received
-        exchange.bytes_in = call.size
+        path = f"/inference.GRPCInferenceService/{method}"
+        exchange = began(RequestHead("GRPC", path, "", call.metadata, call.peer, call.received), self._parts.new_id())
+        exchange.record.bytes_in = call.size
         return exchange
 
     def _left(self, exchange: Exchange) -> None:
-        exchange.reason = "client-left"
+        exchange.record.reason = "client-left"
         self._tell(exchange, "CANCELLED")
 
     def _tell(self, exchange: Exchange, code: str) -> None:
-        self._parts.record(exchange.record(code, time.monotonic(), self._plane.snapshot.version))
+        self._parts.record(exchange.ended(code, time.monotonic(), self._plane.snapshot.version))

@@ -19,7 +19,7 @@ from gateway.dialects.reply import client_timeout, reply_headers
 from gateway.dialects.v2_http import NAME, Operation, error_response, operation, status
 from gateway.edge.coding import choose, deflate, inflate
 from gateway.edge.messages import Admitted, HttpResponse, RequestHead
-from gateway.fronts.exchange import Exchange
+from gateway.fronts.exchange import Exchange, began
 from gateway.fronts.parts import FrontParts
 from policies.authorize import demand
 
@@ -39,7 +39,7 @@ class HttpFront:
 
     def admit(self, head: RequestHead) -> Admitted | HttpResponse:
         """Path, credential, model and permission are settled before the body is read."""
-        exchange = self._exchange(head)
+        exchange = began(head, self._parts.new_id())
         try:
             asked = self._operation(head.method, head.path)
             if asked.kind in _PROBES:
@@ -54,14 +54,8 @@ class HttpFront:
 
     def refuse(self, error: InferenceError, status: int, head: RequestHead | None) -> HttpResponse:
         """What the edge itself would not take."""
-        exchange = self._exchange(head) if head else Exchange("", "", {}, "", self._parts.new_id())
-        exchange.received = exchange.received or self._clock()
+        exchange = began(head or RequestHead("", "", "", {}, "", self._clock()), self._parts.new_id())
         return self._failed(exchange, error, status)
-
-    def _exchange(self, head: RequestHead) -> Exchange:
-        exchange = Exchange(head.method, head.path, head.headers, head.peer, self._parts.new_id())
-        exchange.received = head.received
-        return exchange
 
     def _operation(self, method: str, path: str) -> Operation:
         found = self._operations.get((method, path))
@@ -75,7 +69,7 @@ class HttpFront:
     def _permitted(self, exchange: Exchange, asked: Operation) -> Callable[[bytes], Awaitable[HttpResponse]]:
         """The work to do, once it is known that the model exists and is this principal's to ask."""
         if asked.model:
-            exchange.model = self._plane.snapshot.model(asked.model).name
+            exchange.record.model = self._plane.snapshot.model(asked.model).name
             demand(exchange.principal, asked.model)
         if asked.kind == "infer":
             return partial(self._infer, exchange, asked)
@@ -88,13 +82,13 @@ class HttpFront:
 
     async def _finish(self, exchange: Exchange, work: Callable[[bytes], Awaitable[HttpResponse]], body: bytes) -> HttpResponse:
         """The work's response; its end, whatever it is, becomes one record."""
-        exchange.bytes_in = len(body)
+        exchange.record.bytes_in = len(body)
         try:
             response = await work(body)
         except InferenceError as error:
             return self._failed(exchange, error)
         except asyncio.CancelledError:
-            exchange.reason = "client-left"
+            exchange.record.reason = "client-left"
             self._tell(exchange, 499)
             raise
         self._tell(exchange, response.status, len(response.body))
@@ -108,11 +102,11 @@ class HttpFront:
         return response
 
     def _tell(self, exchange: Exchange, code: int, size: int = 0) -> None:
-        exchange.bytes_out = size
-        self._parts.record(exchange.record(code, self._clock(), self._plane.snapshot.version))
+        exchange.record.bytes_out = size
+        self._parts.record(exchange.ended(str(code), self._clock(), self._plane.snapshot.version))
 
     def _identity(self, exchange: Exchange) -> tuple[tuple[str, str], ...]:
-        return (("x-request-id", exchange.request_id), ("x-penstock-policy", self._plane.snapshot.version))
+        return (("x-request-id", exchange.record.request_id), ("x-penstock-policy", self._plane.snapshot.version))
 
     async def _infer(self, exchange: Exchange, asked: Operation, body: bytes) -> HttpResponse:
         headers = exchange.headers
@@ -122,19 +116,20 @@ class HttpFront:
         request = decode_request(
             body, headers.get(LENGTH_HEADER), asked.model, _version(asked, headers), exchange.passed_headers()
         )
-        exchange.rows = request.rows or 1
-        inquiry = Inquiry(exchange.principal, headers, exchange.request_id, exchange.received, client_timeout(headers))
+        exchange.record.rows = request.rows or 1
+        inquiry = Inquiry(exchange.principal, headers, exchange.record.request_id, exchange.received, client_timeout(headers))
         snapshot = self._plane.snapshot
         call = self._plane.plan(snapshot, request, inquiry)
-        exchange.plan = call.plan
-        exchange.outcome = outcome = await self._plane.ask(snapshot, call)
+        exchange.planned(call.plan)
+        outcome = await self._plane.ask(snapshot, call)
+        exchange.answered(outcome)
         encoded = encode_response(outcome.answer.response, request)
         parts = encoded.parts
         answer = parts[0] if len(parts) == 1 else b"".join(parts)
         described = encoded.headers()
         if "accept-encoding" in headers and len(answer) >= MIN_DEFLATE:
             answer, described = await _deflated(answer, headers["accept-encoding"], described)
-        told = reply_headers(outcome, exchange.request_id, self._clock() - exchange.received)
+        told = reply_headers(outcome, exchange.record.request_id, self._clock() - exchange.received)
         return HttpResponse(200, (*described, *told), answer)
 
     async def _describe(self, exchange: Exchange, asked: Operation, body: bytes) -> HttpResponse:
