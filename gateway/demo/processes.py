@@ -57,9 +57,9 @@ class Ports:
             listed = "\n".join(taken)
             raise StartError(
                 f"these ports of 127.0.0.1 cannot be had:\n{listed}\n"
-                "  End what listens there (`ss -ltnp` shows it: a `make serve` still up?), or let others be chosen:\n"
-                "    make demo OPTIONS=--free-ports          any free port for everything\n"
-                '    make demo OPTIONS="--http 9080"         one of them by name'
+                "  End what listens there (`ss -ltnp` shows it; `make serve` still up?), or choose others:\n"
+                "    make demo OPTIONS=--free-ports     any free port for everything\n"
+                '    make demo OPTIONS="--http 9080"    one of them by name'
             )
         return Ports(**chosen)
 

@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from gateway.demo import heldout, policy, table
 from gateway.demo.client import GrpcClient, HttpClient, Tally
 from gateway.demo.expect import StartError, WrongError
 from gateway.demo.heldout import HeldOut
+from gateway.demo.policy import Policy
 from gateway.demo.processes import ROOT, Ports, make_credentials, start_gateway, start_triton
 from gateway.demo.setting import Setting
 from gateway.demo.show import play
@@ -26,6 +27,16 @@ from gateway.demo.stay import introduction
 HELD_OUT = ROOT / ".cache" / "serving" / "trained" / "held_out.npz"
 POLICY = ROOT / "config" / "policy.yaml"
 _ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # a closed terminal ends both programs too
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What is there before the gateway starts: a folder of its own, the running `triton.Server`, the digits, the ports."""
+
+    folder: Path
+    triton: Any
+    held_out: HeldOut
+    ports: Ports
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -39,7 +50,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     for each in fields(Ports):
         usual = getattr(defaults, each.name)
         parser.add_argument(
-            f"--{each.name.replace('_', '-')}", type=_port, metavar="PORT", help=f"default {usual}; 0: any free one"
+            f"--{each.name.replace('_', '-')}", type=port_number, metavar="PORT", help=f"default {usual}; 0: any free one"
         )
     given = parser.parse_args(arguments)
     chosen = {each.name: getattr(given, each.name) for each in fields(Ports) if getattr(given, each.name) is not None}
@@ -47,7 +58,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     return given
 
 
-def _port(text: str) -> int:
+def port_number(text: str) -> int:
+    """A port from the command line."""
     if not 0 <= (port := int(text)) <= 65535:
         raise ValueError(text)  # argparse says it
     return port
@@ -76,7 +88,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _run(options: argparse.Namespace) -> None:
     begin = time.monotonic()
-    held_out = heldout.load(HELD_OUT)
+    held_out, asked = heldout.load(HELD_OUT), policy.read(POLICY)
     ports = options.ports.claimed()
     with ExitStack() as stack:
         try:
@@ -84,10 +96,11 @@ def _run(options: argparse.Namespace) -> None:
             print("· starting Triton with the example models (about 10 s)")
             triton = stack.enter_context(start_triton(ports, print))
             print("· starting the gateway")
+            start = Start(folder, triton, held_out, ports)
             if options.stay:
-                _stay(stack, folder, triton, held_out, ports)
+                _stay(stack, start, asked)
             else:
-                _show(stack, folder, triton, held_out, ports)
+                _show(stack, start, asked)
         finally:
             for number in _ENDINGS:
                 signal.signal(number, signal.SIG_IGN)  # what is being ended is ended to the end: nothing may stay behind
@@ -96,13 +109,13 @@ def _run(options: argparse.Namespace) -> None:
         print(f"\nEvery line was checked as it ran, against answers computed offline. {time.monotonic() - begin:.0f} s in all.")
 
 
-def _show(stack: ExitStack, folder: Path, triton: Any, held_out: HeldOut, ports: Ports) -> None:
+def _show(stack: ExitStack, start: Start, asked: Policy) -> None:
     """Plays the scenes. The policy is a copy, because they change it."""
-    asked = policy.read(POLICY).at(triton.http, triton.grpc).with_comparisons()
-    file = folder / "policy.yaml"
+    asked = asked.at(start.triton.http, start.triton.grpc).with_comparisons()
+    file = start.folder / "policy.yaml"
     asked.write(file)
-    credentials = make_credentials(folder)
-    gateway = start_gateway(folder, ports, file)
+    credentials = make_credentials(start.folder)
+    gateway = start_gateway(start.folder, start.ports, file)
     stack.callback(gateway.stop)
     print(f"    the gateway is ready on {gateway.http} (HTTP), {gateway.grpc} (gRPC) and {gateway.admin} (admin)")
     tally = Tally()
@@ -110,7 +123,7 @@ def _show(stack: ExitStack, folder: Path, triton: Any, held_out: HeldOut, ports:
     stack.callback(http.close)
     stack.callback(grpc.close)
     try:
-        play(Setting(gateway, triton, asked, held_out, credentials, tally, http, grpc), print, _under_way)
+        play(Setting(gateway, start.triton, asked, start.held_out, credentials, tally, http, grpc), print, _under_way)
     except WrongError as error:
         raise WrongError(f"{error}\n  the end of the gateway's log:\n{gateway.log()}") from error
 
@@ -121,20 +134,19 @@ def _under_way(what: str) -> None:
         print(f"  ... {what:{table.TITLE}}", end="\r", flush=True)
 
 
-def _stay(stack: ExitStack, folder: Path, triton: Any, held_out: HeldOut, ports: Ports) -> None:
+def _stay(stack: ExitStack, start: Start, asked: Policy) -> None:
     """Prints where everything is and waits. Raises StartError when one of the two ends by itself."""
-    asked = policy.read(POLICY)
-    here = asked.at(triton.http, triton.grpc)
+    here = asked.at(start.triton.http, start.triton.grpc)
     file = POLICY  # itself if it can be: what is edited is what runs
     if here != asked:
-        file = folder / "policy.yaml"
+        file = start.folder / "policy.yaml"
         here.write(file)
-    credentials = make_credentials(folder)
-    gateway = start_gateway(folder, ports, file)
+    credentials = make_credentials(start.folder)
+    gateway = start_gateway(start.folder, start.ports, file)
     stack.callback(gateway.stop)
-    print(introduction(gateway, credentials, held_out))
+    print(introduction(gateway, credentials, start.held_out))
     while gateway.process.poll() is None:
-        if triton.process.poll() is not None:
-            raise StartError(f"Triton ended by itself:\n{triton.last_lines()}")
+        if start.triton.process.poll() is not None:
+            raise StartError(f"Triton ended by itself:\n{start.triton.last_lines()}")
         time.sleep(0.2)
     raise StartError(f"the gateway ended by itself:\n{gateway.log()}")
