@@ -25,6 +25,7 @@ def triton() -> Iterator[Triton]:
     """A real Triton with every model of the serving image. Where that is not installed, tests fail and say what to run."""
     with start_triton() as server:
         yield server
+    server.log.unlink()
 
 
 @pytest.fixture(scope="session", params=["triton-http", "triton-grpc"])

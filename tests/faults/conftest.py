@@ -25,6 +25,7 @@ def own_triton() -> Iterator[Triton]:
         server.process.send_signal(signal.SIGCONT)
     server.process.kill()  # nobody waits for an orderly end here
     server.stop()
+    server.log.unlink()
 
 
 @pytest.fixture(params=["triton-http", "triton-grpc"])
