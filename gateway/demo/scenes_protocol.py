@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import time
 from contextlib import closing
 from dataclasses import replace
@@ -13,9 +14,9 @@ import numpy as np
 
 from gateway.demo.client import FORMS, Array, Question, Reply
 from gateway.demo.comparison import offline_cascade
-from gateway.demo.expect import equal, true, until
+from gateway.demo.expect import WrongError, equal, true, until
 from gateway.demo.policy import ALWAYS, MODEL
-from gateway.demo.processes import get
+from gateway.demo.processes import STOP_SECONDS, get
 from gateway.demo.scenes_routing import answered
 from gateway.demo.setting import Setting
 from gateway.demo.table import number
@@ -157,7 +158,11 @@ def stop(setting: Setting) -> str:
         setting.gateway.process.terminate()
         seen += [int(outputs["OUT"][0]) for outputs in answers]
     equal("answers of the stream that SIGTERM met", [1, 2, 3, 4], seen)
-    equal("exit status of the gateway", 0, setting.gateway.stop())
+    try:
+        status = setting.gateway.process.wait(STOP_SECONDS)  # no second signal: one must be enough
+    except subprocess.TimeoutExpired:
+        raise WrongError(f"expected the gateway to end on SIGTERM:\n    seen     it runs after {STOP_SECONDS:g} s") from None
+    equal("exit status of the gateway", 0, status)
     lines = setting.gateway.access_log.read_text().splitlines()
     equal("lines of the access log", setting.tally.sent, len(lines))
     logged = f"{number(len(lines))} requests, as many lines of access log"
