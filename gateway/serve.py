@@ -10,7 +10,7 @@ import secrets
 import signal
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import uvloop
@@ -150,8 +150,9 @@ async def _serve(document: GatewayDocument, policy: Path) -> None:
     gc.collect()
     gc.freeze()  # what was loaded stays: collections need not walk it
     gc.set_threshold(50_000, 20, 50)  # requests leave no cycles behind; the default walks the young generation every few requests
-    listening = gateway.document.listen
-    _log.info("ready: http %s, grpc %s, admin %s", listening.http, listening.grpc, listening.admin)
+    listening, ports = gateway.document.listen, gateway.ports
+    bound = (replace(listening.http, port=ports.http.port), replace(listening.grpc, port=ports.grpc.port))
+    _log.info("ready: http %s, grpc %s, admin %s", *bound, replace(listening.admin, port=ports.admin.port))
     await stopping.wait()
     _log.info("stopping: requests in flight have %g s", document.drain.grace)
     await gateway.stop()

@@ -36,7 +36,10 @@ def test_nan_is_never_sure(metric: str) -> None:
     assert math.isfinite(found[1])
 
 
-@given(st.lists(st.lists(st.floats(0.001, 1), min_size=3, max_size=3), min_size=1, max_size=8), st.sampled_from(["max-softmax", "margin", "entropy"]))
+@given(
+    st.lists(st.lists(st.floats(0.001, 1), min_size=3, max_size=3), min_size=1, max_size=8),
+    st.sampled_from(["max-softmax", "margin", "entropy"]),
+)
 def test_scores_lie_between_none_and_certain(rows: list[list[float]], metric: str) -> None:
     """On probabilities every metric stays in [0, 1]."""
     normal = [[value / sum(row) for value in row] for row in rows]
@@ -45,7 +48,12 @@ def test_scores_lie_between_none_and_certain(rows: list[list[float]], metric: st
 
 @pytest.mark.parametrize(
     "output",
-    [None, Tensor("p", "BYTES", (1,), b"\0\0\0\0"), from_array("p", "FP32", np.zeros((3, 2))), Tensor("p", "FP32", (), b"\0\0\0\0")],
+    [
+        None,
+        Tensor("p", "BYTES", (1,), b"\0\0\0\0"),
+        from_array("p", "FP32", np.zeros((3, 2))),
+        Tensor("p", "FP32", (), b"\0\0\0\0"),
+    ],
 )
 def test_wrong_output_is_an_error(output: Tensor | None) -> None:
     """A missing, textual or misshaped confidence output is the backend's break, not certainty."""

@@ -95,5 +95,5 @@ def test_part_takes_the_rows_in_order() -> None:
     whole = request(4)
     sub = part(whole, whole.payload.tensors(), [3, 1])
     (tensor,) = sub.payload.tensors()
-    assert [[6.0, 7.0], [2.0, 3.0]] == tensor.array().tolist()
+    assert tensor.array().tolist() == [[6.0, 7.0], [2.0, 3.0]]
     assert sub.inputs[0].shape == (2, 2)

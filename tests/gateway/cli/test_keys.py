@@ -47,11 +47,11 @@ def test_a_new_key_and_its_entry_are_printed_and_work(tmp_path: Path) -> None:
     """The key is the first line, once; the rest is an entry that lets it in."""
     output = penstock(*NEW, "--expires", "2027-06-01T00:00:00+00:00").stdout
     key, _, entry = output.partition("\n")
-    assert 1 == output.count(key.split("_")[2])
+    assert output.count(key.split("_")[2]) == 1
     path = tmp_path / "keys.yaml"
     path.write_text(entry)
     principal, ends = ApiKeys(path).verify(key, NOW)
-    assert (ALICE, 1_811_808_000.0) == (principal, ends)
+    assert (principal, ends) == (ALICE, 1_811_808_000.0)
 
 
 def test_entries_are_appended_to_a_file(tmp_path: Path) -> None:
@@ -61,15 +61,15 @@ def test_entries_are_appended_to_a_file(tmp_path: Path) -> None:
     for _ in range(2):
         ran = penstock(*NEW, "--file", str(path))
         keys.append(ran.stdout.strip())
-        assert (0, False) == (ran.returncode, keys[-1] in ran.stderr)
+        assert (ran.returncode, keys[-1] in ran.stderr) == (0, False)
         if len(keys) == 1:
-            assert 0o600 == stat.S_IMODE(path.stat().st_mode)
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600
             path.write_text("# ours\n" + path.read_text().rstrip("\n"))
             path.chmod(0o640)
     known = ApiKeys(path)
-    assert [ALICE, ALICE] == [known.verify(key, NOW)[0] for key in keys]
+    assert [known.verify(key, NOW)[0] for key in keys] == [ALICE, ALICE]
     assert path.read_text().startswith("# ours\n")
-    assert 0o640 == stat.S_IMODE(path.stat().st_mode)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
     assert [path] == list(tmp_path.iterdir())
 
 
@@ -78,7 +78,7 @@ def test_many_at_once_lose_none(tmp_path: Path) -> None:
     path = tmp_path / "keys.yaml"
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: append(path, entry_of(new_key(), ALICE)), range(24)))
-    assert 24 == len(load(path))
+    assert len(load(path)) == 24
 
 
 @pytest.mark.parametrize("text", [f"[{{id: abcd, hash: 'sha256:{0:064d}', subject: a, scopes: []}}]", "- nonsense", "{}", "- ["])
@@ -97,7 +97,7 @@ def test_an_empty_list_is_a_start(tmp_path: Path) -> None:
     path = tmp_path / "keys.yaml"
     path.write_text("[]\n")
     append(path, entry_of(new_key(), ALICE))
-    assert 1 == len(load(path))
+    assert len(load(path)) == 1
 
 
 def test_ids_of_digits_stay_text() -> None:
@@ -133,7 +133,7 @@ def test_the_pepper_is_used_when_set() -> None:
 def test_wrong_use_is_explained(arguments: list[str], why: str) -> None:
     """Exit status 2, the reason on stderr, and no key that would not work."""
     ran = penstock(*arguments)
-    assert (2, "", True) == (ran.returncode, ran.stdout, why in ran.stderr)
+    assert (ran.returncode, ran.stdout, why in ran.stderr) == (2, "", True)
     assert "Traceback" not in ran.stderr
 
 
@@ -143,7 +143,7 @@ def test_a_hash_is_made_of_a_key_on_stdin() -> None:
     assert f"{entry_hash(key)}\n" == penstock("keys", "hash", stdin=key).stdout
     assert {"hash": entry_hash(key)} == json.loads(penstock("keys", "hash", "--json", stdin=f"{key}\n").stdout)
     refused = penstock("keys", "hash", stdin="hunter2\n")
-    assert (2, "") == (refused.returncode, refused.stdout)
+    assert (refused.returncode, refused.stdout) == (2, "")
     assert "hunter2" not in refused.stderr
 
 
@@ -151,4 +151,4 @@ def test_a_hash_is_made_of_a_key_on_stdin() -> None:
 def test_help_shows_an_example(command: str) -> None:
     """Each command's --help ends with a command to copy."""
     ran = penstock("keys", command, "--help")
-    assert (0, True) == (ran.returncode, f"penstock keys {command}" in ran.stdout.partition("example:")[2])
+    assert (ran.returncode, f"penstock keys {command}" in ran.stdout.partition("example:")[2]) == (0, True)
