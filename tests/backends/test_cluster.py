@@ -56,7 +56,7 @@ class One:
 
 
 def cluster(*backends: One, kind: str = "round-robin", room: int = 8, told: list[tuple[str, str, str]] | None = None) -> Cluster:
-    endpoints = [Endpoint(one.name, one) for one in backends]  # type: ignore[arg-type]
+    endpoints = [Endpoint(one.name, one) for one in backends]
     return Cluster(
         "c", endpoints, Balance(kind, lambda: 0.0), room, lambda *sent: told.append(sent) if told is not None else None
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from backends.deadline import Deadline
 from backends.errors import ErrorKind, InferenceError
 from backends.inference import InferenceRequest, InferenceResponse, Tensors
-from policies.call import Answer, Ask, Call
+from policies.call import Answer, Ask, Call, Policy
 from policies.onion import ORDER, core, onion
 
 Make = Callable[..., Call]
@@ -27,7 +27,7 @@ async def test_layers_run_outermost_first(make_call: Make) -> None:
     """Every place is passed in ORDER, and the way back is the reverse."""
     passed: list[str] = []
 
-    def layer(name: str) -> Callable[[Call, Ask], Awaitable[Answer]]:
+    def layer(name: str) -> Policy:
         async def policy(call: Call, ask: Ask) -> Answer:
             passed.append(name)
             answer = await ask(call)

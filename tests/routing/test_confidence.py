@@ -15,7 +15,8 @@ from routing.plan import Confidence
 
 def scores(metric: str, rows: list[list[float]], datatype: str = "FP64") -> list[float]:
     tensor = from_array("p", datatype, np.array(rows))
-    return confidences(Confidence("p", metric), tensor, len(rows)).tolist()
+    found: list[float] = confidences(Confidence("p", metric), tensor, len(rows)).tolist()
+    return found
 
 
 def test_known_values() -> None:

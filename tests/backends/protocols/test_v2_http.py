@@ -33,7 +33,7 @@ def wire(message: dict[str, Any], tail: bytes = b"") -> tuple[bytes, str | None]
     return head + tail, str(len(head)) if tail else None
 
 
-def one(datatype: str = "FP32", shape: list[int] | None = None, **more: Any) -> dict[str, Any]:
+def one(datatype: str = "FP32", shape: list[Any] | None = None, **more: Any) -> dict[str, Any]:
     """A message with one input."""
     return {"inputs": [{"name": "x", "datatype": datatype, "shape": [2] if shape is None else shape, **more}]}
 
