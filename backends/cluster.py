@@ -12,6 +12,7 @@ from backends.deadline import Deadline
 from backends.errors import ErrorKind, InferenceError
 from backends.inference import Backend, Description, InferenceRequest, InferenceResponse
 
+_NO_ENDPOINT = InferenceError(ErrorKind.UNAVAILABLE, "this backend has no endpoint")
 T = TypeVar("T")
 Chance = Callable[[], float]  # uniform in [0, 1)
 Sent = Callable[[str, str, str], None]  # told of every attempt: cluster, endpoint, outcome (`ok`, an error's kind, `abandoned`)
@@ -66,8 +67,17 @@ class Cluster:
     async def infer(self, request: InferenceRequest, deadline: Deadline) -> InferenceResponse:
         """One question; an endpoint that cannot be reached at all is passed over, since nothing was asked there."""
         self._admit()
+        failure: InferenceError | None = None
         try:
-            return await self._reachable(lambda endpoint: self._counted(endpoint, request, deadline))
+            for endpoint in self._balance.order(self.endpoints):
+                try:
+                    with _Attempt(self, endpoint):
+                        return await endpoint.backend.infer(request, deadline)
+                except InferenceError as error:
+                    if not _unreached(error):
+                        raise
+                    failure = failure or error
+            raise failure or _NO_ENDPOINT
         finally:
             self.in_flight -= 1
 
@@ -88,8 +98,7 @@ class Cluster:
                     if started or not _unreached(error):
                         raise
                     failure = failure or error
-            assert failure is not None
-            raise failure
+            raise failure or _NO_ENDPOINT
         finally:
             self.in_flight -= 1
 
@@ -119,10 +128,6 @@ class Cluster:
             )
         self.in_flight += 1
 
-    async def _counted(self, endpoint: Endpoint, request: InferenceRequest, deadline: Deadline) -> InferenceResponse:
-        with _Attempt(self, endpoint):
-            return await endpoint.backend.infer(request, deadline)
-
     async def _streamed(
         self, endpoint: Endpoint, request: InferenceRequest, deadline: Deadline
     ) -> AsyncGenerator[InferenceResponse, None]:
@@ -139,8 +144,7 @@ class Cluster:
                 if not _unreached(error):
                     raise
                 failure = failure or error
-        assert failure is not None, "a cluster has at least one endpoint"
-        raise failure
+        raise failure or _NO_ENDPOINT
 
 
 class _Attempt:

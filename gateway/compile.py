@@ -57,15 +57,18 @@ def compile_snapshot(blueprint: Blueprint, previous: Snapshot | None, metrics: M
     for spec in blueprint.clusters:
         unchanged = previous is not None and previous.specs.get(spec.name) == spec
         clusters[spec.name] = previous.clusters[spec.name] if previous and unchanged else cluster(spec, metrics.sent)
-    policies: dict[str, Policy] = {
+    always: dict[str, Policy] = {
         "deadline": DeadlinePolicy(),
         "authorize": AuthorizePolicy(),
         "cascade": CascadePolicy(metrics, clock),
-        "fallback": FallbackPolicy(metrics),
     }
-    ask = onion(policies, core(clusters, metrics, clock))
+    innermost = core(clusters, metrics, clock)
+    plain, falling_back = onion(always, innermost), onion({**always, "fallback": FallbackPolicy(metrics)}, innermost)
     stream = streaming(clusters, metrics, clock)
-    models = {name: Model(name, planner(table), ask, stream, targets(table)) for name, table in blueprint.tables.items()}
+    models = {
+        name: Model(name, planner(table), falling_back if table.fallback else plain, stream, targets(table))
+        for name, table in blueprint.tables.items()
+    }
     return Snapshot(blueprint.version, models, clusters, {spec.name: spec for spec in blueprint.clusters})
 
 

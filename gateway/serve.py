@@ -156,3 +156,6 @@ async def _serve(document: GatewayDocument, policy: Path) -> None:
     await stopping.wait()
     _log.info("stopping: requests in flight have %g s", document.drain.grace)
     await gateway.stop()
+    for number in (signal.SIGTERM, signal.SIGINT):  # a second one, now, would turn an orderly end into a kill
+        loop.remove_signal_handler(number)
+        signal.signal(number, signal.SIG_IGN)
