@@ -60,9 +60,14 @@ def core(clusters: Mapping[str, Backend], observer: Observer, clock: Clock) -> A
 
 
 def _translated(error: InferenceError, call: Call) -> InferenceError:
-    """A model that the policy names but the backend lacks is our outage, unless the client itself asked for that version."""
+    """As the client may hear it: under the public name; a model that the policy names but the backend lacks is our outage,
+    unless the client itself asked for that version."""
     if error.kind is ErrorKind.NOT_FOUND and not call.request.version:
         return InferenceError(
             ErrorKind.UNAVAILABLE, f"model '{call.model}' is not loaded at its backend", source=error.source, reason="not-loaded"
         )
+    own = call.target.model if call.target else call.model
+    if own != call.model and f"'{own}'" in error.message:
+        message = error.message.replace(f"'{own}'", f"'{call.model}'")
+        return InferenceError(error.kind, message, source=error.source, reason=error.reason, retryable=error.retryable)
     return error

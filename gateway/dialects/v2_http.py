@@ -38,6 +38,14 @@ class Operation:
     version: str = ""
 
 
+class WrongMethodError(InferenceError):
+    """The path exists, for other methods: those in `allow`."""
+
+    def __init__(self, allow: str) -> None:
+        super().__init__(ErrorKind.METHOD, f"this path takes {allow}", source="client")
+        self.allow = allow
+
+
 def operation(method: str, path: str) -> Operation:
     """The operation. Raises NOT_FOUND, METHOD (with what would work) or FORBIDDEN."""
     if path in _FIXED_PATHS:
@@ -62,7 +70,7 @@ def operation(method: str, path: str) -> Operation:
 
 def _method(method: str, wanted: str, operation: Operation) -> Operation:
     if method != wanted and not (method == "HEAD" and wanted == "GET"):
-        raise InferenceError(ErrorKind.METHOD, f"this path takes {wanted}", source="client", reason=wanted.lower())
+        raise WrongMethodError("GET, HEAD" if wanted == "GET" else wanted)
     return operation
 
 
@@ -115,6 +123,6 @@ def error_response(error: InferenceError, code: int, headers: tuple[tuple[str, s
         extra.append(("retry-after", str(max(1, round(error.retry_after or 1.0)))))
     if code == 401:
         extra.append(("www-authenticate", 'Bearer realm="penstock"'))
-    if code == 405:
-        extra.append(("allow", error.reason.upper()))
+    if isinstance(error, WrongMethodError):
+        extra.append(("allow", error.allow))
     return HttpResponse(code, (*headers, *extra), error_body(error.message))

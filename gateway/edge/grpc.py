@@ -39,6 +39,7 @@ class GrpcHead:
 
     `metadata` has lower-case names without the internal ones. `deadline` is in seconds from now, None where the client set
     none; `received` is the loop's monotonic time of the message, in seconds; `size` the message's bytes.
+    `identity` are the headers that every answer carries, errors too.
     """
 
     metadata: Mapping[str, str]
@@ -46,6 +47,7 @@ class GrpcHead:
     deadline: float | None
     received: float
     size: int = 0
+    identity: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,18 @@ class InferenceReply:
 
 class GrpcApplication(Protocol):
     """Who answers. Raises InferenceError; cancelled when the client leaves or its deadline passes."""
+
+    def identity(self, metadata: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+        """The request's id and what else comes with every answer."""
+        ...
+
+    async def admit(self, call: GrpcHead) -> None:
+        """Raises InferenceError for a stranger, before anything of the message is read."""
+        ...
+
+    def refused(self, error: InferenceError, call: GrpcHead, method: str) -> None:
+        """Is told of a question that got no further than the port."""
+        ...
 
     async def infer(self, request: InferenceRequest, call: GrpcHead) -> InferenceReply:
         """One question, one answer; the reply goes out under the request's own model name and id."""
@@ -139,20 +153,21 @@ class _Calls:
             "RepositoryIndex": self._index,
         }
         methods: dict[str, grpc.RpcMethodHandler[bytes, bytes]]
-        methods = {name: grpc.unary_unary_rpc_method_handler(_answering(ask)) for name, ask in asked.items()}
+        methods = {name: grpc.unary_unary_rpc_method_handler(self._answering(ask)) for name, ask in asked.items()}
         for name, error in dialect.REFUSED.items():
-            methods[name] = grpc.unary_unary_rpc_method_handler(_refusing(error))
+            methods[name] = grpc.unary_unary_rpc_method_handler(self._refusing(error))
         methods["ModelInfer"] = grpc.unary_unary_rpc_method_handler(self._infer)
         methods["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(self._stream)
         return methods
 
     async def _infer(self, wire: bytes, rpc: Servicer) -> bytes:
+        head = self._head(rpc, len(wire))
         try:
-            request = decode_request(wire)
-            reply = await self._app.infer(request, _head(rpc, len(wire)))
+            request = await self._read(wire, head, "ModelInfer")
+            reply = await self._app.infer(request, head)
             answer = encode_response(reply.response, request)
         except Exception as error:  # noqa: BLE001 - the border: nothing of a defect but its status may get out
-            await _abort(rpc, error)
+            await _abort(rpc, error, head)
         await rpc.send_initial_metadata(dialect.outgoing(reply.headers))
         return answer
 
@@ -160,9 +175,9 @@ class _Calls:
         """Questions are asked one after the other, in order; the stream outlives a question that fails, as Triton's does."""
         headed = False
         async for wire in questions:
-            id, head = "", _head(rpc, len(wire))
+            id, head = "", self._head(rpc, len(wire))
             try:
-                request = decode_request(wire)
+                request = await self._read(wire, head, "ModelStreamInfer")
                 id = request.id
                 async with _closing(self._app.stream(request, head)) as replies:
                     async for reply in replies:
@@ -175,9 +190,39 @@ class _Calls:
                 failure = _told(error)
                 # Triton's clients ask for statuses in place of error messages by this header.
                 if failure.kind is ErrorKind.UNAUTHENTICATED or head.metadata.get("triton_grpc_error") == "true":
-                    await _abort(rpc, failure)
+                    await _abort(rpc, failure, head)
                 headed = True  # the first message sends the metadata, whatever it is
                 await rpc.write(dialect.stream_error(failure, id))
+
+    def _head(self, rpc: Servicer, size: int) -> GrpcHead:
+        metadata = dialect.incoming(rpc.invocation_metadata() or ())
+        return GrpcHead(metadata, _peer(rpc.peer()), rpc.time_remaining(), monotonic(), size, self._app.identity(metadata))
+
+    async def _read(self, wire: bytes, head: GrpcHead, method: str) -> InferenceRequest:
+        """The question, once its sender is known to be no stranger."""
+        try:
+            await self._app.admit(head)
+            return decode_request(wire)
+        except InferenceError as error:
+            self._app.refused(error, head, method)
+            raise
+
+    def _answering(self, ask: Callable[[bytes, GrpcHead], Awaitable[Message]]) -> Callable[[bytes, Servicer], Awaitable[bytes]]:
+        async def answer(wire: bytes, rpc: Servicer) -> bytes:
+            head = self._head(rpc, len(wire))
+            try:
+                message: bytes = (await ask(wire, head)).SerializeToString()
+            except Exception as error:  # noqa: BLE001 - the border: nothing of a defect but its status may get out
+                await _abort(rpc, error, head)
+            return message
+
+        return answer
+
+    def _refusing(self, error: InferenceError) -> Callable[[bytes, Servicer], Awaitable[bytes]]:
+        async def refuse(wire: bytes, rpc: Servicer) -> bytes:
+            await _abort(rpc, error, self._head(rpc, len(wire)))
+
+        return refuse
 
     async def _server_live(self, wire: bytes, head: GrpcHead) -> Message:
         return service_pb2.ServerLiveResponse(live=await self._app.live())
@@ -216,28 +261,10 @@ async def _closing(replies: AsyncIterator[InferenceReply]) -> AsyncIterator[Asyn
             await replies.aclose()
 
 
-def _answering(ask: Callable[[bytes, GrpcHead], Awaitable[Message]]) -> Callable[[bytes, Servicer], Awaitable[bytes]]:
-    async def answer(wire: bytes, rpc: Servicer) -> bytes:
-        try:
-            message: bytes = (await ask(wire, _head(rpc))).SerializeToString()
-        except Exception as error:  # noqa: BLE001 - the border: nothing of a defect but its status may get out
-            await _abort(rpc, error)
-        return message
-
-    return answer
-
-
-def _refusing(error: InferenceError) -> Callable[[bytes, Servicer], Awaitable[bytes]]:
-    async def refuse(wire: bytes, rpc: Servicer) -> bytes:
-        await _abort(rpc, error)
-
-    return refuse
-
-
-async def _abort(rpc: Servicer, error: Exception) -> NoReturn:
-    """Ends the call with the error's status."""
+async def _abort(rpc: Servicer, error: Exception, head: GrpcHead) -> NoReturn:
+    """Ends the call with the error's status, under the request's identity."""
     failure = _told(error)
-    await rpc.abort(dialect.status_of(failure.kind), failure.message, dialect.trailers(failure))
+    await rpc.abort(dialect.status_of(failure.kind), failure.message, (*head.identity, *dialect.trailers(failure)))
 
 
 def _told(error: Exception) -> InferenceError:
@@ -245,11 +272,6 @@ def _told(error: Exception) -> InferenceError:
         return error
     _log.error("a gRPC call failed by a defect", exc_info=error)
     return InferenceError(ErrorKind.INTERNAL, "the gateway failed; the fault is in its log")
-
-
-def _head(rpc: Servicer, size: int = 0) -> GrpcHead:
-    metadata = dialect.incoming(rpc.invocation_metadata() or ())
-    return GrpcHead(metadata, _peer(rpc.peer()), rpc.time_remaining(), monotonic(), size)
 
 
 def _peer(name: str) -> str:

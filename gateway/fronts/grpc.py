@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 from msgspec.structs import replace
 
 from backends.errors import InferenceError
 from backends.inference import Description, InferenceRequest
+from backends.protocols.v2_grpc import GrpcPayload
 from gateway.auth.refusals import KeyUnknown
 from gateway.dataplane import Inquiry
-from gateway.dialects.reply import client_timeout, reply_headers
+from gateway.dialects.reply import client_timeout, reply_headers, request_id
 from gateway.dialects.v2_grpc import status_of
 from gateway.edge.grpc import GrpcHead, InferenceReply
 from gateway.edge.messages import RequestHead
@@ -25,6 +26,8 @@ from gateway.snapshot import Snapshot
 from policies.call import Call
 from routing.principal import Principal
 
+_DESCRIBED: dict[Description, str] = {"metadata": "ModelMetadata", "config": "ModelConfig", "stats": "ModelStatistics"}
+
 
 class GrpcFront:
     """Implements gateway.edge.grpc.GrpcApplication."""
@@ -33,12 +36,29 @@ class GrpcFront:
         self._parts = parts
         self._plane = parts.plane
 
+    def identity(self, metadata: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+        """The client's id or one made for it, and the policy's version."""
+        made = request_id(metadata, self._parts.new_id())
+        return (("x-request-id", made), ("x-penstock-policy", self._plane.snapshot.version))
+
+    async def admit(self, call: GrpcHead) -> None:
+        """Whoever has no credential that holds hears that, whatever else is wrong."""
+        await self._principal(call)
+
+    def refused(self, error: InferenceError, call: GrpcHead, method: str) -> None:
+        """One record of it."""
+        exchange = self._exchange(method, call)
+        exchange.failed(error)
+        self._tell(exchange, status_of(error.kind).name)
+
     async def infer(self, request: InferenceRequest, call: GrpcHead) -> InferenceReply:
         """One question, one answer, one record."""
         exchange = self._exchange("ModelInfer", call)
         try:
             snapshot, planned = await self._planned(exchange, request, call)
             outcome = await self._plane.ask(snapshot, planned)
+            if not isinstance(outcome.answer.response.payload, GrpcPayload):
+                outcome.answer.response.payload.tensors()  # what cannot be read must not be told as OK
         except InferenceError as error:
             exchange.failed(error)
             self._tell(exchange, status_of(error.kind).name)
@@ -76,7 +96,8 @@ class GrpcFront:
 
     async def describe(self, what: Description, model: str, version: str, call: GrpcHead) -> dict[str, Any]:
         """As over HTTP."""
-        return await self._plane.describe(what, model, version, await self._principal(call))
+        async with self._recorded(_DESCRIBED[what], call) as principal:
+            return await self._plane.describe(what, model, version, principal)
 
     async def live(self) -> bool:
         """This process answers."""
@@ -86,15 +107,33 @@ class GrpcFront:
         """The model's variants, or with no name this process."""
         if not model:
             return self._parts.ready()
-        return await self._plane.ready(model, version, await self._principal(call))
+        async with self._recorded("ModelReady", call) as principal:
+            return await self._plane.ready(model, version, principal)
 
     async def index(self, call: GrpcHead) -> list[dict[str, Any]]:
         """As over HTTP."""
-        return [dict(entry) for entry in await self._plane.index(await self._principal(call))]
+        async with self._recorded("RepositoryIndex", call) as principal:
+            return [dict(entry) for entry in await self._plane.index(principal)]
 
     def server(self) -> dict[str, Any]:
         """As over HTTP."""
         return server_metadata()
+
+    @asynccontextmanager
+    async def _recorded(self, method: str, call: GrpcHead) -> AsyncIterator[Principal]:
+        """Whoever asks, and one record of how it ended."""
+        exchange = self._exchange(method, call)
+        code = "CANCELLED"
+        try:
+            exchange.principal = await self._principal(call)
+            yield exchange.principal
+            code = "OK"
+        except InferenceError as error:
+            exchange.failed(error)
+            code = status_of(error.kind).name
+            raise
+        finally:
+            self._tell(exchange, code)
 
     async def _planned(self, exchange: Exchange, request: InferenceRequest, call: GrpcHead) -> tuple[Snapshot, Call]:
         exchange.principal = await self._principal(call)
@@ -118,7 +157,7 @@ class GrpcFront:
 
     def _exchange(self, method: str, call: GrpcHead) -> Exchange:
         path = f"/inference.GRPCInferenceService/{method}"
-        exchange = began(RequestHead("GRPC", path, "", call.metadata, call.peer, call.received), self._parts.new_id())
+        exchange = began(RequestHead("GRPC", path, "", call.metadata, call.peer, call.received), call.identity[0][1])
         exchange.record.bytes_in = call.size
         return exchange
 

@@ -316,3 +316,28 @@ async def test_json_asks_a_backend_that_speaks_grpc(repeating: tuple[Running, Re
     entry = {"name": "IN", "datatype": "INT32", "shape": [1], "data": [1]}
     reply = await gate.ask("POST", "/v2/models/repeat/infer", json.dumps({"inputs": [entry]}).encode())
     assert reply.error[0] in (400, 415, 502, 503)
+
+
+async def test_errors_have_an_identity_too(gate: Running) -> None:
+    """The request's id and the policy's version come with an error as they come with an answer."""
+    for asked in (question(0, model="none"), service_pb2.ModelInferRequest(model_name="digits")):
+        _, _, trailers = await refused(gate.stub().ModelInfer(asked, metadata=by(gate, x_request_id="r-9")))
+        assert ("r-9", gate.gateway.plane.snapshot.version) == (trailers["x-request-id"], trailers["x-penstock-policy"])
+
+
+async def test_a_stranger_s_message_is_not_read(gate: Running) -> None:
+    """Whoever has no credential hears that, whatever else is wrong."""
+    stub = gate.stub()
+    assert Status.UNAUTHENTICATED == (await refused(stub.ModelInfer(service_pb2.ModelInferRequest())))[0]
+
+
+async def test_every_request_is_counted(gate: Running) -> None:
+    """By its status's word; one that cannot be read counts like any other."""
+    stub = gate.stub()
+    await stub.ModelInfer(question(0), metadata=by(gate))
+    await refused(stub.ModelInfer(question(0, model="none"), metadata=by(gate)))
+    await refused(stub.ModelInfer(service_pb2.ModelInferRequest(model_name="digits"), metadata=by(gate)))
+    counted = {key[1]: value for key, value in (await gate.metrics()).items() if key[0] == "penstock_requests_total"}
+    assert 1 == counted["digits", "default", "fast", "OK"]
+    assert 1 == counted["", "", "", "NOT_FOUND"]
+    assert 1 == sum(value for labels, value in counted.items() if labels[3] == "INVALID_ARGUMENT")

@@ -6,7 +6,7 @@ import asyncio
 import queue
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import grpc
@@ -33,7 +33,8 @@ class Recording:
         self.requests: list[InferenceRequest] = []
         self.heads: list[GrpcHead] = []
         self.failure: Exception | None = None
-        self.hang = False
+        self.hang = self.stranger = False
+        self.refusals: list[tuple[str, str]] = []
         self.entered = asyncio.Event()
         self.left = asyncio.Event()
         self.go = asyncio.Event()
@@ -48,6 +49,16 @@ class Recording:
                 await self.go.wait()
             finally:
                 self.left.set()
+
+    def identity(self, metadata: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+        return (("x-request-id", metadata.get("x-request-id", "made")),)
+
+    async def admit(self, call: GrpcHead) -> None:
+        if self.stranger:
+            raise InferenceError(ErrorKind.UNAUTHENTICATED, "who are you?")
+
+    def refused(self, error: InferenceError, call: GrpcHead, method: str) -> None:
+        self.refusals.append((method, error.kind.value))
 
     async def infer(self, request: InferenceRequest, call: GrpcHead) -> InferenceReply:
         self.requests.append(request)
@@ -201,7 +212,11 @@ async def test_errors(stub: Any, app: Recording) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await stub.ModelInfer(message())
     assert (caught.value.code(), caught.value.details()) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "slower")
-    assert dict(caught.value.trailing_metadata() or ()) == {"x-penstock-error": "quota", "retry-after": "2"}
+    assert dict(caught.value.trailing_metadata() or ()) == {
+        "x-request-id": "made",
+        "x-penstock-error": "quota",
+        "retry-after": "2",
+    }
     app.failure = ValueError("secret")
     for call in (stub.ModelInfer(message()), stub.ModelConfig(service_pb2.ModelConfigRequest(name="m"))):
         with pytest.raises(grpc.aio.AioRpcError) as caught:
@@ -218,6 +233,18 @@ async def test_bytes_that_are_no_message(listener: GrpcListener) -> None:
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await ask(b"\xff\xff")
             assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_a_stranger_is_refused_before_its_message_is_read(stub: Any, app: Recording) -> None:
+    """Whatever is wrong with the message, the credential comes first; the application is told of both refusals."""
+    unreadable = message()
+    unreadable.raw_input_contents.append(b"")
+    for stranger, code in ((True, grpc.StatusCode.UNAUTHENTICATED), (False, grpc.StatusCode.INVALID_ARGUMENT)):
+        app.stranger = stranger
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stub.ModelInfer(unreadable)
+        assert code == caught.value.code()
+    assert [("ModelInfer", "unauthenticated"), ("ModelInfer", "invalid")] == app.refusals
 
 
 async def test_descriptions(client: Any) -> None:

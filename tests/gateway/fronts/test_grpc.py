@@ -22,7 +22,7 @@ Make = Callable[..., InferenceRequest]
 
 def head(deadline: float | None = None, **metadata: str) -> GrpcHead:
     given = {name.replace("_", "-"): value for name, value in metadata.items()}
-    return GrpcHead(given, "1.2.3.4:5", deadline, 100.0, 77)
+    return GrpcHead(given, "1.2.3.4:5", deadline, 100.0, 77, (("x-request-id", given.get("x-request-id", "made")),))
 
 
 async def test_an_answer(front: Front, make_request: Make) -> None:
