@@ -21,7 +21,7 @@ Run = Callable[[str, str], subprocess.CompletedProcess[str]]
 
 @dataclass(frozen=True)
 class Documented:
-    """The gateway, and what a reader's shell knows of it: KEY (tier free), VIP (enterprise), TOKEN, PID."""
+    """The gateway, and what a reader's shell knows of it: KEY (tier free), VIP (enterprise) and PID."""
 
     gateway: GatewayProcess
     variables: Mapping[str, str]
@@ -46,7 +46,6 @@ def documented(triton: Triton, tmp_path_factory: pytest.TempPathFactory) -> Iter
     variables = {
         "KEY": running.key,
         "VIP": vip.stdout.strip(),
-        "TOKEN": running.issuer.token(),
         "PID": str(running.process.pid),
     }
     yield Documented(running, variables)

@@ -70,5 +70,7 @@ def words(cell: str) -> list[str]:
 
 def pattern(shown: str) -> re.Pattern[str]:
     """Shown output as a pattern in which … stands for anything within a line, and … alone on a line for any lines."""
-    lines = [".*" if line.strip() == "…" else "[^\n]*".join(map(re.escape, line.split("…"))) for line in shown.strip().splitlines()]
+    lines = [
+        ".*" if line.strip() == "…" else "[^\n]*".join(map(re.escape, line.split("…"))) for line in shown.strip().splitlines()
+    ]
     return re.compile("\n".join(lines), re.DOTALL)

@@ -87,7 +87,9 @@ def _refusal(line: str, process: bool) -> str:
     if "models" in document:
         model = whole["models"]["digits"]
         asked = document["models"]["digits"]
-        routes = [{"name": "new", "use": "fast", **asked["routes"][0]}, *model["routes"]] if "routes" in asked else model["routes"]
+        routes = (
+            [{"name": "new", "use": "fast", **asked["routes"][0]}, *model["routes"]] if "routes" in asked else model["routes"]
+        )
         return _said(load_policy, {**whole, "models": {"digits": {**_over(model, asked), "routes": routes}}})
     return _said(load_policy, _over(whole, document))
 
