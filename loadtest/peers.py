@@ -119,7 +119,7 @@ class PenstockSetup:
 
 
 def prepare_penstock(place: Place, access_log: str = "off") -> PenstockSetup:
-    """Write both documents and make an API key, in a folder of their own. Raises StartError where there is no command or it refuses."""
+    """Write both documents and make an API key, in a folder of their own. Raises StartError if the command refuses."""
     if not PENSTOCK.exists():
         raise MissingToolError("no penstock command beside this Python: use the .venv/bin/python that `make` builds")
     place = replace(place, folder=place.folder / f"penstock-{access_log}")
