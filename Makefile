@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes
 SOURCES := gateway policies routing backends loadtest serving-image tests
 
 .PHONY: help
@@ -69,7 +69,7 @@ serving: .venv/.gateway-stamp
 .venv/.gateway-stamp: requirements.lock pyproject.toml | .venv/bin/python
 	@echo "· installing the gateway (about 40 MB, no torch)"
 	@$(PIP) -r requirements.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .venv/.dev-stamp: requirements-dev.lock .venv/.gateway-stamp
