@@ -3,4 +3,5 @@
 import sys
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).parents[2] / "serving-image"))
+SERVING = Path(__file__).parents[2] / "serving-image"
+sys.path += [str(SERVING), str(SERVING / "training")]

@@ -2,8 +2,8 @@
 
 import hashlib
 
+import digits
 import numpy as np
-from training import digits
 
 
 def test_each_row_is_in_exactly_one_part() -> None:

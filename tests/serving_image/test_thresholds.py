@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from training import thresholds
+import thresholds
 
 LABELS = np.array([0, 1, 0, 1])
 CHEAP = np.array([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6], [0.55, 0.45]], dtype=np.float32)  # the last two are wrong and unsure
