@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any, TypeVar
 
 from backends.deadline import Deadline
@@ -71,7 +72,7 @@ class Cluster:
         try:
             for endpoint in self._balance.order(self.endpoints):
                 try:
-                    with _Attempt(self, endpoint):
+                    with _Attempt(self, endpoint, deadline):
                         return await endpoint.backend.infer(request, deadline)
                 except InferenceError as error:
                     if not _unreached(error):
@@ -131,7 +132,7 @@ class Cluster:
     async def _streamed(
         self, endpoint: Endpoint, request: InferenceRequest, deadline: Deadline
     ) -> AsyncGenerator[InferenceResponse, None]:
-        with _Attempt(self, endpoint):
+        with _Attempt(self, endpoint, deadline):
             async for response in endpoint.backend.stream(request, deadline):
                 yield response
 
@@ -150,18 +151,24 @@ class Cluster:
 class _Attempt:
     """Counts one attempt at an endpoint while it lasts, and tells its ending: ok, failed or abandoned."""
 
-    __slots__ = ("_cluster", "_endpoint")
+    __slots__ = ("_cluster", "_deadline", "_endpoint")
 
-    def __init__(self, cluster: Cluster, endpoint: Endpoint) -> None:
+    def __init__(self, cluster: Cluster, endpoint: Endpoint, deadline: Deadline) -> None:
         self._cluster = cluster
         self._endpoint = endpoint
+        self._deadline = deadline
 
     def __enter__(self) -> None:
         self._endpoint.in_flight += 1
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         self._endpoint.in_flight -= 1
-        outcome = "ok" if error is None else error.kind.value if isinstance(error, InferenceError) else "abandoned"
+        if error is None:
+            outcome = "ok"
+        elif isinstance(error, InferenceError):
+            outcome = error.kind.value
+        else:
+            outcome = "deadline" if monotonic() >= self._deadline.at else "abandoned"
         self._cluster.sent(self._cluster.name, self._endpoint.address, outcome)
 
 

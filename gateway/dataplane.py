@@ -108,15 +108,19 @@ class Dataplane:
         demand(principal, model.name)
         targets = _serving(model, version)
         if not targets:
-            raise InferenceError(
-                ErrorKind.NOT_FOUND, f"model '{name}' has no version '{version}'", source="client", reason="version"
+            raise _unserved(name, version)
+        try:
+            found = await asyncio.gather(
+                *(self._describe(snapshot, what, each) for each in targets[: None if what == "stats" else 1])
             )
+        except InferenceError as error:
+            if error.kind is ErrorKind.NOT_FOUND:  # the backend speaks of its own names
+                raise _unserved(name, version) from error
+            raise
         if what == "stats":
-            found = await asyncio.gather(*(self._describe(snapshot, what, target) for target in targets))
             stats = [entry for each in found for entry in each.get("model_stats", ())]
             return {"model_stats": [{**entry, "name": model.name} for entry in stats]}
-        described = await self._describe(snapshot, what, targets[0])
-        return {**described, "name": model.name}
+        return {**found[0], "name": model.name}
 
     async def _describe(self, snapshot: Snapshot, what: Description, target: Target) -> dict[str, Any]:
         deadline = Deadline(asyncio.get_running_loop().time() + DESCRIBE_TIMEOUT)
@@ -130,6 +134,14 @@ class Dataplane:
             if isinstance(ready, BaseException) and not isinstance(ready, InferenceError):
                 raise ready
         return all(ready is True for ready in found)
+
+
+def _unserved(name: str, version: str) -> InferenceError:
+    if version:
+        return InferenceError(
+            ErrorKind.NOT_FOUND, f"model '{name}' has no version '{version}'", source="client", reason="version"
+        )
+    return InferenceError(ErrorKind.UNAVAILABLE, f"model '{name}' is not loaded at its backend", reason="not-loaded")
 
 
 def _serving(model: Model, version: str) -> Sequence[Target]:

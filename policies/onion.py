@@ -51,7 +51,10 @@ def core(clusters: Mapping[str, Backend], observer: Observer, clock: Clock) -> A
             outcome = error.kind.value
             raise _translated(error, call) from error
         finally:
-            seconds = clock() - start
+            now = clock()
+            seconds = now - start
+            if outcome == "abandoned" and now >= call.deadline.at:
+                outcome = ErrorKind.DEADLINE.value  # the deadline's layer gave it up, not the client
             observer.asked(call.model, target, rows, seconds, outcome)
         share = Share(target.variant, rows, response.model or target.model, response.version)
         return Answer(response, (share,), target.cost * rows, seconds)

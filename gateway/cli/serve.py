@@ -30,7 +30,9 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run_serve(arguments: argparse.Namespace) -> int:
     """Serves until told to stop."""
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # else its core reports each backend's restart on stderr, in its own form
+    os.environ.setdefault(
+        "GRPC_VERBOSITY", "NONE"
+    )  # else its core reports a taken port or a backend's restart on stderr, in its own form
     from gateway.auth.settings import KeySourceError
     from gateway.configuration.problems import PolicyError
     from gateway.serve import run  # here, so that `penstock keys` and `penstock policy` start without the whole gateway

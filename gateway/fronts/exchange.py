@@ -64,7 +64,8 @@ class Exchange(msgspec.Struct):
         record = self.record
         record.code = code
         record.seconds = now - self.received
-        record.overhead_seconds = max(0.0, record.seconds - record.backend_seconds)
+        if record.variant or not record.route:  # of a planned request without an answer nobody knows what backends took
+            record.overhead_seconds = max(0.0, record.seconds - record.backend_seconds)
         record.subject = self.principal.subject
         record.tenant = self.principal.tenant
         record.policy = record.policy or policy

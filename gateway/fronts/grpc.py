@@ -81,6 +81,7 @@ class GrpcFront:
                 async for outcome in outcomes:
                     if not exchange.record.variant:  # the first answer carries the question's cost
                         exchange.answered(outcome)
+                    exchange.record.backend_seconds = outcome.answer.backend_seconds
                     seconds = time.monotonic() - exchange.received
                     yield InferenceReply(outcome.answer.response, reply_headers(outcome, exchange.record.request_id, seconds))
             code = "OK"
@@ -162,7 +163,7 @@ class GrpcFront:
         return exchange
 
     def _left(self, exchange: Exchange) -> None:
-        exchange.record.reason = "client-left"
+        exchange.record.reason = "client-left" if self._parts.ready() else "draining"
         self._tell(exchange, "CANCELLED")
 
     def _tell(self, exchange: Exchange, code: str) -> None:

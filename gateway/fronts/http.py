@@ -88,7 +88,7 @@ class HttpFront:
         except InferenceError as error:
             return self._failed(exchange, error)
         except asyncio.CancelledError:
-            exchange.record.reason = "client-left"
+            exchange.record.reason = "client-left" if self._parts.ready() else "draining"
             self._tell(exchange, 499)
             raise
         self._tell(exchange, response.status, len(response.body))

@@ -74,7 +74,8 @@ class Metrics:
         line = self._lines.get((record.model, record.route, record.variant, record.code)) or self._line(record)
         line.requests.value += 1
         line.seconds.observe(record.seconds)
-        line.overhead.observe(record.overhead_seconds)
+        if record.overhead_seconds:
+            line.overhead.observe(record.overhead_seconds)
         line.baseline.value += record.baseline
         for variant, rows in record.shares:
             self._rows.cell(record.model, variant).value += rows

@@ -9,7 +9,6 @@ from time import monotonic
 from typing import TYPE_CHECKING, cast
 
 import pytest
-import uvloop
 
 from gateway.edge.limits import Limits
 
@@ -17,12 +16,6 @@ if TYPE_CHECKING:
     from tests.gateway.edge.conftest import Place
 
 GET = b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n"
-
-
-@pytest.fixture(scope="module")
-def event_loop_policy() -> uvloop.EventLoopPolicy:
-    """Production's loop: the edge relies on how it pauses, writes and closes."""
-    return uvloop.EventLoopPolicy()
 
 
 def post(path: str, body: bytes = b"", *fields: str) -> bytes:

@@ -6,7 +6,6 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
-import uvloop
 
 from gateway.edge.limits import Limits
 from gateway.edge.listener import listen
@@ -16,12 +15,6 @@ if TYPE_CHECKING:
 
 GET = b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n"
 WAIT = b"GET /wait HTTP/1.1\r\nHost: h\r\n\r\n"
-
-
-@pytest.fixture(scope="module")
-def event_loop_policy() -> uvloop.EventLoopPolicy:
-    """Production's loop: the edge relies on how it pauses, writes and closes."""
-    return uvloop.EventLoopPolicy()
 
 
 async def test_a_free_port_is_bound_and_told(place: Place) -> None:
