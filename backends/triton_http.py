@@ -32,7 +32,7 @@ class TritonHttp:
         headers = (*encoded.headers(), *request.headers)
         # Asking twice is harmless, except where the server keeps state between requests of a sequence.
         repeatable = "sequence_id" not in request.parameters
-        asked = UpstreamRequest("POST", _path(request.model, request.version) + "/infer", headers, encoded.parts, repeatable)
+        asked = UpstreamRequest("POST", _path(request.model, request.version, "/infer"), headers, encoded.parts, repeatable)
         answer = await self._pool.ask(asked, deadline)
         if answer.status != 200:
             raise self._failure(answer)
@@ -50,12 +50,12 @@ class TritonHttp:
 
     async def ready(self, model: str, version: str, deadline: Deadline) -> bool:
         """GET the model's or the server's ready path."""
-        path = _path(model, version) + "/ready" if model else "/v2/health/ready"
+        path = _path(model, version, "/ready") if model else "/v2/health/ready"
         return (await self._get(path, deadline)).status == 200
 
     async def describe(self, what: Description, model: str, version: str, deadline: Deadline) -> dict[str, Any]:
         """The JSON object as the server gives it."""
-        answer = await self._get(_path(model, version) + _PATHS[what], deadline)
+        answer = await self._get(_path(model, version, _PATHS[what]), deadline)
         if answer.status != 200:
             raise self._failure(answer)
         try:
@@ -103,9 +103,9 @@ class TritonHttp:
 
 
 @lru_cache(maxsize=4096)
-def _path(model: str, version: str) -> str:
+def _path(model: str, version: str, end: str = "") -> str:
     """The model's path; what would change the path's meaning never gets into it. Raises INVALID."""
     for part in (model, version or "1"):
         if _PART.fullmatch(part) is None:
             raise invalid("a model's name or version is 1 to 128 letters, digits, '.', '_' and '-'", "name")
-    return f"/v2/models/{model}/versions/{version}" if version else f"/v2/models/{model}"
+    return f"/v2/models/{model}/versions/{version}{end}" if version else f"/v2/models/{model}{end}"

@@ -5,6 +5,8 @@ Scopes: `models:infer` (every model), `models:infer:<model>` (that one), `models
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+
 from backends.errors import ErrorKind, InferenceError
 from policies.call import Answer, Ask, Call
 from routing.principal import Principal
@@ -28,7 +30,7 @@ def demand(principal: Principal, model: str) -> None:
 class AuthorizePolicy:
     """Stands before everything that could answer."""
 
-    async def __call__(self, call: Call, ask: Ask) -> Answer:
-        """The answer from below, for those permitted."""
+    def __call__(self, call: Call, ask: Ask) -> Awaitable[Answer]:
+        """The answer from below, for those permitted. Raises FORBIDDEN at once, before anything could be awaited."""
         demand(call.principal, call.model)
-        return await ask(call)
+        return ask(call)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from msgspec.structs import replace
 
@@ -25,14 +25,18 @@ class CascadePolicy:
         self._observer = observer
         self._clock = clock
 
-    async def __call__(self, call: Call, ask: Ask) -> Answer:
+    def __call__(self, call: Call, ask: Ask) -> Awaitable[Answer]:
+        """The answer of the plan's only target, or of all its stages; without a cascade the layer adds nothing to wait for."""
+        if len(call.plan.stages) == 1:
+            return ask(replace(call, target=call.plan.stages[0].target))
+        return self._climb(call, ask)
+
+    async def _climb(self, call: Call, ask: Ask) -> Answer:
         """One answer with every row from the cheapest stage that was sure of it.
 
         Once a first answer is in hand, a later stage that fails or has no time left does not lose it: those rows keep the answer
         they have, and `escalation` says `skipped;deadline` or `skipped;error`.
         """
-        if len(call.plan.stages) == 1:
-            return await ask(replace(call, target=call.plan.stages[0].target))
         assert call.plan.confidence is not None
         request, tensors = questions(call.request, call.plan.confidence)
         climb = _Climb(call, Escalation(call.plan, rows_of(tensors)))

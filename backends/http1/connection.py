@@ -17,6 +17,7 @@ from backends.errors import ErrorKind, InferenceError
 from backends.http1.messages import PoolLimits, UpstreamResponse, late
 
 _CUT = "closed the connection before its answer was complete"
+_names: dict[bytes, str] = {}  # header names as backends write them, in lower case
 _HEADERS_TOO_LARGE = "sent more header bytes than allowed"
 
 
@@ -122,8 +123,14 @@ class Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._chunked:
             return  # a trailer: nothing we carry is allowed there
-        key = name.decode("latin-1").lower()
-        text = value.decode("latin-1").rstrip(" \t")  # llhttp keeps trailing blanks
+        key = _names.get(name)
+        if key is None:
+            key = name.decode("latin-1").lower()
+            if len(_names) < 1024 and len(name) <= 64:
+                _names[name] = key
+        text = value.decode("latin-1")
+        if text[-1:] in " \t":  # llhttp keeps trailing blanks; "" is in it, too, and stays ""
+            text = text.rstrip(" \t")
         headers = self._headers
         headers[key] = f"{headers[key]}, {text}" if key in headers else text
 

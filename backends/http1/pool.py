@@ -77,14 +77,17 @@ class HttpPool:
         try:
             if connection is not None and connection.reusable:
                 try:
-                    return await self._exchange(connection, request, pieces, deadline)
+                    return await self._send(connection, request, pieces, deadline)
                 except InferenceError as error:
                     # Untouched: the backend had closed the idle connection before it saw us (RFC 9112 section 9.3.1).
                     if connection.touched or error.kind is not ErrorKind.BROKEN or not request.repeatable:
                         raise
+                    self._alarms.clear(connection)
             connection = await self._connect(deadline)
-            return await self._exchange(connection, request, pieces, deadline)
+            return await self._send(connection, request, pieces, deadline)
         finally:
+            if connection is not None:
+                self._alarms.clear(connection)
             self._leave(connection)
 
     async def close(self) -> None:
@@ -101,16 +104,14 @@ class HttpPool:
         if self.in_flight:
             await self._closed.wait()
 
-    async def _exchange(
+    def _send(
         self, connection: Connection, request: UpstreamRequest, pieces: list[bytes | memoryview], deadline: Deadline
-    ) -> UpstreamResponse:
+    ) -> asyncio.Future[UpstreamResponse]:
+        """The answer to come; the alarm that ends the wait for it is the caller's to clear."""
         answer: asyncio.Future[UpstreamResponse] = self._loop.create_future()
         connection.send(pieces, answer, head_only=request.method == "HEAD")
         self._alarms.set(connection, deadline.at)
-        try:
-            return await answer
-        finally:
-            self._alarms.clear(connection)
+        return answer
 
     async def _connect(self, deadline: Deadline) -> Connection:
         until = deadline.within(self._limits.connect_timeout, self._loop.time())

@@ -26,7 +26,7 @@ def began(head: RequestHead, made_id: str) -> Exchange:
     return Exchange(headers, head.received, record)
 
 
-class Exchange(msgspec.Struct):
+class Exchange(msgspec.Struct, gc=False):
     """Mutable on purpose, and never shared between requests: whoever learns a fact writes it here. `received` in seconds."""
 
     headers: Mapping[str, str]
