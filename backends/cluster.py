@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from time import monotonic
@@ -13,7 +13,6 @@ from backends.deadline import Deadline
 from backends.errors import ErrorKind, InferenceError
 from backends.inference import Backend, Description, InferenceRequest, InferenceResponse
 
-_NO_ENDPOINT = InferenceError(ErrorKind.UNAVAILABLE, "this backend has no endpoint")
 T = TypeVar("T")
 Chance = Callable[[], float]  # uniform in [0, 1)
 Sent = Callable[[str, str, str], None]  # told of every attempt: cluster, endpoint, outcome (`ok`, an error's kind, `abandoned`)
@@ -70,7 +69,7 @@ class Cluster:
         self._admit()
         failure: InferenceError | None = None
         try:
-            for endpoint in self._balance.order(self.endpoints):
+            for endpoint in self._balance.order(self.endpoints):  # as `_reachable`, less a coroutine and a closure: 1 µs
                 try:
                     with _Attempt(self, endpoint, deadline):
                         return await endpoint.backend.infer(request, deadline)
@@ -78,11 +77,12 @@ class Cluster:
                     if not _unreached(error):
                         raise
                     failure = failure or error
-            raise failure or _NO_ENDPOINT
+            assert failure is not None, "the configuration's check: a cluster has an endpoint"
+            raise failure
         finally:
             self.in_flight -= 1
 
-    async def stream(self, request: InferenceRequest, deadline: Deadline) -> AsyncIterator[InferenceResponse]:
+    async def stream(self, request: InferenceRequest, deadline: Deadline) -> AsyncGenerator[InferenceResponse, None]:
         """One question, any number of answers, all from one endpoint; another is tried only before the first answer."""
         self._admit()
         try:
@@ -99,13 +99,10 @@ class Cluster:
                     if started or not _unreached(error):
                         raise
                     failure = failure or error
-            raise failure or _NO_ENDPOINT
+            assert failure is not None, "the configuration's check: a cluster has an endpoint"
+            raise failure
         finally:
             self.in_flight -= 1
-
-    async def live(self, deadline: Deadline) -> bool:
-        """Whether any endpoint lives."""
-        return await self._reachable(lambda endpoint: endpoint.backend.live(deadline))
 
     async def ready(self, model: str, version: str, deadline: Deadline) -> bool:
         """Whether an endpoint that can be reached has the model ready."""
@@ -133,8 +130,9 @@ class Cluster:
         self, endpoint: Endpoint, request: InferenceRequest, deadline: Deadline
     ) -> AsyncGenerator[InferenceResponse, None]:
         with _Attempt(self, endpoint, deadline):
-            async for response in endpoint.backend.stream(request, deadline):
-                yield response
+            async with aclosing(endpoint.backend.stream(request, deadline)) as responses:
+                async for response in responses:
+                    yield response
 
     async def _reachable(self, ask: Callable[[Endpoint], Awaitable[T]]) -> T:
         failure: InferenceError | None = None
@@ -145,7 +143,8 @@ class Cluster:
                 if not _unreached(error):
                     raise
                 failure = failure or error
-        raise failure or _NO_ENDPOINT
+        assert failure is not None
+        raise failure
 
 
 class _Attempt:

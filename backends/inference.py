@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -102,12 +102,8 @@ class Backend(Protocol):
         """One question, one answer."""
         ...
 
-    def stream(self, request: InferenceRequest, deadline: Deadline) -> AsyncIterator[InferenceResponse]:
-        """One question, any number of answers (decoupled models)."""
-        ...
-
-    async def live(self, deadline: Deadline) -> bool:
-        """Whether anything is there at all."""
+    def stream(self, request: InferenceRequest, deadline: Deadline) -> AsyncGenerator[InferenceResponse, None]:
+        """One question, any number of answers (decoupled models). Closing it ends the question."""
         ...
 
     async def ready(self, model: str, version: str, deadline: Deadline) -> bool:
@@ -119,5 +115,5 @@ class Backend(Protocol):
         ...
 
     async def close(self) -> None:
-        """Let go of every connection; calls in flight end with an error."""
+        """Let go of every connection, each as soon as it has nothing in flight."""
         ...

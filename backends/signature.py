@@ -34,7 +34,7 @@ class Signature:
                 raise invalid(f"model '{model}' has no input '{spec.name[:64]}'; it takes {self._named()}", "unknown-input")
             if spec.datatype != expected.datatype or not _fits(spec.shape, expected.shape):
                 raise self._misfit(spec, expected, model)
-            if self.max_batch and spec.shape[0] > self.max_batch:
+            if self.max_batch and spec.shape and spec.shape[0] > self.max_batch:
                 raise invalid(
                     f"input '{spec.name}' has {spec.shape[0]} rows; model '{model}' takes at most {self.max_batch} a request",
                     "rows",

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from backends.errors import InferenceError, invalid
+from backends.errors import invalid
 
 Array = npt.NDArray[Any]
 
@@ -135,27 +135,3 @@ def scatter(onto: Tensor, rows: Sequence[int], update: Tensor) -> Tensor:
     array = onto.array().copy()
     array[list(rows)] = update.array()
     return from_array(onto.name, onto.datatype, array)
-
-
-def common_rows(tensors: Sequence[Tensor]) -> int | None:
-    """The leading dimension that all tensors share; None where there is none, so that rows mean nothing."""
-    counts = {tensor.rows for tensor in tensors}
-    return counts.pop() if len(counts) == 1 else None
-
-
-__all__ = [
-    "BYTES",
-    "DATATYPES",
-    "DTYPES",
-    "Array",
-    "InferenceError",
-    "Tensor",
-    "check",
-    "common_rows",
-    "elements",
-    "from_array",
-    "pack_bytes",
-    "scatter",
-    "take",
-    "unpack_bytes",
-]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 import grpc
@@ -22,6 +22,7 @@ MAX_MESSAGE = 64 * 1024 * 1024  # bytes of an answer
 _STATUS_PLEASE = ("triton_grpc_error", "true")
 _REFUSALS = ("expected ", "unexpected ", "input ", "inference ")
 _UNKNOWN = "Request for unknown model"
+_UNREACHED = "failed to connect to all addresses"  # grpc core's words: nothing was sent
 _QUEUE = ("Exceeds maximum queue size", "Request timeout expired")  # Triton's dynamic batcher, with UNAVAILABLE
 _DESCRIBE = {
     "metadata": ("ModelMetadata", service_pb2.ModelMetadataRequest),
@@ -50,7 +51,7 @@ class TritonGrpc:
         wire = encode_request(request)
         return decode_response(await self._ask("ModelInfer", wire, deadline, request.headers), self._source)
 
-    async def stream(self, request: InferenceRequest, deadline: Deadline) -> AsyncIterator[InferenceResponse]:
+    async def stream(self, request: InferenceRequest, deadline: Deadline) -> AsyncGenerator[InferenceResponse, None]:
         """ModelStreamInfer with one question: Triton ends a half-closed stream after the last answer."""
         wire = encode_request(request)
         timeout = self._timeout(deadline)
@@ -70,10 +71,6 @@ class TritonGrpc:
             if call is not None:
                 call.cancel()
             await self._leave()
-
-    async def live(self, deadline: Deadline) -> bool:
-        """ServerLive."""
-        return bool((await self._message("ServerLive", service_pb2.ServerLiveRequest(), deadline)).live)
 
     async def ready(self, model: str, version: str, deadline: Deadline) -> bool:
         """ModelReady or ServerReady; a model that is not there is not ready."""
@@ -170,9 +167,11 @@ class TritonGrpc:
                 return InferenceError(ErrorKind.UNSUPPORTED, text or f"backend '{source}' does not offer this", source=source)
             case grpc.StatusCode.DEADLINE_EXCEEDED:
                 return self._late()
-            case grpc.StatusCode.UNAVAILABLE if not text.endswith(_QUEUE):
+            case grpc.StatusCode.UNAVAILABLE if text.startswith(_UNREACHED):
                 message = f"backend '{source}' could not be reached"
                 return InferenceError(ErrorKind.UNAVAILABLE, message, source=source, retryable=True)
+            case grpc.StatusCode.UNAVAILABLE if not text.endswith(_QUEUE):  # the question may have been asked already
+                return self._broken("closed the connection before its answer was complete")
             case grpc.StatusCode.RESOURCE_EXHAUSTED if "larger than max" in text:
                 if "CLIENT: Received" in text:  # grpc core's words for our own limit
                     return self._broken(f"sent an answer of more than {self._max_message} bytes")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from functools import lru_cache
 from typing import Any
 
@@ -40,13 +40,9 @@ class TritonHttp:
         verbatim = isinstance(payload, HttpPayload) and payload.verbatim
         return decode_response(answer.body, answer.headers.get(LENGTH_HEADER), self._source, verbatim)
 
-    async def stream(self, request: InferenceRequest, deadline: Deadline) -> AsyncIterator[InferenceResponse]:
+    async def stream(self, request: InferenceRequest, deadline: Deadline) -> AsyncGenerator[InferenceResponse, None]:
         """Over HTTP one question has one answer."""
         yield await self.infer(request, deadline)
-
-    async def live(self, deadline: Deadline) -> bool:
-        """GET /v2/health/live."""
-        return (await self._get("/v2/health/live", deadline)).status == 200
 
     async def ready(self, model: str, version: str, deadline: Deadline) -> bool:
         """GET the model's or the server's ready path."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from backends.cluster import Balance, Cluster, Endpoint, Sent
 from backends.http1.pool import HttpPool, PoolLimits
 from backends.inference import Backend
+from backends.triton_grpc import TritonGrpc
 from backends.triton_http import TritonHttp
 from gateway.configuration.compile import route_tables, version
 from gateway.configuration.load import load_policy
@@ -96,8 +97,6 @@ def cluster(spec: ClusterSpec, sent: Sent) -> Cluster:
 
 def _backend(spec: ClusterSpec, host: str, port: int) -> Backend:
     if spec.protocol == "triton-grpc":
-        from backends.triton_grpc import TritonGrpc  # grpc's channel code costs start-up time: only where it is asked for
-
         return TritonGrpc(host, port, spec.name)
     limits = PoolLimits(max_connections=spec.max_in_flight, max_idle=min(64, spec.max_in_flight))
     return TritonHttp(HttpPool(host, port, limits, spec.name), spec.name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from msgspec.structs import replace
@@ -42,10 +42,18 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     policy: str
 
 
+class Known(Protocol):
+    """Who knows what targets take."""
+
+    def get(self, target: Target, /) -> Signature | None:
+        """What the target takes; None where nobody knows."""
+        ...
+
+
 class Dataplane:
     """Answers inquiries by the current snapshot. `signatures` fills up as backends tell what their models take."""
 
-    def __init__(self, snapshot: Snapshot, signatures: Mapping[Target, Signature]) -> None:
+    def __init__(self, snapshot: Snapshot, signatures: Known) -> None:
         self.snapshot = snapshot
         self._signatures = signatures
 

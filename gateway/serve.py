@@ -10,6 +10,7 @@ import secrets
 import signal
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -38,6 +39,7 @@ from gateway.telemetry.access_log import AccessLog
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.record import RequestRecord
 
+CLOSE_SECONDS = 5.0  # for what is still in flight after the grace to notice that it was cancelled
 _log = logging.getLogger(__name__)
 
 
@@ -58,7 +60,7 @@ class Gateway:
         self.metrics = metrics
         self.plane = Dataplane(read_snapshot(policy, None, metrics, time.monotonic), signatures := Signatures())
         self.draining = False
-        metrics.in_flight = lambda: {name: cluster.in_flight for name, cluster in self.plane.snapshot.clusters.items()}
+        metrics.in_flight = self._in_flight
         self.spawner = Spawner()
         self._signatures = signatures
         self._reloader = Reloader(policy, self.plane, metrics, time.monotonic, self.spawner.spawn)
@@ -81,6 +83,9 @@ class Gateway:
             await listen_admin(AdminState(self.metrics.exposition, self.unready), listening.admin.host, listening.admin.port),
         )
 
+    def _in_flight(self) -> dict[str, int]:
+        return {name: cluster.in_flight for name, cluster in self.plane.snapshot.clusters.items()}
+
     def ready(self) -> bool:
         """Whether this process wants traffic."""
         return not self.draining
@@ -91,6 +96,8 @@ class Gateway:
 
     def reload(self) -> None:
         """Takes the policy file and the key files into use again; what cannot be used changes nothing."""
+        if self.draining:
+            return
         self._reloader.reload()
         try:
             self._authenticator.reload()
@@ -103,8 +110,9 @@ class Gateway:
         grace = self.document.drain.grace
         await asyncio.gather(self.ports.http.drain(grace), self.ports.grpc.drain(grace))
         await self.spawner.close()
-        for cluster in self.plane.snapshot.clusters.values():
-            await cluster.close()
+        with suppress(TimeoutError):  # a backend that never lets go must not hold the process
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await asyncio.gather(*(cluster.close() for cluster in self.plane.snapshot.clusters.values()))
         await self.ports.admin.close()
         if self._access_log is not None:
             await self._access_log.close()
@@ -145,8 +153,9 @@ async def _serve(document: GatewayDocument, policy: Path) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    loop.add_signal_handler(signal.SIGHUP, gateway.reload)
+    loop.add_signal_handler(signal.SIGHUP, lambda: None)  # until there is something to reload; its default is to end the process
     await gateway.start()
+    loop.add_signal_handler(signal.SIGHUP, gateway.reload)
     gc.collect()
     gc.freeze()  # what was loaded stays: collections need not walk it
     gc.set_threshold(50_000, 20, 50)  # requests leave no cycles behind; the default walks the young generation every few requests

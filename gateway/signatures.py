@@ -17,8 +17,15 @@ TIMEOUT = 2.0  # seconds for one look
 _log = logging.getLogger(__name__)
 
 
-class Signatures(dict[Target, Signature]):
+class Signatures:
     """Signatures by target. A target that cannot be asked, or is gone from its backend, has none: then the backend judges."""
+
+    def __init__(self) -> None:
+        self._known: dict[Target, Signature] = {}
+
+    def get(self, target: Target) -> Signature | None:
+        """What the target takes, as far as is known."""
+        return self._known.get(target)
 
     async def watch(self, snapshot: Callable[[], Snapshot]) -> None:
         """Looks at every target of the current snapshot, again and again, until cancelled."""
@@ -29,8 +36,8 @@ class Signatures(dict[Target, Signature]):
     async def look(self, snapshot: Snapshot) -> None:
         """Asks all backends once, side by side, and forgets targets that the policy no longer names."""
         targets = {target for model in snapshot.models.values() for target in model.targets}
-        for gone in self.keys() - targets:
-            del self[gone]
+        for gone in self._known.keys() - targets:
+            del self._known[gone]
         async with asyncio.TaskGroup() as group:
             for target in targets:
                 group.create_task(self._learn(snapshot, target), name=f"signature of {target.variant}")
@@ -41,10 +48,11 @@ class Signatures(dict[Target, Signature]):
         try:
             metadata = await cluster.describe("metadata", target.model, target.version, deadline)
             config = await cluster.describe("config", target.model, target.version, deadline)
+            found = signature(metadata, config)
         except InferenceError as error:
             _log.debug("no signature of %s: %s", target.variant, error.message)
-            self.pop(target, None)
-            return
-        found = signature(metadata, config)
-        if found is not None:
-            self[target] = found
+            found = None
+        if found is None:
+            self._known.pop(target, None)
+        else:
+            self._known[target] = found

@@ -8,6 +8,7 @@ from typing import Protocol
 import msgspec
 
 from backends.deadline import Deadline
+from backends.errors import ErrorKind, InferenceError
 from backends.inference import InferenceRequest, InferenceResponse
 from routing.plan import Plan, Target
 from routing.principal import Principal
@@ -68,3 +69,17 @@ class Observer(Protocol):
     def fell_back(self, model: str, source: str, target: str) -> None:
         """`source` failed and `target` is asked instead."""
         ...
+
+
+def translated(error: InferenceError, call: Call) -> InferenceError:
+    """As the client may hear it: under the public name; a model that the policy names but the backend lacks is our outage,
+    unless the client itself asked for that version."""
+    if error.kind is ErrorKind.NOT_FOUND and not call.request.version:
+        return InferenceError(
+            ErrorKind.UNAVAILABLE, f"model '{call.model}' is not loaded at its backend", source=error.source, reason="not-loaded"
+        )
+    own = call.target.model if call.target else call.model
+    if own != call.model and f"'{own}'" in error.message:
+        message = error.message.replace(f"'{own}'", f"'{call.model}'")
+        return InferenceError(error.kind, message, source=error.source, reason=error.reason, retryable=error.retryable)
+    return error

@@ -12,7 +12,7 @@ from backends.errors import ErrorKind, InferenceError
 from backends.inference import InferenceRequest, InferenceResponse, Tensors
 from backends.tensors import Tensor
 from policies.call import Answer, Ask, Call, Observer, Share
-from routing.escalation import Escalation, part, questions, rows_of
+from routing.escalation import Escalation, part, questions
 from routing.plan import Plan
 
 RESERVE = 2 * TICK  # seconds kept back from a later stage, so that its failing comes before the call's own deadline
@@ -39,7 +39,7 @@ class CascadePolicy:
         """
         assert call.plan.confidence is not None
         request, tensors = questions(call.request, call.plan.confidence)
-        climb = _Climb(call, Escalation(call.plan, rows_of(tensors)))
+        climb = _Climb(call, Escalation(call.plan, request.rows))
         await climb.ask(ask, 0, request, call.deadline)
         for stage in range(1, len(call.plan.stages)):
             if not climb.escalation.unsure:

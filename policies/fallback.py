@@ -19,8 +19,6 @@ class FallbackPolicy:
 
     async def __call__(self, call: Call, ask: Ask) -> Answer:
         """The target's answer, or that of the first fallback that has one; else the first failure, which is the cause."""
-        if not call.plan.fallback:
-            return await ask(call)
         first: InferenceError | None = None
         while True:
             try:

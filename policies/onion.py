@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from backends.errors import ErrorKind, InferenceError
 from backends.inference import Backend
-from policies.call import Answer, Ask, Call, Observer, Policy, Share
+from policies.call import Answer, Ask, Call, Observer, Policy, Share, translated
 
 ORDER = ("deadline", "authorize", "limit", "cache", "coalesce", "shadow", "cascade", "fallback")
 Clock = Callable[[], float]
@@ -49,7 +49,10 @@ def core(clusters: Mapping[str, Backend], observer: Observer, clock: Clock) -> A
             outcome = "ok"
         except InferenceError as error:
             outcome = error.kind.value
-            raise _translated(error, call) from error
+            told = translated(error, call)
+            if told is error:
+                raise
+            raise told from error
         finally:
             now = clock()
             seconds = now - start
@@ -60,17 +63,3 @@ def core(clusters: Mapping[str, Backend], observer: Observer, clock: Clock) -> A
         return Answer(response, (share,), target.cost * rows, seconds)
 
     return ask
-
-
-def _translated(error: InferenceError, call: Call) -> InferenceError:
-    """As the client may hear it: under the public name; a model that the policy names but the backend lacks is our outage,
-    unless the client itself asked for that version."""
-    if error.kind is ErrorKind.NOT_FOUND and not call.request.version:
-        return InferenceError(
-            ErrorKind.UNAVAILABLE, f"model '{call.model}' is not loaded at its backend", source=error.source, reason="not-loaded"
-        )
-    own = call.target.model if call.target else call.model
-    if own != call.model and f"'{own}'" in error.message:
-        message = error.message.replace(f"'{own}'", f"'{call.model}'")
-        return InferenceError(error.kind, message, source=error.source, reason=error.reason, retryable=error.retryable)
-    return error

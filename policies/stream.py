@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 
 from msgspec.structs import replace
 
 from backends.errors import ErrorKind, InferenceError
 from backends.inference import Backend, InferenceResponse
-from policies.call import Answer, Call, Observer, Share
+from policies.call import Answer, Call, Observer, Share, translated
 
 StreamAsk = Callable[[Call], AsyncGenerator[Answer, None]]
 
@@ -32,16 +32,18 @@ def streaming(clusters: Mapping[str, Backend], observer: Observer, clock: Callab
             outcome = "ok"
         except InferenceError as error:
             outcome = error.kind.value
-            raise
+            told = translated(error, call)
+            if told is error:
+                raise
+            raise told from error
         finally:
-            if isinstance(answers, AsyncGenerator):
-                await answers.aclose()
+            await answers.aclose()
             observer.asked(call.model, target, rows, clock() - start, outcome)
 
     return ask
 
 
-async def _next(answers: AsyncIterator[InferenceResponse], at: float) -> InferenceResponse | None:
+async def _next(answers: AsyncGenerator[InferenceResponse, None], at: float) -> InferenceResponse | None:
     """The next answer, None at the end. A timeout round each step, never across a `yield`: there it would hit the consumer."""
     try:
         async with asyncio.timeout_at(at):

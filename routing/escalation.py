@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from backends.errors import ErrorKind, InferenceError, invalid
 from backends.inference import InferenceRequest, RequestedOutput, Tensors, TensorSpec
-from backends.tensors import Tensor, common_rows, scatter, take
+from backends.tensors import Tensor, scatter, take
 from routing.confidence import confidences
 from routing.plan import Confidence, Plan
 
@@ -85,11 +85,6 @@ def questions(request: InferenceRequest, confidence: Confidence) -> tuple[Infere
     if outputs and all(output.name != confidence.output for output in outputs):
         outputs = (*outputs, RequestedOutput(confidence.output))
     return replace(request, outputs=outputs, payload=Tensors(tensors)), tensors
-
-
-def rows_of(tensors: Sequence[Tensor]) -> int | None:
-    """How many rows can be asked one by one; None where the inputs do not share a leading dimension."""
-    return common_rows(tensors)
 
 
 def part(request: InferenceRequest, tensors: Sequence[Tensor], rows: Sequence[int]) -> InferenceRequest:

@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from backends.inference import NO_PARAMETERS, Parameter, Parameters
+from backends.inference import Parameter, Parameters
 from routing.plan import Confidence, Stage, Target
 from routing.principal import Principal
 
 
 class Question(msgspec.Struct, frozen=True, gc=False):
-    """All that routing may look at. `unit_seed` makes a per-request split reproducible: the request's id."""
+    """All that routing may look at. `request_id` makes a split by request reproducible."""
 
     principal: Principal
     headers: Mapping[str, str]  # lower-case names
@@ -103,6 +103,3 @@ def predicates(match: Match) -> tuple[Predicate, ...]:
 def same(found: Parameter | None, wanted: Parameter) -> bool:
     """Equal in value and in kind: `true` is not `1`, but `1` is `1.0`."""
     return found == wanted and isinstance(found, bool) == isinstance(wanted, bool)
-
-
-__all__ = ["NO_PARAMETERS", "Cascade", "Match", "Question", "Range", "Route", "RouteTable", "Split", "Use", "predicates", "same"]

@@ -17,6 +17,7 @@ from backends.errors import ErrorKind, InferenceError
 from backends.http1.messages import PoolLimits, UpstreamResponse, late
 
 _CUT = "closed the connection before its answer was complete"
+_REMEMBERED, _SHORT = 1024, 64  # header names kept, and how long one may be
 _names: dict[bytes, str] = {}  # header names as backends write them, in lower case
 _HEADERS_TOO_LARGE = "sent more header bytes than allowed"
 
@@ -126,7 +127,7 @@ class Connection(asyncio.Protocol):
         key = _names.get(name)
         if key is None:
             key = name.decode("latin-1").lower()
-            if len(_names) < 1024 and len(name) <= 64:
+            if len(_names) < _REMEMBERED and len(name) <= _SHORT:
                 _names[name] = key
         text = value.decode("latin-1")
         if text[-1:] in " \t":  # llhttp keeps trailing blanks; "" is in it, too, and stays ""

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from backends.errors import ErrorKind, InferenceError, invalid
-from backends.inference import InferenceRequest, InferenceResponse, Parameter, Parameters, RequestedOutput, Tensors, TensorSpec
+from backends.inference import InferenceRequest, InferenceResponse, Parameter, Parameters, RequestedOutput, TensorSpec
 from backends.protocols.v2_json import from_json, to_json
 from backends.tensors import BYTES, DATATYPES, DTYPES, Tensor, check, elements
 
@@ -23,7 +23,7 @@ JSON = "application/json"
 MAX_TENSORS = 1024
 
 
-class _Input(msgspec.Struct):
+class _Input(msgspec.Struct, frozen=True):
     name: str
     datatype: str
     shape: list[int]
@@ -31,19 +31,19 @@ class _Input(msgspec.Struct):
     data: msgspec.Raw = msgspec.Raw()
 
 
-class _Output(msgspec.Struct):
+class _Output(msgspec.Struct, frozen=True):
     name: str
     parameters: dict[str, Parameter] = {}
 
 
-class _Request(msgspec.Struct):
+class _Request(msgspec.Struct, frozen=True):
     inputs: list[_Input]
     id: str = ""
     parameters: dict[str, Parameter] = {}
     outputs: list[_Output] = []
 
 
-class _Response(msgspec.Struct):
+class _Response(msgspec.Struct, frozen=True):
     model_name: str = ""
     model_version: str = ""
     id: str = ""
@@ -61,11 +61,11 @@ class HttpPayload:
 
     __slots__ = ("_decoded", "_found", "_tail", "head", "verbatim", "whole")
 
-    def __init__(self, whole: bytes, head: int | None, found: Sequence[_Input], verbatim: bool) -> None:
+    def __init__(self, whole: bytes, head: int | None, found: Sequence[_Input] | None, verbatim: bool) -> None:
         self.whole = whole
         self.head = head
         self.verbatim = verbatim  # whether the bytes may be passed on as they are
-        self._found = found
+        self._found = found  # None: an answer's JSON that nobody has read yet
         self._tail = memoryview(whole)[head:] if head is not None else memoryview(b"")
         self._decoded: tuple[Tensor, ...] | None = None
 
@@ -77,7 +77,7 @@ class HttpPayload:
 
     def _each(self) -> list[Tensor]:
         at, tensors = 0, []
-        for found in self._found:
+        for found in _outputs(self.whole) if self._found is None else self._found:
             size = found.parameters.get("binary_data_size")
             shape = tuple(found.shape)
             if size is None:
@@ -119,8 +119,8 @@ def decode_request(
     head = _head_length(length, len(body))
     if head is None:
         envelope = _envelope(body)
-    elif head <= _REMEMBERED_BYTES:
-        envelope = _remembered(body[:head])
+    elif head <= _REMEMBERED_BYTES and b'"data"' not in (block := body[:head]):  # nobody's tensors are kept
+        envelope = _remembered(block)
     else:
         envelope = _envelope(memoryview(body)[:head])
     tail = 0 if head is None else len(body) - head
@@ -260,9 +260,11 @@ def decode_response(body: bytes, length: str | None, source: str, verbatim: bool
     try:
         head = _head_length(length, len(body))
         if verbatim and head is None and body[:1] == b"{" and body[-1:] == b"}" and _NAME in body:
-            return InferenceResponse("", version_in(body), "", {}, HttpPayload(body, None, (), True))  # nobody needs its numbers
-        if head is not None and head <= _REMEMBERED_BYTES:
-            message, claimed, named = _remembered_answer(body[:head])
+            return InferenceResponse(
+                "", version_in(body), "", {}, HttpPayload(body, None, None, True)
+            )  # nobody needs its numbers
+        if head is not None and head <= _REMEMBERED_BYTES and b'"data"' not in (block := body[:head]):
+            message, claimed, named = _remembered_answer(block)
         else:
             message, claimed, named = _answer(body[:head])
         if claimed != (0 if head is None else len(body) - head):
@@ -284,13 +286,21 @@ def _answer(head: bytes) -> tuple[_Response, int, bool]:
     return message, _specs(message.outputs)[1], _NAME in head
 
 
+def _outputs(body: bytes) -> Sequence[_Input]:
+    """The outputs of an answer that is JSON throughout. Raises BROKEN."""
+    try:
+        return _answer(body)[0].outputs
+    except (InferenceError, msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise InferenceError(ErrorKind.BROKEN, "the backend sent an answer that cannot be read", reason="bad-answer") from error
+
+
 _remembered_answer = lru_cache(maxsize=1024)(_answer)
 
 
 def version_in(body: bytes) -> str:
     """The model version that a JSON answer names, without parsing its tensors.
 
-    Inside a JSON string every quote is escaped, so this byte sequence can only be the key itself.
+    Inside a JSON string every quote is escaped, so this byte sequence is a key; Triton writes it before any other object.
     """
     at = body.find(_VERSION)
     end = body.find(b'"', at + len(_VERSION), at + len(_VERSION) + 64) if at >= 0 else -1
@@ -301,7 +311,7 @@ def encode_response(response: InferenceResponse, request: InferenceRequest) -> E
     """The answer in the form its client asked for: per output JSON or binary, under the public model name."""
     payload = response.payload
     if isinstance(payload, HttpPayload) and payload.verbatim:
-        return _renamed(payload, response, request.model)
+        return _renamed(payload, request.model)
     asked = {output.name: output.parameters for output in request.outputs}
     always = request.parameters.get("binary_data_output") is True
     outputs: list[dict[str, Any]] = []
@@ -321,7 +331,7 @@ def encode_response(response: InferenceResponse, request: InferenceRequest) -> E
     return Encoded((head, *tail), len(head) if tail else None)
 
 
-def _renamed(payload: HttpPayload, response: InferenceResponse, model: str) -> Encoded:
+def _renamed(payload: HttpPayload, model: str) -> Encoded:
     """The backend's own bytes, with the public model name in place of its own where they differ."""
     body, head = payload.whole, payload.head
     start = body.find(_NAME, 0, head) + len(_NAME)
@@ -345,20 +355,3 @@ def error_text(body: bytes) -> str:
         return str(found["error"])
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError, KeyError, TypeError):
         return ""
-
-
-__all__ = [
-    "BINARY",
-    "JSON",
-    "LENGTH_HEADER",
-    "Encoded",
-    "HttpPayload",
-    "Tensors",
-    "decode_request",
-    "decode_response",
-    "encode_request",
-    "encode_response",
-    "error_body",
-    "error_text",
-    "version_in",
-]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from backends.errors import invalid
+from gateway import __version__
 from gateway.dataplane import Outcome
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
@@ -55,3 +57,16 @@ def client_timeout(headers: Mapping[str, str]) -> float | None:
             raise invalid(f"{name} must be a whole number of milliseconds from 1 to {_MAX_TIMEOUT_MS}", "timeout")
         found = int(value) / 1000 if found is None else min(found, int(value) / 1000)
     return found
+
+
+def server_metadata() -> dict[str, Any]:
+    """What the gateway says of itself; its extensions are those it carries, whatever its backends have."""
+    extensions = [
+        "classification",
+        "binary_tensor_data",
+        "model_configuration",
+        "statistics",
+        "model_repository(index)",
+        "parameters",
+    ]
+    return {"name": "penstock", "version": __version__, "extensions": extensions}

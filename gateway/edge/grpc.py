@@ -97,7 +97,7 @@ class GrpcApplication(Protocol):
         """The JSON list of the repository index: name, version, state, reason."""
         ...
 
-    def server(self) -> dict[str, Any]:
+    async def server(self, call: GrpcHead) -> dict[str, Any]:
         """The JSON object of the server's metadata: name, version, extensions."""
         ...
 
@@ -155,7 +155,7 @@ class _Calls:
         methods: dict[str, grpc.RpcMethodHandler[bytes, bytes]]
         methods = {name: grpc.unary_unary_rpc_method_handler(self._answering(ask)) for name, ask in asked.items()}
         for name, error in dialect.REFUSED.items():
-            methods[name] = grpc.unary_unary_rpc_method_handler(self._refusing(error))
+            methods[name] = grpc.unary_unary_rpc_method_handler(self._refusing(name, error))
         methods["ModelInfer"] = grpc.unary_unary_rpc_method_handler(self._infer)
         methods["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(self._stream)
         return methods
@@ -218,9 +218,11 @@ class _Calls:
 
         return answer
 
-    def _refusing(self, error: InferenceError) -> Callable[[bytes, Servicer], Awaitable[bytes]]:
+    def _refusing(self, method: str, error: InferenceError) -> Callable[[bytes, Servicer], Awaitable[bytes]]:
         async def refuse(wire: bytes, rpc: Servicer) -> bytes:
-            await _abort(rpc, error, self._head(rpc, len(wire)))
+            head = self._head(rpc, len(wire))
+            self._app.refused(error, head, method)
+            await _abort(rpc, error, head)
 
         return refuse
 
@@ -231,7 +233,7 @@ class _Calls:
         return service_pb2.ServerReadyResponse(ready=await self._app.ready("", "", head))
 
     async def _server_metadata(self, wire: bytes, head: GrpcHead) -> Message:
-        return dialect.server(self._app.server())
+        return dialect.server(await self._app.server(head))
 
     async def _model_ready(self, wire: bytes, head: GrpcHead) -> Message:
         asked = _read(service_pb2.ModelReadyRequest, wire)

@@ -141,7 +141,7 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._stuffed = False
-        if self._buffer and self._phase <= BODY:
+        if self._buffer and self._phase <= BODY and not self._transport.is_closing():
             self._advance()
 
     # -- reading
@@ -247,7 +247,8 @@ class Connection(asyncio.Protocol):
             self._task = None
             if self._phase == GONE:
                 self._shared.gone(self)
-        if self._buffer:
+        # A socket that is being lost gets no next task: cancelled before its first step, that could not say it is gone.
+        if self._buffer and not self._transport.is_closing():
             self._advance()
 
     def _answer(self, response: HttpResponse, close: bool = False) -> None:

@@ -47,6 +47,6 @@ class Application(Protocol):
         """Called when the headers are complete, before the body: a response here refuses early."""
         ...
 
-    def refuse(self, error: InferenceError, status: int, head: RequestHead | None) -> HttpResponse:
+    def refuse(self, error: InferenceError, code: int, head: RequestHead | None) -> HttpResponse:
         """The edge's own refusal (bad framing, limits, clocks) in the words of the dialect; `head` when it is known."""
         ...

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing
 from typing import Any
 
 from msgspec.structs import replace
@@ -15,12 +14,11 @@ from backends.inference import Description, InferenceRequest
 from backends.protocols.v2_grpc import GrpcPayload
 from gateway.auth.refusals import KeyUnknown
 from gateway.dataplane import Inquiry
-from gateway.dialects.reply import client_timeout, reply_headers, request_id
+from gateway.dialects.reply import client_timeout, reply_headers, request_id, server_metadata
 from gateway.dialects.v2_grpc import status_of
 from gateway.edge.grpc import GrpcHead, InferenceReply
 from gateway.edge.messages import RequestHead
 from gateway.fronts.exchange import Exchange, began
-from gateway.fronts.http import server_metadata
 from gateway.fronts.parts import FrontParts
 from gateway.snapshot import Snapshot
 from policies.call import Call
@@ -47,35 +45,22 @@ class GrpcFront:
 
     def refused(self, error: InferenceError, call: GrpcHead, method: str) -> None:
         """One record of it."""
-        exchange = self._exchange(method, call)
-        exchange.failed(error)
-        self._tell(exchange, status_of(error.kind).name)
+        _Recorded(self._parts, method, call).__exit__(None, error, None)
 
     async def infer(self, request: InferenceRequest, call: GrpcHead) -> InferenceReply:
         """One question, one answer, one record."""
-        exchange = self._exchange("ModelInfer", call)
-        try:
+        with _Recorded(self._parts, "ModelInfer", call) as exchange:
             snapshot, planned = await self._planned(exchange, request, call)
             outcome = await self._plane.ask(snapshot, planned)
             if not isinstance(outcome.answer.response.payload, GrpcPayload):
                 outcome.answer.response.payload.tensors()  # what cannot be read must not be told as OK
-        except InferenceError as error:
-            exchange.failed(error)
-            self._tell(exchange, status_of(error.kind).name)
-            raise
-        except asyncio.CancelledError:
-            self._left(exchange)
-            raise
-        exchange.answered(outcome)
-        headers = reply_headers(outcome, exchange.record.request_id, time.monotonic() - exchange.received)
-        self._tell(exchange, "OK")
+            exchange.answered(outcome)
+            headers = reply_headers(outcome, exchange.record.request_id, time.monotonic() - exchange.received)
         return InferenceReply(outcome.answer.response, headers)
 
     async def stream(self, request: InferenceRequest, call: GrpcHead) -> AsyncIterator[InferenceReply]:
         """One question of a stream, its answers as they come, one record at the end."""
-        exchange = self._exchange("ModelStreamInfer", call)
-        code = ""
-        try:
+        with _Recorded(self._parts, "ModelStreamInfer", call) as exchange:
             snapshot, planned = await self._planned(exchange, request, call)
             async with aclosing(self._plane.stream(snapshot, planned)) as outcomes:
                 async for outcome in outcomes:
@@ -84,21 +69,12 @@ class GrpcFront:
                     exchange.record.backend_seconds = outcome.answer.backend_seconds
                     seconds = time.monotonic() - exchange.received
                     yield InferenceReply(outcome.answer.response, reply_headers(outcome, exchange.record.request_id, seconds))
-            code = "OK"
-        except InferenceError as error:
-            exchange.failed(error)
-            code = status_of(error.kind).name
-            raise
-        finally:
-            if code:
-                self._tell(exchange, code)
-            else:  # closed or cancelled: nobody waits for the rest
-                self._left(exchange)
 
     async def describe(self, what: Description, model: str, version: str, call: GrpcHead) -> dict[str, Any]:
         """As over HTTP."""
-        async with self._recorded(_DESCRIBED[what], call) as principal:
-            return await self._plane.describe(what, model, version, principal)
+        with _Recorded(self._parts, _DESCRIBED[what], call) as exchange:
+            exchange.principal = await self._principal(call)
+            return await self._plane.describe(what, model, version, exchange.principal)
 
     async def live(self) -> bool:
         """This process answers."""
@@ -108,33 +84,21 @@ class GrpcFront:
         """The model's variants, or with no name this process."""
         if not model:
             return self._parts.ready()
-        async with self._recorded("ModelReady", call) as principal:
-            return await self._plane.ready(model, version, principal)
+        with _Recorded(self._parts, "ModelReady", call) as exchange:
+            exchange.principal = await self._principal(call)
+            return await self._plane.ready(model, version, exchange.principal)
 
     async def index(self, call: GrpcHead) -> list[dict[str, Any]]:
         """As over HTTP."""
-        async with self._recorded("RepositoryIndex", call) as principal:
-            return [dict(entry) for entry in await self._plane.index(principal)]
-
-    def server(self) -> dict[str, Any]:
-        """As over HTTP."""
-        return server_metadata()
-
-    @asynccontextmanager
-    async def _recorded(self, method: str, call: GrpcHead) -> AsyncIterator[Principal]:
-        """Whoever asks, and one record of how it ended."""
-        exchange = self._exchange(method, call)
-        code = "CANCELLED"
-        try:
+        with _Recorded(self._parts, "RepositoryIndex", call) as exchange:
             exchange.principal = await self._principal(call)
-            yield exchange.principal
-            code = "OK"
-        except InferenceError as error:
-            exchange.failed(error)
-            code = status_of(error.kind).name
-            raise
-        finally:
-            self._tell(exchange, code)
+            return [dict(entry) for entry in await self._plane.index(exchange.principal)]
+
+    async def server(self, call: GrpcHead) -> dict[str, Any]:
+        """As over HTTP."""
+        with _Recorded(self._parts, "ServerMetadata", call) as exchange:
+            exchange.principal = await self._principal(call)
+            return server_metadata()
 
     async def _planned(self, exchange: Exchange, request: InferenceRequest, call: GrpcHead) -> tuple[Snapshot, Call]:
         exchange.principal = await self._principal(call)
@@ -156,15 +120,29 @@ class GrpcFront:
         except KeyUnknown:
             return await self._parts.authenticator.authenticate(call.metadata, time.time())
 
-    def _exchange(self, method: str, call: GrpcHead) -> Exchange:
+
+class _Recorded:
+    """One record of a call, however it ends: answered, failed, left by its client, or broken by a defect of ours."""
+
+    def __init__(self, parts: FrontParts, method: str, call: GrpcHead) -> None:
+        self._parts = parts
         path = f"/inference.GRPCInferenceService/{method}"
-        exchange = began(RequestHead("GRPC", path, "", call.metadata, call.peer, call.received), call.identity[0][1])
-        exchange.record.bytes_in = call.size
-        return exchange
+        head = RequestHead("GRPC", path, "", call.metadata, call.peer, call.received)
+        self._exchange = began(head, call.identity[0][1])
+        self._exchange.record.bytes_in = call.size
 
-    def _left(self, exchange: Exchange) -> None:
-        exchange.record.reason = "client-left" if self._parts.ready() else "draining"
-        self._tell(exchange, "CANCELLED")
+    def __enter__(self) -> Exchange:
+        return self._exchange
 
-    def _tell(self, exchange: Exchange, code: str) -> None:
-        self._parts.record(exchange.ended(code, time.monotonic(), self._plane.snapshot.version))
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if error is None:
+            code = "OK"
+        elif isinstance(error, InferenceError):
+            self._exchange.failed(error)
+            code = status_of(error.kind).name
+        elif isinstance(error, Exception):
+            code = "INTERNAL"
+        else:  # cancelled, or a stream that was closed: nobody waits for the rest
+            self._exchange.record.reason = "client-left" if self._parts.ready() else "draining"
+            code = "CANCELLED"
+        self._parts.record(self._exchange.ended(code, time.monotonic(), self._parts.plane.snapshot.version))

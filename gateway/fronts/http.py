@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -12,10 +12,9 @@ import msgspec
 
 from backends.errors import ErrorKind, InferenceError
 from backends.protocols.v2_http import JSON, LENGTH_HEADER, decode_request, encode_response
-from gateway import __version__
 from gateway.auth.refusals import KeyUnknown
 from gateway.dataplane import Inquiry
-from gateway.dialects.reply import client_timeout, reply_headers
+from gateway.dialects.reply import client_timeout, reply_headers, server_metadata
 from gateway.dialects.v2_http import NAME, Operation, error_response, operation, status
 from gateway.edge.coding import choose, deflate, inflate
 from gateway.edge.messages import Admitted, HttpResponse, RequestHead
@@ -52,10 +51,10 @@ class HttpFront:
         except InferenceError as error:
             return self._failed(exchange, error)
 
-    def refuse(self, error: InferenceError, status: int, head: RequestHead | None) -> HttpResponse:
+    def refuse(self, error: InferenceError, code: int, head: RequestHead | None) -> HttpResponse:
         """What the edge itself would not take."""
         exchange = began(head or RequestHead("", "", "", {}, "", self._clock()), self._parts.new_id())
-        return self._failed(exchange, error, status)
+        return self._failed(exchange, error, code)
 
     def _operation(self, method: str, path: str) -> Operation:
         found = self._operations.get((method, path))
@@ -154,24 +153,11 @@ class HttpFront:
         return HttpResponse(200)
 
 
-def server_metadata() -> dict[str, Any]:
-    """What the gateway says of itself; its extensions are those it carries, whatever its backends have."""
-    extensions = [
-        "classification",
-        "binary_tensor_data",
-        "model_configuration",
-        "statistics",
-        "model_repository(index)",
-        "parameters",
-    ]
-    return {"name": "penstock", "version": __version__, "extensions": extensions}
-
-
 def _unready(what: str) -> InferenceError:
     return InferenceError(ErrorKind.UNAVAILABLE, f"{what} is not ready: try again later", reason="not-ready")
 
 
-def _version(asked: Operation, headers: Any) -> str:
+def _version(asked: Operation, headers: Mapping[str, str]) -> str:
     given = headers.get("x-model-version", "")
     if not asked.version and given and not NAME.fullmatch(given):
         raise InferenceError(

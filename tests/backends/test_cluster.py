@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
@@ -34,12 +34,9 @@ class One:
             raise self.failure
         return InferenceResponse(self.name, "", "", {}, Tensors(()))
 
-    async def stream(self, request: InferenceRequest, deadline: Deadline) -> AsyncIterator[InferenceResponse]:
+    async def stream(self, request: InferenceRequest, deadline: Deadline) -> AsyncGenerator[InferenceResponse, None]:
         yield await self.infer(request, deadline)
         yield await self.infer(request, deadline)
-
-    async def live(self, deadline: Deadline) -> bool:
-        return self.failure is None
 
     async def ready(self, model: str, version: str, deadline: Deadline) -> bool:
         if self.failure:
@@ -127,7 +124,7 @@ async def test_stream_moves_on_only_before_its_first_answer() -> None:
     assert [response.model async for response in found.stream(REQUEST, LATER)] == ["b", "b"]
     stream = found.stream(REQUEST, LATER)
     await anext(stream)
-    await stream.aclose()  # type: ignore[attr-defined]
+    await stream.aclose()
     assert found.in_flight == 0
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backends.errors import InferenceError
-from backends.tensors import DTYPES, Tensor, check, common_rows, elements, from_array, pack_bytes, scatter, take, unpack_bytes
+from backends.tensors import DTYPES, Tensor, check, elements, from_array, pack_bytes, scatter, take, unpack_bytes
 
 
 @given(st.lists(st.binary(max_size=20)))
@@ -68,12 +68,3 @@ def test_check_says_what_was_expected(tensor: Tensor) -> None:
     """Data that is not what datatype and shape promise is refused by the input's name."""
     with pytest.raises(InferenceError, match="'x'"):
         check(tensor)
-
-
-def test_common_rows() -> None:
-    """Only a leading dimension that all share counts as rows."""
-    three, two, scalar = (from_array("x", "FP32", np.zeros(shape)) for shape in ((3, 1), (2,), ()))
-    assert common_rows([three, three]) == 3
-    assert common_rows([three, two]) is None
-    assert common_rows([scalar]) is None
-    assert common_rows([]) is None

@@ -174,7 +174,7 @@ async def test_a_stream_that_is_left_early_is_cancelled(backend: TritonGrpc, ser
     answers = backend.stream(question(), soon())
     await anext(answers)
     await servicer.entered.wait()
-    await answers.aclose()  # type: ignore[attr-defined]
+    await answers.aclose()
     await servicer.left.wait()
 
 
@@ -219,7 +219,6 @@ async def test_a_refusal_within_a_stream_is_told_by_its_text(
 
 async def test_health(backend: TritonGrpc, servicer: Recording) -> None:
     """Liveness and readiness are the server's words; a model that is not there is not ready."""
-    assert await backend.live(soon())
     assert await backend.ready("", "", soon())
     assert await backend.ready("m", "1", soon())
     assert not await backend.ready("m", "2", soon())
@@ -243,7 +242,8 @@ async def test_describe(backend: TritonGrpc) -> None:
     [
         (grpc.StatusCode.INVALID_ARGUMENT, "wrong shape", ErrorKind.INVALID, False),
         (grpc.StatusCode.NOT_FOUND, "Request for unknown model: 'm' is not found", ErrorKind.NOT_FOUND, False),
-        (grpc.StatusCode.UNAVAILABLE, "Socket closed", ErrorKind.UNAVAILABLE, True),
+        (grpc.StatusCode.UNAVAILABLE, "failed to connect to all addresses; last error: …", ErrorKind.UNAVAILABLE, True),
+        (grpc.StatusCode.UNAVAILABLE, "Socket closed", ErrorKind.BROKEN, False),
         (grpc.StatusCode.UNAVAILABLE, "[request id: q] Exceeds maximum queue size", ErrorKind.OVERLOADED, True),
         (grpc.StatusCode.UNAVAILABLE, "Request timeout expired", ErrorKind.OVERLOADED, True),
         (grpc.StatusCode.RESOURCE_EXHAUSTED, "busy", ErrorKind.OVERLOADED, True),
@@ -293,7 +293,7 @@ async def test_nobody_there() -> None:
         error = await failure(backend, soon(30))
         assert (error.kind, error.retryable) == (ErrorKind.UNAVAILABLE, True)
         with pytest.raises(InferenceError):
-            await backend.live(soon(30))
+            await backend.ready("", "", soon(30))
         assert asyncio.get_running_loop().time() - began < 5
         await backend.close()
 

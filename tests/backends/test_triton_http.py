@@ -138,7 +138,6 @@ async def test_descriptions(backend: TritonHttp, server: Server) -> None:
     assert "digits_fast" == (await backend.describe("metadata", "digits_fast", "", soon()))["name"]
     assert 64 == (await backend.describe("config", "digits_fast", "1", soon()))["max_batch_size"]
     assert 1 == len((await backend.describe("stats", "digits_fast", "", soon()))["model_stats"])
-    assert await backend.live(soon())
     assert await backend.ready("", "", soon())
     assert await backend.ready("digits_fast", "1", soon())
     server.ready = False

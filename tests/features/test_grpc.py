@@ -180,7 +180,7 @@ async def test_descriptions(gate: Running) -> None:
     stub = gate.stub()
     assert (await stub.ServerLive(service_pb2.ServerLiveRequest())).live
     assert (await stub.ServerReady(service_pb2.ServerReadyRequest())).ready
-    assert "penstock" == (await stub.ServerMetadata(service_pb2.ServerMetadataRequest())).name
+    assert "penstock" == (await stub.ServerMetadata(service_pb2.ServerMetadataRequest(), metadata=by(gate))).name
     metadata = await stub.ModelMetadata(service_pb2.ModelMetadataRequest(name="digits"), metadata=by(gate))
     assert ("digits", "image") == (metadata.name, metadata.inputs[0].name)
     config = await stub.ModelConfig(service_pb2.ModelConfigRequest(name="digits"), metadata=by(gate))

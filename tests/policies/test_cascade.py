@@ -110,7 +110,7 @@ async def test_cancellation_reaches_the_stage_being_asked(make_call: Make, make_
             ended.set()
         raise AssertionError
 
-    task = asyncio.create_task(CascadePolicy(observer, lambda: 0.0)(make_call(1, STAGES), ask))  # type: ignore[arg-type]
+    task = asyncio.ensure_future(CascadePolicy(observer, lambda: 0.0)(make_call(1, STAGES), ask))  # type: ignore[arg-type]
     await reached.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

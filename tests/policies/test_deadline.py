@@ -59,3 +59,26 @@ async def test_an_outer_cancellation_stays_one(make_call: Make) -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_a_client_that_leaves_as_time_runs_out(make_call: Make) -> None:
+    """With both cancellations pending it is the client's that goes on: nobody is there to hear of a deadline."""
+    reached, release = asyncio.Event(), asyncio.Event()
+
+    async def ask(call: Call) -> Answer:
+        try:
+            reached.set()
+            await asyncio.Event().wait()
+        finally:
+            await release.wait()  # slow to clean up: the deadline passes meanwhile
+        raise AssertionError
+
+    at = asyncio.get_running_loop().time() + 0.02
+    task = asyncio.create_task(DeadlinePolicy()(make_call(at=at), ask))
+    await reached.wait()
+    task.cancel()
+    while asyncio.get_running_loop().time() < at + 0.02:  # noqa: ASYNC110 - what is waited for is time itself
+        await asyncio.sleep(0.005)
+    release.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task

@@ -92,7 +92,7 @@ class Recording:
         await self._seen(call)
         return [{"name": "m", "version": "7", "state": "READY", "reason": ""}]
 
-    def server(self) -> dict[str, Any]:
+    async def server(self, call: GrpcHead) -> dict[str, Any]:
         return {"name": "penstock", "version": "0", "extensions": ["binary_tensor_data"]}
 
 

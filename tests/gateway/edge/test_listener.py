@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from typing import TYPE_CHECKING
 
 import pytest
@@ -124,3 +126,17 @@ async def test_drain_waits_for_a_refused_body_but_for_no_request_behind_it(place
     async with asyncio.timeout(5):
         await draining
     assert ["/probe", "/refuse"] == [head.path for head in app.heads]
+
+
+async def test_pipelined_requests_of_a_client_that_resets_leave_nothing(place: Place) -> None:
+    """A second request that is due just as its socket is lost does not keep the connection for ever."""
+    _, _ = await place.start()
+    listener = place.listeners[0]
+    for _ in range(20):
+        with socket.create_connection(("127.0.0.1", listener.port)) as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # close() sends a reset
+            client.sendall(GET * 3)
+        await asyncio.sleep(0.002)
+    async with asyncio.timeout(5):
+        while listener.connections:  # noqa: ASYNC110 - nobody tells when it is empty
+            await asyncio.sleep(0.005)

@@ -113,7 +113,7 @@ async def test_descriptions(front: Front) -> None:
     assert "digits" == (await grpc.describe("metadata", "digits", "", head()))["name"]
     assert (True, True, True) == (await grpc.live(), await grpc.ready("", "", head()), await grpc.ready("digits", "", head()))
     assert ["digits"] == [each["name"] for each in await grpc.index(head())]
-    assert "penstock" == grpc.server()["name"]
+    assert "penstock" == (await grpc.server(head()))["name"]
     front.is_ready = False
     assert not await grpc.ready("", "", head())
     with pytest.raises(InferenceError):

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from backends.errors import ErrorKind, InferenceError
+from gateway.dialects.reply import server_metadata
 from gateway.edge.messages import HttpResponse, RequestHead
-from gateway.fronts.http import HttpFront, server_metadata
+from gateway.fronts.http import HttpFront
 
 if TYPE_CHECKING:
     from tests.gateway.fronts.conftest import Front
