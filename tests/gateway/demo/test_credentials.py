@@ -1,8 +1,10 @@
 """The demo's credentials are such as the gateway's own authenticator takes."""
 
+import json
 import time
 from pathlib import Path
 
+import jwt
 import pytest
 
 from backends.errors import ErrorKind, InferenceError
@@ -27,6 +29,13 @@ async def test_key_and_token_are_let_in_and_strangers_are_not(tmp_path: Path) ->
             authenticator.check(stranger, now)
         assert ErrorKind.UNAUTHENTICATED == refused.value.kind
     await spawner.close()
+
+
+def test_another_implementation_reads_the_token(tmp_path: Path) -> None:
+    """PyJWT verifies it with the key set as published: signer and authenticator do not merely share a mistake."""
+    token = Issuer(tmp_path / "jwks.json").bearer(tenant="tenant-1")["authorization"].removeprefix("Bearer ")
+    key = jwt.PyJWKSet.from_dict(json.loads((tmp_path / "jwks.json").read_text()))[jwt.get_unverified_header(token)["kid"]]
+    assert "tenant-1" == jwt.decode(token, key, [ALGORITHM], audience=AUDIENCE, issuer=ISSUER)["tenant"]
 
 
 def test_no_secret_lies_in_a_file(tmp_path: Path) -> None:
