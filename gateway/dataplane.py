@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Protocol
 
@@ -74,15 +74,15 @@ class Dataplane:
         timeout = plan.timeout if inquiry.timeout is None else min(plan.timeout, inquiry.timeout)
         return Call(model.name, request, inquiry.principal, plan, Deadline(inquiry.received + timeout))
 
-    async def ask(self, snapshot: Snapshot, call: Call) -> Outcome:
+    def ask(self, snapshot: Snapshot, call: Call) -> Awaitable[Answer]:
         """One question, one answer."""
-        return Outcome(await snapshot.models[call.model].ask(call), call.plan, snapshot.version)
+        return snapshot.models[call.model].ask(call)
 
     async def stream(self, snapshot: Snapshot, call: Call) -> AsyncGenerator[Outcome, None]:
         """One question, any number of answers where the plan's one target can give them; else as `ask`."""
         target = call.plan.stages[0].target
         if len(call.plan.stages) > 1 or not snapshot.streams(target):
-            yield await self.ask(snapshot, call)
+            yield Outcome(await self.ask(snapshot, call), call.plan, snapshot.version)
             return
         async with aclosing(snapshot.models[call.model].stream(replace(call, target=target))) as answers:
             async for answer in answers:

@@ -56,35 +56,35 @@ _read_response = msgspec.json.Decoder(_Response).decode
 _encode = msgspec.json.Encoder().encode
 
 
-class HttpPayload:
-    """Tensors still inside the message they came in; `whole` is that message, `head` the length of its JSON (None: all of it)."""
+class HttpPayload(msgspec.Struct, gc=False):
+    """Tensors still inside the message they came in; `whole` is that message, `head` the length of its JSON (None: all of it).
 
-    __slots__ = ("_decoded", "_found", "_tail", "head", "verbatim", "whole")
+    `found` is what the JSON says of them, None for an answer that nobody has read yet; `verbatim`: the bytes may be passed on
+    as they are.
+    """
 
-    def __init__(self, whole: bytes, head: int | None, found: Sequence[_Input] | None, verbatim: bool) -> None:
-        self.whole = whole
-        self.head = head
-        self.verbatim = verbatim  # whether the bytes may be passed on as they are
-        self._found = found  # None: an answer's JSON that nobody has read yet
-        self._tail = memoryview(whole)[head:] if head is not None else memoryview(b"")
-        self._decoded: tuple[Tensor, ...] | None = None
+    whole: bytes
+    head: int | None
+    found: Sequence[_Input] | None
+    verbatim: bool
+    decoded: tuple[Tensor, ...] | None = None
 
     def tensors(self) -> tuple[Tensor, ...]:
         """Every tensor, checked against its datatype and shape."""
-        if self._decoded is None:
-            self._decoded = tuple(self._each())
-        return self._decoded
+        if self.decoded is None:
+            self.decoded = tuple(self._each())
+        return self.decoded
 
     def _each(self) -> list[Tensor]:
-        at, tensors = 0, []
-        for found in _outputs(self.whole) if self._found is None else self._found:
+        at, tensors, tail = 0, [], memoryview(self.whole)[self.head :]
+        for found in _outputs(self.whole) if self.found is None else self.found:
             size = found.parameters.get("binary_data_size")
             shape = tuple(found.shape)
             if size is None:
                 tensors.append(from_json(found.name, found.datatype, shape, found.data))
                 continue
             assert isinstance(size, int)
-            tensors.append(check(Tensor(found.name, found.datatype, shape, self._tail[at : at + size])))
+            tensors.append(check(Tensor(found.name, found.datatype, shape, tail[at : at + size])))
             at += size
         return tensors
 

@@ -13,7 +13,7 @@ from backends.errors import InferenceError
 from backends.inference import Description, InferenceRequest
 from backends.protocols.v2_grpc import GrpcPayload
 from gateway.auth.refusals import KeyUnknown
-from gateway.dataplane import Inquiry
+from gateway.dataplane import Inquiry, Outcome
 from gateway.dialects.reply import client_timeout, reply_headers, request_id, server_metadata
 from gateway.dialects.v2_grpc import status_of
 from gateway.edge.grpc import GrpcHead, InferenceReply
@@ -51,7 +51,7 @@ class GrpcFront:
         """One question, one answer, one record."""
         with _Recorded(self._parts, "ModelInfer", call) as exchange:
             snapshot, planned = await self._planned(exchange, request, call)
-            outcome = await self._plane.ask(snapshot, planned)
+            outcome = Outcome(await self._plane.ask(snapshot, planned), planned.plan, snapshot.version)
             if not isinstance(outcome.answer.response.payload, GrpcPayload):
                 outcome.answer.response.payload.tensors()  # what cannot be read must not be told as OK
             exchange.answered(outcome)

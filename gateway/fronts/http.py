@@ -13,7 +13,7 @@ import msgspec
 from backends.errors import ErrorKind, InferenceError
 from backends.protocols.v2_http import JSON, LENGTH_HEADER, decode_request, encode_response
 from gateway.auth.refusals import KeyUnknown
-from gateway.dataplane import Inquiry
+from gateway.dataplane import Inquiry, Outcome
 from gateway.dialects.reply import client_timeout, reply_headers, server_metadata
 from gateway.dialects.v2_http import NAME, Operation, error_response, operation, status
 from gateway.edge.coding import choose, deflate, inflate
@@ -120,7 +120,7 @@ class HttpFront:
         snapshot = self._plane.snapshot
         call = self._plane.plan(snapshot, request, inquiry)
         exchange.planned(call.plan)
-        outcome = await self._plane.ask(snapshot, call)
+        outcome = Outcome(await self._plane.ask(snapshot, call), call.plan, snapshot.version)
         exchange.answered(outcome)
         encoded = encode_response(outcome.answer.response, request)
         parts = encoded.parts
