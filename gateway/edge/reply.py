@@ -25,17 +25,18 @@ def head(response: HttpResponse, length: int, closing: str) -> bytes:
     Framing headers of the application are left out, as is every header whose name is no token or whose value holds CR,
     LF or NUL. Values are written as UTF-8.
     """
-    lines = [_STATUS.get(response.status) or f"HTTP/1.1 {response.status} "]
+    pieces = [_STATUS.get(response.status) or f"HTTP/1.1 {response.status} "]
     for name, value in response.headers:
         field = _fields.get(name)
         if field is None:
             field = _field(name)
         if field:
-            lines.append(field + value)
-    text = "\r\n".join(lines)
-    breaks = len(lines) - 1
+            pieces += (field, value)
+    text = "".join(pieces)
+    breaks = len(pieces) >> 1
     if text.count("\n") != breaks or text.count("\r") != breaks or "\0" in text:
-        text = "\r\n".join(line for line in lines if not _BAD.search(line))
+        kept = [field + value for field, value in zip(pieces[1::2], pieces[2::2], strict=True) if not _BAD.search(value)]
+        text = "".join((pieces[0], *kept))
     if response.status == 204 or response.status == 304:  # RFC 9110 section 8.6: these carry no length
         return f"{text}\r\n{closing}\r\n".encode("utf-8", "replace")
     return f"{text}\r\nContent-Length: {length}\r\n{closing}\r\n".encode("utf-8", "replace")
@@ -47,7 +48,7 @@ def bodiless(status: int, method: str) -> bool:
 
 
 def _field(name: str) -> str:
-    field = f"{name}: " if _NAME.fullmatch(name) and name.lower() not in _FRAMING else ""
+    field = f"\r\n{name}: " if _NAME.fullmatch(name) and name.lower() not in _FRAMING else ""
     if len(_fields) < _REMEMBERED:
         _fields[name] = field
     return field

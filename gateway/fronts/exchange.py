@@ -47,8 +47,12 @@ class Exchange(msgspec.Struct, gc=False):
     def answered(self, outcome: Outcome) -> None:
         """Notes who answered and what it cost."""
         record, answer = self.record, outcome.answer
-        record.shares = tuple([(share.variant, share.rows) for share in answer.shares])
-        record.variant = ",".join([share.variant for share in answer.shares])
+        if len(answer.shares) == 1:
+            (share,) = answer.shares
+            record.shares, record.variant = ((share.variant, share.rows),), share.variant
+        else:
+            record.shares = tuple([(share.variant, share.rows) for share in answer.shares])
+            record.variant = ",".join([share.variant for share in answer.shares])
         record.backend_seconds = answer.backend_seconds
         record.cost = answer.cost
         record.baseline = self.dearest * max(1, record.rows)
