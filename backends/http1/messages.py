@@ -63,15 +63,16 @@ def framed(request: UpstreamRequest, authority: str) -> list[bytes | memoryview]
     length = 0
     for piece in request.body:
         length += len(piece) if isinstance(piece, bytes) else piece.nbytes  # len() of a memoryview counts items
-    lines = [_opening(request.method, request.path, authority)]
+    parts = [_opening(request.method, request.path, authority)]
     for name, value in request.headers:
-        if _forwarded(name):
-            lines.append(f"{name}: {value}")
+        field = _field(name)
+        if field:
+            parts += (field, value)
     if length or request.method in _LENGTH_EXPECTED:
-        lines.append(f"content-length: {length}")
-    lines.append("\r\n")
-    head = "\r\n".join(lines)
-    breaks = len(lines) + 1  # the opening holds two lines, the last element is an empty one
+        parts += ("\r\ncontent-length: ", str(length))
+    parts.append("\r\n\r\n")
+    head = "".join(parts)
+    breaks = (len(parts) >> 1) + 2  # one before each field, one before Host, two at the end
     if head.count("\n") != breaks or head.count("\r") != breaks or "\0" in head:
         raise invalid("a header for the backend holds a line break or NUL", reason="header")
     try:
@@ -90,11 +91,11 @@ def _opening(method: str, path: str, authority: str) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _forwarded(name: str) -> bool:
-    """Whether the header goes to the backend. Raises InferenceError (INVALID) for what is no header name."""
+def _field(name: str) -> str:
+    """A line's beginning, empty for what does not go to the backend. Raises InferenceError (INVALID) for no header name."""
     if _TOKEN.fullmatch(name) is None:
         raise invalid("a header for the backend has a name that is none", reason="header")
-    return name.lower() not in _NOT_FORWARDED
+    return "" if name.lower() in _NOT_FORWARDED else f"\r\n{name}: "
 
 
 def late(source: str) -> InferenceError:
