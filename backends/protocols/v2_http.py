@@ -14,7 +14,7 @@ import msgspec
 
 from backends.errors import ErrorKind, InferenceError, invalid
 from backends.inference import InferenceRequest, InferenceResponse, Parameter, Parameters, RequestedOutput, TensorSpec
-from backends.protocols.v2_json import from_json, to_json
+from backends.protocols.v2_json import elements_in, from_json, to_json
 from backends.tensors import BYTES, DATATYPES, DTYPES, Tensor, check, elements
 
 LENGTH_HEADER = "inference-header-content-length"
@@ -204,6 +204,9 @@ def _claim(found: _Input) -> int:
     if size is None:
         if not len(memoryview(found.data)):
             raise invalid(f"input '{found.name}' has neither 'data' nor 'binary_data_size'", "inputs")
+        given = elements_in(found.name, found.datatype, found.data)
+        if given != count:  # Triton would answer 500
+            raise invalid(f"input '{found.name}' has {given} elements; shape {found.shape} needs {count}", "shape")
         return 0
     if not isinstance(size, int) or isinstance(size, bool) or size < 0:
         raise invalid(f"input '{found.name}': binary_data_size is not a whole number of bytes", "binary-size")

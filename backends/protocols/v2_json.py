@@ -43,6 +43,19 @@ def from_json(name: str, datatype: str, shape: tuple[int, ...], raw: msgspec.Raw
     return Tensor(name, datatype, shape, array.tobytes())
 
 
+def elements_in(name: str, datatype: str, raw: msgspec.Raw) -> int:
+    """How many elements a JSON array has, nested or flat, without reading numbers: one more than it has commas.
+
+    Raises INVALID for what is no array; BYTES, whose strings may hold commas, are read.
+    """
+    if datatype == BYTES:
+        return len(_values(name, datatype, raw))
+    text = bytes(raw)
+    if not text.startswith(b"["):
+        raise invalid(f"input '{name}' is {datatype}: its data must be an array", "elements")
+    return text.count(b",") + 1 if text.strip(b"[] \t\r\n") else 0
+
+
 def _values(name: str, datatype: str, raw: msgspec.Raw) -> list[Any]:
     """The elements as one flat list of the right Python type; a nested array is flattened and read again."""
     decode: Any

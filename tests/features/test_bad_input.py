@@ -52,7 +52,7 @@ JSON_CASES = {
     "wrong shape": (entry(shape=[1, 5], data=[0] * 5), "shape", "[-1, 4]"),
     "wrong rank": (entry(shape=[4]), "shape", "[-1, 4]"),
     "negative dimension": (entry(shape=[-1, 4]), "shape", "image"),
-    "huge dimensions": (entry(shape=[2**62, 4]), "rows", "64"),
+    "huge dimensions": (entry(shape=[2**62, 4]), "shape", "needs"),
     "too many dimensions": (entry(shape=[1] * 17), "shape", "16"),
     "too many rows": (entry(shape=[65, 4], data=[0] * 260), "rows", "64"),
     "unknown input": (entry(name="picture"), "unknown-input", "image"),

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backends.errors import InferenceError
-from backends.protocols.v2_json import bfloat16, flatten, from_json, to_json
+from backends.protocols.v2_json import bfloat16, elements_in, flatten, from_json, to_json
 from backends.tensors import Tensor
 
 
@@ -44,6 +44,27 @@ def test_bytes_that_are_no_text() -> None:
 def test_flatten_keeps_order() -> None:
     """Leaves come out left to right."""
     assert flatten([[1, [2]], 3, []]) == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("datatype", "text", "expected"),
+    [
+        ("INT32", "[]", 0),
+        ("INT32", "[ [ ] ]", 0),
+        ("FP32", "[1]", 1),
+        ("FP32", "[[1, 2], [3, 4]]", 4),
+        ("BYTES", '["a,b", "c"]', 2),
+    ],
+)
+def test_elements_are_counted_unread(datatype: str, text: str, expected: int) -> None:
+    """Flat, nested and empty arrays, and strings with commas in them."""
+    assert expected == elements_in("x", datatype, msgspec.Raw(text.encode()))
+
+
+def test_no_array_has_no_elements() -> None:
+    """A bare number is not a tensor's data."""
+    with pytest.raises(InferenceError, match="array"):
+        elements_in("x", "INT32", msgspec.Raw(b"5"))
 
 
 def test_empty_tensor() -> None:
