@@ -11,8 +11,8 @@ from backends.http1.pool import HttpPool, PoolLimits
 from backends.inference import Backend
 from backends.triton_grpc import TritonGrpc
 from backends.triton_http import TritonHttp
-from gateway.configuration.compile import route_tables, version
-from gateway.configuration.load import load_policy
+from gateway.configuration.load import load_policy, version
+from gateway.configuration.tables import route_tables
 from gateway.snapshot import ClusterSpec, Model, Snapshot
 from gateway.telemetry.metrics import Metrics
 from policies.authorize import AuthorizePolicy

@@ -8,8 +8,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from gateway.configuration.compile import version
-from gateway.configuration.load import load_policy
+from gateway.configuration.load import load_policy, version
 from gateway.configuration.problems import PolicyError
 from gateway.configuration.schema_policy import PolicyDocument
 

@@ -7,9 +7,9 @@ from itertools import pairwise
 
 from backends.inference import Parameter
 from gateway.configuration import schema_policy as policy
-from gateway.configuration.compile import match_of
 from gateway.configuration.decode import Findings
 from gateway.configuration.problems import Path, nearest, shown
+from gateway.configuration.tables import match_of
 from routing.match import Match, Range
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 
 from gateway.configuration.checks import check_policy
@@ -11,6 +12,11 @@ from gateway.configuration.problems import PolicyError
 from gateway.configuration.schema_gateway import GatewayDocument
 from gateway.configuration.schema_policy import PolicyDocument
 from gateway.configuration.yaml_source import parse
+
+
+def version(text: bytes) -> str:
+    """The name of a policy's snapshot: 12 hexadecimal digits that depend on the file's content alone."""
+    return hashlib.sha256(text).hexdigest()[:12]
 
 
 def load_policy(text: bytes, name: str) -> PolicyDocument:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway.configuration.compile import version
+from gateway.configuration.load import version
 from tests.features.conftest import PLAIN, until
 from tests.features.oip_server import Server, Waiting
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gateway.cli.policy import add_parser
-from gateway.configuration.compile import version
+from gateway.configuration.load import version
 
 POLICY = """version: 1
 backends:

@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.configuration.compile import route_tables
-from gateway.configuration.load import load_gateway, load_policy
+from gateway.configuration.load import load_gateway, load_policy, version
 from gateway.configuration.problems import PolicyError
 from gateway.configuration.readers import Address
 from gateway.configuration.schema_gateway import Auth, GatewayDocument, Issuer, Listen
@@ -27,6 +26,7 @@ from gateway.configuration.schema_policy import (
     Stage,
     Variant,
 )
+from gateway.configuration.tables import route_tables
 
 CONFIG = Path(__file__).parents[3] / "config"
 POLICIES = [CONFIG / "policy.yaml", *sorted((CONFIG / "examples").glob("*.yaml"))]
@@ -161,3 +161,9 @@ def _read_or_refused(text: bytes) -> None:
         except PolicyError as error:
             refusal = error
         assert refusal is None or (refusal.problems and str(refusal))
+
+
+def test_version() -> None:
+    """A snapshot is named by its file's content alone: 12 hexadecimal digits of SHA-256."""
+    assert "e3b0c44298fc" == version(b"")
+    assert version(b"a") != version(b"a ")

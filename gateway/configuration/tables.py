@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 
 from gateway.configuration import schema_policy as policy
@@ -10,11 +9,6 @@ from routing.match import Cascade, Match, Route, RouteTable, Split, Use
 from routing.plan import Confidence, Stage, Target
 
 Targets = Mapping[str, Target]
-
-
-def version(text: bytes) -> str:
-    """The name of a policy's snapshot: 12 hexadecimal digits that depend on the file's content alone."""
-    return hashlib.sha256(text).hexdigest()[:12]
 
 
 def route_tables(document: policy.PolicyDocument) -> dict[str, RouteTable]:

@@ -1,4 +1,4 @@
-"""Tests of gateway.configuration.compile."""
+"""Tests of gateway.configuration.tables."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.configuration.compile import route_tables, version
 from gateway.configuration.load import load_policy
+from gateway.configuration.tables import route_tables
 from routing.match import Cascade, Match, Range, Route, RouteTable, Split, Use
 from routing.plan import Confidence, Stage, Target
 
@@ -66,12 +66,6 @@ def test_table() -> None:
         dearest=40.0,
     )
     assert {"digits": expected} == route_tables(load_policy(TEXT, "policy.yaml"))
-
-
-def test_version() -> None:
-    """A snapshot is named by its file's content alone: 12 hexadecimal digits of SHA-256."""
-    assert "e3b0c44298fc" == version(b"")
-    assert version(b"a") != version(b"a ")
 
 
 NAMES = st.sampled_from(["a", "b", "c"])
