@@ -33,6 +33,7 @@ DTYPES: dict[str, np.dtype[Any]] = {
 BYTES = "BYTES"  # elements of 4-byte little-endian length and that many bytes
 DATATYPES = frozenset(DTYPES) | {BYTES}
 MAX_DIMS = 16
+MAX_DIM = 2**63 - 1  # backends count in 64 bits
 _LENGTH = struct.Struct("<I")
 
 
@@ -44,6 +45,8 @@ def elements(shape: Sequence[int], name: str) -> int:
     for dim in shape:
         if dim < 0:
             raise invalid(f"input '{name}' has a negative dimension in shape {list(shape)}", "shape")
+        if dim > MAX_DIM:
+            raise invalid(f"input '{name}' has a dimension of more than 63 bits", "shape")
         count *= dim
     return count
 

@@ -13,7 +13,9 @@ from backends.deadline import Deadline
 from backends.errors import ErrorKind, InferenceError, invalid
 from backends.http1.pool import HttpPool, UpstreamRequest, UpstreamResponse
 from backends.inference import Description, InferenceRequest, InferenceResponse
-from backends.protocols.v2_http import LENGTH_HEADER, HttpPayload, decode_response, encode_request, error_text
+from backends.protocols.v2_http import LENGTH_HEADER, error_text
+from backends.protocols.v2_http_request import HttpQuestion, encode_request
+from backends.protocols.v2_http_response import decode_response
 
 _PATHS: dict[Description, str] = {"metadata": "", "config": "/config", "stats": "/stats"}
 _PART = re.compile(r"(?!\.+\Z)[A-Za-z0-9._-]{1,128}")
@@ -36,8 +38,7 @@ class TritonHttp:
         answer = await self._pool.ask(asked, deadline)
         if answer.status != 200:
             raise self._failure(answer)
-        payload = request.payload
-        verbatim = isinstance(payload, HttpPayload) and payload.verbatim
+        verbatim = isinstance(request.payload, HttpQuestion)
         return decode_response(answer.body, answer.headers.get(LENGTH_HEADER), self._source, verbatim)
 
     async def stream(self, request: InferenceRequest, deadline: Deadline) -> AsyncGenerator[InferenceResponse, None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from backends.deadline import Deadline
 from backends.errors import ErrorKind, InferenceError
 from backends.http1.pool import HttpPool, PoolLimits
 from backends.inference import InferenceRequest, Tensors, TensorSpec
-from backends.protocols.v2_http import decode_request
+from backends.protocols.v2_http_request import decode_request
 from backends.tensors import from_array
 from backends.triton_http import TritonHttp
 from tests.features.oip_server import Server, Waiting, failing, saying
@@ -60,12 +61,13 @@ async def failure(backend: TritonHttp, request: InferenceRequest) -> InferenceEr
     return caught.value
 
 
-async def test_a_client_s_bytes_go_on(backend: TritonHttp, server: Server) -> None:
-    """What nothing looked at is sent as it came, to the backend's own model, with the headers given."""
+async def test_a_client_s_json_goes_on_in_binary(backend: TritonHttp, server: Server) -> None:
+    """A JSON request reaches the backend's own model as the gateway understood it, with the headers given."""
     request = decode_request(BODY, None, "digits_fast", "2", (("x-request-id", "r"),))
     answer = await backend.infer(request, soon())
     (asked,) = server.asked
-    assert (BODY, "/v2/models/digits_fast/versions/2/infer", "r") == (asked.body, asked.path, asked.headers["x-request-id"])
+    assert ("/v2/models/digits_fast/versions/2/infer", "r") == (asked.path, asked.headers["x-request-id"])
+    assert asked.body.endswith(struct.pack("<4f", 7, 0, 0, 0))
     assert "2" == answer.version
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backends.errors import InferenceError
-from backends.protocols.v2_json import bfloat16, elements_in, flatten, from_json, to_json
+from backends.protocols.v2_json import bfloat16, flatten, from_json, to_json
 from backends.tensors import Tensor
 
 
@@ -46,25 +46,43 @@ def test_flatten_keeps_order() -> None:
     assert flatten([[1, [2]], 3, []]) == [1, 2, 3]
 
 
-@pytest.mark.parametrize(
-    ("datatype", "text", "expected"),
-    [
-        ("INT32", "[]", 0),
-        ("INT32", "[ [ ] ]", 0),
-        ("FP32", "[1]", 1),
-        ("FP32", "[[1, 2], [3, 4]]", 4),
-        ("BYTES", '["a,b", "c"]', 2),
-    ],
-)
-def test_elements_are_counted_unread(datatype: str, text: str, expected: int) -> None:
-    """Flat, nested and empty arrays, and strings with commas in them."""
-    assert expected == elements_in("x", datatype, msgspec.Raw(text.encode()))
-
-
-def test_no_array_has_no_elements() -> None:
+@pytest.mark.parametrize("datatype", ["INT32", "FP32", "BYTES"])
+def test_no_array_is_no_tensor(datatype: str) -> None:
     """A bare number is not a tensor's data."""
     with pytest.raises(InferenceError, match="array"):
-        elements_in("x", "INT32", msgspec.Raw(b"5"))
+        from_json("x", datatype, (1,), b"5")
+
+
+@pytest.mark.parametrize(
+    ("datatype", "text", "said"),
+    [
+        ("INT32", "2147483648", "range"), ("INT32", "1.0", "whole numbers"), ("INT32", "true", "whole numbers"),
+        ("INT32", "null", "whole numbers"), ("INT8", "-129", "range"), ("UINT8", "-1", "range"), ("UINT64", "1" * 40, "range"),
+        ("FP32", "1e39", "range"), ("FP64", "1e400", "range"), ("FP32", "true", "numbers"), ("FP32", '"1"', "numbers"),
+        ("FP32", "NaN", "numbers"), ("FP16", "65520", "range"), ("BF16", "3.4e38", "range"), ("BF16", "1e39", "range"),
+        ("BOOL", "1", "true or false"), ("BYTES", "1", "strings"), ("FP32", "{}", "numbers"), ("FP32", '"[1]"', "numbers"),
+    ],
+)  # fmt: skip
+def test_elements_that_do_not_fit_are_refused(datatype: str, text: str, said: str) -> None:
+    """Each element is of the datatype's kind and within its range, or the error says what was expected."""
+    with pytest.raises(InferenceError, match=said):
+        from_json("x", datatype, (1,), f"[{text}]".encode())
+
+
+@pytest.mark.parametrize("text", ["[[[1, 2], [3, 4]]]", "[1,2,3,4]", " [ [1,2] ,[3,4]]".strip()])
+def test_nesting_is_row_major(text: str) -> None:
+    """However deep, elements come in the order they are written."""
+    assert struct.pack("<4i", 1, 2, 3, 4) == from_json("x", "INT32", (2, 2), text.encode()).data
+
+
+def test_long_arrays_are_read_in_pieces() -> None:
+    """An array of several MiB is read whole, whatever the pieces it is cut into."""
+    values = list(range(400_000))
+    text = msgspec.json.encode(values)
+    assert len(text) > 2 << 20
+    assert struct.pack(f"<{len(values)}i", *values) == from_json("x", "INT32", (len(values),), text).data
+    with pytest.raises(InferenceError, match="whole numbers"):
+        from_json("x", "INT32", (len(values),), text[:-1] + b",1.5]")
 
 
 def test_empty_tensor() -> None:
