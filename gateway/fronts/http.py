@@ -11,7 +11,9 @@ from typing import Any
 import msgspec
 
 from backends.errors import ErrorKind, InferenceError
-from backends.protocols.v2_http import JSON, LENGTH_HEADER, decode_request, encode_response
+from backends.protocols.v2_http import JSON, LENGTH_HEADER
+from backends.protocols.v2_http_request import decode_request
+from backends.protocols.v2_http_response import encode_response
 from gateway.auth.refusals import KeyUnknown
 from gateway.dataplane import Inquiry, Outcome
 from gateway.dialects.reply import client_timeout, reply_headers, server_metadata
