@@ -8,18 +8,23 @@ One exception is llhttp's: line breaks right after an answer, in the same read, 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NoReturn, cast
 
 from httptools import HttpParserError, HttpResponseParser
 
 from backends.errors import ErrorKind, InferenceError
 from backends.http1.messages import PoolLimits, UpstreamResponse, late
+from backends.promise import Promise
 
 _CUT = "closed the connection before its answer was complete"
 _REMEMBERED, _SHORT = 1024, 64  # header names kept, and how long one may be
 _names: dict[bytes, str] = {}  # header names as backends write them, in lower case
 _HEADERS_TOO_LARGE = "sent more header bytes than allowed"
+_REPEATED, _HEAD = 1024, 1024  # heads of answers kept for one endpoint, and how long one may be
+
+Known = dict[bytes, tuple[int, int, Mapping[str, str]]]
+"""Heads of whole answers, byte for byte, that were read before: status, length of the body, headers. For one pool's limits."""
 
 
 class _RefusedError(Exception):
@@ -33,30 +38,31 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_answer", "_chunked", "_head_only", "_headers", "_idle_ended", "_limits", "_parser", "_pieces", "_quiet", "_size",
-        "_source", "_status", "_transport", "_until_eof", "idle_since", "reusable", "touched",
+        "_answer", "_chunked", "_head_only", "_headers", "_idle_ended", "_keep", "_known", "_limits", "_parser", "_pieces",
+        "_quiet", "_size", "_source", "_status", "_transport", "_until_eof", "_whole", "idle_since", "reusable", "touched",
     )  # fmt: skip
 
-    def __init__(self, limits: PoolLimits, source: str, idle_ended: Callable[[Connection], None]) -> None:
+    def __init__(self, limits: PoolLimits, source: str, known: Known, idle_ended: Callable[[Connection], None]) -> None:
         self._limits = limits
         self._source = source
+        self._known = known
+        self._chunked = self._until_eof = self._keep = False
         self._idle_ended = idle_ended
         self._transport: asyncio.Transport | None = None
-        self._answer: asyncio.Future[UpstreamResponse] | None = None
+        self._answer: Promise[UpstreamResponse] | None = None
+        self._whole: UpstreamResponse | None = None  # complete, but the bytes it came with are not all looked at
         self.reusable = False
         self.touched = False
         self.idle_since = 0.0  # seconds, the loop's clock
 
-    def send(self, pieces: list[bytes | memoryview], answer: asyncio.Future[UpstreamResponse], *, head_only: bool) -> None:
+    def send(self, pieces: list[bytes | memoryview], answer: Promise[UpstreamResponse], *, head_only: bool) -> None:
         """Writes one request; `answer` gets the response or an InferenceError (BROKEN).
 
         `head_only`: the request is a HEAD, whose answer announces a body and has none.
         """
-        self.reusable = self.touched = self._chunked = self._until_eof = False
+        self.reusable = self.touched = False
         self._answer = answer
         self._head_only = head_only
-        self._pieces: list[bytes | bytearray] = []
-        self._size = self._quiet = self._status = 0  # _quiet: bytes read since the last piece of a body
         transport = self._transport
         if transport is None or transport.is_closing():
             self._end("closed the connection")
@@ -70,14 +76,14 @@ class Connection(asyncio.Protocol):
         answer = self._answer
         if answer is None:
             return
+        self.abort()
         if not answer.done():
             answer.set_exception(late(self._source))
-        self.abort()
 
     def abort(self) -> None:
         """Ends the connection now and drops unsent bytes; `close` would send them all to a backend nobody waits for."""
         self.reusable = False
-        self._answer = None
+        self._answer = self._whole = None
         if self._transport is not None:
             self._transport.abort()
 
@@ -91,21 +97,49 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._answer is None:
             self._end("sent bytes nobody asked for")
-            return
-        self.touched = True
+        elif self.touched:
+            self._read(data)
+            self._deliver()
+        else:
+            self.touched = True
+            end = data.find(b"\r\n\r\n", 0, _HEAD) + 4
+            known = self._known.get(data[:end])
+            if known is not None and known[1] == len(data) - end and not self._head_only:
+                self._whole, self._keep = UpstreamResponse(known[0], known[2], data[end:]), True
+            else:
+                self._read_first(data, end)
+            self._deliver()
+
+    def _read_first(self, data: bytes, end: int) -> None:
+        """An answer's first bytes; if they are all of it, its head, which ends at `end`, is kept for the next like it."""
+        self._chunked = self._until_eof = self._keep = False
+        self._pieces: list[bytes | bytearray] = []
+        self._size = self._quiet = self._status = 0  # _quiet: bytes read since the last piece of a body
+        self._read(data)
+        whole = self._whole
+        if whole is not None and self._keep and not self._chunked and end > 3 and end + len(whole.body) == len(data):
+            if len(self._known) >= _REPEATED:
+                self._known.clear()
+            self._known[data[:end]] = whole.status, len(whole.body), whole.headers
+
+    def _read(self, data: bytes) -> None:
+        """Feeds the parser. What comes behind a whole answer spoils the connection, not the answer."""
         self._quiet += len(data)
         try:
             self._parser.feed_data(data)
         except HttpParserError as error:
-            why = error.__context__
-            self._end(str(why) if isinstance(why, _RefusedError) else "sent a malformed answer", error)
+            self._keep = False
+            if self._whole is None:
+                why = error.__context__
+                self._end(str(why) if isinstance(why, _RefusedError) else "sent a malformed answer", error)
         else:
-            if self._quiet > self._limits.max_headers:
+            if self._quiet > self._limits.max_headers and self._whole is None:
                 self._end(_HEADERS_TOO_LARGE)
 
     def eof_received(self) -> None:
         if self._answer is not None and self._until_eof:
             self._finish(keep_alive=False)
+            self._deliver()
         else:
             self._end(_CUT)
 
@@ -117,7 +151,7 @@ class Connection(asyncio.Protocol):
     # httptools' callbacks
 
     def on_message_begin(self) -> None:
-        if self._answer is None:
+        if self._whole is not None:
             raise _RefusedError("sent more than one answer")
         self._headers: dict[str, str] = {}
 
@@ -179,26 +213,30 @@ class Connection(asyncio.Protocol):
         raise _RefusedError(f"sent an answer of more than {self._limits.max_body} bytes")
 
     def _finish(self, *, keep_alive: bool) -> None:
-        """The answer is whole. One that came before the request was fully sent, or for somebody who left, ends the connection."""
-        answer, transport = self._answer, self._transport
-        self._answer = None
-        if answer is None or transport is None:
-            return
-        if not answer.done():
-            answer.set_result(UpstreamResponse(self._status, self._headers, b"".join(self._pieces)))
-            if keep_alive and not transport.get_write_buffer_size():
-                self.reusable = True
+        """The answer is whole."""
+        self._whole, self._keep = UpstreamResponse(self._status, self._headers, b"".join(self._pieces)), keep_alive
         self._headers, self._pieces = {}, []
-        if not self.reusable:
+
+    def _deliver(self) -> None:
+        """Hands out a whole answer. One that came before the request was sent, or for somebody who left, ends the connection."""
+        whole, answer, transport = self._whole, self._answer, self._transport
+        if whole is None or answer is None or transport is None:
+            return
+        self._whole = self._answer = None
+        if self._keep and not answer.done() and not transport.get_write_buffer_size():
+            self.reusable = True
+        else:
             self.abort()
+        if not answer.done():
+            answer.set_result(whole)  # at last: whoever waits runs now, and may send the next request
 
     def _end(self, what: str, cause: Exception | None = None) -> None:
         """The connection is spent; whoever waits for an answer hears why, else the pool hears that an idle one ended."""
         answer = self._answer
+        if answer is None and self.reusable:
+            self._idle_ended(self)
+        self.abort()
         if answer is not None and not answer.done():
             error = InferenceError(ErrorKind.BROKEN, f"backend '{self._source}' {what}", source=self._source)
             error.__cause__ = cause
             answer.set_exception(error)
-        elif self.reusable:
-            self._idle_ended(self)
-        self.abort()

@@ -14,8 +14,9 @@ from functools import cached_property
 from backends.alarms import Alarms
 from backends.deadline import Deadline
 from backends.errors import ErrorKind, InferenceError
-from backends.http1.connection import Connection
+from backends.http1.connection import Connection, Known
 from backends.http1.messages import PoolLimits, UpstreamRequest, UpstreamResponse, framed, late
+from backends.promise import Promise
 
 __all__ = ["HttpPool", "PoolLimits", "UpstreamRequest", "UpstreamResponse"]
 
@@ -36,6 +37,7 @@ class HttpPool:
         self._waiting: deque[asyncio.Future[Connection | None]] = deque()
         self._sweeper: asyncio.TimerHandle | None = None
         self._closed: asyncio.Event | None = None
+        self._known: Known = {}
         self.in_flight = 0  # asks that hold a place, opening a connection included
 
     @cached_property
@@ -106,9 +108,9 @@ class HttpPool:
 
     def _send(
         self, connection: Connection, request: UpstreamRequest, pieces: list[bytes | memoryview], deadline: Deadline
-    ) -> asyncio.Future[UpstreamResponse]:
+    ) -> Promise[UpstreamResponse]:
         """The answer to come; the alarm that ends the wait for it is the caller's to clear."""
-        answer: asyncio.Future[UpstreamResponse] = self._loop.create_future()
+        answer: Promise[UpstreamResponse] = Promise(self._loop)
         connection.send(pieces, answer, head_only=request.method == "HEAD")
         self._alarms.set(connection, deadline.at)
         return answer
@@ -126,7 +128,7 @@ class HttpPool:
         return connection
 
     def _connection(self) -> Connection:
-        return Connection(self._limits, self._source, self._forget)
+        return Connection(self._limits, self._source, self._known, self._forget)
 
     async def _wait(self, deadline: Deadline) -> Connection | None:
         """A place that somebody left, with the connection in it if that is still sound."""

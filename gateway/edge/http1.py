@@ -23,6 +23,7 @@ from msgspec.structs import replace
 from backends.errors import ErrorKind, InferenceError
 from gateway.edge import reply
 from gateway.edge.body import BodyReader, ChunkedBody, SizedBody
+from gateway.edge.errand import Errand
 from gateway.edge.gate import CHUNKED, Framing, RefusedError, early
 from gateway.edge.head import read_head
 from gateway.edge.limits import Limits
@@ -35,6 +36,7 @@ LINGER: Final = 3
 GONE: Final = 4
 
 _KNOWN = 1024  # bytes of a head that is kept for the next request on its connection
+_TURNS = 64  # requests of one connection that are taken up before others have their turn
 _JOINED = 64 * 1024  # bytes of a body up to which one copy is cheaper than a second buffer in the write
 
 _log = logging.getLogger(__name__)
@@ -49,7 +51,7 @@ class Shared:
         self.app = app
         self.limits = limits
         self.loop = asyncio.get_running_loop()  # asking for it costs a system call, so it is asked for once
-        self.connections: set[Connection] = set()  # each until its socket and its task are both gone
+        self.connections: set[Connection] = set()  # each until its socket and its errand are both gone
         self.draining = False
         self.date = ""  # the header line, set by the listener's sweep
         self.emptied = asyncio.Event()
@@ -65,9 +67,9 @@ class Connection(asyncio.Protocol):
     """One socket; `received` of its requests is the moment the edge turned to the first byte."""
 
     __slots__ = (
-        "_admitted", "_body", "_buffer", "_framing", "_head", "_known", "_known_framing", "_known_head", "_limits", "_mark",
-        "_peer", "_phase", "_reading",
-        "_shared", "_since", "_stuffed", "_task", "_transport", "_unsent", "_unsent_since",
+        "_admitted", "_advancing", "_body", "_buffer", "_errand", "_framing", "_head", "_known", "_known_framing", "_known_head",
+        "_limits", "_mark", "_peer", "_phase", "_reading",
+        "_shared", "_since", "_stuffed", "_transport", "_unsent", "_unsent_since",
     )  # fmt: skip
 
     def __init__(self, shared: Shared) -> None:
@@ -86,7 +88,8 @@ class Connection(asyncio.Protocol):
         self._known_framing = self._framing
         self._body: BodyReader | None = None
         self._admitted: Admitted | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._errand: Errand | None = None
+        self._advancing = False
         self._reading = True
         self._stuffed = False  # the client does not take its answers
         self._unsent = 0
@@ -110,10 +113,10 @@ class Connection(asyncio.Protocol):
         self._phase = GONE
         self._buffer = b""
         self._body = None
-        if self._task is None:
+        if self._errand is None:
             self._shared.gone(self)
         else:
-            self._task.cancel()
+            self._errand.cancel()
 
     def eof_received(self) -> None:
         """A client that ends its side has left: the transport closes and the request is cancelled."""
@@ -148,7 +151,13 @@ class Connection(asyncio.Protocol):
 
     def _advance(self) -> None:
         """Works through the unread bytes until they run out, a request is being answered or the client does not read."""
+        self._advancing = True
+        turns = _TURNS
         while self._buffer and self._phase <= BODY and not self._stuffed:
+            turns -= 1
+            if not turns:
+                self._shared.loop.call_soon(self._go_on)
+                break
             unread, self._buffer = self._buffer, b""
             try:
                 if self._phase == BODY:
@@ -157,9 +166,14 @@ class Connection(asyncio.Protocol):
                     break
             except RefusedError as refused:
                 self._refuse(refused)
+        self._advancing = False
         if not self._reading and len(self._buffer) <= self._limits.pipelined:
             self._reading = True
             self._transport.resume_reading()
+
+    def _go_on(self) -> None:
+        if self._phase <= BODY and not self._advancing:
+            self._advance()
 
     def _read_head(self, unread: bytes) -> bool:
         """False when more bytes must come first."""
@@ -233,7 +247,8 @@ class Connection(asyncio.Protocol):
 
     def _begin(self, admitted: Admitted, body: bytes) -> None:
         self._phase = ANSWER
-        self._task = self._shared.loop.create_task(self._serve(admitted, body))
+        self._errand = errand = Errand(self._shared.loop, self._serve(admitted, body), self._served)
+        errand.step()
 
     async def _serve(self, admitted: Admitted, body: bytes) -> None:
         try:
@@ -243,12 +258,12 @@ class Connection(asyncio.Protocol):
             raise
         except Exception:  # noqa: BLE001 - whatever the application raises, the client gets an answer
             self._crash()
-        finally:
-            self._task = None
-            if self._phase == GONE:
-                self._shared.gone(self)
-        # A socket that is being lost gets no next task: cancelled before its first step, that could not say it is gone.
-        if self._buffer and not self._transport.is_closing():
+
+    def _served(self) -> None:
+        self._errand = None
+        if self._phase == GONE:
+            self._shared.gone(self)
+        elif self._buffer and not self._advancing and not self._transport.is_closing():
             self._advance()
 
     def _answer(self, response: HttpResponse, close: bool = False) -> None:
@@ -360,5 +375,5 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     def abandon(self) -> None:
-        """Ends at once; losing the socket cancels the task, once, so that its cleaning up is not cancelled too."""
+        """Ends at once; losing the socket cancels the errand, once, so that its cleaning up is not cancelled too."""
         self._transport.abort()

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from backends.errors import ErrorKind, InferenceError
 from backends.http1.connection import Connection
 from backends.http1.messages import PoolLimits, UpstreamResponse
+from backends.promise import Promise
 
 OK = b"HTTP/1.1 200 OK\r\n"
 LENGTH = OK + b"Content-Type: a/b\r\nContent-Length: 5\r\n\r\nhello"
@@ -57,6 +58,16 @@ class Wire(asyncio.Transport):
         return self.unsent
 
 
+def failure(answer: Promise[UpstreamResponse]) -> BaseException | None:
+    """What the answer failed with."""
+    assert answer.done()
+    try:
+        answer.result()
+    except InferenceError as error:
+        return error
+    return None
+
+
 class Dialogue:
     """A connection, its wire, and the answer it was asked for."""
 
@@ -64,11 +75,11 @@ class Dialogue:
         self.loop = asyncio.new_event_loop()
         self.wire = Wire(unsent)
         self.ended: list[Connection] = []
-        self.connection = Connection(limits or PoolLimits(), "triton", self.ended.append)
+        self.connection = Connection(limits or PoolLimits(), "triton", {}, self.ended.append)
         self.connection.connection_made(self.wire)
 
-    def ask(self, *, head_only: bool = False) -> asyncio.Future[UpstreamResponse]:
-        answer: asyncio.Future[UpstreamResponse] = self.loop.create_future()
+    def ask(self, *, head_only: bool = False) -> Promise[UpstreamResponse]:
+        answer: Promise[UpstreamResponse] = Promise(self.loop)
         self.connection.send([b"question"], answer, head_only=head_only)
         return answer
 
@@ -80,9 +91,9 @@ class Dialogue:
             self.connection.eof_received()
             self.connection.connection_lost(None)
 
-    def refusal(self, answer: asyncio.Future[UpstreamResponse]) -> str:
+    def refusal(self, answer: Promise[UpstreamResponse]) -> str:
         """The message of the BROKEN error the answer must hold; the connection must be spent."""
-        error = answer.exception()
+        error = failure(answer)
         assert isinstance(error, InferenceError)
         assert (error.kind, error.source) == (ErrorKind.BROKEN, "triton")
         assert (self.connection.reusable, self.wire.aborted) == (False, True)
@@ -127,7 +138,7 @@ def test_damaged_streams_give_an_answer_or_broken(name: str, where: int, inserte
     answer = dialogue.ask()
     dialogue.hear(stream[:where] + inserted + stream[where + removed :], eof=True)
     assert answer.done()
-    if answer.exception() is not None:
+    if failure(answer) is not None:
         dialogue.refusal(answer)
     assert not dialogue.connection.reusable
     dialogue.loop.close()
@@ -257,7 +268,7 @@ def test_deadline_spends_the_connection(dialogue: Dialogue) -> None:
     answer = dialogue.ask()
     dialogue.hear(LENGTH[:20])
     dialogue.connection.expire()
-    error = answer.exception()
+    error = failure(answer)
     assert isinstance(error, InferenceError)
     assert ErrorKind.DEADLINE is error.kind
     assert dialogue.wire.aborted
