@@ -13,6 +13,7 @@ from tritonclient.grpc import service_pb2
 from backends.errors import ErrorKind, InferenceError
 from backends.inference import Description
 from backends.protocols.v2_grpc import Message
+from gateway.dialects.reply import public_text
 
 Metadata = tuple[tuple[str, str], ...]
 
@@ -88,7 +89,7 @@ def incoming(metadata: Iterable[tuple[str, str | bytes]]) -> dict[str, str]:
 def stream_error(error: InferenceError, id: str) -> bytes:
     """One message of a stream that failed, with the id its question had, as Triton tells it."""
     response = service_pb2.ModelInferResponse(id=id)
-    message = service_pb2.ModelStreamInferResponse(error_message=error.message, infer_response=response)
+    message = service_pb2.ModelStreamInferResponse(error_message=public_text(error), infer_response=response)
     return bytes(message.SerializeToString())
 
 
