@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
@@ -15,7 +16,7 @@ from backends.protocols.v2_grpc import GrpcPayload
 from gateway.auth.refusals import KeyUnknown
 from gateway.dataplane import Inquiry, Outcome
 from gateway.dialects.reply import client_timeout, failure_headers, reply_headers, request_id, server_metadata, version_asked
-from gateway.dialects.v2_grpc import status_of
+from gateway.dialects.v2_grpc import may_lie, status_of
 from gateway.edge.grpc import GrpcHead, InferenceReply
 from gateway.edge.messages import RequestHead
 from gateway.fronts.exchange import Exchange, began
@@ -25,6 +26,7 @@ from policies.call import Call
 from routing.principal import Principal
 
 _DESCRIBED: dict[Description, str] = {"metadata": "ModelMetadata", "config": "ModelConfig", "stats": "ModelStatistics"}
+_INLINE = 256 * 1024  # bytes of a message that are read on the loop: about 10 ms for the shortest elements
 
 
 class GrpcFront:
@@ -112,6 +114,11 @@ class GrpcFront:
         inquiry = Inquiry(exchange.principal, call.metadata, exchange.record.request_id, call.received, timeout)
         planned = self._plane.plan(snapshot, request, inquiry)
         exchange.planned(planned.plan)
+        if may_lie(request):
+            if call.size > _INLINE:
+                await asyncio.to_thread(request.payload.tensors)
+            else:
+                request.payload.tensors()
         return snapshot, planned
 
     async def _principal(self, call: GrpcHead) -> Principal:
