@@ -20,7 +20,8 @@ from gateway.admin import AdminListener, AdminState
 from gateway.admin import listen as listen_admin
 from gateway.auth.authenticator import Authenticator
 from gateway.auth.authenticator import build as build_authenticator
-from gateway.auth.settings import AuthSettings, Claims, JwtIssuer, KeySourceError
+from gateway.auth.settings import AuthSettings, Claims, JwtIssuer
+from gateway.configuration.files import read_file
 from gateway.configuration.load import load_gateway
 from gateway.configuration.schema_gateway import Auth, GatewayDocument
 from gateway.dataplane import Dataplane
@@ -58,7 +59,7 @@ class Gateway:
     def __init__(self, document: GatewayDocument, policy: Path, metrics: Metrics) -> None:
         self.document = document
         self.metrics = metrics
-        self.plane = Dataplane(read_snapshot(policy, None, metrics, time.monotonic), signatures := Signatures())
+        self.plane = Dataplane(read_snapshot(policy, metrics, time.monotonic), signatures := Signatures())
         self.draining = False
         metrics.in_flight = self._in_flight
         self.spawner = Spawner()
@@ -94,15 +95,14 @@ class Gateway:
         """Why it does not, in words; empty when it does."""
         return ["draining"] if self.draining else []
 
-    def reload(self) -> None:
-        """Takes the policy file and the key files into use again; what cannot be used changes nothing."""
-        if self.draining:
-            return
-        self._reloader.reload()
-        try:
-            self._authenticator.reload()
-        except KeySourceError as error:
-            _log.error("keys not taken, the old ones stay: %s", error)
+    async def reload(self) -> None:
+        """Takes the policy file and the keys into use again; what cannot be used stays as it was and is logged."""
+        await asyncio.gather(self._reloader.reload(), self._authenticator.reload())
+
+    def reload_soon(self) -> None:
+        """What SIGHUP asks for."""
+        if not self.draining:
+            self.spawner.spawn(self.reload(), "reload")
 
     async def stop(self) -> None:
         """Not ready, then no new connections, then the requests in flight end or the grace is over, then everything is closed."""
@@ -143,7 +143,7 @@ class _Ids:
 def run(gateway_file: Path, policy_file: Path) -> None:
     """Serves until SIGTERM or SIGINT, then ends in order. Raises PolicyError, KeySourceError or OSError if it cannot start."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    document = load_gateway(gateway_file.read_bytes(), str(gateway_file))
+    document = load_gateway(read_file(gateway_file), str(gateway_file))
     uvloop.run(_serve(document, policy_file))
 
 
@@ -155,7 +155,7 @@ async def _serve(document: GatewayDocument, policy: Path) -> None:
         loop.add_signal_handler(number, stopping.set)
     loop.add_signal_handler(signal.SIGHUP, lambda: None)  # until there is something to reload; its default is to end the process
     await gateway.start()
-    loop.add_signal_handler(signal.SIGHUP, gateway.reload)
+    loop.add_signal_handler(signal.SIGHUP, gateway.reload_soon)
     gc.collect()
     gc.freeze()  # what was loaded stays: collections need not walk it
     gc.set_threshold(50_000, 20, 50)  # requests leave no cycles behind; the default walks the young generation every few requests

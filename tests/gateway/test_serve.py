@@ -73,11 +73,11 @@ async def test_a_reload_takes_policy_and_keys(tmp_path: Path) -> None:
     first = gateway.plane.snapshot.version
     (tmp_path / "policy.yaml").write_text(POLICY + "# changed\n")
     keys.write_text("not a list")
-    gateway.reload()
+    await gateway.reload()
     assert first != (second := gateway.plane.snapshot.version)
     (tmp_path / "policy.yaml").write_text("broken")
     keys.write_text("[]")
-    gateway.reload()
+    await gateway.reload()
     assert second == gateway.plane.snapshot.version
     await gateway.stop()
 
