@@ -87,7 +87,7 @@ class Dataplane:
         """One question, any number of answers where the plan's one target can give them; else as `ask`."""
         model, target = snapshot.models[call.model], call.plan.stages[0].target
         if len(call.plan.stages) > 1 or not snapshot.streams(target):
-            yield Outcome(_final(await self.ask(snapshot, call)), call.plan, snapshot.version)
+            yield Outcome(_final(await self.ask(snapshot, _unary(call))), call.plan, snapshot.version)
             return
         self._check(call)
         try:
@@ -232,6 +232,12 @@ async def _of_version(model: Model, version: str, answer: Awaitable[Answer]) -> 
         if error.kind is ErrorKind.NOT_FOUND:
             raise _unserved(model, version) from error
         raise
+
+
+def _unary(call: Call) -> Call:
+    """The call without a parameter that belongs to streams: Triton refuses it elsewhere."""
+    parameters = {name: value for name, value in call.request.parameters.items() if name != "triton_enable_empty_final_response"}
+    return replace(call, request=replace(call.request, parameters=parameters))
 
 
 def _final(answer: Answer) -> Answer:

@@ -25,6 +25,7 @@ class Described:
         self.known = {"b_fast", "b_dear"}
         self.asked: list[tuple[str, str, str]] = []
         self.versions: list[str] = []
+        self.width = 2
         self.failure: InferenceError | None = None
         self.failures: dict[str, InferenceError] = {}
         self.unready = False
@@ -54,7 +55,7 @@ class Described:
                 self.hangs[model].set()
         if what == "stats":
             return {"model_stats": [{"name": model, "version": version}]}
-        inputs = [{"name": "x", "datatype": "FP32", "shape": [-1, 2]}]
+        inputs = [{"name": "x", "datatype": "FP32", "shape": [-1, self.width]}]
         return (
             {"name": model, "versions": self.versions, "inputs": inputs}
             if what == "metadata"

@@ -185,14 +185,17 @@ async def test_a_failure_ends_what_runs_beside_it(fake: Fake) -> None:
 
 
 async def test_the_only_answer_in_a_stream_is_marked_as_the_last(fake: Fake, make_request: Make) -> None:
-    """Also beside parameters that it has; a stream's own answers say themselves which is the last."""
+    """What asks for a mark stays here, where Triton would refuse it; a stream's own answers say themselves which is the last."""
     plane = Dataplane(fake.snapshot(), {})
-    call = plane.plan(plane.snapshot, make_request(), inquiry())
+    asked = {"triton_enable_empty_final_response": True, "note": "x"}
+    call = plane.plan(plane.snapshot, make_request(parameters=asked), inquiry())
     (outcome,) = [each async for each in plane.stream(plane.snapshot, call)]
     assert {"triton_final_response": True} == outcome.answer.response.parameters
+    assert {"note": "x"} == fake.calls[0].request.parameters
     fake.protocol = "triton-grpc"
     streamed = [each async for each in plane.stream(fake.snapshot(), call)]
     assert [{}, {}] == [each.answer.response.parameters for each in streamed]
+    assert asked == fake.calls[1].request.parameters
 
 
 async def test_descriptions_want_permission(fake: Fake) -> None:
