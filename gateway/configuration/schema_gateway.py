@@ -20,13 +20,14 @@ ALGORITHMS = ("RS256", "ES256", "EdDSA")
 LATER_ALGORITHMS = ("RS384", "RS512", "PS256", "PS384", "PS512", "ES384", "ES512")
 
 
+MAX_WORKERS = 64
+
+
 def read_workers(value: object) -> int:
-    """1. Raises UnreadableError."""
-    if isinstance(value, int) and value is not True and value == 1:
-        return 1
-    if isinstance(value, int) and value > 1:
-        raise UnreadableError(f"more than one worker is {NOT_YET}", "1")
-    raise UnreadableError(f"{shown(value)} is not a number of workers", "1")
+    """How many processes share the ports. Raises UnreadableError."""
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_WORKERS:
+        return value
+    raise UnreadableError(f"{shown(value)} is not a number of workers: 1 to {MAX_WORKERS}, one for each core at most")
 
 
 def read_store(value: object) -> str:

@@ -22,7 +22,7 @@ from gateway.configuration.schema_gateway import (
 
 FULL = b"""
 listen: {http: 127.0.0.1:1, grpc: "[::1]:2", admin: 127.0.0.1:3}
-workers: 1
+workers: 4
 store: memory
 limits: {body: 1MiB, inflated: 2MiB, headers: 8KiB, connections: 5}
 auth:
@@ -40,6 +40,7 @@ def test_everything() -> None:
     issuer = Issuer("https://id.example.com", "penstock", "https://id.example.com/jwks.json", ("EdDSA",))
     expected = GatewayDocument(
         Listen(Address("127.0.0.1", 1), Address("::1", 2), Address("127.0.0.1", 3)),
+        workers=4,
         limits=Limits(1 << 20, 2 << 20, 8 << 10, 5),
         auth=Auth((issuer,), Claims("org", "plan", "scp"), "keys.yaml", True),
         telemetry=Telemetry("off"),
@@ -51,9 +52,9 @@ def test_everything() -> None:
 @pytest.mark.parametrize(
     ("text", "path", "what", "meant"),
     [
-        ("workers: 4", "workers", "more than one worker is not supported by this version yet", "1"),
-        ("workers: 0", "workers", "'0' is not a number of workers", "1"),
-        ("workers: true", "workers", "'true' is not a number of workers", "1"),
+        ("workers: 65", "workers", "'65' is not a number of workers: 1 to 64", None),
+        ("workers: 0", "workers", "'0' is not a number of workers", None),
+        ("workers: true", "workers", "'true' is not a number of workers", None),
         ("store: redis://localhost", "store", "Redis as a store is not supported by this version yet", "memory"),
         ("store: memroy", "store", "'memroy' is not one of memory", "memory"),
         ("xds: {listen: null}", "xds", "'xds' is not supported by this version yet", None),
