@@ -47,7 +47,7 @@ def start(folder: Path, core: int) -> tuple[Running, int]:
     locations = [_locations(folder, model, answer) for model, answer in traffic.answers().items()]
     values = {"port": port, "user": nginx_user(), "locations": "\n".join(locations)}
     configuration = write_configuration("backend.conf", folder, values)
-    running = processes.start("backend", nginx_command(configuration, folder), core, folder / "backend.log")
+    running = processes.start("backend", nginx_command(configuration, folder), {core}, folder / "backend.log")
     running.wait_ready(lambda: processes.listens(port))
     return running, port
 

@@ -88,7 +88,7 @@ def check_grpc(port: int, frame: bytes, headers: Headers) -> int:
         int.from_bytes(answer.raw_output_contents[1][start : start + 8], "little", signed=True)
         for start in range(0, len(answer.raw_output_contents[1]), 8)
     )
-    if labels != traffic.question("binary").labels:
+    if labels != traffic.question("1k").labels:
         raise WrongAnswerError(f"grpc: labels {labels}")
     return len(raw) + 5
 
