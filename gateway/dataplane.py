@@ -100,7 +100,11 @@ class Dataplane:
             raise
 
     def _check(self, call: Call) -> None:
-        signature = self._signatures.get(call.plan.stages[0].target)
+        target, version = call.plan.stages[0].target, call.request.version
+        signature = self._signatures.get(target)
+        if signature is None and version:  # a version that the policy leaves open: known if the backend serves no other
+            served = self._signatures.get(replace(target, version=""))
+            signature = served if served is not None and served.versions == (version,) else None
         if signature is not None:
             signature.check(call.request.inputs, call.request.outputs, call.model)
 

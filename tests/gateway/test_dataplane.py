@@ -60,6 +60,21 @@ async def test_a_misfit_is_refused_after_permission(fake: Fake, make_request: Ma
     assert ["digits"] == [call.model for call in fake.calls]
 
 
+async def test_a_version_s_own_tensors_are_judged_where_there_is_no_other(fake: Fake, make_request: Make) -> None:
+    """What is known of an open target holds for the only version it serves, and for no version of several."""
+    fake.plan = replace(fake.plan, stages=(Stage(replace(fake.fast, version="1")),))
+    wrong = make_request(datatype="INT64", version="1")
+    for versions, judged in ((("1",), True), (("1", "2"), False), (("2",), False)):
+        plane = Dataplane(fake.snapshot(), {fake.fast: Signature({"x": Input("FP32", (-1, 2))}, 4, (), versions)})
+        ask = plane.plan(plane.snapshot, wrong, inquiry())
+        if judged:
+            with pytest.raises(InferenceError, match="it takes FP32"):
+                await plane.ask(plane.snapshot, ask)
+        else:
+            await plane.ask(plane.snapshot, ask)
+    assert 2 == len(fake.calls)
+
+
 def test_without_a_signature_the_backend_judges(fake: Fake, make_request: Make) -> None:
     """What a model takes may not be known yet."""
     plane = Dataplane(fake.snapshot(), {})
