@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import uvloop
+from msgspec import structs
 
 from gateway.admin import AdminPort, AdminState
 from gateway.admin import listen as listen_admin
@@ -88,11 +89,7 @@ class Gateway:
         parts = FrontParts(self.plane, self._authenticator, self._record, _Ids(), self.ready, document.limits.inflated)
         self.metrics.policy_loaded(self.plane.snapshot.version)
         self.spawner.spawn(self._signatures.watch(lambda: self.plane.snapshot), "signatures")
-        limits = Limits(
-            headers=document.limits.headers,
-            body=document.limits.body,
-            connections=-(-document.limits.connections // document.workers),
-        )
+        limits = Limits(**structs.asdict(document.limits)).of_each(document.workers)
         grpc_limits = GrpcLimits(message=document.limits.body, metadata=document.limits.headers)
         self.ports = Ports(
             await listen_http(HttpFront(parts), listening.http.host, listening.http.port, limits),

@@ -87,12 +87,28 @@ class Listen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What one client may send: bytes of a body as it came and once inflated, bytes of headers; open connections in all."""
+    """What one client may take of the process: sizes, counts and times, as docs/limits.md explains them one by one.
+
+    The names are those of gateway.edge.limits.Limits, which is made of them.
+    """
 
     body: Limit = 64 << 20
     inflated: Limit = 64 << 20
+    chunks: Count = 32 << 10
+    request_line: Limit = 8 << 10
     headers: Limit = 32 << 10
+    header_count: Count = 100
     connections: Count = 10_000
+    connections_per_address: Count | None = 8_000
+    pipelined: Limit = 64 << 10
+    unread: Limit = 256 << 10
+    first_byte_timeout: Timeout = 30.0
+    headers_timeout: Timeout = 5.0
+    body_grace: Timeout = 5.0
+    body_rate: Limit = 1 << 10
+    write_timeout: Timeout = 10.0
+    idle_timeout: Timeout = 75.0
+    linger_timeout: Timeout = 2.0
 
 
 class Issuer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
