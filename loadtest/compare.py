@@ -152,9 +152,9 @@ def compare(options: argparse.Namespace, stack: ExitStack) -> Report:
     if pinned.subject == pinned.load:
         notes.append(Note("only one core, shared by load and program under test: req/s and latency mean little"))
     backend.tool("wrk", "wrk")
-    fixed, backend_port = backend.start(folder, pinned.load)
+    fixed, backend_port = backend.start(folder, {pinned.load})
     stack.callback(fixed.stop)
-    client = Client(pinned.load, options.connections, folder)
+    client = Client({pinned.load}, options.connections, folder)
     running = start_all(options.only, Place(folder, backend_port, frozenset({pinned.subject})), stack, notes)
     wanted = [subject for peer, started in running for subject in subjects_of(peer, started, client)]
     rows = run_rounds(warmed(wanted, notes), options.seconds, options.rounds, notes)

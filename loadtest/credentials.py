@@ -28,18 +28,21 @@ def api_key(penstock: Path, file: Path) -> Headers:
     return (("X-API-Key", made.stdout.split()[-1]),)
 
 
-def bearer(jwks: Path) -> Headers:
-    """A token signed with a fresh 2048-bit RSA key, whose public half is written to the file."""
+def bearers(jwks: Path, count: int = 1) -> list[Headers]:
+    """So many tokens, all different, signed with a fresh 2048-bit RSA key whose public half is written to the file."""
     private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     numbers = private.public_key().public_numbers()
     public = {"n": _base64url(numbers.n.to_bytes(256, "big")), "e": _base64url(numbers.e.to_bytes(3, "big"))}
     jwks.write_text(json.dumps({"keys": [{"kty": "RSA", "alg": "RS256", "use": "sig", "kid": KEY_ID, **public}]}))
     header = {"alg": "RS256", "typ": "JWT", "kid": KEY_ID}
     claims = {"iss": ISSUER, "aud": AUDIENCE, "sub": SUBJECT, "tenant": TENANT, "tier": TIER, "scope": SCOPE}
-    parts = header, {**claims, "exp": int(time.time()) + TOKEN_SECONDS}
-    signed = ".".join(_base64url(json.dumps(part).encode()) for part in parts)
-    signature = private.sign(signed.encode(), padding.PKCS1v15(), SHA256())
-    return (("Authorization", f"Bearer {signed}.{_base64url(signature)}"),)
+    made: list[Headers] = []
+    for number in range(count):
+        parts = header, {**claims, "jti": str(number), "exp": int(time.time()) + TOKEN_SECONDS}
+        signed = ".".join(_base64url(json.dumps(part).encode()) for part in parts)
+        signature = private.sign(signed.encode(), padding.PKCS1v15(), SHA256())
+        made.append((("Authorization", f"Bearer {signed}.{_base64url(signature)}"),))
+    return made
 
 
 def _base64url(octets: bytes) -> str:

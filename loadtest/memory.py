@@ -17,7 +17,6 @@ from loadtest.drivers import Headers, WrongAnswerError, check_http
 from loadtest.peers import PEERS, Peer
 from loadtest.processes import Place, StartError
 
-LATEST = Path(__file__).parent / "results" / "memory.json"
 SLOW_GOAL_MB = 64.0
 SPARE_FILES = 200  # of the client itself; a program needs two a connection, one to each side
 TIMEOUT = 20.0
@@ -196,7 +195,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--idle", type=int, default=5000, help="idle connections (default 5000)")
     parser.add_argument("--slow", type=int, default=500, help="slow readers (default 500)")
     parser.add_argument("--seconds", type=float, default=8.0, help="how long they read slowly (default 8)")
-    parser.add_argument("--output", type=Path, default=LATEST, help="JSON file (default loadtest/results/memory.json)")
+    parser.add_argument("--output", type=Path, help="JSON file to keep it in")
     names = [peer.name for peer in PEERS]
     standard = ["nginx", "haproxy", "envoy", "penstock"]
     parser.add_argument("--only", nargs="+", choices=names, default=standard, help="measure only these")
@@ -220,7 +219,7 @@ def run(options: argparse.Namespace) -> tuple[list[Held], list[str]]:
                 continue
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="penstock-memory-")))
-            fixed, port = backend.start(folder, pinned.load)
+            fixed, port = backend.start(folder, {pinned.load})
             stack.callback(fixed.stop)
             for peer in (peer for peer in PEERS if peer.name in options.only):
                 try:
@@ -246,7 +245,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"nothing measured: {reason}", file=sys.stderr)
         return 2
     print(table(found), *verdicts(found), *(f"left out: {failure}" for failure in failures), sep="\n")
-    results.keep({"held": [{**asdict(held), "more_mb": held.more_mb} for held in found], "failures": failures}, options.output)
+    if options.output:
+        results.keep(
+            {"held": [{**asdict(held), "more_mb": held.more_mb} for held in found], "failures": failures}, options.output
+        )
     return 1 if failures else 0
 
 

@@ -109,8 +109,7 @@ _PIPELINE = "routes, deadline, metrics"
 _FULL = (
     *(Ask("penstock key", size, f"API key, {_PIPELINE}", "key", size) for size in ("1k", "150k")),
     *(Ask("penstock jwt", size, f"RS256 token, {_PIPELINE}", "jwt", size) for size in ("1k", "150k")),
-    Ask("penstock key", "json", "JSON passed on as it is, answered in JSON", "key"),
-    Ask("penstock key", "json-binary", "JSON written anew in binary, the answer in JSON", "key"),
+    Ask("penstock key", "json", "JSON tensors, binary to the backend; its JSON answer passed on", "key"),
     Ask("penstock key", "cascade", "32 rows; 3 of them asked again of a second model", "key"),
     Ask("penstock key", "grpc", "gRPC in front, HTTP to the backend", "key"),
 )

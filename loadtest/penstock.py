@@ -74,7 +74,7 @@ def prepare(place: Place, shape: Shape = FULL) -> Setup:
     shown: dict[str, credentials.Headers] = {"": ()}
     if not shape.bare:
         shown["key"] = credentials.api_key(COMMAND, place.folder / "api-keys.yaml")
-        shown["jwt"] = credentials.bearer(place.folder / "jwks.json")
+        (shown["jwt"],) = credentials.bearers(place.folder / "jwks.json")
     command = (str(COMMAND), "serve", "--config", str(gateway), "--policy", str(policy))
     return Setup(command, place, port, grpc_port, admin_port, shown)
 

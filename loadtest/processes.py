@@ -97,6 +97,10 @@ class Running:
         """User and system time of the whole tree since it started, in steps of one clock tick (10 ms)."""
         return sum(stat.ticks for stat in tree(self.pid).values()) / TICKS_PER_SECOND
 
+    def cpu_by_process(self) -> dict[int, float]:
+        """The same for each process that lives, by pid."""
+        return {pid: stat.ticks / TICKS_PER_SECOND for pid, stat in tree(self.pid).items()}
+
     def rss_bytes(self) -> int:
         """Resident memory of the whole tree; pages that two processes share count twice."""
         return sum(stat.resident_pages for stat in tree(self.pid).values()) * PAGE_BYTES

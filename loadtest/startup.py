@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="penstock-start-")))
             cores = processes.cores()
-            fixed, port = backend.start(folder, cores.load)
+            fixed, port = backend.start(folder, {cores.load})
             stack.callback(fixed.stop)
             setup = prepare(Place(folder, port, frozenset({cores.subject})))
             text, reached = report([once(setup) for _ in range(options.times)])

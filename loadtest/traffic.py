@@ -67,10 +67,10 @@ def binary_request(rows: int) -> Message:
     return _binary({"inputs": [image], "parameters": {"binary_data_output": True}}, [raw])
 
 
-def json_request(rows: int, **fields: str) -> Message:
-    """The same images written as JSON numbers, with these fields beside them."""
+def json_request(rows: int) -> Message:
+    """The same images written as JSON numbers."""
     image = {"name": "image", "datatype": "FP32", "shape": [rows, FEATURES], "data": _pixels(rows)}
-    return Message((("Content-Type", JSON),), json.dumps({**fields, "inputs": [image]}, separators=(",", ":")).encode())
+    return Message((("Content-Type", JSON),), json.dumps({"inputs": [image]}, separators=(",", ":")).encode())
 
 
 def binary_answer(model: str, rows: Sequence[int], unsure: Sequence[int] = ()) -> Message:
@@ -118,7 +118,6 @@ def answers() -> dict[str, Message]:
     sized = {f"digits_{size}": binary_answer(f"digits_{size}", range(rows)) for size, rows in ROWS.items()}
     return sized | {
         "digits_json": json_answer("digits_json", range(2)),
-        "digits_pair": binary_answer("digits_pair", range(2)),
         "digits_fast": binary_answer("digits_fast", range(CASCADE_ROWS), UNSURE_ROWS),
         "digits_accurate": binary_answer("digits_accurate", UNSURE_ROWS),
     }
@@ -128,8 +127,7 @@ def question(name: str) -> Question:
     """The traffic of one table row.
 
     `1k`, `150k` (bytes of tensor asked), `1m` (bytes of answer; asked with one row) · `json` (about 1 KB of text, answered in
-    text) · `json-binary` (text that the gateway writes anew, in binary: an escape in the id forbids passing it on) ·
-    `cascade` (32 rows).
+    text) · `cascade` (32 rows).
     """
     match name:
         case "1k" | "150k":
@@ -138,11 +136,9 @@ def question(name: str) -> Question:
             return _question(name, "digits_1m", binary_request(1), ROWS[name])
         case "json":
             return _question(name, "digits_json", json_request(2), 2)
-        case "json-binary":
-            return _question(name, "digits_pair", json_request(2, id="é"), 2)
         case "cascade":
             return _question(name, "digits_cascade", binary_request(CASCADE_ROWS), CASCADE_ROWS)
-    raise ValueError(f"no traffic is called {name!r}: 1k, 150k, 1m, json, json-binary or cascade")
+    raise ValueError(f"no traffic is called {name!r}: 1k, 150k, 1m, json or cascade")
 
 
 def _question(name: str, model: str, message: Message, rows: int) -> Question:

@@ -19,7 +19,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
     if shutil.which("nginx", path=SERVERS) is None:
         pytest.skip("needs nginx")
     cores = processes.cores()
-    running, port = backend.start(tmp_path, cores.load)
+    running, port = backend.start(tmp_path, {cores.load})
     yield Place(tmp_path, port, frozenset({cores.subject}))
     running.stop()
 

@@ -24,25 +24,18 @@ def test_sizes_are_what_their_names_say() -> None:
     assert 1_000_000 <= len(traffic.answers()["digits_1m"].body) < 1_060_000
 
 
-def test_the_json_question_that_is_written_anew_holds_an_escape() -> None:
-    """That is what forbids the gateway to pass its bytes on; the rest is the same question."""
-    assert b"\\u" in traffic.question("json-binary").message.body
-    assert traffic.question("json").labels == traffic.question("json-binary").labels
-
-
 def test_the_json_question_is_about_as_large() -> None:
     """JSON and binary rows compare requests of similar size."""
     assert 700 < len(traffic.question("json").message.body) < 1300
 
 
-@pytest.mark.parametrize("name", ["digits_1k", "digits_150k", "digits_json", "digits_pair", "digits_fast", "digits_accurate"])
+@pytest.mark.parametrize("name", ["digits_1k", "digits_150k", "digits_json", "digits_fast", "digits_accurate"])
 def test_every_answer_reads_back_as_its_labels(name: str) -> None:
     """What the backend says decodes to the label of each row, in binary and in JSON."""
     rows = {
         "digits_1k": range(4),
         "digits_150k": range(600),
         "digits_json": range(2),
-        "digits_pair": range(2),
         "digits_fast": range(32),
         "digits_accurate": traffic.UNSURE_ROWS,
     }[name]
@@ -66,7 +59,7 @@ def test_an_answer_without_labels_is_refused() -> None:
 
 def test_unknown_traffic_is_refused() -> None:
     """A name nobody knows raises with the names there are."""
-    with pytest.raises(ValueError, match="1k, 150k, 1m, json, json-binary or cascade"):
+    with pytest.raises(ValueError, match="1k, 150k, 1m, json or cascade"):
         traffic.question("xml")
 
 
