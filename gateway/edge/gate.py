@@ -54,6 +54,7 @@ _SEGMENT = rb"(?!(?:\.|%2[eE]){1,2}(?:/|\Z))(?:[A-Za-z0-9\-._~!$&'()*+,=:@]|%(?!
 _PATH = re.compile(rb"(?:/" + _SEGMENT + rb")*+/?+")
 _QUERY = re.compile(rb"[\x21\x22\x24-\x5b\x5d-\x7e]*")
 _HOST = re.compile(r"(?:(?:[A-Za-z0-9_-]{1,63}(?:\.|(?=:|\Z)))+|\[(?P<v6>[0-9A-Fa-f:.]{2,45})\])(?::[0-9]{1,5})?", re.ASCII)
+_METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VERSION = re.compile(rb"HTTP/[0-9]\.[0-9]")
 _LENGTH = re.compile(r"[0-9]{1,15}", re.ASCII)
 _KEEPING = frozenset({"close", "keep-alive", ""})
@@ -100,7 +101,7 @@ def _read_line(line: bytes) -> RequestLine:
     if line == _PREFACE:
         raise RefusedError(426, "this port speaks HTTP/1.1, not HTTP/2", "upgrade")
     parts = line.split(b" ")
-    if len(parts) != 3 or not _VERSION.fullmatch(parts[2]):
+    if len(parts) != 3 or not _METHOD.fullmatch(parts[0]) or not _VERSION.fullmatch(parts[2]):
         raise RefusedError(400, "the request line must be: method, path, HTTP/1.1", "request-line")
     name, target, version = parts
     if version not in (b"HTTP/1.1", b"HTTP/1.0"):
@@ -111,7 +112,7 @@ def _read_line(line: bytes) -> RequestLine:
     authority = b""
     if target[:7].lower() == b"http://":  # RFC 9112 section 3.2.2: to be accepted, though only proxies are sent it
         authority, slash, rest = target[7:].partition(b"/")
-        target = slash + rest
+        target = slash + rest if authority else b""
     path, mark, query = target.partition(b"?")
     if not path or not _PATH.fullmatch(path) or not _is_text(path):
         raise RefusedError(

@@ -53,7 +53,7 @@ def test_plain_paths_pass(path: bytes) -> None:
         b"/a%2Fb", b"/a%5cb", b"/a%5Cb", b"/a%00", b"/a%0d%0a", b"/a%1f", b"/a%7f", b"/a;b", b"/a%3bb", b"/a\\b",
         b"/a\x00", b"/a\x7f",
         b"/a\x1f", b"/\xc3\xa9", b"/a#b", b"/a%", b"/a%4", b"/a%zz", b"a", b"*", b"https://x/a", b"http://x",
-        b"http:///a/../b", b"/%c0%af", b"/%ff", b"/%e2%82", b"/a\"b", b"/a<b", b"/a|b", b"?x",
+        b"http:///a", b"http://x/a/../b", b"/%c0%af", b"/%ff", b"/%e2%82", b"/a\"b", b"/a<b", b"/a|b", b"?x",
     ],
 )  # fmt: skip
 def test_doubtful_paths_are_refused(path: bytes) -> None:
