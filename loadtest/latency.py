@@ -59,26 +59,27 @@ def measure(
         if late:
             text = f"{name} at {rate}/s: the generator was late in {late} of {len(rounds)} rounds, which are left out"
             notes.append(Note(text, failure=late == len(rounds)))
-    return tuple(_entry(taken, name, rate) for name, rate in taken)
+    return tuple(entry(taken, name, rate) for name, rate in taken)
 
 
-def _entry(taken: dict[tuple[str, int], list[Found | None]], name: str, rate: int) -> dict[str, object]:
-    """One line: medians, what is added to asking the backend itself, and ratios, each within its round."""
-    rounds = taken[name, rate]
-    entry: dict[str, object] = {"program": name, "rate": rate, "errors": sum(found["errors"] for found in rounds if found)}
-    entry["late p99"] = _median([found["late_p99"] for found in rounds if found])
+def entry(taken: dict[tuple[str, int], list[Found | None]], name: str, rate: int) -> dict[str, object]:
+    """One line: medians over the rounds, what they have more than the backend's own, and how many times nginx's they are.
+
+    Not round by round as CPU is: one hiccup in a few hundred requests is a p99 that says nothing of its neighbour's.
+    """
+
+    def middle(program: str, field: str) -> float | None:
+        values = [found[field] for found in taken.get((program, rate), ()) if found]
+        return median(values) if values else None
+
+    errors = sum(found["errors"] for found in taken[name, rate] if found)
+    line: dict[str, object] = {"program": name, "rate": rate, "errors": errors, "late p99": middle(name, "late_p99")}
     for column, field in COLUMNS.items():
-        entry[column] = _median([found[field] for found in rounds if found])
-    direct, nginx = taken[DIRECT, rate], taken.get(("nginx", rate), [None] * len(rounds))
-    for column in ("p50", "p99"):
-        added = [mine[column] - its[column] for mine, its in zip(rounds, direct, strict=True) if mine and its]
-        ratios = [mine[column] / its[column] for mine, its in zip(rounds, nginx, strict=True) if mine and its]
-        entry |= {f"added {column}": _median(added), f"{column} × nginx": _median(ratios)}
-    return entry
-
-
-def _median(values: Sequence[float]) -> float | None:
-    return median(values) if values else None
+        mine, direct, nginx = (middle(program, field) for program in (name, DIRECT, "nginx"))
+        line[column] = mine
+        line[f"added {column}"] = None if mine is None or direct is None else mine - direct
+        line[f"{column} × nginx"] = None if mine is None or nginx is None else mine / nginx
+    return line
 
 
 def _open_loop(aim: Aim, core: int, rest: Sequence[str]) -> Found | None:

@@ -36,7 +36,8 @@ def svg(panels: Sequence[Panel], foot: str) -> str:
     height = sum(HEAD + ROW * len(panel.bars) + GAP for panel in panels) + 26
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
-        f'font-family="system-ui, sans-serif" font-size="13" fill="{INK}">',
+        f'font-family="system-ui, sans-serif" font-size="13" fill="{INK}" role="img">',
+        f"<title>{escape('; '.join(panel.title for panel in panels))}</title>",
         f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',
     ]
     top = 0

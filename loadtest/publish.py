@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from loadtest import plot
+from loadtest import plot, scaling
 from loadtest.plot import Bar, Panel
+from loadtest.scaling import Turn
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
@@ -67,11 +68,9 @@ def memory(run: Recorded) -> str:
     return table(("program, clients", "RSS before, MB", "with them", "more"), lines)
 
 
-def scaling(run: Recorded) -> str:
-    """Requests per second of one worker and of two, round by round."""
-    rounds = [(turn["workers"], turn["per_second"], turn["cpu_us"], turn["rest_us"]) for turn in run["turns"]]
-    lines = [(str(workers), *(f"{figure:.0f}" for figure in figures)) for workers, *figures in sorted(rounds)]
-    return table(("workers", "requests/s", "CPU µs/request", "load and backend, µs/request"), lines)
+def workers(run: Recorded) -> str:
+    """Two workers beside one."""
+    return table(scaling.COLUMNS, scaling.lines([Turn(**each) for each in run["turns"]], run["cores"]))
 
 
 def stages(run: Recorded) -> str:
@@ -88,7 +87,7 @@ def machine(run: Recorded) -> str:
 
 def filled(page: str, runs: Mapping[str, Recorded]) -> str:
     """The page with every marked place filled from its run; a place whose run was not recorded stays as it is."""
-    makers = {"cpu": cpu, "latency": latency, "memory": memory, "scaling": scaling, "stages": stages, "machine": machine}
+    makers = {"cpu": cpu, "latency": latency, "memory": memory, "scaling": workers, "stages": stages, "machine": machine}
     sources = {"cpu": "compare", "latency": "compare", "machine": "compare"}
 
     def fill(found: re.Match[str]) -> str:

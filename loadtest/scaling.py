@@ -63,28 +63,36 @@ def possible(one: Turn, workers: int, cores: int) -> float:
     return max(1.0, min(workers, cores * one.cpu_us / (one.cpu_us + one.rest_us)))
 
 
-def table(turns: Sequence[Turn], cores: int) -> str:
-    """As people read it; ratios within a round."""
-    lines: list[tuple[str, ...]] = [
-        ("workers", "", "req/s", "min..max", "× one", "possible ×", "CPU µs/req", "rest µs/req", "busiest", "errors", "")
-    ]
+COLUMNS = ("workers", "req/s", "min..max", "× one", "possible ×", "CPU µs/req", "rest µs/req", "busiest", "errors")
+
+
+def lines(turns: Sequence[Turn], cores: int) -> list[tuple[str, ...]]:
+    """A line for each number of workers, under COLUMNS; ratios within a round."""
     ones = [each for each in turns if each.workers == 1]
+    found: list[tuple[str, ...]] = []
     for workers in sorted({each.workers for each in turns}):
         mine = [each for each in turns if each.workers == workers]
         speeds = [each.per_second for each in mine]
         gain = median(each.per_second / one.per_second for each, one in zip(mine, ones, strict=True))
-        figures = (
-            f"{median(speeds):.0f}",
-            f"{min(speeds):.0f}..{max(speeds):.0f}",
-            f"{gain:.2f}",
-            f"{median(possible(one, workers, cores) for one in ones):.2f}",
-            f"{median(each.cpu_us for each in mine):.1f}",
-            f"{median(each.rest_us for each in mine):.1f}",
-            f"{median(each.busiest for each in mine):.0%}",
-            str(sum(each.errors for each in mine)),
+        found.append(
+            (
+                str(workers),
+                f"{median(speeds):.0f}",
+                f"{min(speeds):.0f}..{max(speeds):.0f}",
+                f"{gain:.2f}",
+                f"{median(possible(one, workers, cores) for one in ones):.2f}",
+                f"{median(each.cpu_us for each in mine):.1f}",
+                f"{median(each.rest_us for each in mine):.1f}",
+                f"{median(each.busiest for each in mine):.0%}",
+                str(sum(each.errors for each in mine)),
+            )
         )
-        lines.append((str(workers), "", *figures, ""))
-    return results.columns(lines)
+    return found
+
+
+def table(turns: Sequence[Turn], cores: int) -> str:
+    """As people read it."""
+    return results.columns([(workers, "", *rest, "") for workers, *rest in (COLUMNS, *lines(turns, cores))])
 
 
 def run(counts: Sequence[int], options: argparse.Namespace) -> list[Turn]:
