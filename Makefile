@@ -46,7 +46,7 @@ bench: .venv/.dev-stamp ## CPU per request next to other proxies in the same run
 .PHONY: bench-long
 bench-long: .venv/.dev-stamp ## all that loadtest/ measures, about 25 minutes; writes loadtest/results and docs/performance
 	@$(BIN)/python -m loadtest.stages --output loadtest/results/stages.json
-	@$(BIN)/python -m loadtest.startup
+	@$(BIN)/python -m loadtest.startup || [ $$? -eq 1 ]  # a missed goal is said, and no reason to stop
 	@$(BIN)/python -m loadtest.scaling --output loadtest/results/scaling.json
 	@$(BIN)/python -m loadtest.memory --output loadtest/results/memory.json
 	@$(BIN)/python -m loadtest --seconds 3 --rounds 9 --latency --output loadtest/results/compare.json

@@ -28,6 +28,11 @@ def api_key(penstock: Path, file: Path) -> Headers:
     return (("X-API-Key", made.stdout.split()[-1]),)
 
 
+def issuer(jwks: Path) -> dict[str, object]:
+    """The tokens' issuer as gateway.yaml names it."""
+    return {"issuer": ISSUER, "audience": AUDIENCE, "jwks": str(jwks), "algorithms": ["RS256"]}
+
+
 def bearers(jwks: Path, count: int = 1) -> list[Headers]:
     """So many tokens, all different, signed with a fresh 2048-bit RSA key whose public half is written to the file."""
     private = rsa.generate_private_key(public_exponent=65537, key_size=2048)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import subprocess
 import sys
 from dataclasses import dataclass, replace
@@ -17,17 +18,22 @@ COMMAND = Path(sys.prefix) / "bin" / "penstock"
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """One way to configure it. `bare`: anonymous, one route a model, and nothing else that can be left out."""
+    """One way to configure it. `bare`: anonymous, one route a model, and nothing else that can be left out.
+
+    `tokens`: an issuer of tokens is trusted beside the API keys, which takes the memory of a cryptographic library.
+    """
 
     name: str
     bare: bool = False
     access_log: str = "off"
     workers: int = 1
+    tokens: bool = True
 
 
 FULL = Shape("full")
 LOGGED = Shape("logged", access_log="json")
 BARE = Shape("bare", bare=True)
+KEYS = Shape("keys", tokens=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,17 +70,19 @@ def prepare(place: Place, shape: Shape = FULL) -> Setup:
     place = replace(place, folder=place.folder / f"penstock-{shape.name}")
     place.folder.mkdir(exist_ok=True)
     port, grpc_port, admin_port = (processes.free_port() for _ in range(3))
-    values = {"port": port, "grpc_port": grpc_port, "admin_port": admin_port, "issuer": credentials.ISSUER}
-    values |= {"access_log": shape.access_log, "workers": shape.workers}
+    values: dict[str, object] = {"port": port, "grpc_port": grpc_port, "admin_port": admin_port}
+    values |= {"access_log": shape.access_log, "workers": shape.workers, "issuers": ""}
+    shown: dict[str, credentials.Headers] = {"": ()}
+    if not shape.bare:
+        shown["key"] = credentials.api_key(COMMAND, place.folder / "api-keys.yaml")
+    if not shape.bare and shape.tokens:
+        (shown["jwt"],) = credentials.bearers(jwks := place.folder / "jwks.json")
+        values["issuers"] = f"jwt: {json.dumps([credentials.issuer(jwks)])}"
     kind = "-bare" if shape.bare else ""
     gateway = write_configuration(f"gateway{kind}.yaml", place.folder, values)
     policy = write_configuration(
         f"policy{kind}.yaml", place.folder, {"backend_port": place.backend_port, "accept": traffic.ACCEPT}
     )
-    shown: dict[str, credentials.Headers] = {"": ()}
-    if not shape.bare:
-        shown["key"] = credentials.api_key(COMMAND, place.folder / "api-keys.yaml")
-        (shown["jwt"],) = credentials.bearers(place.folder / "jwks.json")
     command = (str(COMMAND), "serve", "--config", str(gateway), "--policy", str(policy))
     return Setup(command, place, port, grpc_port, admin_port, shown)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import median
 
 from loadtest import backend, processes
-from loadtest.penstock import Setup, prepare
+from loadtest.penstock import KEYS, Setup, prepare
 from loadtest.processes import Place, StartError
 
 SECONDS_GOAL = 1.5
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             cores = processes.cores()
             fixed, port = backend.start(folder, {cores.load})
             stack.callback(fixed.stop)
-            setup = prepare(Place(folder, port, frozenset({cores.subject})))
+            setup = prepare(Place(folder, port, frozenset({cores.subject})), KEYS)
             text, reached = report([once(setup) for _ in range(options.times)])
     except StartError as reason:
         print(f"nothing measured: {reason}", file=sys.stderr)
