@@ -78,3 +78,11 @@ def test_limits_of_a_chunked_body() -> None:
         with pytest.raises(RefusedError) as caught:
             ChunkedBody(4, 1000).take(stream)
         assert status == caught.value.status
+
+
+def test_chunks_are_counted() -> None:
+    """As many as allowed pass, one more does not, however small they are."""
+    assert b"" == ChunkedBody(100, 2).take(b"1\r\na\r\n1\r\nb\r\n0\r\n\r\n")
+    with pytest.raises(RefusedError) as caught:
+        ChunkedBody(100, 2).take(b"1\r\na\r\n" * 3)
+    assert (413, "chunks") == (caught.value.status, caught.value.error.reason)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.edge.gate import CHUNKED, SINGLE, Framing, RefusedError, RequestLine, early, framing, request_line
+from gateway.edge.gate import CHUNKED, SINGLE, Framing, RefusedError, RequestLine, early, framing, nominated, request_line
 
 
 def refused(line: bytes) -> int:
@@ -97,6 +97,20 @@ def test_a_path_that_passes_is_what_was_received(junk: bytes) -> None:
     assert not any(mark in line.path.lower() for mark in ("%2f", "%5c", "%00", ";", "\\"))
 
 
+def test_the_absolute_form_is_taken_apart() -> None:
+    """Its authority stands beside the path, for whoever compares it with Host; nothing of it is decoded or repaired."""
+    assert RequestLine("GET", "/a", "x", True, "H:80") == request_line(b"GET HTTP://H:80/a?x HTTP/1.1")
+
+
+def test_nominated_fields_are_told() -> None:
+    """All but those that say whether the connection is kept; what decides who asks or where a body ends is refused."""
+    assert ["x-a", "b"] == nominated("Keep-Alive, X-A ,, close,\tb")
+    assert [] == nominated("close")
+    for name in SINGLE:
+        with pytest.raises(RefusedError):
+            nominated(f"close, {name}")
+
+
 PLAIN = {"host": "a"}
 
 
@@ -104,7 +118,7 @@ def test_framing_of_the_usual_requests() -> None:
     """Length, keep-alive and expectation are read from the headers and the version."""
     assert Framing(0, True, False, True) == framing(PLAIN, (), True)
     assert Framing(7, True, False, True) == framing(PLAIN | {"content-length": "7"}, (), True)
-    assert Framing(CHUNKED, True, False, True) == framing(PLAIN | {"transfer-encoding": "chunked"}, (), True)
+    assert Framing(CHUNKED, True, False, True) == framing(PLAIN | {"transfer-encoding": "Chunked"}, (), True)
     assert Framing(0, False, False, True) == framing(PLAIN | {"connection": "Foo, Close"}, (), True)
     assert Framing(3, True, True, True) == framing(PLAIN | {"content-length": "3", "expect": "100-Continue"}, (), True)
     assert Framing(0, False, False, False) == framing({}, (), False)

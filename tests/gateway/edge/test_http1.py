@@ -277,6 +277,18 @@ async def test_a_client_that_does_not_read_is_given_up(place: Place) -> None:
     await probe.until(lambda: place.listeners[0].connections == 1)
 
 
+async def test_refusals_in_a_row_leave_room_for_others(place: Place) -> None:
+    """However many requests come in one piece, and though no refusal needs a task, others have their turn in between."""
+    app, connect = await place.start(Limits(sweep=0.02))
+    probe, client = await connect(), await connect()
+    await probe.turns(1)
+    before = len(app.heads)
+    client.send(GET.replace(b"/a", b"/refuse") * 3000)
+    await probe.turns(1)
+    assert len(app.heads) < before + 3000
+    assert {401} == {(await client.reply()).status for _ in range(3000)}
+
+
 async def test_large_answers_come_whole_and_hold_back_the_next(place: Place) -> None:
     """Pipelined large answers arrive complete; the next request waits until the one before is taken."""
     app, connect = await place.start()
