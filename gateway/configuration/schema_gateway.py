@@ -94,7 +94,7 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     body: Limit = 64 << 20
     inflated: Limit = 64 << 20
-    chunks: Count = 32 << 10
+    chunks: Count = 16 << 10
     request_line: Limit = 8 << 10
     headers: Limit = 32 << 10
     header_count: Count = 100

@@ -17,7 +17,7 @@ class Limits:
     header_count: int = 100
     body: int = 64 * 1024 * 1024
     inflated: int = 64 * 1024 * 1024
-    chunks: int = 32 * 1024  # of a chunked body: each costs work, however small it is
+    chunks: int = 16 * 1024  # of a chunked body: each costs work, however small it is
     connections: int = 10_000
     connections_per_address: int | None = 8_000  # generous: whole companies sit behind one address; None: as many as in all
     pipelined: int = 64 * 1024  # bytes of later requests kept while one is being answered; beyond it reading pauses
