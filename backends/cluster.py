@@ -16,6 +16,7 @@ from backends.inference import Backend, Description, InferenceRequest, Inference
 T = TypeVar("T")
 Chance = Callable[[], float]  # uniform in [0, 1)
 Sent = Callable[[str, str, str], None]  # told of every attempt: cluster, endpoint, outcome (`ok`, an error's kind, `abandoned`)
+DESCRIPTIONS = 8  # questions about models at one cluster at once: an index of many models must not crowd out inference
 
 
 @dataclass(slots=True)
@@ -63,6 +64,7 @@ class Cluster:
         self._balance = balance
         self._max_in_flight = max_in_flight
         self.sent = sent
+        self._describing = asyncio.Semaphore(DESCRIPTIONS)
 
     async def infer(self, request: InferenceRequest, deadline: Deadline) -> InferenceResponse:
         """One question; an endpoint that cannot be reached at all is passed over, since nothing was asked there."""
@@ -106,11 +108,11 @@ class Cluster:
 
     async def ready(self, model: str, version: str, deadline: Deadline) -> bool:
         """Whether an endpoint that can be reached has the model ready."""
-        return await self._reachable(lambda endpoint: endpoint.backend.ready(model, version, deadline))
+        return await self._reachable(lambda endpoint: endpoint.backend.ready(model, version, deadline), deadline)
 
     async def describe(self, what: Description, model: str, version: str, deadline: Deadline) -> dict[str, Any]:
         """As the first endpoint that can be reached describes it."""
-        return await self._reachable(lambda endpoint: endpoint.backend.describe(what, model, version, deadline))
+        return await self._reachable(lambda endpoint: endpoint.backend.describe(what, model, version, deadline), deadline)
 
     async def close(self) -> None:
         """Closes every endpoint's connections, each as soon as it has nothing in flight."""
@@ -134,15 +136,21 @@ class Cluster:
                 async for response in responses:
                     yield response
 
-    async def _reachable(self, ask: Callable[[Endpoint], Awaitable[T]]) -> T:
+    async def _reachable(self, ask: Callable[[Endpoint], Awaitable[T]], deadline: Deadline) -> T:
+        """The first endpoint's word that can be had, once it is this question's turn."""
         failure: InferenceError | None = None
-        for endpoint in self._balance.order(self.endpoints):
-            try:
-                return await ask(endpoint)
-            except InferenceError as error:
-                if not _unreached(error):
-                    raise
-                failure = failure or error
+        try:
+            async with asyncio.timeout_at(deadline.at), self._describing:
+                for endpoint in self._balance.order(self.endpoints):
+                    try:
+                        return await ask(endpoint)
+                    except InferenceError as error:
+                        if not _unreached(error):
+                            raise
+                        failure = failure or error
+        except TimeoutError:
+            message = f"backend '{self.name}' did not answer in time"
+            raise InferenceError(ErrorKind.DEADLINE, message, source=self.name) from None
         assert failure is not None
         raise failure
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -14,8 +14,18 @@ if TYPE_CHECKING:
 class AdminState:
     """Whom the port asks: `exposition` for the metrics as Prometheus text, `unready` for why no traffic is wanted, if so."""
 
-    exposition: Callable[[], bytes]
+    exposition: Callable[[], Awaitable[bytes]]
     unready: Callable[[], Sequence[str]]
+
+
+class AdminPort(Protocol):
+    """Where operators ask; `port` is 0 where it is no TCP port."""
+
+    port: int
+
+    async def close(self) -> None:
+        """No questions any more."""
+        ...
 
 
 class AdminListener:
@@ -53,7 +63,7 @@ def _routes(app: web.Application, state: AdminState) -> None:
     from gateway.telemetry.metrics import CONTENT_TYPE
 
     async def metrics(_: web.Request) -> web.Response:
-        return web.Response(body=state.exposition(), headers={"Content-Type": CONTENT_TYPE})
+        return web.Response(body=await state.exposition(), headers={"Content-Type": CONTENT_TYPE})
 
     async def healthz(_: web.Request) -> web.Response:
         return web.json_response({"alive": True})

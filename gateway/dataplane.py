@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
+import re
+from collections.abc import AsyncGenerator, Awaitable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
 from backends.deadline import Deadline
-from backends.errors import ErrorKind, InferenceError
+from backends.errors import ErrorKind, InferenceError, invalid
 from backends.inference import Description, InferenceRequest
 from backends.signature import Signature
 from gateway.snapshot import Model, Snapshot
@@ -21,7 +22,9 @@ from routing.match import Question
 from routing.plan import Plan, Target
 from routing.principal import Principal
 
+T = TypeVar("T")
 DESCRIBE_TIMEOUT = 5.0  # seconds, for health and metadata questions
+_VERSION = re.compile(r"[1-9][0-9]{0,17}")  # Triton's are positive 64-bit integers; it takes "01" and "1" for one and the same
 
 
 class Inquiry(msgspec.Struct, frozen=True, gc=False):
@@ -60,101 +63,220 @@ class Dataplane:
     def plan(self, snapshot: Snapshot, request: InferenceRequest, inquiry: Inquiry) -> Call:
         """Who shall answer, and until when: the earlier of the route's and the client's deadline.
 
-        Raises NOT_FOUND, FORBIDDEN, and INVALID for tensors that the first target is known not to take.
+        Raises NOT_FOUND, FORBIDDEN, and INVALID for what is no version.
         """
         model = snapshot.model(request.model)
         demand(inquiry.principal, model.name)  # before the plan: a stranger learns nothing of routes and shapes
+        if request.version:
+            _check_version(model, request.version)
         question = Question(
             inquiry.principal, inquiry.headers, request.rows, request.parameters, request.version, inquiry.request_id
         )
         plan = model.plan(question)
-        signature = self._signatures.get(plan.stages[0].target)
-        if signature is not None:
-            signature.check(request.inputs, model.name)
         timeout = plan.timeout if inquiry.timeout is None else min(plan.timeout, inquiry.timeout)
         return Call(model.name, request, inquiry.principal, plan, Deadline(inquiry.received + timeout))
 
     def ask(self, snapshot: Snapshot, call: Call) -> Awaitable[Answer]:
-        """One question, one answer."""
-        return snapshot.models[call.model].ask(call)
+        """One question, one answer. Raises INVALID at once for tensors that the first target is known not to take."""
+        self._check(call)
+        model = snapshot.models[call.model]
+        answer = model.ask(call)
+        return _of_version(model, call.request.version, answer) if call.request.version else answer
 
     async def stream(self, snapshot: Snapshot, call: Call) -> AsyncGenerator[Outcome, None]:
         """One question, any number of answers where the plan's one target can give them; else as `ask`."""
-        target = call.plan.stages[0].target
+        model, target = snapshot.models[call.model], call.plan.stages[0].target
         if len(call.plan.stages) > 1 or not snapshot.streams(target):
-            yield Outcome(await self.ask(snapshot, call), call.plan, snapshot.version)
+            yield Outcome(_final(await self.ask(snapshot, _unary(call))), call.plan, snapshot.version)
             return
-        async with aclosing(snapshot.models[call.model].stream(replace(call, target=target))) as answers:
-            async for answer in answers:
-                yield Outcome(answer, call.plan, snapshot.version)
+        self._check(call)
+        try:
+            async with aclosing(model.stream(replace(call, target=target))) as answers:
+                async for answer in answers:
+                    yield Outcome(answer, call.plan, snapshot.version)
+        except InferenceError as error:
+            if error.kind is ErrorKind.NOT_FOUND and call.request.version:
+                raise _unserved(model, call.request.version) from error
+            raise
+
+    def _check(self, call: Call) -> None:
+        target, version = call.plan.stages[0].target, call.request.version
+        signature = self._signatures.get(target)
+        if signature is None and version:  # a version that the policy leaves open: known if the backend serves no other
+            served = self._signatures.get(replace(target, version=""))
+            signature = served if served is not None and served.versions == (version,) else None
+        if signature is not None:
+            signature.check(call.request.inputs, call.request.outputs, call.model)
 
     async def ready(self, model: str, version: str, principal: Principal) -> bool:
-        """Whether every variant that the model's routes may ask is ready; with a version, every one that serves it."""
+        """Whether every variant that the model's routes may ask is ready; with a version, every one that serves it.
+
+        Raises NOT_FOUND for a version that nobody serves.
+        """
         snapshot = self.snapshot
         found = snapshot.model(model)
         demand(principal, model)
+        deadline, doubtful = _soon(), bool(version) and not _pinned(found, version)
         targets = _serving(found, version)
-        return bool(targets) and await self._targets_ready(snapshot, targets)
+        states = await _together(_state(snapshot, target, doubtful, deadline) for target in targets)
+        known = [state for state in states if state is not None]
+        if not known:
+            raise _unserved(found, version)
+        return all(known)
 
     async def index(self, principal: Principal) -> list[dict[str, str]]:
         """The models that the principal may ask, as the repository index extension lists them."""
-        snapshot = self.snapshot
+        snapshot, deadline = self.snapshot, _soon()
         mine = [model for model in snapshot.models.values() if permitted(principal, model.name)]
-        states = await asyncio.gather(*(self._targets_ready(snapshot, model.targets) for model in mine))
+        targets = {target: index for index, target in enumerate(dict.fromkeys(each for model in mine for each in model.targets))}
+        states = await _together(_state(snapshot, target, False, deadline) for target in targets)
         return [
-            {"name": model.name, "version": "", "state": "READY" if ready else "UNAVAILABLE", "reason": ""}
-            for model, ready in zip(mine, states, strict=True)
+            {
+                "name": model.name,
+                "version": "",
+                "state": "READY" if all(states[targets[each]] for each in model.targets) else "UNAVAILABLE",
+                "reason": "",
+            }
+            for model in mine
         ]
 
     async def describe(self, what: Description, name: str, version: str, principal: Principal) -> dict[str, Any]:
         """Metadata or configuration of the model's first variant, or all its variants' statistics, under the public name.
 
-        With a version, of those that serve it. Raises NOT_FOUND, FORBIDDEN and what the backends raise.
+        With a version, of those that serve it. Statistics of no name are those of every model that the principal may ask and
+        whose backends tell them. Raises INVALID, NOT_FOUND, FORBIDDEN and what the backends raise.
         """
-        snapshot = self.snapshot
+        snapshot, deadline = self.snapshot, _soon()
+        if what == "stats" and not name:
+            mine = [model for model in snapshot.models.values() if permitted(principal, model.name)]
+            told = await _together(_statistics_if_any(snapshot, model, deadline) for model in mine)
+            return {"model_stats": [entry for each in told for entry in each]}
         model = snapshot.model(name)
         demand(principal, model.name)
-        targets = _serving(model, version)
-        if not targets:
-            raise _unserved(name, version)
-        try:
-            found = await asyncio.gather(
-                *(self._describe(snapshot, what, each) for each in targets[: None if what == "stats" else 1])
-            )
-        except InferenceError as error:
-            if error.kind is ErrorKind.NOT_FOUND:  # the backend speaks of its own names
-                raise _unserved(name, version) from error
-            raise
         if what == "stats":
-            stats = [entry for each in found for entry in each.get("model_stats", ())]
-            return {"model_stats": [{**entry, "name": model.name} for entry in stats]}
-        return {**found[0], "name": model.name}
+            return {"model_stats": await _statistics(snapshot, model, version, deadline)}
+        for target in _serving(model, version)[: None if version else 1]:
+            found = await _described(snapshot, what, target, deadline)
+            if found is not None:
+                more = {"versions": self._versions(model, target, found)} if what == "metadata" else {}
+                return {**found, **more, "name": model.name}
+        raise _unserved(model, version)
 
-    async def _describe(self, snapshot: Snapshot, what: Description, target: Target) -> dict[str, Any]:
-        deadline = Deadline(asyncio.get_running_loop().time() + DESCRIBE_TIMEOUT)
+    def _versions(self, model: Model, described: Target, metadata: Mapping[str, Any]) -> list[str]:
+        """Every version that some variant answers with, in the routes' order, as far as its backends have told."""
+        found: list[str] = []
+        for target in model.targets:
+            known = self._signatures.get(target)
+            if target.version:
+                found.append(target.version)
+            elif target.variant == described.variant:
+                found.extend(metadata.get("versions", ()))
+            elif known is not None:
+                found.extend(known.versions)
+        return list(dict.fromkeys(found))
+
+
+async def _together(asks: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """What all of them give, in order. The first failure ends the others, and is raised as itself."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(ask) for ask in asks]
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+    return [task.result() for task in tasks]
+
+
+def _soon() -> Deadline:
+    return Deadline(asyncio.get_running_loop().time() + DESCRIBE_TIMEOUT)
+
+
+async def _described(snapshot: Snapshot, what: Description, target: Target, deadline: Deadline) -> dict[str, Any] | None:
+    """What the target's backend says of it; None if it knows no such model or version (Triton calls that INVALID in places)."""
+    try:
         return await snapshot.clusters[target.backend].describe(what, target.model, target.version, deadline)
-
-    async def _targets_ready(self, snapshot: Snapshot, targets: Sequence[Target]) -> bool:
-        deadline = Deadline(asyncio.get_running_loop().time() + DESCRIBE_TIMEOUT)
-        asks = (snapshot.clusters[target.backend].ready(target.model, target.version, deadline) for target in targets)
-        found = await asyncio.gather(*asks, return_exceptions=True)
-        for ready in found:
-            if isinstance(ready, BaseException) and not isinstance(ready, InferenceError):
-                raise ready
-        return all(ready is True for ready in found)
+    except InferenceError as error:
+        if error.kind in (ErrorKind.NOT_FOUND, ErrorKind.INVALID):
+            return None
+        raise
 
 
-def _unserved(name: str, version: str) -> InferenceError:
-    if version:
-        return InferenceError(
-            ErrorKind.NOT_FOUND, f"model '{name}' has no version '{version}'", source="client", reason="version"
-        )
-    return InferenceError(ErrorKind.UNAVAILABLE, f"model '{name}' is not loaded at its backend", reason="not-loaded")
+async def _statistics(snapshot: Snapshot, model: Model, version: str, deadline: Deadline) -> list[dict[str, Any]]:
+    targets = _serving(model, version)
+    told = await _together(_described(snapshot, "stats", target, deadline) for target in targets)
+    known = [each for each in told if each is not None]
+    if not known or (len(known) < len(told) and not version):
+        raise _unserved(model, version)
+    return [{**entry, "name": model.name} for each in known for entry in each.get("model_stats", ())]
+
+
+async def _statistics_if_any(snapshot: Snapshot, model: Model, deadline: Deadline) -> list[dict[str, Any]]:
+    try:
+        return await _statistics(snapshot, model, "", deadline)
+    except InferenceError:
+        return []
+
+
+async def _state(snapshot: Snapshot, target: Target, doubtful: bool, deadline: Deadline) -> bool | None:
+    """Whether the target is ready; None if its version is `doubtful` (not the policy's own) and its backend has none such."""
+    try:
+        if await snapshot.clusters[target.backend].ready(target.model, target.version, deadline):
+            return True
+        if doubtful and await _described(snapshot, "metadata", target, deadline) is None:
+            return None
+    except InferenceError:
+        pass
+    return False
+
+
+async def _of_version(model: Model, version: str, answer: Awaitable[Answer]) -> Answer:
+    """The answer to a client that insists on a version; that its backend has none such is told in our own words."""
+    try:
+        return await answer
+    except InferenceError as error:
+        if error.kind is ErrorKind.NOT_FOUND:
+            raise _unserved(model, version) from error
+        raise
+
+
+def _unary(call: Call) -> Call:
+    """The call without a parameter that belongs to streams: Triton refuses it elsewhere."""
+    parameters = {name: value for name, value in call.request.parameters.items() if name != "triton_enable_empty_final_response"}
+    return replace(call, request=replace(call.request, parameters=parameters))
+
+
+def _final(answer: Answer) -> Answer:
+    """The only answer to a question of a stream, marked as Triton marks it: clients wait for this to know the end."""
+    response = answer.response
+    return replace(answer, response=replace(response, parameters={**response.parameters, "triton_final_response": True}))
+
+
+def _unserved(model: Model, version: str) -> InferenceError:
+    """What it means that a backend knows no such model or version: our outage, unless the client alone speaks of that version."""
+    if version and not _pinned(model, version):
+        message = f"model '{model.name}' has no version '{version}'"
+        return InferenceError(ErrorKind.NOT_FOUND, message, source="client", reason="version")
+    return InferenceError(ErrorKind.UNAVAILABLE, f"model '{model.name}' is not loaded at its backend", reason="not-loaded")
+
+
+def _pinned(model: Model, version: str) -> list[Target]:
+    return [target for target in model.targets if target.version == version]
+
+
+def _check_version(model: Model, version: str) -> None:
+    """Raises INVALID for what neither the policy names nor any backend could."""
+    if not _VERSION.fullmatch(version) and not _pinned(model, version):
+        raise invalid(f"that is no version of model '{model.name}': versions are whole numbers from 1, without a sign", "version")
 
 
 def _serving(model: Model, version: str) -> Sequence[Target]:
-    """The model's targets; with a version those pinned to it, or else those that leave it open, asked for it."""
+    """The model's targets; with a version those pinned to it, or else those that leave it open, asked for it.
+
+    Raises INVALID for what cannot be a version, NOT_FOUND where every variant is pinned to another.
+    """
     if not version:
         return model.targets
-    pinned = [target for target in model.targets if target.version == version]
-    return pinned or [replace(target, version=version) for target in model.targets if not target.version]
+    _check_version(model, version)
+    found = _pinned(model, version) or [replace(target, version=version) for target in model.targets if not target.version]
+    if not found:
+        raise _unserved(model, version)
+    return found

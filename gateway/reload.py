@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from gateway.compile import blueprint, compile_snapshot
+from gateway.compile import Blueprint, blueprint, compile_snapshot
+from gateway.configuration.files import read_file
 from gateway.configuration.problems import PolicyError
 from gateway.dataplane import Dataplane
 from gateway.snapshot import Snapshot
 from gateway.telemetry.metrics import Metrics
 
-MAX_BYTES = 1 << 20
 Spawn = Callable[[Coroutine[Any, Any, None], str], object]
 _log = logging.getLogger(__name__)
 
 
-def read_snapshot(path: Path, previous: Snapshot | None, metrics: Metrics, clock: Callable[[], float]) -> Snapshot:
-    """The snapshot of the policy in the file. Raises PolicyError for what it says and OSError for the file itself."""
-    with path.open("rb") as file:
-        text = file.read(MAX_BYTES + 1)  # one more than the loader takes, so that it is the loader who refuses
-    return compile_snapshot(blueprint(text, str(path)), previous, metrics, clock)
+def read_blueprint(path: Path) -> Blueprint:
+    """What the policy in the file says. Raises PolicyError for what it says and OSError for the file itself."""
+    return blueprint(read_file(path), str(path))
+
+
+def read_snapshot(path: Path, metrics: Metrics, clock: Callable[[], float]) -> Snapshot:
+    """The first snapshot of a process. Raises as `read_blueprint`."""
+    return compile_snapshot(read_blueprint(path), None, metrics, clock)
 
 
 class Reloader:
@@ -34,16 +38,26 @@ class Reloader:
         self._metrics = metrics
         self._clock = clock
         self._spawn = spawn
+        self._reloading = asyncio.Lock()
 
-    def reload(self) -> bool:
-        """Whether the file's policy is in force now; if not, the old one goes on and the log says why."""
-        previous = self._plane.snapshot
+    async def reload(self) -> bool:
+        """Whether the file's policy is in force now; if not, the old one goes on and the log says why.
+
+        The file is read and checked in a thread: a large policy takes half a second, in which requests go on.
+        """
+        async with self._reloading:  # else what was read first might be taken last
+            return await self._reload()
+
+    async def _reload(self) -> bool:
         try:
-            snapshot = read_snapshot(self._path, previous, self._metrics, self._clock)
+            drawn = await asyncio.to_thread(read_blueprint, self._path)
         except (PolicyError, OSError) as error:
             self._metrics.policy_refused()
-            _log.error("policy not taken, version %s stays in force: %s", previous.version, error)
+            said = error if isinstance(error, PolicyError) else f"{self._path}: {error.strerror}"
+            _log.error("policy not taken, version %s stays in force: %s", self._plane.snapshot.version, said)
             return False
+        previous = self._plane.snapshot
+        snapshot = compile_snapshot(drawn, previous, self._metrics, self._clock)
         self._plane.snapshot = snapshot
         self._metrics.policy_loaded(snapshot.version)
         kept = set(map(id, snapshot.clusters.values()))

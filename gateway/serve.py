@@ -10,21 +10,24 @@ import secrets
 import signal
 import sys
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import uvloop
+from msgspec import structs
 
-from gateway.admin import AdminListener, AdminState
+from gateway.admin import AdminPort, AdminState
 from gateway.admin import listen as listen_admin
 from gateway.auth.authenticator import Authenticator
 from gateway.auth.authenticator import build as build_authenticator
-from gateway.auth.settings import AuthSettings, Claims, JwtIssuer, KeySourceError
+from gateway.auth.settings import AuthSettings, Claims, JwtIssuer
+from gateway.configuration.files import read_file
 from gateway.configuration.load import load_gateway
 from gateway.configuration.schema_gateway import Auth, GatewayDocument
 from gateway.dataplane import Dataplane
-from gateway.edge.grpc import GrpcLimits, GrpcListener
+from gateway.edge.grpc import GrpcApplication, GrpcLimits, GrpcListener
 from gateway.edge.grpc import listen as listen_grpc
 from gateway.edge.limits import Limits
 from gateway.edge.listener import HttpListener
@@ -38,6 +41,7 @@ from gateway.spawner import Spawner
 from gateway.telemetry.access_log import AccessLog
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.record import RequestRecord
+from gateway.telemetry.stall import StallProbe
 
 CLOSE_SECONDS = 5.0  # for what is still in flight after the grace to notice that it was cancelled
 _log = logging.getLogger(__name__)
@@ -49,7 +53,15 @@ class Ports:
 
     http: HttpListener
     grpc: GrpcListener
-    admin: AdminListener
+    admin: AdminPort
+
+
+@dataclass(frozen=True, slots=True)
+class Openers:
+    """How ports are opened where a worker does it otherwise than a process alone."""
+
+    grpc: Callable[[GrpcApplication, str, int, GrpcLimits], Awaitable[GrpcListener]] = listen_grpc
+    admin: Callable[[AdminState, str, int], Awaitable[AdminPort]] = listen_admin
 
 
 class Gateway:
@@ -58,30 +70,37 @@ class Gateway:
     def __init__(self, document: GatewayDocument, policy: Path, metrics: Metrics) -> None:
         self.document = document
         self.metrics = metrics
-        self.plane = Dataplane(read_snapshot(policy, None, metrics, time.monotonic), signatures := Signatures())
+        self.plane = Dataplane(read_snapshot(policy, metrics, time.monotonic), signatures := Signatures())
         self.draining = False
         metrics.in_flight = self._in_flight
         self.spawner = Spawner()
         self._signatures = signatures
         self._reloader = Reloader(policy, self.plane, metrics, time.monotonic, self.spawner.spawn)
-        self._access_log = AccessLog(sys.stdout.buffer) if document.telemetry.access_log == "json" else None
+        shared = document.workers > 1
+        self._access_log = AccessLog(sys.stdout.buffer, shared=shared) if document.telemetry.access_log == "json" else None
         self._authenticator: Authenticator
+        self._stalls: StallProbe
         self.ports: Ports
 
-    async def start(self) -> None:
+    async def start(self, openers: Openers = Openers()) -> None:
         """Opens the ports. Raises KeySourceError for key files that cannot be used, OSError for a port that cannot be had."""
         document, listening = self.document, self.document.listen
         self._authenticator = await build_authenticator(_auth_settings(document.auth), self.spawner.spawn)
         parts = FrontParts(self.plane, self._authenticator, self._record, _Ids(), self.ready, document.limits.inflated)
         self.metrics.policy_loaded(self.plane.snapshot.version)
         self.spawner.spawn(self._signatures.watch(lambda: self.plane.snapshot), "signatures")
-        limits = Limits(headers=document.limits.headers, body=document.limits.body, connections=document.limits.connections)
+        limits = Limits(**structs.asdict(document.limits)).of_each(document.workers)
         grpc_limits = GrpcLimits(message=document.limits.body, metadata=document.limits.headers)
         self.ports = Ports(
             await listen_http(HttpFront(parts), listening.http.host, listening.http.port, limits),
-            await listen_grpc(GrpcFront(parts), listening.grpc.host, listening.grpc.port, grpc_limits),
-            await listen_admin(AdminState(self.metrics.exposition, self.unready), listening.admin.host, listening.admin.port),
+            await openers.grpc(GrpcFront(parts), listening.grpc.host, listening.grpc.port, grpc_limits),
+            await openers.admin(AdminState(self.exposition, self.unready), listening.admin.host, listening.admin.port),
         )
+        self._stalls = StallProbe(self.metrics.stalled)
+
+    async def exposition(self) -> bytes:
+        """The metrics as Prometheus text."""
+        return self.metrics.exposition()
 
     def _in_flight(self) -> dict[str, int]:
         return {name: cluster.in_flight for name, cluster in self.plane.snapshot.clusters.items()}
@@ -94,15 +113,14 @@ class Gateway:
         """Why it does not, in words; empty when it does."""
         return ["draining"] if self.draining else []
 
-    def reload(self) -> None:
-        """Takes the policy file and the key files into use again; what cannot be used changes nothing."""
-        if self.draining:
-            return
-        self._reloader.reload()
-        try:
-            self._authenticator.reload()
-        except KeySourceError as error:
-            _log.error("keys not taken, the old ones stay: %s", error)
+    async def reload(self) -> None:
+        """Takes the policy file and the keys into use again; what cannot be used stays as it was and is logged."""
+        await asyncio.gather(self._reloader.reload(), self._authenticator.reload())
+
+    def reload_soon(self) -> None:
+        """What SIGHUP asks for."""
+        if not self.draining:
+            self.spawner.spawn(self.reload(), "reload")
 
     async def stop(self) -> None:
         """Not ready, then no new connections, then the requests in flight end or the grace is over, then everything is closed."""
@@ -113,6 +131,7 @@ class Gateway:
         with suppress(TimeoutError):  # a backend that never lets go must not hold the process
             async with asyncio.timeout(CLOSE_SECONDS):
                 await asyncio.gather(*(cluster.close() for cluster in self.plane.snapshot.clusters.values()))
+        self._stalls.stop()
         await self.ports.admin.close()
         if self._access_log is not None:
             await self._access_log.close()
@@ -143,8 +162,20 @@ class _Ids:
 def run(gateway_file: Path, policy_file: Path) -> None:
     """Serves until SIGTERM or SIGINT, then ends in order. Raises PolicyError, KeySourceError or OSError if it cannot start."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    document = load_gateway(gateway_file.read_bytes(), str(gateway_file))
-    uvloop.run(_serve(document, policy_file))
+    document = load_gateway(read_file(gateway_file), str(gateway_file))
+    if document.workers > 1:
+        from gateway.workers.parent import run_workers
+
+        run_workers(document, policy_file)
+    else:
+        uvloop.run(_serve(document, policy_file))
+
+
+def settle() -> None:
+    """Tunes the collection of garbage for a process that has loaded what it needs."""
+    gc.collect()
+    gc.freeze()  # what was loaded stays: collections need not walk it
+    gc.set_threshold(50_000, 20, 50)  # requests leave no cycles behind; the default walks the young generation every few requests
 
 
 async def _serve(document: GatewayDocument, policy: Path) -> None:
@@ -155,10 +186,8 @@ async def _serve(document: GatewayDocument, policy: Path) -> None:
         loop.add_signal_handler(number, stopping.set)
     loop.add_signal_handler(signal.SIGHUP, lambda: None)  # until there is something to reload; its default is to end the process
     await gateway.start()
-    loop.add_signal_handler(signal.SIGHUP, gateway.reload)
-    gc.collect()
-    gc.freeze()  # what was loaded stays: collections need not walk it
-    gc.set_threshold(50_000, 20, 50)  # requests leave no cycles behind; the default walks the young generation every few requests
+    loop.add_signal_handler(signal.SIGHUP, gateway.reload_soon)
+    settle()
     listening, ports = gateway.document.listen, gateway.ports
     bound = (replace(listening.http, port=ports.http.port), replace(listening.grpc, port=ports.grpc.port))
     _log.info("ready: http %s, grpc %s, admin %s", *bound, replace(listening.admin, port=ports.admin.port))

@@ -20,7 +20,8 @@ _log = logging.getLogger(__name__)
 class Signatures:
     """Signatures by target. A target that cannot be asked, or is gone from its backend, has none: then the backend judges."""
 
-    def __init__(self) -> None:
+    def __init__(self, interval: float = INTERVAL) -> None:
+        self._interval = interval
         self._known: dict[Target, Signature] = {}
 
     def get(self, target: Target) -> Signature | None:
@@ -31,7 +32,7 @@ class Signatures:
         """Looks at every target of the current snapshot, again and again, until cancelled."""
         while True:
             await self.look(snapshot())
-            await asyncio.sleep(INTERVAL)
+            await asyncio.sleep(self._interval)
 
     async def look(self, snapshot: Snapshot) -> None:
         """Asks all backends once, side by side, and forgets targets that the policy no longer names."""

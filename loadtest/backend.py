@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from string import Template
 
@@ -41,13 +41,13 @@ def nginx_user() -> str:
     return "user root;" if os.geteuid() == 0 else ""
 
 
-def start(folder: Path, core: int) -> tuple[Running, int]:
+def start(folder: Path, cores: Collection[int]) -> tuple[Running, int]:
     """Start it; returns the process and its port. Raises StartError."""
     port = processes.free_port()
     locations = [_locations(folder, model, answer) for model, answer in traffic.answers().items()]
     values = {"port": port, "user": nginx_user(), "locations": "\n".join(locations)}
     configuration = write_configuration("backend.conf", folder, values)
-    running = processes.start("backend", nginx_command(configuration, folder), core, folder / "backend.log")
+    running = processes.start("backend", nginx_command(configuration, folder), cores, folder / "backend.log")
     running.wait_ready(lambda: processes.listens(port))
     return running, port
 

@@ -1,9 +1,8 @@
-"""Measures CPU per request of plain proxies and of Penstock, side by side in one run, in front of the same backend."""
+"""Measures what plain proxies and Penstock cost, side by side in one run, in front of the same backend."""
 
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 import tempfile
 import time
@@ -11,12 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 from loadtest import backend, drivers, latency, processes, results, traffic
 from loadtest.drivers import Client, Load, WrongAnswerError
-from loadtest.peers import PEERS, Peer, Place, Started
-from loadtest.processes import Cores, MissingToolError, StartError
+from loadtest.peers import PEERS, Ask, Peer
+from loadtest.processes import Cores, MissingToolError, Place, Running, Started, StartError
 from loadtest.results import Note, Report, Row, Sample
 
 LATEST = Path(__file__).parent / "results" / "latest.json"
@@ -27,50 +25,44 @@ WARM_SECONDS = 1.0
 class Subject:
     """A started program under one kind of traffic: how to see that it answers rightly, and how to load it for some seconds."""
 
-    peer: Peer
-    started: Started
-    traffic: str
+    ask: Ask
+    running: Running
     check: Callable[[], object]
     drive: Callable[[float], Load]
 
     @property
     def label(self) -> str:
         """How notes and progress call it."""
-        return f"{self.peer.name} {self.traffic}"
+        return f"{self.ask.program} {self.ask.traffic}"
 
 
-def http_subject(peer: Peer, started: Started, name: str, client: Client) -> Subject:
+def http_subject(ask: Ask, started: Started, client: Client) -> Subject:
     """A program asked over HTTP/1.1 with wrk."""
-    question = traffic.question(name)
+    question, headers = traffic.question(ask.traffic), started.credentials[ask.credential]
     return Subject(
-        peer,
-        started,
-        name,
-        check=lambda: drivers.check_http(started.port, question, started.headers),
-        drive=lambda seconds: drivers.wrk(client, started.port, question, started.headers, seconds),
+        ask,
+        started.running,
+        check=lambda: drivers.check_http(started.port, question, headers),
+        drive=lambda seconds: drivers.wrk(client, started.port, question, headers, seconds),
     )
 
 
-def grpc_subject(peer: Peer, started: Started, client: Client) -> Subject:
+def grpc_subject(ask: Ask, started: Started, client: Client) -> Subject:
     """A program asked over gRPC with h2load."""
-    port = started.grpc_port or 0
-    frame = traffic.grpc_frame()
+    port, frame, headers = started.grpc_port or 0, traffic.grpc_frame(), started.credentials[ask.credential]
 
     def check() -> int:
-        return drivers.check_grpc(port, frame, started.headers)
+        return drivers.check_grpc(port, frame, headers)
 
     def drive(seconds: float) -> Load:
-        return drivers.h2load(client, port, check(), started.headers, seconds)
+        return drivers.h2load(client, port, check(), headers, seconds)
 
-    return Subject(peer, started, "grpc", check, drive)
+    return Subject(ask, started.running, check, drive)
 
 
 def subjects_of(peer: Peer, started: Started, client: Client) -> list[Subject]:
-    """Every row a program gets: all carry binary; Penstock reads tensors and speaks gRPC, too, and shows what that costs."""
-    if peer.name != "penstock":
-        return [http_subject(peer, started, "binary", client)]
-    over_http = [http_subject(peer, started, name, client) for name in ("binary", "json", "cascade")]
-    return [*over_http, grpc_subject(peer, started, client)]
+    """Every row the program gets."""
+    return [(grpc_subject if ask.traffic == "grpc" else http_subject)(ask, started, client) for ask in peer.asks]
 
 
 def start_all(names: Sequence[str], place: Place, stack: ExitStack, notes: list[Note]) -> list[tuple[Peer, Started]]:
@@ -104,7 +96,7 @@ def warmed(subjects: Sequence[Subject], notes: list[Note]) -> list[Subject]:
 
 def measure(subject: Subject, seconds: float) -> Sample:
     """One program for one round. Raises WrongAnswerError when nothing was answered."""
-    running = subject.started.running
+    running = subject.running
     cpu_before, began = running.cpu_seconds(), time.monotonic()
     load = subject.drive(seconds)
     cpu, took = running.cpu_seconds() - cpu_before, time.monotonic() - began
@@ -147,8 +139,8 @@ def run_rounds(subjects: Sequence[Subject], seconds: float, rounds: int, notes: 
             notes.append(Note(f"{subjects[index].label}: left out: wrong after the last round: {reason}", failure=True))
             del samples[index]
     return tuple(
-        Row(subjects[index].peer.name, subjects[index].traffic, subjects[index].peer.does, tuple(taken))
-        for index, taken in samples.items()
+        Row(ask.program, ask.traffic, ask.does, tuple(taken), ask.beside)
+        for ask, taken in ((subjects[index].ask, taken) for index, taken in samples.items())
     )
 
 
@@ -160,13 +152,13 @@ def compare(options: argparse.Namespace, stack: ExitStack) -> Report:
     if pinned.subject == pinned.load:
         notes.append(Note("only one core, shared by load and program under test: req/s and latency mean little"))
     backend.tool("wrk", "wrk")
-    fixed, backend_port = backend.start(folder, pinned.load)
+    fixed, backend_port = backend.start(folder, {pinned.load})
     stack.callback(fixed.stop)
-    client = Client(pinned.load, options.connections, folder)
-    running = start_all(options.only, Place(folder, backend_port, pinned.subject), stack, notes)
+    client = Client({pinned.load}, options.connections, folder)
+    running = start_all(options.only, Place(folder, backend_port, frozenset({pinned.subject})), stack, notes)
     wanted = [subject for peer, started in running for subject in subjects_of(peer, started, client)]
     rows = run_rounds(warmed(wanted, notes), options.seconds, options.rounds, notes)
-    latencies = latency.measure(running, backend_port, pinned.load, options) if options.latency else ()
+    latencies = latency.measure(running, backend_port, pinned.load, options, notes) if options.latency else ()
     settings = {
         "seconds": options.seconds,
         "rounds": options.rounds,
@@ -197,7 +189,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> int:
     """0: measured without an error; 1: something answered badly or failed to start; 2: nothing could be measured."""
     options = parse(arguments)
-    signal.signal(signal.SIGTERM, _stop)
+    processes.stop_on_sigterm()
     try:
         with ExitStack() as stack:
             report = compare(options, stack)
@@ -208,7 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(results.table(report))
     if report.latencies:
         print(f"\nlatency in µs, open loop\n{results.latency_table(report.latencies)}")
-    print(f"\n{results.verdict(report)}")
+    print("\n" + "\n".join(results.verdicts(report)))
     for note in report.notes:
         print(f"note: {note.text}")
     results.save(report, options.output)
@@ -219,10 +211,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _progress(text: str) -> None:
     if sys.stderr.isatty():
         print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
-
-
-def _stop(*_: object) -> NoReturn:
-    raise SystemExit(143)  # unwinds the stack, which stops every program
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,15 +34,15 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """How the load side runs: on which core, with how many requests in flight, with files in which folder."""
+    """How the load side runs: on which cores, with how many requests in flight, with files in which folder."""
 
-    core: int
+    cores: Collection[int]
     connections: int
     folder: Path
 
     def run(self, command: Sequence[str], seconds: float, environment: dict[str, str] | None = None) -> str:
         """Run a load program to its end; what it printed. Raises StartError when it fails."""
-        pinned = [tool("taskset", "util-linux"), "-c", str(self.core), *command]
+        pinned = [tool("taskset", "util-linux"), "-c", ",".join(map(str, self.cores)), *command]
         done = subprocess.run(
             pinned, capture_output=True, text=True, timeout=seconds + 30, env={**os.environ, **(environment or {})}
         )
@@ -88,7 +88,7 @@ def check_grpc(port: int, frame: bytes, headers: Headers) -> int:
         int.from_bytes(answer.raw_output_contents[1][start : start + 8], "little", signed=True)
         for start in range(0, len(answer.raw_output_contents[1]), 8)
     )
-    if labels != traffic.question("binary").labels:
+    if labels != traffic.question("1k").labels:
         raise WrongAnswerError(f"grpc: labels {labels}")
     return len(raw) + 5
 

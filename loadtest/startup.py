@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 import tempfile
 import time
@@ -11,17 +10,16 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
-from typing import NoReturn
 
 from loadtest import backend, processes
-from loadtest.peers import PenstockSetup, Place, prepare_penstock
-from loadtest.processes import StartError
+from loadtest.penstock import KEYS, Setup, prepare
+from loadtest.processes import Place, StartError
 
 SECONDS_GOAL = 1.5
 RSS_MB_GOAL = 80.0
 
 
-def once(setup: PenstockSetup) -> tuple[float, float]:
+def once(setup: Setup) -> tuple[float, float]:
     """Start it, wait until it is ready, stop it: seconds to ready and resident MB (10^6 bytes) then. Raises StartError."""
     began = time.monotonic()
     running = setup.launch()
@@ -53,24 +51,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.times < 1:
         parser.error("--times is at least 1")
-    signal.signal(signal.SIGTERM, _stop)
+    processes.stop_on_sigterm()
     try:
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="penstock-start-")))
             cores = processes.cores()
-            fixed, port = backend.start(folder, cores.load)
+            fixed, port = backend.start(folder, {cores.load})
             stack.callback(fixed.stop)
-            setup = prepare_penstock(Place(folder, port, cores.subject))
+            setup = prepare(Place(folder, port, frozenset({cores.subject})), KEYS)
             text, reached = report([once(setup) for _ in range(options.times)])
     except StartError as reason:
         print(f"nothing measured: {reason}", file=sys.stderr)
         return 2
     print(text)
     return 0 if reached else 1
-
-
-def _stop(*_: object) -> NoReturn:
-    raise SystemExit(143)  # unwinds the stack, which stops what was started
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 FEATURES = 64
 CLASSES = 10
+ROWS = {"1k": 4, "150k": 600, "1m": 21_800}  # 256 bytes of question and 48 of answer each; "1m" is 1 MB of answer
 CASCADE_ROWS = 32
 UNSURE_ROWS = (5, 17, 30)
 ACCEPT = 0.92
@@ -114,9 +115,8 @@ def labels_in(message: Message) -> tuple[int, ...]:
 
 def answers() -> dict[str, Message]:
     """What the backend says to an infer of each model, whatever it is asked."""
-    four = range(4)
-    return {
-        "digits": binary_answer("digits", four),
+    sized = {f"digits_{size}": binary_answer(f"digits_{size}", range(rows)) for size, rows in ROWS.items()}
+    return sized | {
         "digits_json": json_answer("digits_json", range(2)),
         "digits_fast": binary_answer("digits_fast", range(CASCADE_ROWS), UNSURE_ROWS),
         "digits_accurate": binary_answer("digits_accurate", UNSURE_ROWS),
@@ -124,15 +124,21 @@ def answers() -> dict[str, Message]:
 
 
 def question(name: str) -> Question:
-    """The traffic of one table row: `binary` (1 KB of tensor), `json` (about 1 KB of text) or `cascade` (32 rows)."""
+    """The traffic of one table row.
+
+    `1k`, `150k` (bytes of tensor asked), `1m` (bytes of answer; asked with one row) · `json` (about 1 KB of text, answered in
+    text) · `cascade` (32 rows).
+    """
     match name:
-        case "binary":
-            return _question(name, "digits", binary_request(4), 4)
+        case "1k" | "150k":
+            return _question(name, f"digits_{name}", binary_request(ROWS[name]), ROWS[name])
+        case "1m":
+            return _question(name, "digits_1m", binary_request(1), ROWS[name])
         case "json":
             return _question(name, "digits_json", json_request(2), 2)
         case "cascade":
             return _question(name, "digits_cascade", binary_request(CASCADE_ROWS), CASCADE_ROWS)
-    raise ValueError(f"no traffic is called {name!r}: binary, json or cascade")
+    raise ValueError(f"no traffic is called {name!r}: 1k, 150k, 1m, json or cascade")
 
 
 def _question(name: str, model: str, message: Message, rows: int) -> Question:
@@ -140,13 +146,13 @@ def _question(name: str, model: str, message: Message, rows: int) -> Question:
 
 
 def grpc_frame() -> bytes:
-    """The binary question as one length-prefixed ModelInferRequest, for h2load to send as a gRPC body."""
+    """The `1k` question as one length-prefixed ModelInferRequest, for h2load to send as a gRPC body."""
     from tritonclient.grpc import service_pb2
 
     request = service_pb2.ModelInferRequest(
-        model_name="digits",
-        inputs=[{"name": "image", "datatype": "FP32", "shape": [4, FEATURES]}],
-        raw_input_contents=[struct.pack(f"<{4 * FEATURES}f", *_pixels(4))],
+        model_name="digits_1k",
+        inputs=[{"name": "image", "datatype": "FP32", "shape": [ROWS["1k"], FEATURES]}],
+        raw_input_contents=[struct.pack(f"<{ROWS['1k'] * FEATURES}f", *_pixels(ROWS["1k"]))],
     )
     message: bytes = request.SerializeToString()
     return struct.pack(">BI", 0, len(message)) + message

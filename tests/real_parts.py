@@ -177,8 +177,13 @@ def free_ports(count: int) -> list[int]:
         return [probe.getsockname()[1] for probe in probes]
 
 
-def start_gateway(folder: Path, document: Mapping[str, Any], grace: str = "2s") -> GatewayProcess:
-    """A gateway process under this policy, once it is ready. Raises RuntimeError with its log when it never is."""
+def start_gateway(
+    folder: Path, document: Mapping[str, Any], grace: str = "2s", settings: Mapping[str, Any] = {}
+) -> GatewayProcess:
+    """A gateway process under this policy, once it is ready. Raises RuntimeError with its log when it never is.
+
+    `settings` stand in gateway.yaml beside what is the same for all.
+    """
     issuer = Issuer(folder)
     key = new_key(folder)
     addresses = dict(zip(("http", "grpc", "admin"), (f"127.0.0.1:{port}" for port in free_ports(3)), strict=True))
@@ -187,6 +192,7 @@ def start_gateway(folder: Path, document: Mapping[str, Any], grace: str = "2s") 
         "listen": addresses,
         "auth": {"jwt": [accepted_issuer], "api_keys": str(folder / "api-keys.yaml"), "anonymous": False},
         "drain": {"grace": grace},
+        **settings,
     }
     (folder / "gateway.yaml").write_text(json.dumps(configuration))  # JSON is YAML
     (folder / "policy.yaml").write_text(json.dumps(document))

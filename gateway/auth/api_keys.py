@@ -9,49 +9,104 @@ An entry's hash says whether it needs the pepper: `hmac-sha256:` with it, `sha25
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import logging
 import re
 import secrets
+import shlex
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
-import yaml
 
-from gateway.auth.principals import is_our_scope, principal_of
+from gateway.auth.principals import WORD, is_our_scope, is_word, principal_of
 from gateway.auth.refusals import refused
 from gateway.auth.settings import KeySourceError
+from gateway.configuration.decode import Findings, decode_list, read_text
+from gateway.configuration.files import read_file
+from gateway.configuration.problems import PolicyError, UnreadableError, nearest, shown
+from gateway.configuration.yaml_source import parse as parse_yaml
 from routing.principal import Principal
-
-try:
-    from yaml import CSafeLoader as _SafeLoader
-except ImportError:  # PyYAML without libyaml: slower, same values
-    from yaml import SafeLoader as _SafeLoader  # type: ignore[assignment]
 
 PEPPER = "PENSTOCK_API_KEY_PEPPER"
 PEPPER_FILE = "PENSTOCK_API_KEY_PEPPER_FILE"
 _MIN_PEPPER = 16  # bytes
 
 _KEY = re.compile(r"pk_([a-z0-9]{4,32})_([A-Za-z0-9_-]{32,128})")
+_LIKE_A_KEY = re.compile(r"pk_[A-Za-z0-9_-]*")
+_ID = re.compile(r"[a-z0-9]{4,32}")
+_HASH = re.compile(r"(hmac-)?sha256:[0-9a-f]{64}")
+_SCOPES = ("models:infer", "models:infer:<model>", "models:admin")
 _NEVER = float("inf")
 _log = logging.getLogger(__name__)
+
+
+def read_id(value: object) -> str:
+    """The public part of a key. Raises UnreadableError."""
+    text = read_text(value)
+    if not _ID.fullmatch(text):  # not repeated, like a hash that is none: it may be the key itself
+        raise UnreadableError("must be the part of the key between pk_ and the next _: 4 to 32 small letters and digits")
+    return text
+
+
+def read_hash(value: object) -> str:
+    """What `penstock keys` made of a key. Raises UnreadableError."""
+    text = read_text(value)
+    if not _HASH.fullmatch(text):
+        raise UnreadableError("must read sha256: or hmac-sha256: and 64 hexadecimal digits; penstock keys hash makes it of a key")
+    return text
+
+
+def read_word(value: object) -> str:
+    """A word of a principal. Raises UnreadableError."""
+    text = read_text(value)
+    if not is_word(text):
+        raise UnreadableError(f"must be {WORD}")
+    return text
+
+
+def read_optional_word(value: object) -> str:
+    """As `read_word`, or empty. Raises UnreadableError."""
+    return "" if value == "" else read_word(value)
+
+
+def read_scopes(value: object) -> tuple[str, ...]:
+    """A list of scopes that this gateway acts on, which may be empty. Raises UnreadableError."""
+    if not isinstance(value, list | tuple):
+        raise UnreadableError("must be a list, such as [models:infer]", f"[{value}]" if isinstance(value, str) else None)
+    for scope in value:
+        if not (isinstance(scope, str) and is_our_scope(scope)):
+            valid = f"{', '.join(_SCOPES[:-1])} or {_SCOPES[-1]}"
+            raise UnreadableError(f"{shown(scope)} is not {valid}", nearest(str(scope), _SCOPES))
+    return tuple(value)
+
+
+def read_moment(value: object) -> datetime:
+    """A moment with its time zone, as in RFC 3339. Raises UnreadableError."""
+    try:
+        moment = datetime.fromisoformat(value if isinstance(value, str) else "")
+    except ValueError:
+        raise UnreadableError(f"{shown(value)} is not a moment; write it like 2027-01-31T00:00:00+00:00") from None
+    if moment.tzinfo is None:
+        raise UnreadableError(f"{shown(value)} has no time zone", f"{moment.isoformat()}+00:00")
+    return moment
 
 
 class ApiKeyEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
     """One entry of the key file. `expires` carries its time zone."""
 
-    id: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]{4,32}\Z")]
-    hash: Annotated[str, msgspec.Meta(pattern=r"^(hmac-)?sha256:[0-9a-f]{64}\Z")]
-    subject: str
-    tenant: str = ""
-    tier: str = ""
-    scopes: list[str]
-    expires: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+    id: Annotated[str, read_id]
+    hash: Annotated[str, read_hash]
+    subject: Annotated[str, read_word]
+    tenant: Annotated[str, read_optional_word] = ""
+    tier: Annotated[str, read_optional_word] = ""
+    scopes: Annotated[tuple[str, ...], read_scopes]
+    expires: Annotated[datetime, read_moment] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +138,9 @@ class ApiKeys:
             raise refused("the API key has expired: ask for a new one", "expired-api-key")
         return known.principal, known.ends
 
-    def prepare(self) -> Callable[[], None]:
-        """Reads the file again (KeySourceError if it cannot be used); the call returned takes its keys into use."""
-        known = self._read()
-
-        def take() -> None:
-            self._known = known
-
-        return take
+    async def reload(self) -> None:
+        """Reads the file again, in a thread. Raises KeySourceError, and keeps what there was, when it cannot be used."""
+        self._known = await asyncio.to_thread(self._read)
 
     def _read(self) -> dict[str, _Known]:
         known = {}
@@ -127,41 +177,40 @@ def entry_of(key: str, principal: Principal, expires: datetime | None = None, pe
         subject=principal.subject,
         tenant=principal.tenant,
         tier=principal.tier,
-        scopes=sorted(principal.scopes),
+        scopes=tuple(sorted(principal.scopes)),
         expires=expires,
     )
-    _check([entry])
+    try:
+        read_scopes(entry.scopes)
+    except UnreadableError as error:
+        raise KeySourceError(f"scopes: {error.message}") from error
     return entry
 
 
-def load(path: Path) -> list[ApiKeyEntry]:
+def load(path: Path) -> tuple[ApiKeyEntry, ...]:
     """The file's entries. Raises KeySourceError with path and place; warns when anybody may write the file."""
     try:
-        text = path.read_text("utf-8")
+        content = read_file(path)
         if path.stat().st_mode & stat.S_IWOTH:
             _log.warning("%s may be written by everybody, who can so give themselves keys: chmod o-w it", path)
-        return parse(text)
+    except FileNotFoundError as error:
+        make = f"penstock keys new --subject NAME --file {shlex.quote(str(path))}"
+        raise KeySourceError(f"{path}: cannot be read: {error.strerror}; this makes it, with a first key:\n  {make}") from error
     except OSError as error:
         raise KeySourceError(f"{path}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise KeySourceError(f"{path}: not UTF-8") from error
-    except KeySourceError as error:
-        raise KeySourceError(f"{path}: {error}") from error
+    return parse(content, str(path))
 
 
-def parse(text: str) -> list[ApiKeyEntry]:
-    """The entries of the file's text. Raises KeySourceError with the place of the fault."""
+def parse(content: bytes, name: str) -> tuple[ApiKeyEntry, ...]:
+    """The entries of a key file's bytes; `name` is the file's. Raises KeySourceError with every fault and its place."""
     try:
-        document = yaml.load(text, Loader=_Loader)  # noqa: S506 - a safe loader, only stricter
-        entries = msgspec.convert(document if document is not None else [], list[ApiKeyEntry])
-    except yaml.MarkedYAMLError as error:  # its own text would quote the file
-        line = error.problem_mark.line + 1 if error.problem_mark else 0
-        raise KeySourceError(f"line {line}: {error.problem}") from error
-    except (yaml.YAMLError, RecursionError) as error:
-        raise KeySourceError("not YAML") from error
-    except ValueError as error:  # msgspec.ValidationError, or a date that is none
-        raise KeySourceError(str(error)) from error
-    _check(entries)
+        found = Findings(parse_yaml(content, name))
+        entries = decode_list(found, ApiKeyEntry)
+        _check_ids(found)
+        if found.problems:
+            raise PolicyError(name, found.problems)
+    except PolicyError as error:  # a key may stand where none should: the log must not show it
+        raise KeySourceError(_LIKE_A_KEY.sub("pk_…", str(error))) from None
     return entries
 
 
@@ -173,7 +222,7 @@ def pepper_of(environ: Mapping[str, str]) -> bytes:
     if not (given or path):
         return b""
     try:
-        pepper = Path(path).read_bytes().strip() if path else given.encode()
+        pepper = read_file(Path(path)).strip() if path else given.encode()
     except OSError as error:
         raise KeySourceError(f"{PEPPER_FILE}: cannot be read: {error.strerror}") from error
     if len(pepper) < _MIN_PEPPER:
@@ -181,29 +230,13 @@ def pepper_of(environ: Mapping[str, str]) -> bytes:
     return pepper
 
 
-class _Loader(_SafeLoader):
-    """Refuses a key given twice, where YAML libraries silently take the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        made = super().construct_mapping(node, deep)
-        if len(made) < len(node.value):
-            raise yaml.MarkedYAMLError(problem="a key is given twice in one entry", problem_mark=node.start_mark)
-        return made
-
-
-def _check(entries: list[ApiKeyEntry]) -> None:
-    seen: set[str] = set()
-    for place, entry in enumerate(entries):
-        if entry.id in seen:
-            raise KeySourceError(f"$[{place}].id: {entry.id} is there twice")
-        seen.add(entry.id)
-        try:
-            _principal(entry)
-        except ValueError as error:
-            raise KeySourceError(f"$[{place}]: {error}") from error
-        wrong = [scope for scope in entry.scopes if not is_our_scope(scope)]
-        if wrong:
-            raise KeySourceError(f"$[{place}].scopes: {wrong[0]!r} is not models:infer, models:infer:<model> or models:admin")
+def _check_ids(found: Findings) -> None:
+    first: dict[object, int] = {}
+    for place, entry in enumerate(found.source.value if isinstance(found.source.value, list) else ()):
+        name = entry.get("id") if isinstance(entry, dict) else None
+        if isinstance(name, str) and first.setdefault(name, place) != place:
+            line = found.source.mark((first[name], "id")).line
+            found.wrong((place, "id"), f"{shown(name)} is already on line {line}")
 
 
 def _principal(entry: ApiKeyEntry) -> Principal:

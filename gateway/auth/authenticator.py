@@ -6,16 +6,18 @@ believe different ones. A credential that does not hold is a 401 even where anon
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from backends.errors import invalid
 from gateway.auth.api_keys import ApiKeys, pepper_of
 from gateway.auth.refusals import KeyUnknown, refused
-from gateway.auth.settings import AuthSettings
+from gateway.auth.settings import AuthSettings, KeySourceError
 from routing.principal import ANONYMOUS, Principal
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from gateway.auth.jwt import TokenVerifier
 
 REMEMBERED = 8192  # credentials of each kind; about 4 MB when full
+_log = logging.getLogger(__name__)
 
 
 class Remembered:
@@ -57,14 +60,6 @@ class Remembered:
         self._held.clear()
 
 
-class Reloadable(Protocol):
-    """Something read from a file that can be read again."""
-
-    def prepare(self) -> Callable[[], None]:
-        """Does all that can fail (KeySourceError); the call returned makes it live and cannot fail."""
-        ...
-
-
 class Authenticator:
     """Who is asking? `check` on every request; `authenticate` when it raised KeyUnknown."""
 
@@ -74,14 +69,15 @@ class Authenticator:
         tokens: TokenVerifier | None = None,
         anonymous: bool = False,
         remembered: Remembered | None = None,
-        files: tuple[Reloadable, ...] = (),
+        issuers: Sequence[IssuerKeys] = (),
     ) -> None:
         self._api_keys = api_keys
         self._tokens = tokens
         self._anonymous = anonymous
         self._held_tokens = Remembered() if remembered is None else remembered
         self._held_keys = Remembered()
-        self._files = files
+        self._issuers = issuers
+        self._reloading = asyncio.Lock()
 
     def check(self, headers: Mapping[str, str], now_wall: float) -> Principal:
         """The principal of these headers (lower-case names) at this wall time in seconds.
@@ -110,13 +106,20 @@ class Authenticator:
                 raise
         return self.check(headers, now_wall)
 
-    def reload(self) -> None:
-        """Reads the key files again: all of them are taken into use, or KeySourceError and none is."""
-        swaps = [file.prepare() for file in self._files]
-        for swap in swaps:
-            swap()
-        self._held_tokens.clear()
-        self._held_keys.clear()
+    async def reload(self) -> None:
+        """Has the key file and every issuer's keys again, each on its own: what cannot be had stays as it was and is logged."""
+        await asyncio.gather(self._reload_api_keys(), *(keys.reload() for keys in self._issuers))
+
+    async def _reload_api_keys(self) -> None:
+        if self._api_keys is None:
+            return
+        async with self._reloading:  # else what was read first might be taken last
+            try:
+                await self._api_keys.reload()
+            except KeySourceError as error:
+                _log.error("API keys not taken, the old ones stay: %s", error)
+            else:
+                self._held_keys.clear()
 
     def _by_api_key(self, credential: str, now: float) -> Principal:
         digest = blake2b(credential.encode("utf-8", "surrogatepass"), digest_size=32).digest()
@@ -149,29 +152,29 @@ async def build(
     `spawn(coroutine, name)` runs background work and ends it with the process. Raises KeySourceError for a file that cannot be
     used; an issuer that cannot be reached is only logged, and asked again.
     """
-    api_keys = ApiKeys(settings.api_keys, pepper_of(environ)) if settings.api_keys is not None else None
-    files: list[Reloadable] = [api_keys] if api_keys is not None else []
+    api_keys = None
+    if settings.api_keys is not None:
+        api_keys = await asyncio.to_thread(ApiKeys, settings.api_keys, pepper_of(environ))
     held = Remembered()
     tokens = None
+    issuers: list[IssuerKeys] = []
     if settings.jwt:
-        tokens, sources = _trust(settings, spawn, clock, held.clear)
-        files += sources
-    return Authenticator(api_keys, tokens, settings.anonymous, held, tuple(files))
+        tokens, issuers = await _trust(settings, spawn, clock, held.clear)
+    return Authenticator(api_keys, tokens, settings.anonymous, held, issuers)
 
 
-def _trust(
+async def _trust(
     settings: AuthSettings, spawn: Spawn, clock: Clock | None, changed: Callable[[], None]
 ) -> tuple[TokenVerifier, list[IssuerKeys]]:
     from gateway.auth import jwks, jwt  # here, because cryptography takes 8 MB that a gateway with API keys only never needs
 
-    issuers, all_keys, from_files = {}, [], []
+    trusted, sources = {}, []
     for issuer in settings.jwt:
         keys = jwks.IssuerKeys(issuer, jwks.fetcher(issuer), spawn, clock or jwks.Clock(), changed)
         if not issuer.is_url:
-            keys.prepare()()
-            from_files.append(keys)
-        all_keys.append(keys)
-        issuers[issuer.issuer] = jwt.TrustedIssuer(issuer.audience, issuer.algorithms, keys)
-    for keys in all_keys:
+            await keys.take()
+        sources.append(keys)
+        trusted[issuer.issuer] = jwt.TrustedIssuer(issuer.audience, issuer.algorithms, keys)
+    for keys in sources:
         keys.start()
-    return jwt.TokenVerifier(issuers, settings.claims), from_files
+    return jwt.TokenVerifier(trusted, settings.claims), sources

@@ -17,6 +17,7 @@ from typing import Any
 
 from gateway.auth.jwk import VerifyKey, admit
 from gateway.auth.settings import JwtIssuer, KeySourceError
+from gateway.configuration.files import read_file
 
 PERIOD = 300.0  # seconds between refreshes
 RETRY = 5.0  # seconds after a failed one
@@ -71,17 +72,19 @@ class IssuerKeys:
         key = self._keys.get(kid)
         return key if key is not None and key.algorithm == algorithm else None
 
-    def adopt(self, document: bytes) -> None:
-        """Takes the key set into use. Raises KeySourceError, and keeps what there was, when it cannot be used."""
-        self._take(admit(document, self._issuer.algorithms))
-
-    def prepare(self) -> Callable[[], None]:
-        """Reads the file now (KeySourceError if it cannot be used); the call returned takes its keys into use."""
+    async def take(self) -> None:
+        """Fetches the set and takes it into use. Raises KeySourceError, and keeps what there was, when it cannot be used."""
         try:
-            keys = admit(read_key_file(Path(self._issuer.jwks)), self._issuer.algorithms)
+            self._take(admit(await self._fetch(), self._issuer.algorithms))
         except KeySourceError as error:
             raise KeySourceError(f"{self._issuer.jwks}: {error}") from error
-        return lambda: self._take(keys)
+
+    async def reload(self) -> None:
+        """Waits for a fetch that begins now. What cannot be used leaves the keys as they are and is logged, however often."""
+        if self._flight is not None and not self._flight.done():
+            await asyncio.shield(self._flight)  # it began before the keys were known to have changed
+        self._failing = False
+        await self.refresh()
 
     def start(self) -> None:
         """Begins the first fetch and the refreshes after it."""
@@ -116,7 +119,7 @@ class IssuerKeys:
 
     async def _fly(self, flight: asyncio.Future[None]) -> None:
         try:
-            self.adopt(await self._fetch())
+            await self.take()
         except KeySourceError as error:
             if not self._failing:
                 _log.warning("keys of %s could not be refreshed, keeping those known: %s", self._issuer.issuer, error)
@@ -141,22 +144,15 @@ def fetcher(issuer: JwtIssuer) -> Fetch:
     if issuer.is_url:
         return lambda: fetch_url(issuer.jwks)
 
-    async def read() -> bytes:
-        return read_key_file(Path(issuer.jwks))
-
-    return read
+    return lambda: read_key_file(Path(issuer.jwks))
 
 
-def read_key_file(path: Path) -> bytes:
-    """The file's bytes, at most 256 KiB. Raises KeySourceError."""
+async def read_key_file(path: Path) -> bytes:
+    """The file's bytes, at most 256 KiB, read in a thread. Raises KeySourceError."""
     try:
-        with path.open("rb") as file:
-            document = file.read(MAX_BYTES + 1)
+        return await asyncio.to_thread(read_file, path, MAX_BYTES)
     except OSError as error:
         raise KeySourceError(f"cannot be read: {error.strerror}") from error
-    if len(document) > MAX_BYTES:
-        raise KeySourceError(f"larger than {MAX_BYTES} bytes")
-    return document
 
 
 async def fetch_url(url: str, seconds: float = FETCH_SECONDS) -> bytes:

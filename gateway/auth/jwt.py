@@ -21,7 +21,7 @@ from gateway.auth.settings import Claims
 from routing.principal import Principal
 
 MAX_BYTES = 8192
-LEEWAY = 30  # seconds an issuer's clock may be ahead of ours
+LEEWAY = 30  # seconds by which an issuer's clock and ours may differ, either way (RFC 7519 section 4.1.4: "a small leeway")
 MAX_AHEAD = 24 * 3600  # seconds; a longer life makes a stolen token a password
 
 _FORBIDDEN = ("jwk", "jku", "x5c", "x5u", "crit", "b64")
@@ -54,7 +54,10 @@ class TokenVerifier:
         self._names = claims
 
     def verify(self, token: bytes, now: float) -> tuple[Principal, float]:
-        """The token's principal and the wall time (seconds) it ends. Raises a 401, or KeyUnknown when a fetch might help."""
+        """The token's principal and the wall time (seconds) from which it is refused.
+
+        Raises a 401, or KeyUnknown when a fetch might help.
+        """
         header, claims, signature, signed = _split(token)
         name = claims.get("iss")
         issuer = self._issuers.get(name) if isinstance(name, str) else None
@@ -119,7 +122,7 @@ def _check_claims(claims: dict[str, Any], audience: str, now: float) -> float:
     expires = claims.get("exp")
     if type(expires) is not int:
         raise _bad("it needs an integer exp")
-    if expires <= now:
+    if expires + LEEWAY <= now:
         raise refused("the token has expired: get a new one", "expired-token")
     if expires > now + MAX_AHEAD + LEEWAY:
         raise _bad("its exp is more than 24 hours ahead")
@@ -130,4 +133,4 @@ def _check_claims(claims: dict[str, Any], audience: str, now: float) -> float:
     wanted = claims.get("aud")
     if wanted != audience and not (isinstance(wanted, list) and audience in wanted):
         raise refused("the token is meant for another audience", "foreign-audience")
-    return float(expires)
+    return float(expires + LEEWAY)

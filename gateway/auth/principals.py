@@ -15,6 +15,7 @@ from collections.abc import Iterable
 
 from routing.principal import Principal
 
+WORD = "1 to 256 letters, digits or . _ @ : | / + = ~ -"
 _WORD = re.compile(r"[A-Za-z0-9._@:|/+=~-]{1,256}", re.ASCII)
 _SCOPE = re.compile(r"[!#-\[\]-~]{1,256}")  # RFC 6749 section 3.3: printable, no space, quote or backslash
 _OURS = re.compile(r"models:(infer(:[!#-\[\]-~]+)?|admin)")
@@ -30,14 +31,19 @@ def principal_of(subject: object, tenant: object, tier: object, scopes: Iterable
     )
 
 
+def is_word(text: str) -> bool:
+    """Whether the text may be a principal's subject, tenant or tier."""
+    return _WORD.fullmatch(text) is not None
+
+
 def is_our_scope(scope: str) -> bool:
     """Whether the scope is one this gateway acts on."""
     return _SCOPE.fullmatch(scope) is not None and _OURS.fullmatch(scope) is not None
 
 
 def _word(name: str, word: object) -> str:
-    if not (isinstance(word, str) and _WORD.fullmatch(word)):
-        raise ValueError(f"{name} must be 1 to 256 letters, digits or . _ @ : | / + = ~ -")
+    if not (isinstance(word, str) and is_word(word)):
+        raise ValueError(f"{name} must be {WORD}")
     return word
 
 

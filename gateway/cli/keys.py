@@ -8,15 +8,20 @@ import json
 import os
 import sys
 import tempfile
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
-from gateway.auth.api_keys import ApiKeyEntry, entry_hash, entry_of, new_key, parse, pepper_of
+from gateway.auth.api_keys import ApiKeyEntry, entry_hash, entry_of, new_key, parse, pepper_of, read_moment
 from gateway.auth.principals import principal_of
 from gateway.auth.settings import KeySourceError
+from gateway.configuration.files import read_file
+from gateway.configuration.problems import UnreadableError
 
+_EXAMPLES = """examples:
+  penstock keys new --subject checkout --tenant acme --tier enterprise --file config/api-keys.yaml
+  printf %s "$KEY" | penstock keys hash"""
 _NEW_EXAMPLE = """example:
   penstock keys new --subject checkout --tenant acme --tier enterprise --scope models:infer --file config/api-keys.yaml
 
@@ -28,9 +33,9 @@ _HASH_EXAMPLE = """example:
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Registers `keys new` and `keys hash`; each sets `run`, a function of the parsed arguments returning the exit status."""
-    keys = subparsers.add_parser("keys", help="make API keys and their hashes")
-    commands = keys.add_subparsers(dest="keys_command", required=True)
     raw = argparse.RawDescriptionHelpFormatter
+    keys = subparsers.add_parser("keys", help="make API keys and their hashes", epilog=_EXAMPLES, formatter_class=raw)
+    commands = keys.add_subparsers(dest="keys_command", required=True, metavar="COMMAND")
     new = commands.add_parser("new", help="make a key", epilog=_NEW_EXAMPLE, formatter_class=raw)
     new.add_argument("--subject", required=True, help="who will use the key")
     new.add_argument("--tenant", default="", help="the organisation it counts for")
@@ -60,12 +65,13 @@ def append(path: Path, entry: ApiKeyEntry) -> None:
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)  # two at once would each lose the other's key
-        text = path.read_text("utf-8") if path.exists() else ""
-        before = len(parse(text))
+        content = read_file(path) if path.exists() else b""
+        before = len(parse(content, str(path)))
+        text = content.decode("utf-8-sig")
         kept = "" if text.strip() == "[]" else text
         joined = kept + ("" if kept.endswith("\n") or not kept else "\n") + as_yaml(entry)
         try:
-            whole = len(parse(joined)) == before + 1
+            whole = len(parse(joined.encode(), str(path))) == before + 1
         except KeySourceError as error:
             raise KeySourceError(f"{path}: the entry cannot be appended, because the file is not a plain list") from error
         if not whole:
@@ -83,9 +89,13 @@ def as_yaml(entry: ApiKeyEntry) -> str:
 
 
 def _moment(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)  # argparse turns the ValueError into a usage error
-    if moment.tzinfo is None:
-        raise argparse.ArgumentTypeError("needs a time zone, such as 2027-01-31T00:00:00+00:00")
+    try:
+        moment = read_moment(text)
+    except UnreadableError as error:
+        meant = f"; did you mean {error.suggestion}?" if error.suggestion else ""
+        raise argparse.ArgumentTypeError(error.message + meant) from None
+    if moment <= datetime.now(UTC):
+        raise argparse.ArgumentTypeError(f"{text} is over already")
     return moment
 
 
@@ -119,7 +129,8 @@ def _hash(arguments: argparse.Namespace) -> int:
 
 
 def _complain(error: Exception) -> int:
-    print(f"penstock keys: {error}", file=sys.stderr)
+    said = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else error
+    print(f"penstock keys: {said}", file=sys.stderr)
     return 2
 
 

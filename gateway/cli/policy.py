@@ -8,6 +8,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+from gateway.configuration.files import MAX_BYTES
 from gateway.configuration.load import load_policy, version
 from gateway.configuration.problems import PolicyError
 from gateway.configuration.schema_policy import PolicyDocument
@@ -22,15 +23,11 @@ exit status: 0 the policy can be used, 1 it cannot, 2 the file could not be read
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds `policy` to the command line; the parsed arguments carry `run`, which takes them and returns the exit status."""
-    group = subparsers.add_parser("policy", help="check a policy document").add_subparsers(
-        dest="policy_command", required=True, metavar="COMMAND"
-    )
-    check = group.add_parser(
-        "check",
-        help="say whether a policy can be used, and every mistake in it if not",
-        epilog=_EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    raw = argparse.RawDescriptionHelpFormatter
+    policy = subparsers.add_parser("policy", help="check a policy document", epilog=_EXAMPLE, formatter_class=raw)
+    group = policy.add_subparsers(dest="policy_command", required=True, metavar="COMMAND")
+    about = "say whether a policy can be used, and every mistake in it if not"
+    check = group.add_parser("check", help=about, description=about, epilog=_EXAMPLE, formatter_class=raw)
     check.add_argument("file", metavar="FILE", type=Path, help="the policy document, such as config/policy.yaml")
     check.add_argument("--json", action="store_true", help="print JSON")
     check.set_defaults(run=run_check)
@@ -40,7 +37,8 @@ def run_check(arguments: argparse.Namespace) -> int:
     """Prints every problem of `arguments.file`, or that there is none. 0: none; 1: some; 2: no such file."""
     name = str(arguments.file)
     try:
-        text = arguments.file.read_bytes()
+        with arguments.file.open("rb") as file:  # pipes too, so that `policy check <(…)` works
+            text = file.read(MAX_BYTES + 1)
     except OSError as error:
         print(f"penstock policy check: {name}: {error.strerror or error}", file=sys.stderr)
         return 2

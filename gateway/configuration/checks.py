@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from itertools import pairwise
 
 from backends.inference import Parameter
@@ -17,23 +17,25 @@ def check_policy(found: Findings, document: policy.PolicyDocument) -> None:
     """Notes in `found` whatever makes no sense."""
     for name, backend in document.backends.items():
         _check_distinct(found, ("backends", name, "endpoints"), [str(each) for each in backend.endpoints])
-    backends = found.source.keys(("backends",))
+    backends = dict.fromkeys(found.source.keys(("backends",)))
     for name, model in document.models.items():
         _check_model(found, ("models", name), model, backends)
 
 
-def _check_model(found: Findings, path: Path, model: policy.Model, backends: Iterable[str]) -> None:
+def _check_model(found: Findings, path: Path, model: policy.Model, backends: Collection[str]) -> None:
     for name, variant in model.variants.items():
         _check_known(found, (*path, "variants", name, "backend"), "backend", variant.backend, backends)
-    routes = (*path, "routes")
+    known, routes = dict.fromkeys(found.source.keys((*path, "variants"))), (*path, "routes")
     _check_distinct(found, routes, [route.name for route in model.routes], "name")
     for index, route in enumerate(model.routes):
-        _check_route(found, (*routes, index), route, model, path)
+        _check_route(found, (*routes, index), route, known)
+        if route.cascade is not None:
+            _check_cascade(found, (*routes, index, "cascade"), route.cascade, model.variants, (*path, "variants"))
     _check_order(found, routes, model.routes)
-    _check_fallback(found, path, model)
+    _check_fallback(found, (*path, "fallback"), model.fallback, known)
 
 
-def _check_known(found: Findings, path: Path, what: str, name: str, known: Iterable[str]) -> None:
+def _check_known(found: Findings, path: Path, what: str, name: str, known: Collection[str]) -> None:
     """`known` is what the file declares, readable or not: a mistake in a declaration does not make its name unknown."""
     if name not in known:
         meant = nearest(name, known)
@@ -50,20 +52,17 @@ def _check_distinct(found: Findings, path: Path, words: list[str], key: str | No
             found.wrong(place, f"{shown(word)} is already on line {line}")
 
 
-def _check_route(found: Findings, path: Path, route: policy.Route, model: policy.Model, within: Path) -> None:
+def _check_route(found: Findings, path: Path, route: policy.Route, known: Collection[str]) -> None:
     actions = [name for name in ("use", "split", "cascade") if getattr(route, name) is not None]
     if len(actions) != 1:
         says = " and ".join(actions) if actions else "none of them"
         found.wrong(path, f"route {shown(route.name)} needs exactly one of use, split and cascade; it has {says}")
     if route.unit is not None and route.split is None:
         found.wrong((*path, "unit"), "a unit decides who gets which side of a split; this route has no split")
-    known = found.source.keys((*within, "variants"))
     for place, name in _asked(path, route):
         _check_known(found, place, "variant", name, known)
     if route.split is not None and not sum(route.split.values()) > 0:
         found.wrong((*path, "split"), "the weights sum to nothing, so nobody would be asked")
-    if route.cascade is not None:
-        _check_cascade(found, (*path, "cascade"), route.cascade, model.variants, (*within, "variants"))
 
 
 def _asked(path: Path, route: policy.Route) -> Iterator[tuple[Path, str]]:
@@ -158,16 +157,24 @@ def _covers_rows(wide: Range | None, narrow: Range | None) -> bool:
     return wide.high is None or (narrow.high is not None and narrow.high <= wide.high)
 
 
-def _check_fallback(found: Findings, path: Path, model: policy.Model) -> None:
-    known = found.source.keys((*path, "variants"))
-    reported: set[str] = set()
-    for failed, instead in model.fallback.items():
-        place = (*path, "fallback", failed)
+def _check_fallback(found: Findings, path: Path, fallback: Mapping[str, str], known: Collection[str]) -> None:
+    for failed, instead in fallback.items():
         for name in {failed: None, instead: None}:
-            _check_known(found, place, "variant", name, known)
-        chain = [failed]
-        while (following := model.fallback.get(chain[-1])) is not None and following not in chain:
-            chain.append(following)
-        if following == failed and not reported & set(chain):
-            found.wrong(place, f"the fallback goes round in a circle: {' → '.join(shown(each) for each in (*chain, failed))}")
-            reported.update(chain)
+            _check_known(found, (*path, failed), "variant", name, known)
+    followed: set[str] = set()  # from here on nothing new is found
+    for failed in fallback:
+        chain: dict[str, None] = {}
+        following: str | None = failed
+        while following is not None and following not in chain and following not in followed:
+            chain[following] = None
+            following = fallback.get(following)
+        followed.update(chain)
+        if following in chain:
+            circle = list(chain)[list(chain).index(str(following)) :]
+            _note_circle(found, path, circle)
+
+
+def _note_circle(found: Findings, path: Path, circle: list[str]) -> None:
+    names = [shown(each) for each in (*circle, circle[0])]
+    said = names if len(names) <= 10 else [*names[:8], "…", names[-1]]
+    found.wrong((*path, circle[0]), f"the fallback goes round in a circle: {' → '.join(said)}")

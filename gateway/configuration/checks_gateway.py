@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from gateway.configuration.decode import Findings
 from gateway.configuration.problems import shown
 from gateway.configuration.schema_gateway import Auth, GatewayDocument
@@ -15,6 +17,8 @@ def check_gateway(found: Findings, document: GatewayDocument) -> None:
         if address.port and address.port in taken:
             found.wrong(("listen", name), f"port {address.port} is taken by {taken[address.port]} already")
         taken.setdefault(address.port, name)
+    if document.workers > 1 and sys.platform != "linux":
+        found.wrong(("workers",), "several workers need Linux, which deals connections out among them", "1")
     _check_auth(found, document.auth)
 
 

@@ -15,7 +15,18 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
-from gateway.configuration.problems import NOT_YET, Path, Problem, UnreadableError, listed, nearest, path_text, shown
+from gateway.configuration.problems import (
+    MAX_PROBLEMS,
+    NOT_YET,
+    Path,
+    PolicyError,
+    Problem,
+    UnreadableError,
+    listed,
+    nearest,
+    path_text,
+    shown,
+)
 from gateway.configuration.yaml_source import Source
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -25,7 +36,7 @@ _FAILED = object()
 
 @dataclass(slots=True)
 class Findings:
-    """The problems of one document so far.
+    """The problems of one document so far; when there are MAX_PROBLEMS of them, PolicyError ends the search.
 
     A part in which something could not be read is `spoiled`, with everything around it: it is not judged any further, so
     that one slip is one problem.
@@ -48,16 +59,28 @@ class Findings:
     def _note(self, path: Path, message: str, suggestion: str | None) -> None:
         mark = self.source.mark(path)
         self.problems.append(Problem(path_text(path), mark.line, message, suggestion, mark.column))
+        if len(self.problems) == MAX_PROBLEMS:
+            raise PolicyError(self.source.name, self.problems)
 
 
 def decode(found: Findings, schema: type[S]) -> S | None:
     """The whole document as a `schema`; None when too little of it could be read. What is wrong is in `found`.
 
     A field that cannot be read gets its default, a mapping's entry that cannot be read is left out, so that the rest can
-    still be checked.
+    still be checked. Raises PolicyError when there is more wrong than anybody reads.
     """
     value = _read(found, found.source.value, schema, ())
     return value if isinstance(value, schema) else None
+
+
+def decode_list(found: Findings, schema: type[S]) -> tuple[S, ...]:
+    """The whole document as a list, without the entries that could not be read; an empty document is an empty list."""
+    value = found.source.value
+    if not isinstance(value, list | None):
+        found.unread((), f"must be a list, not {_named(value)}")
+        return ()
+    entries = [_read(found, entry, schema, (index,)) for index, entry in enumerate(value or ())]
+    return tuple(entry for entry in entries if isinstance(entry, schema))
 
 
 def _read(found: Findings, value: Any, kind: Any, path: Path) -> Any:

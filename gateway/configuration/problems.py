@@ -7,9 +7,12 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 
 Path = tuple[str | int, ...]  # from the document's top: mapping keys and list positions
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]{1,128}")
+MAX_PROBLEMS = 100  # of one file: nobody reads more, and logs should not hold more
+_COMPARED = 500  # names that a misspelt one is compared with: it takes 10 µs each
 _SHOWN = 60  # characters of the author's own text that a message repeats
 
 
@@ -52,7 +55,7 @@ NOT_YET = "not supported by this version yet"
 
 def nearest(word: str, valid: Iterable[str]) -> str | None:
     """The valid word that `word` most resembles; None if none comes close."""
-    spellings = {name.lower(): name for name in valid}
+    spellings = {name.lower(): name for name in islice(valid, _COMPARED)}
     found = difflib.get_close_matches(word[:128].lower(), spellings, n=1, cutoff=0.6)
     return spellings[found[0]] if found else None
 

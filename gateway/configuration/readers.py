@@ -12,6 +12,7 @@ from gateway.configuration.decode import read_text
 from gateway.configuration.problems import NOT_YET, UnreadableError, listed, nearest, shown
 from gateway.configuration.quantities import read_duration, read_size
 
+LARGEST_AMOUNT = 1e12
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _HOST = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(\.{_LABEL})*")
@@ -46,10 +47,12 @@ def read_count(value: object) -> int:
 
 
 def read_amount(value: object) -> float:
-    """A number of at least 0: a cost, a weight. Raises UnreadableError."""
+    """A number from 0 to a million million: a cost, a weight; sums of them are numbers still. Raises UnreadableError."""
     number = read_number(value)
     if number < 0:
         raise UnreadableError(f"{shown(value)} is negative")
+    if number > LARGEST_AMOUNT:
+        raise UnreadableError(f"{shown(value)} is more than {LARGEST_AMOUNT:g}")
     return number
 
 

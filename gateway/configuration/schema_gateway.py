@@ -20,13 +20,14 @@ ALGORITHMS = ("RS256", "ES256", "EdDSA")
 LATER_ALGORITHMS = ("RS384", "RS512", "PS256", "PS384", "PS512", "ES384", "ES512")
 
 
+MAX_WORKERS = 64
+
+
 def read_workers(value: object) -> int:
-    """1. Raises UnreadableError."""
-    if isinstance(value, int) and value is not True and value == 1:
-        return 1
-    if isinstance(value, int) and value > 1:
-        raise UnreadableError(f"more than one worker is {NOT_YET}", "1")
-    raise UnreadableError(f"{shown(value)} is not a number of workers", "1")
+    """How many processes share the ports. Raises UnreadableError."""
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_WORKERS:
+        return value
+    raise UnreadableError(f"{shown(value)} is not a number of workers: 1 to {MAX_WORKERS}, one for each core at most")
 
 
 def read_store(value: object) -> str:
@@ -86,12 +87,28 @@ class Listen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What one client may send: bytes of a body as it came and once inflated, bytes of headers; open connections in all."""
+    """What one client may take of the process: sizes, counts and times, as docs/limits.md explains them one by one.
+
+    The names are those of gateway.edge.limits.Limits, which is made of them.
+    """
 
     body: Limit = 64 << 20
     inflated: Limit = 64 << 20
+    chunks: Count = 16 << 10
+    request_line: Limit = 8 << 10
     headers: Limit = 32 << 10
+    header_count: Count = 100
     connections: Count = 10_000
+    connections_per_address: Count | None = 8_000
+    pipelined: Limit = 64 << 10
+    unread: Limit = 256 << 10
+    first_byte_timeout: Timeout = 30.0
+    headers_timeout: Timeout = 5.0
+    body_grace: Timeout = 5.0
+    body_rate: Limit = 1 << 10
+    write_timeout: Timeout = 10.0
+    idle_timeout: Timeout = 75.0
+    linger_timeout: Timeout = 2.0
 
 
 class Issuer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -34,26 +34,30 @@ def read_words(value: object) -> tuple[str, ...]:
 
 
 def read_rows(value: object) -> Range:
-    """`4` (exactly), `1..8` (both included), `16..` (at least) or `..8` (at most). Raises UnreadableError."""
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return Range(value, value)
-    text = value if isinstance(value, str) else ""
-    found = _ROWS.fullmatch(text)
+    """`4` (exactly), `1..8` (both included), `16..` (at least) or `..8` (at most); never less than 1. Raises UnreadableError."""
+    text = f"{value}..{value}" if isinstance(value, int) and not isinstance(value, bool) else value
+    found = _ROWS.fullmatch(text) if isinstance(text, str) else None
     if found is None or text == "..":
-        raise UnreadableError(f"{shown(value)} is not a number of rows; write 4, 1..8, 16.. or ..8", _range_for(text))
+        raise UnreadableError(f"{shown(value)} is not a number of rows; write 4, 1..8, 16.. or ..8", _range_for(str(value)))
     low, high = int(found["low"] or 0), int(found["high"]) if found["high"] else None
+    if high == 0:
+        raise UnreadableError(f"{shown(value)} can never match: there is at least 1 row", "1" if value == 0 else "..1")
     if high is not None and high < low:
         raise UnreadableError(f"no number lies in {shown(value)}", f"{high}..{low}")
-    return Range(low, high)
+    return Range(max(1, low), high)
 
 
 def _range_for(text: str) -> str | None:
-    """What a comparison such as `>=16` is in this grammar."""
+    """What a quoted number, `1-8` or a comparison such as `>=16` is in this grammar."""
+    if re.fullmatch(r"[1-9][0-9]{0,8}", text):
+        return text
+    if found := re.fullmatch(r"([0-9]{1,9}) ?- ?([0-9]{1,9})", text):
+        return f"{found[1]}..{found[2]}"
     found = _COMPARISON.fullmatch(text)
     if found is None:
         return None
     number, strict = int(found["number"]), not found["same"]
-    return f"{number + strict}.." if found["sign"] == ">" else f"..{max(0, number - strict)}"
+    return f"{number + strict}.." if found["sign"] == ">" else f"..{max(1, number - strict)}"
 
 
 def read_header(value: object) -> str:
@@ -90,17 +94,26 @@ def read_unit(value: object) -> str:
         return f"header:{read_header(text.removeprefix('header:'))}"
     if text in UNITS:
         return text
-    raise UnreadableError(f"{shown(text)} is not one of {listed((*UNITS, 'header:<name>'))}", nearest(text, UNITS))
+    raise _not_one_of(text, UNITS, "header:<name>")
 
 
 def read_metric(value: object) -> str:
     """How an output becomes a confidence. Raises UnreadableError."""
     text = read_text(value)
-    if text in METRICS or (text.startswith("output:") and text != "output:"):
+    if text in METRICS or re.fullmatch(r"output:\S(.*\S)?", text):
         return text
     if text.startswith("json:"):
         raise UnreadableError(f"'json:<path>' is {NOT_YET}; use {listed((*METRICS, 'output:<name>'))}")
-    raise UnreadableError(f"{shown(text)} is not one of {listed((*METRICS, 'output:<name>'))}", nearest(text, METRICS))
+    raise _not_one_of(text, METRICS, "output:<name>")
+
+
+def _not_one_of(text: str, words: tuple[str, ...], named: str) -> UnreadableError:
+    """The refusal of a word that is none of `words`, nor `named`, which is a word and a name behind a colon."""
+    prefix, (word, _, name) = named.partition(":")[0], text.partition(":")
+    meant = nearest(text, words)
+    if nearest(word.strip(), (prefix,)):
+        meant = f"{prefix}:{name.strip()}" if name.strip() else named
+    return UnreadableError(f"{shown(text)} is not one of {listed((*words, named))}", meant)
 
 
 def read_version(value: object) -> int:

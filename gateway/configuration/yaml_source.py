@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from gateway.configuration.problems import Path, PolicyError, Problem, path_text, shown
+from gateway.configuration.problems import MAX_PROBLEMS, Path, PolicyError, Problem, path_text, shown
 
 try:
     from yaml import CSafeLoader as _Loader
@@ -64,7 +64,7 @@ class Source:
 def parse(text: bytes, name: str) -> Source:
     """The document in `text`; an empty one is None. Raises PolicyError, and nothing else, for whatever cannot be accepted."""
     if len(text) > MAX_BYTES:
-        raise PolicyError(name, [Problem("", 1, f"the file has {len(text)} bytes; at most {MAX_BYTES} are read")])
+        raise PolicyError(name, [Problem("", 1, f"the file is too large; at most {MAX_BYTES} bytes are read")])
     try:
         decoded = text.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -120,6 +120,8 @@ class _Builder:
     def note(self, path: Path, event: Any, message: str) -> None:
         mark = event.start_mark
         self.problems.append(Problem(path_text(path), mark.line + 1, message, column=mark.column + 1))
+        if len(self.problems) == MAX_PROBLEMS:
+            raise _StopError
 
     def node(self, event: Any, path: Path) -> Value:
         self.nodes += 1
@@ -129,10 +131,10 @@ class _Builder:
             self.note(path, event, f"the document has more than {limit}")
             raise _StopError
         if isinstance(event, yaml.AliasEvent):
-            self.note(path, event, f"aliases (*{event.anchor}) are not accepted; write the value out")
+            self.note(path, event, f"aliases (*{event.anchor:.60}) are not accepted; write the value out")
             return None
         if event.anchor is not None:
-            self.note(path, event, f"anchors (&{event.anchor}) are not accepted; write the value out where it is needed")
+            self.note(path, event, f"anchors (&{event.anchor:.60}) are not accepted; write the value out where it is needed")
         if event.tag is not None:
             self.note(path, event, f"tags ({event.tag[:60]}) are not accepted")
         if isinstance(event, yaml.MappingStartEvent):

@@ -6,11 +6,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from backends.errors import invalid
+from backends.errors import InferenceError, invalid
 from gateway import __version__
 from gateway.dataplane import Outcome
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+_TRITON_NOTE = re.compile(r"\A\[request id: [^\]]*\] ")
 _MAX_TIMEOUT_MS = 24 * 3600 * 1000
 
 Headers = tuple[tuple[str, str], ...]
@@ -57,6 +58,32 @@ def client_timeout(headers: Mapping[str, str]) -> float | None:
             raise invalid(f"{name} must be a whole number of milliseconds from 1 to {_MAX_TIMEOUT_MS}", "timeout")
         found = int(value) / 1000 if found is None else min(found, int(value) / 1000)
     return found
+
+
+def version_asked(named: str, headers: Mapping[str, str]) -> str:
+    """The version that the client insists on: the one `named` in the path or the message, or X-Model-Version; "" for none.
+
+    Raises INVALID where the two differ.
+    """
+    given = headers.get("x-model-version")
+    if not given:
+        return named
+    if named and given != named:
+        raise invalid("x-model-version is not the version that the path or message names: give one of them", "version")
+    return given
+
+
+def failure_headers(route: str, seconds: float) -> Headers:
+    """What is known of a question that failed on its way along a route; "" where it got to none.
+
+    Nobody knows then how much of the time was backends', so it is told as a whole.
+    """
+    return (("x-penstock-route", route), ("server-timing", f"total;dur={seconds * 1000:.3f}")) if route else ()
+
+
+def public_text(error: InferenceError) -> str:
+    """The error's text without Triton's own note of the request, which stands in front of some of its texts."""
+    return _TRITON_NOTE.sub("", error.message)
 
 
 def server_metadata() -> dict[str, Any]:

@@ -11,13 +11,18 @@ from google.protobuf.json_format import ParseDict, ParseError
 from tritonclient.grpc import service_pb2
 
 from backends.errors import ErrorKind, InferenceError
-from backends.inference import Description
-from backends.protocols.v2_grpc import Message
+from backends.inference import Description, InferenceRequest
+from backends.protocols.v2_grpc import GrpcPayload, Message
+from backends.tensors import BYTES
+from gateway.dialects.reply import public_text
 
 Metadata = tuple[tuple[str, str], ...]
 
 # Everything printable but "%": what gRPC allows in a value (PROTOCOL-HTTP2, "ASCII-Value").
 _PRINTABLE = "".join(chr(code) for code in range(0x20, 0x7F) if code != ord("%"))
+
+_NARROW = frozenset({"INT8", "INT16", "UINT8", "UINT16"})  # what travels in 32 bits as typed contents
+_BYTES = frozenset({BYTES})
 
 # Methods that are never passed on, each with what its caller can do instead.
 _ADMIN = "models are loaded and unloaded by the operators of the gateway"
@@ -85,10 +90,22 @@ def incoming(metadata: Iterable[tuple[str, str | bytes]]) -> dict[str, str]:
     return found
 
 
+def may_lie(request: InferenceRequest) -> bool:
+    """Whether its elements must be read to know that they hold: BYTES have lengths of their own, narrow integers a range.
+
+    Everything else was found to hold by its size alone, and may pass unread.
+    """
+    payload = request.payload
+    if not isinstance(payload, GrpcPayload):
+        return False
+    lying = _NARROW if payload.typed else _BYTES
+    return any(spec.datatype in lying for spec in payload.specs)
+
+
 def stream_error(error: InferenceError, id: str) -> bytes:
     """One message of a stream that failed, with the id its question had, as Triton tells it."""
     response = service_pb2.ModelInferResponse(id=id)
-    message = service_pb2.ModelStreamInferResponse(error_message=error.message, infer_response=response)
+    message = service_pb2.ModelStreamInferResponse(error_message=public_text(error), infer_response=response)
     return bytes(message.SerializeToString())
 
 

@@ -6,8 +6,9 @@ import re
 from dataclasses import dataclass
 from typing import Literal, assert_never
 
-from backends.errors import ErrorKind, InferenceError
+from backends.errors import ErrorKind, InferenceError, invalid
 from backends.protocols.v2_http import JSON, error_body
+from gateway.dialects.reply import public_text
 from gateway.edge.messages import HttpResponse
 
 Kind = Literal["server", "live", "ready", "infer", "metadata", "model-ready", "config", "stats", "index"]
@@ -24,6 +25,7 @@ _FIXED_PATHS: dict[str, tuple[str, Kind]] = {
     "/v2/health/live": ("GET", "live"),
     "/v2/health/ready": ("GET", "ready"),
     "/v2/repository/index": ("POST", "index"),
+    "/v2/models/stats": ("GET", "stats"),  # of every model: as in Triton, no model's own metadata
 }
 # Triton's own administration: it would let one client read another's memory or turn the server off.
 _NEVER = re.compile(r"/v2/(systemsharedmemory|cudasharedmemory|trace|logging|repository/models|models/[^/]*/trace)(/|\Z)")
@@ -56,8 +58,9 @@ def operation(method: str, path: str) -> Operation:
             ErrorKind.FORBIDDEN, "shared memory, repository control, trace and log settings are never passed on", source="client"
         )
     match path.split("/"):
-        case ["", "v2", "models", model, "versions", version, *rest] if NAME.fullmatch(version):
-            pass
+        case ["", "v2", "models", model, "versions", version, *rest] if version.strip("."):
+            if not NAME.fullmatch(version):
+                raise invalid("the path names no version: versions are whole numbers from 1, without a sign", "version")
         case ["", "v2", "models", model, *rest]:
             version = ""
         case _:
@@ -125,4 +128,4 @@ def error_response(error: InferenceError, code: int, headers: tuple[tuple[str, s
         extra.append(("www-authenticate", 'Bearer realm="penstock"'))
     if isinstance(error, WrongMethodError):
         extra.append(("allow", error.allow))
-    return HttpResponse(code, (*headers, *extra), error_body(error.message))
+    return HttpResponse(code, (*headers, *extra), error_body(public_text(error)))

@@ -57,15 +57,17 @@ _TRAILER = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*")
 
 
 class ChunkedBody:
-    """A chunked body (RFC 9112 section 7.1) of at most `limit` bytes; extensions and trailers are read and dropped.
+    """A chunked body (RFC 9112 section 7.1) of at most `limit` bytes in `chunks` chunks.
 
-    Raises RefusedError with 400 for anything but hexadecimal sizes and CR LF line ends, with 413 beyond the limit.
+    Extensions and trailers are read and dropped. Raises RefusedError with 400 for anything but hexadecimal sizes and CR LF
+    line ends, with 413 beyond the limits.
     """
 
-    __slots__ = ("_body", "_left", "_limit", "_rest", "_step", "_trailers")
+    __slots__ = ("_body", "_chunks", "_left", "_limit", "_rest", "_step", "_trailers")
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, chunks: int) -> None:
         self._limit = limit
+        self._chunks = chunks  # that may come yet
         self._body = bytearray()
         self._rest = b""  # a line whose end has not come yet
         self._left = 0  # of the chunk being read
@@ -106,7 +108,10 @@ class ChunkedBody:
             self._step = ChunkedBody._trailer
         elif size > self._limit - len(self._body):
             raise RefusedError(413, f"the body is longer than {self._limit} bytes", "body")
+        elif not self._chunks:
+            raise RefusedError(413, "the body comes in too many chunks: make them larger", "chunks")
         else:
+            self._chunks -= 1
             self._left = size
             self._step = ChunkedBody._chunk
         return end + 2

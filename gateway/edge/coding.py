@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
 from backends.errors import ErrorKind, InferenceError, invalid
+from gateway.edge.unpack import BROKEN, CODINGS, Steps
 
 _INLINE = 256 * 1024  # bytes in or out up to which a thread would cost more than it spares the loop (about 1 ms)
 _FREE = 1024 * 1024  # bytes that may come out of however few
 _RATIO = 100
 
-_GZIP, _ZLIB, _RAW = 31, 15, -15  # zlib's window bits: which wrapping to expect
+_GZIP, _ZLIB = 31, 15  # zlib's window bits: which wrapping to write
+_THREADS = ThreadPoolExecutor(2, "inflate")  # few: each may hold twice the limit
 
 
 class _TooMuchError(Exception):
@@ -20,34 +23,50 @@ class _TooMuchError(Exception):
 
 
 async def inflate(body: bytes, coding: str, limit: int) -> bytes:
-    """The body without its content coding (`gzip`, `deflate` or none), of at most `limit` bytes.
+    """The body without its content coding (one of CODINGS, or none), of at most `limit` bytes.
 
     Raises InferenceError: UNSUPPORTED for another coding or several, INVALID for a stream that is broken, cut short or
-    followed by something, TOO_LARGE beyond `limit` or, past 1 MiB, beyond 100 times the body.
+    followed by something, TOO_LARGE beyond `limit` or, past 1 MiB, beyond 100 times what was read of the body.
     """
     coding = coding.strip().lower()
     if coding in ("", "identity"):
         return body
-    if coding not in ("gzip", "x-gzip", "deflate"):
-        raise InferenceError(
-            ErrorKind.UNSUPPORTED, "the content codings known here are gzip and deflate, one at a time", source="client"
-        )
-    wrappings = (_ZLIB, _RAW) if coding == "deflate" else (_GZIP,)
-    most = min(limit, max(_FREE, _RATIO * len(body)))
+    steps = CODINGS.get("gzip" if coding == "x-gzip" else coding)
+    if steps is None:
+        known = ", ".join(CODINGS)
+        message = f"this content coding is not known here; one of these is, and one at a time: {known}"
+        raise InferenceError(ErrorKind.UNSUPPORTED, message, source="client")
+    inflating = _Inflating(steps(body), limit)
     try:
-        if len(body) <= _INLINE:
-            try:
-                return _inflate(body, wrappings, min(most, _INLINE))
-            except _TooMuchError:
-                if most <= _INLINE:
-                    raise
-        return await asyncio.to_thread(_inflate, body, wrappings, most)
+        if len(body) > _INLINE or not inflating.run(_INLINE):
+            await asyncio.get_running_loop().run_in_executor(_THREADS, inflating.run, limit)
     except _TooMuchError:
-        raise InferenceError(
-            ErrorKind.TOO_LARGE, f"the body inflates to more than the {most} bytes allowed for it", source="client"
-        ) from None
-    except zlib.error:
-        raise invalid("the body is not what its Content-Encoding says, or is cut short") from None
+        message = f"the body inflates to more than {limit} bytes, or past {_FREE} to more than {_RATIO} times its size"
+        raise InferenceError(ErrorKind.TOO_LARGE, message, source="client", reason="inflated") from None
+    except BROKEN:
+        raise invalid("the body is not what its Content-Encoding says, is cut short, or of too many parts") from None
+    return b"".join(inflating.pieces)
+
+
+class _Inflating:
+    """What has come out so far; begun in the loop, it may be ended in a thread."""
+
+    def __init__(self, steps: Steps, limit: int) -> None:
+        self.pieces: list[bytes] = []
+        self._steps = steps
+        self._limit = limit
+        self._size = 0
+
+    def run(self, pause: int) -> bool:
+        """Goes on to the end, or until more than `pause` bytes have come out; whether it is the end."""
+        for used, piece in self._steps:
+            self.pieces.append(piece)
+            self._size += len(piece)
+            if self._size > min(self._limit, max(_FREE, _RATIO * used)):
+                raise _TooMuchError
+            if self._size > pause:
+                return False
+        return True
 
 
 async def deflate(body: bytes, coding: str) -> bytes:
@@ -85,24 +104,3 @@ def _weight(parameter: str) -> float:
     except ValueError:
         return 0.0
     return weight if name.strip() == "q" and 0.0 <= weight <= 1.0 else 0.0
-
-
-def _inflate(body: bytes, wrappings: tuple[int, ...], most: int) -> bytes:
-    """`deflate` means zlib's wrapping, but some clients send none; the first wrapping that fits is taken."""
-    for wrapping in wrappings[:-1]:
-        try:
-            return _unwrap(body, wrapping, most)
-        except zlib.error:
-            continue
-    return _unwrap(body, wrappings[-1], most)
-
-
-def _unwrap(body: bytes, wrapping: int, most: int) -> bytes:
-    # One gzip member only, though RFC 1952 allows a row of them: a body of a million empty members costs more than it holds.
-    stream = zlib.decompressobj(wrapping)
-    whole = stream.decompress(body, most + 1)
-    if len(whole) > most:
-        raise _TooMuchError
-    if not stream.eof or stream.unused_data:
-        raise zlib.error
-    return whole

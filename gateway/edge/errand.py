@@ -17,7 +17,7 @@ class Errand:
     itself. asyncio's own eager tasks (Python 3.12) save the first trip only.
     """
 
-    __slots__ = ("_awaited", "_cancels", "_coroutine", "_due", "_ended", "_loop", "done")
+    __slots__ = ("_awaited", "_cancels", "_coroutine", "_due", "_ended", "_loop", "_over")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, None], ended: Callable[[], None]) -> None:
         self._loop = loop
@@ -26,7 +26,7 @@ class Errand:
         self._awaited: asyncio.Future[Any] | None = None
         self._cancels = 0
         self._due = False  # a cancellation that the coroutine has not been told of
-        self.done = False
+        self._over = False
 
     def step(self, _: object = None) -> None:
         """Runs until the coroutine must wait again."""
@@ -41,10 +41,10 @@ class Errand:
         try:
             awaited = self._coroutine.throw(asyncio.CancelledError) if due else self._coroutine.send(None)
         except (StopIteration, asyncio.CancelledError):
-            self.done = True
+            self._over = True
         finally:
             _leave_task(loop, task)
-        if self.done:
+        if self._over:
             self._ended()
         elif awaited is None:  # a bare yield, as in asyncio.sleep(0)
             loop.call_soon(self.step)
@@ -57,12 +57,16 @@ class Errand:
 
     def cancel(self, msg: object = None) -> bool:
         """As asyncio.Task.cancel: CancelledError is raised where the coroutine waits."""
-        if self.done:
+        if self._over:
             return False
         self._cancels += 1
         if self._awaited is None or not self._awaited.cancel():
             self._due = True
         return True
+
+    def done(self) -> bool:
+        """As asyncio.Task.done."""
+        return self._over
 
     def cancelling(self) -> int:
         """As asyncio.Task.cancelling."""

@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from functools import lru_cache
+from ipaddress import AddressValueError, IPv6Address
 from typing import NamedTuple
+from urllib.parse import unquote_to_bytes
 
 from backends.errors import ErrorKind, InferenceError
 
@@ -20,6 +22,7 @@ KINDS = {
     414: ErrorKind.TOO_LARGE,
     417: ErrorKind.UNSUPPORTED,
     426: ErrorKind.UNSUPPORTED,
+    429: ErrorKind.LIMITED,
     431: ErrorKind.TOO_LARGE,
     500: ErrorKind.INTERNAL,
     501: ErrorKind.UNSUPPORTED,
@@ -50,9 +53,11 @@ CHUNKED = -1
 _SEGMENT = rb"(?!(?:\.|%2[eE]){1,2}(?:/|\Z))(?:[A-Za-z0-9\-._~!$&'()*+,=:@]|%(?!2[fF]|5[cC]|3[bB]|[01]|7[fF])[0-9A-Fa-f]{2})++"
 _PATH = re.compile(rb"(?:/" + _SEGMENT + rb")*+/?+")
 _QUERY = re.compile(rb"[\x21\x22\x24-\x5b\x5d-\x7e]*")
-_HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?", re.ASCII)
+_HOST = re.compile(r"(?:(?:[A-Za-z0-9_-]{1,63}(?:\.|(?=:|\Z)))+|\[(?P<v6>[0-9A-Fa-f:.]{2,45})\])(?::[0-9]{1,5})?", re.ASCII)
+_METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VERSION = re.compile(rb"HTTP/[0-9]\.[0-9]")
 _LENGTH = re.compile(r"[0-9]{1,15}", re.ASCII)
+_KEEPING = frozenset({"close", "keep-alive", ""})
 _PREFACE = b"PRI * HTTP/2.0"
 
 
@@ -66,12 +71,16 @@ class RefusedError(Exception):
 
 
 class RequestLine(NamedTuple):
-    """`path` is what was received, byte for byte; `query` comes without its "?"; `modern` is HTTP/1.1."""
+    """`path` is what was received, byte for byte; `query` comes without its "?"; `modern` is HTTP/1.1.
+
+    `authority` stands in the absolute form only; whoever takes that form compares it with Host.
+    """
 
     method: str
     path: str
     query: str
     modern: bool
+    authority: str = ""
 
 
 class Framing(NamedTuple):
@@ -92,7 +101,7 @@ def _read_line(line: bytes) -> RequestLine:
     if line == _PREFACE:
         raise RefusedError(426, "this port speaks HTTP/1.1, not HTTP/2", "upgrade")
     parts = line.split(b" ")
-    if len(parts) != 3 or not _VERSION.fullmatch(parts[2]):
+    if len(parts) != 3 or not _METHOD.fullmatch(parts[0]) or not _VERSION.fullmatch(parts[2]):
         raise RefusedError(400, "the request line must be: method, path, HTTP/1.1", "request-line")
     name, target, version = parts
     if version not in (b"HTTP/1.1", b"HTTP/1.0"):
@@ -100,14 +109,28 @@ def _read_line(line: bytes) -> RequestLine:
     method = METHODS.get(name)
     if method is None:
         raise RefusedError(501, "this method is not implemented", "method")
+    authority = b""
+    if target[:7].lower() == b"http://":  # RFC 9112 section 3.2.2: to be accepted, though only proxies are sent it
+        authority, slash, rest = target[7:].partition(b"/")
+        target = slash + rest if authority else b""
     path, mark, query = target.partition(b"?")
-    if not path or not _PATH.fullmatch(path):
+    if not path or not _PATH.fullmatch(path) or not _is_text(path):
         raise RefusedError(
-            400, "the path must start with / and hold no dot segment, //, ;, backslash or escape that hides one", "path"
+            400, "the path must start with / and be UTF-8 without dot segment, //, ;, backslash or escape that hides one", "path"
         )
     if mark and not _QUERY.fullmatch(query):
         raise RefusedError(400, "the query holds a character that must be percent-encoded", "path")
-    return RequestLine(method, path.decode("ascii"), query.decode("ascii"), version == b"HTTP/1.1")
+    modern = version == b"HTTP/1.1"
+    return RequestLine(method, path.decode("ascii"), query.decode("ascii"), modern, authority.decode("latin-1"))
+
+
+def _is_text(path: bytes) -> bool:
+    """Whether what is escaped is UTF-8; an overlong form is not, and would be another way to write a / or a dot."""
+    try:
+        unquote_to_bytes(path).decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 _known_line = lru_cache(1024)(_read_line)  # a client repeats its lines; short ones only, so the most it holds is small
@@ -120,8 +143,10 @@ def early(block: bytes, request_line_limit: int, headers_limit: int) -> None:
     line = block.find(b"\r\n", 0, request_line_limit + 2)
     if line < 0 and len(block) >= request_line_limit + 2:
         raise RefusedError(414, f"the request line is longer than {request_line_limit} bytes", "request-line")
-    if line >= 0 and len(block) - line > headers_limit + 4:
-        raise RefusedError(431, f"the headers are longer than {headers_limit} bytes", "headers")
+    if line > 0:
+        request_line(block[:line])  # HTTP/0.9 ends here, and would wait for an answer
+        if len(block) - line > headers_limit + 4:
+            raise RefusedError(431, f"the headers are longer than {headers_limit} bytes", "headers")
     if block.count(b"\n") != block.count(b"\r\n"):
         raise RefusedError(400, "lines end with CR LF, never with LF alone", "framing")
 
@@ -147,7 +172,26 @@ def framing(headers: Mapping[str, str], repeated: Collection[str], modern: bool)
 
 @lru_cache(1024)
 def _valid_host(host: str) -> bool:
-    return _HOST.fullmatch(host) is not None
+    match = _HOST.fullmatch(host)
+    if match is None or not match["v6"]:
+        return match is not None
+    try:
+        IPv6Address(match["v6"])
+    except AddressValueError:
+        return False
+    return True
+
+
+def nominated(connection: str) -> list[str]:
+    """What the Connection header says to be for this hop alone (RFC 9110 section 7.6.1); raises RefusedError.
+
+    What decides who asks, or where a body ends, can be taken away by nobody on the way.
+    """
+    names = [token for token in map(str.strip, connection.lower().split(",")) if token not in _KEEPING]
+    for name in names:
+        if name in SINGLE:
+            raise RefusedError(400, f"the Connection header must not name {name}", "header")
+    return names
 
 
 def _length(headers: Mapping[str, str], modern: bool) -> int:
@@ -158,7 +202,7 @@ def _length(headers: Mapping[str, str], modern: bool) -> int:
             raise RefusedError(400, "Transfer-Encoding and Content-Length must not come together", "framing")
         if not modern:
             raise RefusedError(400, "HTTP/1.0 has no Transfer-Encoding", "framing")
-        if coding != "chunked":
+        if coding.lower() != "chunked":
             raise RefusedError(501, "the only transfer coding this port knows is chunked", "framing")
         return CHUNKED
     if length is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import Any, NoReturn, Protocol
 from urllib.parse import unquote
@@ -19,6 +19,8 @@ from backends.errors import ErrorKind, InferenceError, invalid
 from backends.inference import Description, InferenceRequest, InferenceResponse
 from backends.protocols.v2_grpc import SERVICE, Message, decode_request, encode_response, encode_stream_response
 from gateway.dialects import v2_grpc as dialect
+from gateway.dialects.reply import public_text
+from routing.principal import Principal
 
 _log = logging.getLogger(__name__)
 Servicer = grpc.aio.ServicerContext[bytes, bytes]
@@ -39,7 +41,8 @@ class GrpcHead:
 
     `metadata` has lower-case names without the internal ones. `deadline` is in seconds from now, None where the client set
     none; `received` is the loop's monotonic time of the message, in seconds; `size` the message's bytes.
-    `identity` are the headers that every answer carries, errors too.
+    `identity` are the headers that every answer carries, errors too; `told` takes what else becomes known for an error to carry.
+    `principal` is who asks, once `admit` has said so.
     """
 
     metadata: Mapping[str, str]
@@ -48,6 +51,8 @@ class GrpcHead:
     received: float
     size: int = 0
     identity: tuple[tuple[str, str], ...] = ()
+    told: list[tuple[str, str]] = field(default_factory=list)
+    principal: Principal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +70,8 @@ class GrpcApplication(Protocol):
         """The request's id and what else comes with every answer."""
         ...
 
-    async def admit(self, call: GrpcHead) -> None:
-        """Raises InferenceError for a stranger, before anything of the message is read."""
+    async def admit(self, call: GrpcHead) -> Principal:
+        """Who asks. Raises InferenceError for a stranger, before anything of the message is read."""
         ...
 
     def refused(self, error: InferenceError, call: GrpcHead, method: str) -> None:
@@ -163,7 +168,7 @@ class _Calls:
     async def _infer(self, wire: bytes, rpc: Servicer) -> bytes:
         head = self._head(rpc, len(wire))
         try:
-            request = await self._read(wire, head, "ModelInfer")
+            request, head = await self._read(wire, head, "ModelInfer")
             reply = await self._app.infer(request, head)
             answer = encode_response(reply.response, request)
         except Exception as error:  # noqa: BLE001 - the border: nothing of a defect but its status may get out
@@ -177,7 +182,7 @@ class _Calls:
         async for wire in questions:
             id, head = "", self._head(rpc, len(wire))
             try:
-                request = await self._read(wire, head, "ModelStreamInfer")
+                request, head = await self._read(wire, head, "ModelStreamInfer")
                 id = request.id
                 async with _closing(self._app.stream(request, head)) as replies:
                     async for reply in replies:
@@ -191,18 +196,20 @@ class _Calls:
                 # Triton's clients ask for statuses in place of error messages by this header.
                 if failure.kind is ErrorKind.UNAUTHENTICATED or head.metadata.get("triton_grpc_error") == "true":
                     await _abort(rpc, failure, head)
-                headed = True  # the first message sends the metadata, whatever it is
+                if not headed:
+                    headed = True
+                    await rpc.send_initial_metadata(dialect.outgoing((*head.identity, *head.told)))
                 await rpc.write(dialect.stream_error(failure, id))
 
     def _head(self, rpc: Servicer, size: int) -> GrpcHead:
         metadata = dialect.incoming(rpc.invocation_metadata() or ())
         return GrpcHead(metadata, _peer(rpc.peer()), rpc.time_remaining(), monotonic(), size, self._app.identity(metadata))
 
-    async def _read(self, wire: bytes, head: GrpcHead, method: str) -> InferenceRequest:
-        """The question, once its sender is known to be no stranger."""
+    async def _read(self, wire: bytes, head: GrpcHead, method: str) -> tuple[InferenceRequest, GrpcHead]:
+        """The question, once its sender is known to be no stranger, and the head that says who it is."""
         try:
-            await self._app.admit(head)
-            return decode_request(wire)
+            head = replace(head, principal=await self._app.admit(head))
+            return decode_request(wire), head
         except InferenceError as error:
             self._app.refused(error, head, method)
             raise
@@ -266,7 +273,8 @@ async def _closing(replies: AsyncIterator[InferenceReply]) -> AsyncIterator[Asyn
 async def _abort(rpc: Servicer, error: Exception, head: GrpcHead) -> NoReturn:
     """Ends the call with the error's status, under the request's identity."""
     failure = _told(error)
-    await rpc.abort(dialect.status_of(failure.kind), failure.message, (*head.identity, *dialect.trailers(failure)))
+    trailers = dialect.outgoing((*head.identity, *head.told, *dialect.trailers(failure)))
+    await rpc.abort(dialect.status_of(failure.kind), public_text(failure), trailers)
 
 
 def _told(error: Exception) -> InferenceError:

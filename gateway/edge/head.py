@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import httptools
 
-from gateway.edge.gate import Framing, RefusedError, framing, request_line
+from gateway.edge.gate import Framing, RefusedError, framing, nominated, request_line
 from gateway.edge.limits import Limits
 from gateway.edge.messages import RequestHead
 
@@ -62,9 +62,15 @@ def read_head(block: bytes, limits: Limits, peer: str, received: float) -> tuple
     except httptools.HttpParserError as error:
         raise _malformed(fields.headers) from error
     if fields.count > limits.header_count:
-        raise RefusedError(431, f"there are more than {limits.header_count} headers", "headers")
+        raise RefusedError(431, f"there are more than {limits.header_count} headers", "header-count")
     headers = fields.headers
     frame = framing(headers, fields.repeated, line.modern)
+    if line.authority and line.authority.lower() != headers.get("host", "").lower():
+        raise RefusedError(400, "the request's target names another host than its Host header", "host")
+    connection = headers.get("connection")
+    if connection is not None:
+        for name in nominated(connection):
+            headers.pop(name, None)
     return RequestHead(line.method, line.path, line.query, headers, peer, received), frame
 
 

@@ -21,13 +21,13 @@ from typing import Final, cast
 from msgspec.structs import replace
 
 from backends.errors import ErrorKind, InferenceError
-from gateway.edge import reply
+from gateway.edge import kernel, reply
 from gateway.edge.body import BodyReader, ChunkedBody, SizedBody
 from gateway.edge.errand import Errand
 from gateway.edge.gate import CHUNKED, Framing, RefusedError, early
 from gateway.edge.head import read_head
-from gateway.edge.limits import Limits
-from gateway.edge.messages import Admitted, Application, HttpResponse, RequestHead
+from gateway.edge.messages import Admitted, HttpResponse, RequestHead
+from gateway.edge.shared import Shared
 
 HEAD: Final = 0
 BODY: Final = 1
@@ -35,32 +35,13 @@ ANSWER: Final = 2
 LINGER: Final = 3
 GONE: Final = 4
 
+_NO_REQUEST = Framing(0, True, False, True)  # of a connection that has not had any yet
+_PATIENCE = 0.025  # seconds; a client that ended its side is asked after them whether it is there still
+_IN_A_ROW = 32  # heads that are read before everybody else has a turn: many an answer waits for nothing
 _KNOWN = 1024  # bytes of a head that is kept for the next request on its connection
-_TURNS = 64  # requests of one connection that are taken up before others have their turn
 _JOINED = 64 * 1024  # bytes of a body up to which one copy is cheaper than a second buffer in the write
 
 _log = logging.getLogger(__name__)
-
-
-class Shared:
-    """What the connections of one listener have in common."""
-
-    __slots__ = ("app", "connections", "date", "draining", "emptied", "limits", "loop")
-
-    def __init__(self, app: Application, limits: Limits) -> None:
-        self.app = app
-        self.limits = limits
-        self.loop = asyncio.get_running_loop()  # asking for it costs a system call, so it is asked for once
-        self.connections: set[Connection] = set()  # each until its socket and its errand are both gone
-        self.draining = False
-        self.date = ""  # the header line, set by the listener's sweep
-        self.emptied = asyncio.Event()
-
-    def gone(self, connection: Connection) -> None:
-        """The connection holds nothing any more."""
-        self.connections.discard(connection)
-        if self.draining and not self.connections:
-            self.emptied.set()
 
 
 class Connection(asyncio.Protocol):
@@ -82,7 +63,7 @@ class Connection(asyncio.Protocol):
         self._mark = 0  # body bytes at the beginning of the rate's window; in LINGER: bytes thrown away
         self._buffer = b""
         self._head: RequestHead | None = None
-        self._framing = Framing(0, True, False, True)
+        self._framing = _NO_REQUEST
         self._known = b""  # the last head, in bytes and read: a client that repeats it byte for byte is not read again
         self._known_head: RequestHead | None = None
         self._known_framing = self._framing
@@ -102,29 +83,55 @@ class Connection(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         self._peer = str(peer[0]) if peer else ""
         self._since = monotonic()
-        live = self._shared.connections
-        live.add(self)
-        if self._shared.draining or len(live) > 2 * self._limits.connections:  # even refusing costs a socket
+        try:
+            refused = self._shared.come(self, self._peer)
+        except ConnectionRefusedError:
             self._transport.abort()
-        elif len(live) > self._limits.connections:
-            self._refuse(RefusedError(503, "too many connections: try again later", "connections", "gateway"))
+        else:
+            if refused is not None:
+                self._refuse(refused)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._phase = GONE
         self._buffer = b""
         self._body = None
         if self._errand is None:
-            self._shared.gone(self)
+            self._shared.gone(self, self._peer)
         else:
             self._errand.cancel()
 
-    def eof_received(self) -> None:
-        """A client that ends its side has left: the transport closes and the request is cancelled."""
+    def eof_received(self) -> bool:
+        """The client sends no more: it has left, or only shut its side. True keeps ours open while it is owed an answer."""
+        if self._phase == ANSWER or self._buffer or self._admitted is not None:
+            self._ended(_PATIENCE)
+            return True
+        return False
+
+    def _ended(self, patience: float) -> None:
+        """Ends what a client that sends no more has begun, and finds out whether it is there to take it.
+
+        Only what is sent to it tells: the kernel of one that has left answers with a reset. `100 Continue` may be sent at
+        any time, and is skipped by who has not asked for it (RFC 9110 section 15.2). HTTP/1.0 has nothing of the kind; its
+        clients did shut their side early, and are taken to be there.
+        """
+        if self._phase >= LINGER:
+            self._transport.close()
+        elif self._phase == ANSWER or self._stuffed or self._advancing:
+            if kernel.lost(self._transport):
+                self._transport.abort()
+                return
+            if patience == 2 * _PATIENCE and self._framing.modern and not self._transport.get_write_buffer_size():
+                self._transport.write(reply.CONTINUE)
+            self._shared.loop.call_later(min(patience, 1.0), self._ended, 2 * patience)
+        elif self._phase == BODY or self._buffer:
+            self._refuse(RefusedError(400, "the request ended before it was whole", "incomplete"))
+        else:
+            self._transport.close()
 
     def data_received(self, data: bytes) -> None:
         if self._phase == LINGER:
             self._mark += len(data)
-            if self._mark > self._limits.unread:
+            if self._mark > self._limits.body:
                 self._transport.close()
             return
         if self._buffer:
@@ -133,7 +140,7 @@ class Connection(asyncio.Protocol):
             self._buffer = data
             if self._phase == HEAD:
                 self._since = monotonic()
-        if self._phase != ANSWER and not self._stuffed:
+        if self._phase != ANSWER and not self._stuffed and not self._advancing:
             self._advance()
         elif len(self._buffer) > self._limits.pipelined and self._reading:
             self._reading = False
@@ -144,20 +151,23 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._stuffed = False
-        if self._buffer and self._phase <= BODY and not self._transport.is_closing():
-            self._advance()
+        self._go_on()
 
     # -- reading
 
+    def _go_on(self) -> None:
+        if self._buffer and self._phase <= BODY and not self._advancing and not self._transport.is_closing():
+            self._advance()
+
     def _advance(self) -> None:
         """Works through the unread bytes until they run out, a request is being answered or the client does not read."""
-        self._advancing = True
-        turns = _TURNS
+        self._advancing = True  # also while the rest waits for the loop's next turn
+        turns = _IN_A_ROW
         while self._buffer and self._phase <= BODY and not self._stuffed:
-            turns -= 1
             if not turns:
-                self._shared.loop.call_soon(self._go_on)
-                break
+                self._shared.loop.call_soon(self._advance)
+                return
+            turns -= 1
             unread, self._buffer = self._buffer, b""
             try:
                 if self._phase == BODY:
@@ -167,18 +177,14 @@ class Connection(asyncio.Protocol):
             except RefusedError as refused:
                 self._refuse(refused)
         self._advancing = False
-        if not self._reading and len(self._buffer) <= self._limits.pipelined:
+        if not self._reading and len(self._buffer) <= self._limits.pipelined and self._phase != GONE:
             self._reading = True
             self._transport.resume_reading()
-
-    def _go_on(self) -> None:
-        if self._phase <= BODY and not self._advancing:
-            self._advance()
 
     def _read_head(self, unread: bytes) -> bool:
         """False when more bytes must come first."""
         limits = self._limits
-        if unread[:2] == b"\r\n":  # RFC 9112 section 2.2: an empty line may stray between requests
+        if unread[:2] == b"\r\n" != unread[2:4]:  # RFC 9112 section 2.2: an empty line may stray between requests
             self._buffer = unread[2:]
             return True
         end = unread.find(b"\r\n\r\n", 0, limits.request_line + limits.headers + 8) + 4
@@ -219,7 +225,7 @@ class Connection(asyncio.Protocol):
         """Turns to the body; with nobody admitted it is read only to find the request behind it."""
         length = self._framing.length
         self._admitted = admitted
-        self._body = ChunkedBody(limit) if length == CHUNKED else SizedBody(length)
+        self._body = ChunkedBody(limit, self._limits.chunks) if length == CHUNKED else SizedBody(length)
         self._phase = BODY
         self._since = monotonic()
         self._mark = 0
@@ -262,9 +268,9 @@ class Connection(asyncio.Protocol):
     def _served(self) -> None:
         self._errand = None
         if self._phase == GONE:
-            self._shared.gone(self)
-        elif self._buffer and not self._advancing and not self._transport.is_closing():
-            self._advance()
+            self._shared.gone(self, self._peer)
+        else:
+            self._go_on()
 
     def _answer(self, response: HttpResponse, close: bool = False) -> None:
         """Writes one response whole, then waits for the next request or ends the connection."""
@@ -340,29 +346,38 @@ class Connection(asyncio.Protocol):
         limits = self._limits
         unsent = self._transport.get_write_buffer_size()
         if unsent:
-            if unsent != self._unsent:
-                self._unsent, self._unsent_since = unsent, now
-            elif now - self._unsent_since > limits.write_clock:
-                self._transport.abort()
+            self._tick_unsent(now)
             self._since = now
             return
+        self._unsent = 0
         lasted = now - self._since
         if self._phase == HEAD:
-            if self._buffer and lasted > limits.headers_clock:
-                self._refuse(RefusedError(408, f"the headers took longer than {limits.headers_clock:g} s", "slow"))
-            elif lasted > limits.idle_clock:
+            if self._buffer:
+                if lasted > limits.headers_timeout:
+                    self._refuse(RefusedError(408, f"the headers took longer than {limits.headers_timeout:g} s", "slow"))
+            elif lasted > (limits.first_byte_timeout if self._framing is _NO_REQUEST else limits.idle_timeout):
                 self._transport.close()
         elif self._phase == BODY:
             self._tick_body(now, lasted)
-        elif self._phase == LINGER and lasted > limits.linger_clock:
+        elif self._phase == LINGER and lasted > limits.linger_timeout:
             self._transport.close()
+
+    def _tick_unsent(self, now: float) -> None:
+        limits = self._limits
+        unsent, lasted = kernel.untaken(self._transport), now - self._unsent_since
+        if unsent <= self._unsent:
+            if lasted < limits.write_timeout:
+                return
+            if self._unsent - unsent < limits.body_rate * lasted:
+                self._transport.abort()
+        self._unsent, self._unsent_since = unsent, now
 
     def _tick_body(self, now: float, lasted: float) -> None:
         limits = self._limits
         if self._admitted is None:
-            if lasted > limits.linger_clock:
+            if lasted > limits.linger_timeout:
                 self._linger()
-        elif lasted >= limits.body_window:
+        elif lasted >= limits.body_grace:
             received = cast(BodyReader, self._body).received
             if received - self._mark < limits.body_rate * lasted:
                 self._refuse(RefusedError(408, f"the body came slower than {limits.body_rate} bytes per second", "slow"))

@@ -8,9 +8,10 @@ from email.utils import formatdate
 from socket import socket
 from time import monotonic
 
-from gateway.edge.http1 import Connection, Shared
+from gateway.edge.http1 import Connection
 from gateway.edge.limits import Limits
 from gateway.edge.messages import Application
+from gateway.edge.shared import Shared
 
 _BACKLOG = 1024
 _LAST_WORDS = 5.0  # seconds for cancelled requests to clean up after themselves

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
@@ -16,8 +16,8 @@ from backends.protocols.v2_http_request import decode_request
 from backends.protocols.v2_http_response import encode_response
 from gateway.auth.refusals import KeyUnknown
 from gateway.dataplane import Inquiry, Outcome
-from gateway.dialects.reply import client_timeout, reply_headers, server_metadata
-from gateway.dialects.v2_http import NAME, Operation, error_response, operation, status
+from gateway.dialects.reply import client_timeout, failure_headers, reply_headers, server_metadata, version_asked
+from gateway.dialects.v2_http import Operation, error_response, operation, status
 from gateway.edge.coding import choose, deflate, inflate
 from gateway.edge.messages import Admitted, HttpResponse, RequestHead
 from gateway.fronts.exchange import Exchange, began
@@ -98,7 +98,8 @@ class HttpFront:
     def _failed(self, exchange: Exchange, error: InferenceError, code: int | None = None) -> HttpResponse:
         exchange.failed(error)
         code = code or status(error.kind)
-        response = error_response(error, code, self._identity(exchange))
+        known = failure_headers(exchange.record.route, self._clock() - exchange.received)
+        response = error_response(error, code, (*self._identity(exchange), *known))
         self._tell(exchange, code, len(response.body))
         return response
 
@@ -115,7 +116,7 @@ class HttpFront:
         if coding:
             body = await inflate(body, coding, self._parts.inflated)
         request = decode_request(
-            body, headers.get(LENGTH_HEADER), asked.model, _version(asked, headers), exchange.passed_headers()
+            body, headers.get(LENGTH_HEADER), asked.model, version_asked(asked.version, headers), exchange.passed_headers()
         )
         exchange.record.rows = request.rows or 1
         inquiry = Inquiry(exchange.principal, headers, exchange.record.request_id, exchange.received, client_timeout(headers))
@@ -135,12 +136,13 @@ class HttpFront:
 
     async def _describe(self, exchange: Exchange, asked: Operation, body: bytes) -> HttpResponse:
         plane, identity = self._plane, self._identity(exchange)
+        version = version_asked(asked.version, exchange.headers)
         found: Any
         match asked.kind:
             case "metadata" | "config" | "stats" as what:
-                found = await plane.describe(what, asked.model, asked.version, exchange.principal)
+                found = await plane.describe(what, asked.model, version, exchange.principal)
             case "model-ready":
-                if not await plane.ready(asked.model, asked.version, exchange.principal):
+                if not await plane.ready(asked.model, version, exchange.principal):
                     raise _unready(f"model '{asked.model}'")
                 return HttpResponse(200, identity)
             case "index":
@@ -157,15 +159,6 @@ class HttpFront:
 
 def _unready(what: str) -> InferenceError:
     return InferenceError(ErrorKind.UNAVAILABLE, f"{what} is not ready: try again later", reason="not-ready")
-
-
-def _version(asked: Operation, headers: Mapping[str, str]) -> str:
-    given = headers.get("x-model-version", "")
-    if not asked.version and given and not NAME.fullmatch(given):
-        raise InferenceError(
-            ErrorKind.INVALID, "x-model-version is not a version: use letters, digits, '.', '_' and '-'", reason="version"
-        )
-    return asked.version or given
 
 
 async def _deflated(

@@ -8,7 +8,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 import msgspec
@@ -109,16 +109,29 @@ def _careful(fields: dict[str, object]) -> bytes:
     return encoded
 
 
-class AccessLog:
-    """Gathers lines and gives them to a thread of its own, by FLUSH_BYTES or FLUSH_SECONDS, whichever is first."""
+def pieces(lines: bytes, most: int) -> Iterator[bytes]:
+    """The lines in pieces of at most `most` bytes, each of whole lines. No line is longer."""
+    begin = 0
+    while len(lines) - begin > most:
+        end = lines.rindex(b"\n", begin, begin + most) + 1
+        yield lines[begin:end]
+        begin = end
+    yield lines[begin:] if begin else lines
 
-    def __init__(self, stream: BinaryIO, clock: Callable[[], float] = time.time) -> None:
+
+class AccessLog:
+    """Gathers lines and gives them to a thread of its own, by FLUSH_BYTES or FLUSH_SECONDS, whichever is first.
+
+    Where other processes write to the same stream (`shared`), each write is whole lines of at most MAX_LINE bytes together.
+    """
+
+    def __init__(self, stream: BinaryIO, clock: Callable[[], float] = time.time, *, shared: bool = False) -> None:
         self._clock = clock
         self._lines: list[bytes] = []
         self._size = 0
         self._timer: asyncio.TimerHandle | None = None
         self._dropped = 0
-        self._writer = _Writer(stream)
+        self._writer = _Writer(stream, MAX_LINE if shared else MAX_WAITING)
 
     def write(self, record: RequestRecord) -> None:
         """Takes the record of one request. Called on the event loop."""
@@ -153,8 +166,9 @@ class AccessLog:
 class _Writer:
     """The thread. `waiting` is counted up on the loop and down by `written`, each by one thread alone: no lock is needed."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: BinaryIO, most: int) -> None:
         self._stream = stream
+        self._most = most
         self._chunks: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._put = 0
         self._written = 0
@@ -181,8 +195,9 @@ class _Writer:
         while (chunk := self._chunks.get()) is not None:
             try:
                 if not broken:
-                    self._stream.write(chunk)
-                    self._stream.flush()
+                    for piece in pieces(chunk, self._most):
+                        self._stream.write(piece)
+                        self._stream.flush()
             except (OSError, ValueError) as error:  # a closed pipe, a full disk, a closed stream
                 broken = True
                 _log.error("the access log cannot be written and stops here: %s", error)

@@ -5,7 +5,7 @@ Label values come from the policy document and from bounded words of ours, never
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from gateway.telemetry.record import RequestRecord
 from gateway.telemetry.series import Cell, Distribution, Distributions, Numbers
@@ -13,6 +13,7 @@ from gateway.telemetry.usage import Usage
 from routing.plan import Target
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+STALLS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 OVERHEAD = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1)
 SHED = frozenset(
     {"max-in-flight", "connections", "draining"}
@@ -65,6 +66,8 @@ class Metrics:
         self._policy = Numbers("gauge", "penstock_policy_info", "1 for the policy version in force", ("version",))
         self._reloads = _counter("policy_reloads_total", "attempts to load a policy", "result")
         self._abandoned = _counter("abandoned_total", "work that nobody waited for any more", "stage")
+        self._stalls = _histogram("loop_stall_seconds", "how late a timer of every 20 ms came: the event loop was held", STALLS)
+        self.stalled = self._stalls.cell().observe
         self._usage = Usage()
         self._lines: dict[tuple[str, str, str, str], _Line] = {}
         self._asks: dict[tuple[str, str, str], _Asked] = {}
@@ -125,8 +128,7 @@ class Metrics:
         for backend, count in self.in_flight().items():
             self._in_flight.cell(backend).value = count
         own = (family for family in vars(self).values() if isinstance(family, Numbers | Distributions))
-        lines = [line for family in (*own, *self._usage.families()) for line in family.lines()]
-        return ("\n".join(lines) + "\n").encode()
+        return _text((*own, *self._usage.families()))
 
     def _line(self, record: RequestRecord) -> _Line:
         model, route, variant, code = record.model, record.route, record.variant, record.code
@@ -138,6 +140,36 @@ class Metrics:
         )
         self._lines[model, route, variant, code] = line
         return line
+
+
+class ParentMetrics:
+    """What the parent of several workers counts itself; the rest of an exposition is the sum of theirs."""
+
+    WHOLE = frozenset({"penstock_policy_reloads_total"})  # one reload is one, however many workers follow it
+
+    def __init__(self) -> None:
+        self._reloads = _counter("policy_reloads_total", "attempts to load a policy", "result")
+        self._workers = Numbers("gauge", "penstock_workers", "workers that serve now", ())
+        self._ends = _counter("worker_ends_total", "workers that ended without being told to")
+        self._usage = Usage()
+        self._ends.cell()
+
+    def reloaded(self, result: str) -> None:
+        """A policy was loaded (`ok`) or `refused`."""
+        self._reloads.cell(result).value += 1
+
+    def worker_ended(self) -> None:
+        """One that should have gone on."""
+        self._ends.cell().value += 1
+
+    def exposition(self, workers: int) -> bytes:
+        """The parent's part, while so many workers serve."""
+        self._workers.cell().value = workers
+        return _text((self._reloads, self._workers, self._ends, *self._usage.families()))
+
+
+def _text(families: Iterable[Numbers | Distributions]) -> bytes:
+    return ("\n".join(line for family in families for line in family.lines()) + "\n").encode()
 
 
 def _counter(name: str, explanation: str, *labels: str) -> Numbers:

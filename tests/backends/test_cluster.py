@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from backends.cluster import Balance, Cluster, Endpoint
+from backends.cluster import DESCRIPTIONS, Balance, Cluster, Endpoint
 from backends.deadline import Deadline
 from backends.errors import ErrorKind, InferenceError
 from backends.inference import InferenceRequest, InferenceResponse, Tensors
@@ -133,6 +133,49 @@ async def test_every_attempt_is_told() -> None:
     told: list[tuple[str, str, str]] = []
     await cluster(One("dead", GONE), One("b"), told=told).infer(REQUEST, LATER)
     assert told == [("c", "dead", "unavailable"), ("c", "b", "ok")]
+
+
+class Slow(One):
+    """Describes nothing until it is let go, and counts who waits for it."""
+
+    waiting = most = 0
+
+    async def describe(self, what: str, model: str, version: str, deadline: Deadline) -> dict[str, Any]:
+        assert self.gate is not None
+        self.waiting += 1
+        self.most = max(self.most, self.waiting)
+        try:
+            await self.gate.wait()
+        finally:
+            self.waiting -= 1
+        return {"name": self.name}
+
+
+async def test_descriptions_are_bounded_at_each_cluster() -> None:
+    """A question about many models asks a few at once; all are answered, and none counts as inference."""
+    slow = Slow("a", gate=asyncio.Event())
+    found = cluster(slow, room=1)
+    asks = [asyncio.create_task(found.describe("metadata", str(n), "", LATER)) for n in range(3 * DESCRIPTIONS)]
+    await asyncio.sleep(0)
+    assert (DESCRIPTIONS, 0) == (slow.waiting, found.in_flight)
+    assert slow.gate is not None
+    slow.gate.set()
+    assert 3 * DESCRIPTIONS == len(await asyncio.gather(*asks))
+    assert (DESCRIPTIONS, 0) == (slow.most, slow.waiting)
+
+
+async def test_a_description_s_deadline_counts_while_it_waits_for_its_turn() -> None:
+    """A backend that hangs holds nobody longer than that, and every place is given back."""
+    slow = Slow("a", gate=asyncio.Event())
+    found = cluster(slow)
+    soon = Deadline(asyncio.get_running_loop().time() + 0.05)
+    asks = [found.describe("metadata", "m", "", soon) for _ in range(2 * DESCRIPTIONS)]
+    told = await asyncio.gather(*asks, return_exceptions=True)
+    assert {ErrorKind.DEADLINE} == {each.kind for each in told if isinstance(each, InferenceError)}
+    assert (2 * DESCRIPTIONS, 0) == (len(told), slow.waiting)
+    assert slow.gate is not None
+    slow.gate.set()
+    assert {"name": "a"} == await found.describe("metadata", "m", "", LATER)
 
 
 async def test_close_closes_every_endpoint() -> None:

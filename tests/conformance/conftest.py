@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.conformance import wire
+from tests.conformance import raw, wire
+from tests.conformance.raw import Gate
 from tests.real_parts import Triton
 
 
@@ -15,3 +16,10 @@ def hung_up(triton: Triton) -> Iterator[None]:
     """No connection outlives the tests: Triton's stop would wait for it."""
     yield
     wire.close()
+
+
+@pytest.fixture(scope="session")
+def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
+    """A gateway with the usual limits before a backend that keeps what it is sent."""
+    with raw.gate(tmp_path_factory.mktemp("gate")) as made:
+        yield made

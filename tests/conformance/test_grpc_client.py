@@ -88,6 +88,28 @@ def test_statistics_count_what_went_through(gateway: GatewayProcess, client: Any
     assert before.inference_stats.success.count + 1 == after.inference_stats.success.count
 
 
+def test_statistics_of_every_model(gateway: GatewayProcess, client: Any) -> None:
+    """No name asks for all of them: each public model, none of the backend's own."""
+    found = {entry.name for entry in client.get_inference_statistics(headers=gateway.credential).model_stats}
+    assert {"simple", "digits", "repeat_int32"} <= found
+    assert "digits_fast" not in found
+
+
+def test_a_version_that_there_is_not(gateway: GatewayProcess, client: Any) -> None:
+    """One text for all questions, in the gateway's own words; readiness is asked about like the rest."""
+    for version, text in (("99", "model 'simple' has no version '99'"), ("abc", "that is no version of model 'simple'")):
+        asks: list[Callable[[], Any]] = [
+            lambda version=version: client.infer("simple", pair(), model_version=version, headers=gateway.credential),  # type: ignore[misc]
+            lambda version=version: client.is_model_ready("simple", version, headers=gateway.credential),  # type: ignore[misc]
+            lambda version=version: client.get_model_metadata("simple", version, headers=gateway.credential),  # type: ignore[misc]
+            lambda version=version: client.get_inference_statistics("simple", version, headers=gateway.credential),  # type: ignore[misc]
+        ]
+        for ask in asks:
+            with pytest.raises(InferenceServerException) as refused:
+                ask()
+            assert refused.value.message().startswith(text)
+
+
 def test_repository_index_lists_the_public_models(gateway: GatewayProcess, client: Any) -> None:
     """Names of the policy, none of the backend's own, all ready."""
     found = {entry.name: entry.state for entry in client.get_model_repository_index(headers=gateway.credential).models}
@@ -192,6 +214,39 @@ def test_one_question_has_many_answers(gateway: GatewayProcess, client: Any) -> 
     assert values == [int(result.as_numpy("OUT")[0]) for result, _ in told]
     assert list(range(len(values))) == [int(result.as_numpy("IDX")[0]) for result, _ in told]
     assert {("repeat_int32", "one")} == {(r.get_response().model_name, r.get_response().id) for r, _ in told}
+
+
+def parameters_told(client: Any, inputs: list[Any], model: str, headers: dict[str, str], empty: bool) -> list[tuple[bool, int]]:
+    """Of each answer in a stream: whether it says that it is the last, and how many outputs it has."""
+    told: queue.Queue[tuple[Any, Any]] = queue.Queue()
+    client.start_stream(callback=lambda result, error: told.put((result, error)), headers=headers)
+    client.async_stream_infer(model, inputs, request_id="q", enable_empty_final_response=empty)
+    client.stop_stream()
+    found = []
+    while not told.empty():
+        result, error = told.get()
+        assert error is None
+        response = result.get_response()
+        assert "triton_final_response" in response.parameters
+        found.append((response.parameters["triton_final_response"].bool_param, len(response.outputs)))
+    return found
+
+
+@pytest.mark.parametrize("empty", [False, True])
+@pytest.mark.parametrize("model", ["simple", "repeat_int32"])
+def test_the_last_answer_says_so(gateway: GatewayProcess, client: Any, direct: Any, model: str, empty: bool) -> None:
+    """As Triton tells it: a client that waits for the final response gets one, empty only where the model streams."""
+    inputs = pair() if model == "simple" else repeated([1, 2])
+    expected = parameters_told(direct, inputs, model, {}, empty)
+    assert (empty or model == "simple") is expected[-1][0]
+    assert expected == parameters_told(client, inputs, model, gateway.credential, empty)
+
+
+@pytest.mark.parametrize("empty", [False, True])
+def test_the_only_answer_of_a_cascade_is_the_last(gateway: GatewayProcess, client: Any, empty: bool) -> None:
+    """One answer, marked as final, with all its outputs."""
+    inputs = [given("image", np.zeros((3, 64), np.float32), "FP32")]
+    assert [(True, 2)] == parameters_told(client, inputs, "digits", gateway.credential, empty)
 
 
 def test_several_questions_share_a_stream(gateway: GatewayProcess, client: Any) -> None:

@@ -90,6 +90,52 @@ def test_statistics_count_what_went_through(gateway: GatewayProcess, client: Any
     assert before["inference_stats"]["success"]["count"] + 1 == after["inference_stats"]["success"]["count"]
 
 
+def test_statistics_of_every_model(gateway: GatewayProcess, client: Any) -> None:
+    """No name asks for all of them: each public model, none of the backend's own."""
+    found = {entry["name"] for entry in client.get_inference_statistics(headers=gateway.credential)["model_stats"]}
+    assert {"simple", "digits", "repeat_int32"} <= found
+    assert "digits_fast" not in found
+
+
+@pytest.mark.parametrize(
+    ("version", "status", "text"),
+    [
+        ("99", "404", "model 'simple' has no version '99'"),
+        ("abc", "400", "that is no version"),
+        ("-1", "400", "that is no version"),
+    ],
+)
+def test_a_version_that_there_is_not(gateway: GatewayProcess, client: Any, version: str, status: str, text: str) -> None:
+    """Inference, metadata, configuration and statistics say the same, in the gateway's own words; none is ready."""
+    asks: list[Callable[[], Any]] = [
+        lambda: client.infer("simple", pair(), model_version=version, headers=gateway.credential),
+        lambda: client.get_model_metadata("simple", version, headers=gateway.credential),
+        lambda: client.get_model_config("simple", version, headers=gateway.credential),
+        lambda: client.get_inference_statistics("simple", version, headers=gateway.credential),
+    ]
+    for ask in asks:
+        with pytest.raises(InferenceServerException) as refused:
+            ask()
+        assert (status, True) == (refused.value.status(), refused.value.message().startswith(text))
+    assert not client.is_model_ready("simple", version, headers=gateway.credential)
+
+
+def test_no_rows(gateway: GatewayProcess, client: Any) -> None:
+    """A batch of none is refused in our own words; where a model takes any number of elements, none is a number."""
+    images = [given("image", np.zeros((0, 64), np.float32), "FP32")]
+    with pytest.raises(InferenceServerException, match="'image' has no rows; model 'digits' takes 1 to 128") as refused:
+        client.infer("digits", images, headers=gateway.credential)
+    assert "400" == refused.value.status()
+    nothing = given("INPUT0", np.zeros((1, 0), dtype=object), "BYTES")
+    assert (1, 0) == client.infer("simple_identity", [nothing], headers=gateway.credential).as_numpy("OUTPUT0").shape
+
+
+def test_an_output_that_there_is_not(gateway: GatewayProcess, client: Any) -> None:
+    """It is refused with the names of those there are."""
+    with pytest.raises(InferenceServerException, match="no output 'OUTPUT7'; it gives 'OUTPUT0', 'OUTPUT1'"):
+        client.infer("simple", pair(), outputs=[wanted("OUTPUT7")], headers=gateway.credential)
+
+
 def test_repository_index_lists_the_public_models(gateway: GatewayProcess, client: Any) -> None:
     """Names of the policy, none of the backend's own, all ready."""
     found = {entry["name"]: entry["state"] for entry in client.get_model_repository_index(headers=gateway.credential)}

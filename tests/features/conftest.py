@@ -142,10 +142,10 @@ class Running:
         """Returns when the gateway knows what the server's models take."""
         await self.gateway._signatures.look(self.gateway.plane.snapshot)
 
-    def reload(self, policy: str) -> None:
+    async def reload(self, policy: str) -> None:
         """What SIGHUP does, with this policy in the file."""
         self.policy.write_text(policy.replace("PORT", str(self.backend.port)))
-        self.gateway.reload()
+        await self.gateway.reload()
 
     def stub(self) -> Any:
         """The service over gRPC."""

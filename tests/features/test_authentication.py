@@ -133,8 +133,8 @@ async def test_a_key_is_withdrawn(gate: Running, tmp_path: Path) -> None:
     file = tmp_path / "keys.yaml"
     text = file.read_text()
     file.write_text("not: a list")
-    gate.gateway.reload()
+    await gate.gateway.reload()
     assert 200 == (await gate.infer([0])).status
     file.write_text("".join(f"- id:{entry}" for entry in text.split("- id:")[1:] if 'subject: "free"' not in entry))
-    gate.gateway.reload()
+    await gate.gateway.reload()
     assert (401, "bad-api-key") == (await gate.infer([0])).error

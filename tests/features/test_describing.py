@@ -65,9 +65,8 @@ async def test_a_version_is_described_by_who_serves_it(gate: Running, version: s
 async def test_a_version_that_no_variant_serves(start: Start) -> None:
     """Where every variant is pinned, another version is a 404 without asking anybody."""
     gate = await start(PLAIN.replace("digits_fast,", "digits_fast, version: '1',"))
-    for path in ("", "/config", "/stats"):
+    for path in ("", "/config", "/stats", "/ready"):
         assert (404, "version") == (await gate.ask("GET", f"/v2/models/digits/versions/2{path}")).error
-    assert (503, "not-ready") == (await gate.ask("GET", "/v2/models/digits/versions/2/ready")).error
 
 
 async def test_statistics(gate: Running) -> None:
@@ -87,9 +86,18 @@ async def test_a_model_is_ready_when_all_its_variants_are(gate: Running) -> None
     assert (404, "not-found") == (await gate.ask("GET", "/v2/models/none/ready")).error
 
 
-async def test_a_version_that_nobody_serves_is_not_ready(gate: Running) -> None:
-    """A version is asked of the backend where the variant leaves it open."""
-    assert 503 == (await gate.ask("GET", "/v2/models/digits/versions/7/ready")).status
+async def test_versions(gate: Running) -> None:
+    """Metadata lists every version that some variant answers with, in the order of the routes, each once."""
+    assert ["2", "1"] == (await gate.ask("GET", "/v2/models/digits")).json["versions"]
+
+
+async def test_statistics_of_every_model(gate: Running) -> None:
+    """Those that the caller may ask and whose backends tell, under public names."""
+    for caller in ("free", "digits-only"):
+        found = (await gate.ask("GET", "/v2/models/stats", caller=caller)).json["model_stats"]
+        assert [("digits", "1"), ("digits", "2")] == sorted((each["name"], each["version"]) for each in found)
+    assert {"model_stats": []} == (await gate.ask("GET", "/v2/models/stats", caller="admin")).json
+    assert (401, "no-credential") == (await gate.ask("GET", "/v2/models/stats", caller="")).error
 
 
 async def test_the_index(gate: Running) -> None:

@@ -325,6 +325,25 @@ async def test_errors_have_an_identity_too(gate: Running) -> None:
         assert ("r-9", gate.gateway.plane.snapshot.version) == (trailers["x-request-id"], trailers["x-penstock-policy"])
 
 
+async def test_errors_on_a_route_say_which(gate: Running) -> None:
+    """The route and the whole time come with an error, be it ours or a backend's; one that got to no route has neither."""
+    stub = gate.stub()
+    gate.backend.scripts["digits_fast"] = failing(500)
+    for asked in (question(0), question(*range(65))):
+        _, _, trailers = await refused(stub.ModelInfer(asked, metadata=by(gate)))
+        assert ("default", "total;dur") == (trailers["x-penstock-route"], trailers["server-timing"].partition("=")[0])
+    _, _, trailers = await refused(stub.ModelInfer(question(0, model="none"), metadata=by(gate)))
+    assert not {"x-penstock-route", "server-timing"} & set(trailers)
+
+
+async def test_statistics_of_every_model(gate: Running) -> None:
+    """A question without a name is about all that the caller may ask."""
+    stub = gate.stub()
+    stats = await stub.ModelStatistics(service_pb2.ModelStatisticsRequest(), metadata=by(gate))
+    assert ["digits", "digits"] == [each.name for each in stats.model_stats]
+    assert not (await stub.ModelStatistics(service_pb2.ModelStatisticsRequest(), metadata=by(gate, "admin"))).model_stats
+
+
 async def test_a_stranger_s_message_is_not_read(gate: Running) -> None:
     """Whoever has no credential hears that, whatever else is wrong."""
     stub = gate.stub()

@@ -21,7 +21,7 @@ OTHER = PLAIN.replace("digits_fast", "digits_accurate").replace("fast", "accurat
 async def test_a_good_policy(digits: Running) -> None:
     """The next request is answered by the new policy; its version is the content's, as `penstock policy check` tells it."""
     before = await digits.infer([0])
-    digits.reload(OTHER)
+    await digits.reload(OTHER)
     after = await digits.infer([0])
     assert [[100], [300]] == [each.output("label") for each in (before, after)]
     assert version(digits.policy.read_bytes()) == after.headers["x-penstock-policy"] != before.headers["x-penstock-policy"]
@@ -35,7 +35,7 @@ async def test_a_bad_policy(digits: Running, bad: str, caplog: pytest.LogCapture
     """It changes nothing: the log says where it is wrong, a metric counts it, and the same snapshot goes on."""
     snapshot = digits.gateway.plane.snapshot
     with caplog.at_level(logging.ERROR):
-        digits.reload(bad)
+        await digits.reload(bad)
     assert snapshot is digits.gateway.plane.snapshot
     assert f"version {snapshot.version} stays in force" in caplog.text
     assert str(digits.policy) in caplog.text
@@ -46,7 +46,7 @@ async def test_a_bad_policy(digits: Running, bad: str, caplog: pytest.LogCapture
 async def test_a_policy_that_is_gone(digits: Running) -> None:
     """A file that cannot be read is a refused policy, too."""
     digits.policy.unlink()
-    digits.gateway.reload()
+    await digits.gateway.reload()
     assert 200 == (await digits.infer([0])).status
 
 
@@ -54,9 +54,9 @@ async def test_an_unchanged_cluster_lives_on(digits: Running) -> None:
     """What a reload does not change keeps its connections and its count; what it changes is made anew."""
     await digits.infer([0])
     cluster = digits.gateway.plane.snapshot.clusters["triton"]
-    digits.reload(OTHER)
+    await digits.reload(OTHER)
     assert cluster is digits.gateway.plane.snapshot.clusters["triton"]
-    digits.reload(OTHER.replace('PORT"]', 'PORT"], max_in_flight: 7'))
+    await digits.reload(OTHER.replace('PORT"]', 'PORT"], max_in_flight: 7'))
     assert cluster is not digits.gateway.plane.snapshot.clusters["triton"]
     assert [300] == (await digits.infer([0])).output("label")
 
@@ -69,7 +69,7 @@ async def test_a_request_ends_under_the_policy_it_began_with(digits: Running) ->
     await waiting.entered.wait()
     other = Server()
     await other.start()
-    digits.reload(OTHER.replace("PORT", str(other.port)))
+    await digits.reload(OTHER.replace("PORT", str(other.port)))
     assert [307] == (await digits.infer([7])).output("label")
     assert [[7]] == [each.rows for each in other.asked]
     waiting.go.set()
@@ -85,7 +85,7 @@ async def test_a_request_ends_under_the_policy_it_began_with(digits: Running) ->
 
 async def test_models_come_and_go(digits: Running) -> None:
     """A model taken out is unknown from now on, one put in is there."""
-    digits.reload(PLAIN.replace("  digits:", "  numbers:"))
+    await digits.reload(PLAIN.replace("  digits:", "  numbers:"))
     assert (404, "not-found") == (await digits.infer([0])).error
     assert ["numbers"] == [each["name"] for each in (await digits.ask("POST", "/v2/repository/index")).json]
 
@@ -100,7 +100,7 @@ async def test_many_reloads_under_load(digits: Running) -> None:
 
     async def reloads() -> None:
         for turn in range(20):
-            digits.reload((OTHER if turn % 2 else PLAIN).replace('PORT"]', f'PORT"], max_in_flight: {turn // 4 + 50}'))
+            await digits.reload((OTHER if turn % 2 else PLAIN).replace('PORT"]', f'PORT"], max_in_flight: {turn // 4 + 50}'))
             await asyncio.sleep(0)
 
     await asyncio.gather(asks(), asks(), reloads(), asks())

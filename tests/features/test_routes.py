@@ -62,7 +62,7 @@ async def test_a_version_is_asked_for_by_path_or_header(start: Start) -> None:
     assert (404, "version") == pinned.error
     assert asked == len(gate.backend.asked)
     unknown = await gate.infer([0], {"X-Model-Version": "9"})
-    assert (404, "not-found") == unknown.error
+    assert (404, "version") == unknown.error
 
 
 @pytest.mark.parametrize("version", ["../../x", "1/../2", "1 2", "a" * 200])

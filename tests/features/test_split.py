@@ -27,7 +27,7 @@ async def test_a_unit_stays_on_its_side(start: Start) -> None:
     for user in range(40):
         headers = {"x-user": f"u{user}"}
         sides[user] = (await gate.infer([0], headers)).headers["x-penstock-variant"]
-    gate.reload("# moved by a comment\n" + POLICY.replace("UNIT", "'header:x-user'"))
+    await gate.reload("# moved by a comment\n" + POLICY.replace("UNIT", "'header:x-user'"))
     for user, side in sides.items():
         assert side == (await gate.infer([0], {"x-user": f"u{user}"}, "enterprise")).headers["x-penstock-variant"]
     assert {"fast", "balanced"} == set(sides.values())

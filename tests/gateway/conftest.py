@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
@@ -23,26 +24,43 @@ class Described:
     def __init__(self) -> None:
         self.known = {"b_fast", "b_dear"}
         self.asked: list[tuple[str, str, str]] = []
+        self.versions: list[str] = []
+        self.width = 2
         self.failure: InferenceError | None = None
+        self.failures: dict[str, InferenceError] = {}
+        self.unready = False
+        self.hangs: dict[str, asyncio.Event] = {}  # set when its question ends
         self.closed = False
 
     def _found(self, what: str, model: str, version: str) -> None:
         self.asked.append((what, model, version))
-        if self.failure is not None:
-            raise self.failure
+        failure = self.failures.get(model, self.failure)
+        if failure is not None:
+            raise failure
         if model not in self.known:
             raise InferenceError(ErrorKind.NOT_FOUND, "unknown")
 
     async def ready(self, model: str, version: str, deadline: Deadline) -> bool:
+        if self.unready or (model not in self.known and self.failure is None):  # as Triton: it says no more than that
+            return False
         self._found("ready", model, version)
         return version != "9"
 
     async def describe(self, what: str, model: str, version: str, deadline: Deadline) -> dict[str, Any]:
         self._found(what, model, version)
+        if model in self.hangs:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.hangs[model].set()
         if what == "stats":
             return {"model_stats": [{"name": model, "version": version}]}
-        inputs = [{"name": "x", "datatype": "FP32", "shape": [-1, 2]}]
-        return {"name": model, "inputs": inputs} if what == "metadata" else {"name": model, "max_batch_size": 4}
+        inputs = [{"name": "x", "datatype": "FP32", "shape": [-1, self.width]}]
+        return (
+            {"name": model, "versions": self.versions, "inputs": inputs}
+            if what == "metadata"
+            else {"name": model, "max_batch_size": 4}
+        )
 
     async def close(self) -> None:
         self.closed = True

@@ -20,11 +20,19 @@ class Fixture:
         self.url = ""
 
 
+async def nothing() -> bytes:
+    return b""
+
+
 @pytest.fixture
 async def served() -> AsyncIterator[Fixture]:
     """A listening port and the state behind it."""
     fixture = Fixture()
-    listener: AdminListener = await listen(AdminState(fixture.metrics.exposition, lambda: fixture.reasons), "127.0.0.1", 0)
+
+    async def exposition() -> bytes:
+        return fixture.metrics.exposition()
+
+    listener: AdminListener = await listen(AdminState(exposition, lambda: fixture.reasons), "127.0.0.1", 0)
     fixture.url = f"http://127.0.0.1:{listener.port}"
     yield fixture
     await listener.close()
@@ -80,12 +88,12 @@ async def test_answers_name_no_versions(served: Fixture, client: aiohttp.ClientS
 async def test_taken_port_is_an_oserror(served: Fixture) -> None:
     """A port in use is said at the start, by the exception the caller expects."""
     with pytest.raises(OSError, match="address already in use"):
-        await listen(AdminState(bytes, list), "127.0.0.1", int(served.url.rpartition(":")[2]))
+        await listen(AdminState(nothing, list), "127.0.0.1", int(served.url.rpartition(":")[2]))
 
 
 async def test_closed_port_refuses(client: aiohttp.ClientSession) -> None:
     """After close nobody listens."""
-    listener = await listen(AdminState(bytes, list), "127.0.0.1", 0)
+    listener = await listen(AdminState(nothing, list), "127.0.0.1", 0)
     await listener.close()
     with pytest.raises(aiohttp.ClientConnectorError):
         await client.get(f"http://127.0.0.1:{listener.port}/healthz")

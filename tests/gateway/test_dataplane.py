@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from msgspec.structs import replace
 
 from backends.errors import ErrorKind, InferenceError
-from backends.inference import InferenceRequest
+from backends.inference import Description, InferenceRequest
 from backends.signature import Input, Signature
 from gateway.dataplane import Dataplane, Inquiry
-from routing.plan import Stage
+from routing.plan import Stage, Target
 from routing.principal import Principal
 
 if TYPE_CHECKING:
     from tests.gateway.conftest import Fake
 
 Make = Callable[..., InferenceRequest]
+DESCRIPTIONS: tuple[Description, ...] = ("metadata", "config", "stats")
 ANN = Principal("ann", scopes=frozenset({"models:infer"}))
 STRANGER = Principal("bob", scopes=frozenset({"models:infer:other"}))
 
@@ -27,22 +29,50 @@ def inquiry(principal: Principal = ANN, timeout: float | None = None) -> Inquiry
     return Inquiry(principal, {}, "r", 100.0, timeout)
 
 
-def refusal(plane: Dataplane, request: InferenceRequest, asked: Inquiry) -> ErrorKind:
+async def refusal(plane: Dataplane, request: InferenceRequest, asked: Inquiry) -> ErrorKind:
     with pytest.raises(InferenceError) as caught:
-        plane.plan(plane.snapshot, request, asked)
+        await plane.ask(plane.snapshot, plane.plan(plane.snapshot, request, asked))
     return caught.value.kind
 
 
-def test_a_misfit_is_refused_after_permission(fake: Fake, make_request: Make) -> None:
+async def told(ask: Awaitable[Any]) -> tuple[ErrorKind, str]:
+    """How a question fails: kind and reason."""
+    with pytest.raises(InferenceError) as caught:
+        await ask
+    return caught.value.kind, caught.value.reason
+
+
+async def test_a_misfit_is_refused_after_permission(fake: Fake, make_request: Make) -> None:
     """Unknown model, then permission, then the tensors: a stranger learns nothing of shapes."""
     signature = Signature({"x": Input("FP32", (-1, 2))}, 4)
     plane = Dataplane(fake.snapshot(), {fake.fast: signature})
     wrong = make_request(datatype="INT64")
-    assert ErrorKind.NOT_FOUND is refusal(plane, make_request(model="none"), inquiry(STRANGER))
-    assert ErrorKind.FORBIDDEN is refusal(plane, wrong, inquiry(STRANGER))
-    assert ErrorKind.INVALID is refusal(plane, wrong, inquiry())
-    assert ErrorKind.INVALID is refusal(plane, make_request(rows=5), inquiry())
-    assert "digits" == plane.plan(plane.snapshot, make_request(rows=4), inquiry()).model
+    assert ErrorKind.NOT_FOUND is await refusal(plane, make_request(model="none"), inquiry(STRANGER))
+    assert ErrorKind.FORBIDDEN is await refusal(plane, wrong, inquiry(STRANGER))
+    for misfit in (wrong, make_request(rows=5), make_request(rows=0)):
+        assert ErrorKind.INVALID is await refusal(plane, misfit, inquiry())
+        fake.protocol = "triton-grpc"
+        snapshot = fake.snapshot()
+        with pytest.raises(InferenceError):
+            await anext(plane.stream(snapshot, plane.plan(snapshot, misfit, inquiry())))
+    assert [] == fake.calls
+    await plane.ask(plane.snapshot, plane.plan(plane.snapshot, make_request(rows=4), inquiry()))
+    assert ["digits"] == [call.model for call in fake.calls]
+
+
+async def test_a_version_s_own_tensors_are_judged_where_there_is_no_other(fake: Fake, make_request: Make) -> None:
+    """What is known of an open target holds for the only version it serves, and for no version of several."""
+    fake.plan = replace(fake.plan, stages=(Stage(replace(fake.fast, version="1")),))
+    wrong = make_request(datatype="INT64", version="1")
+    for versions, judged in ((("1",), True), (("1", "2"), False), (("2",), False)):
+        plane = Dataplane(fake.snapshot(), {fake.fast: Signature({"x": Input("FP32", (-1, 2))}, 4, (), versions)})
+        ask = plane.plan(plane.snapshot, wrong, inquiry())
+        if judged:
+            with pytest.raises(InferenceError, match="it takes FP32"):
+                await plane.ask(plane.snapshot, ask)
+        else:
+            await plane.ask(plane.snapshot, ask)
+    assert 2 == len(fake.calls)
 
 
 def test_without_a_signature_the_backend_judges(fake: Fake, make_request: Make) -> None:
@@ -91,12 +121,96 @@ async def test_descriptions_have_the_public_name(fake: Fake) -> None:
 
 
 async def test_a_version_that_nobody_serves(fake: Fake) -> None:
-    """NOT_FOUND without asking, where every variant is pinned to another."""
+    """NOT_FOUND without asking, where every variant is pinned to another; readiness says the same."""
     plane = Dataplane(fake.snapshot(digits=(fake.dear,)), {})
-    with pytest.raises(InferenceError, match="has no version '3'"):
-        await plane.describe("metadata", "digits", "3", ANN)
-    assert not await plane.ready("digits", "3", ANN)
+    for what in DESCRIPTIONS:
+        assert (ErrorKind.NOT_FOUND, "version") == await told(plane.describe(what, "digits", "3", ANN))
+    assert (ErrorKind.NOT_FOUND, "version") == await told(plane.ready("digits", "3", ANN))
     assert [] == fake.backend.asked
+
+
+@pytest.mark.parametrize("kind", [ErrorKind.NOT_FOUND, ErrorKind.INVALID])
+async def test_a_version_that_the_backend_has_not(fake: Fake, make_request: Make, kind: ErrorKind) -> None:
+    """NOT_FOUND in our own words, whatever is asked and however the backend says so; the policy's own version is our outage."""
+    plane = Dataplane(fake.snapshot(), {})
+    fake.backend.failure = InferenceError(kind, "[request id: x] no version for 'b_fast'")
+    for what in DESCRIPTIONS:
+        assert (ErrorKind.NOT_FOUND, "version") == await told(plane.describe(what, "digits", "3", ANN))
+        assert (ErrorKind.UNAVAILABLE, "not-loaded") == await told(plane.describe(what, "digits", "2", ANN))
+    fake.backend.unready = True
+    assert (ErrorKind.NOT_FOUND, "version") == await told(plane.ready("digits", "3", ANN))
+    assert not await plane.ready("digits", "2", ANN)
+    fake.failure = InferenceError(ErrorKind.NOT_FOUND, "no version for 'b_fast'")
+    call = plane.plan(plane.snapshot, make_request(version="3"), inquiry())
+    assert (ErrorKind.NOT_FOUND, "version") == await told(plane.ask(plane.snapshot, call))
+    fake.protocol = "triton-grpc"
+    assert (ErrorKind.NOT_FOUND, "version") == await told(anext(plane.stream(fake.snapshot(), call)))
+
+
+async def test_a_version_is_looked_for_at_every_variant_that_leaves_it_open(fake: Fake) -> None:
+    """One that has it describes it, though the first has not."""
+    other = Target("other", "triton", "b_other")
+    fake.backend.known = {"b_other"}
+    plane = Dataplane(fake.snapshot(digits=(fake.fast, other)), {})
+    assert "digits" == (await plane.describe("config", "digits", "3", ANN))["name"]
+    assert ["3"] == [each["version"] for each in (await plane.describe("stats", "digits", "3", ANN))["model_stats"]]
+    assert await plane.ready("digits", "3", ANN)
+    assert (ErrorKind.UNAVAILABLE, "not-loaded") == await told(plane.describe("config", "digits", "", ANN))
+
+
+@pytest.mark.parametrize("version", ["abc", "-1", "+1", "0", "01", "1.0", "1" * 19, "../1", "\u0661"])
+async def test_what_is_no_version(fake: Fake, make_request: Make, version: str) -> None:
+    """INVALID before any backend is asked, whatever is asked; a word that the policy itself pins is a version."""
+    plane = Dataplane(fake.snapshot(), {})
+    for what in DESCRIPTIONS:
+        assert (ErrorKind.INVALID, "version") == await told(plane.describe(what, "digits", version, ANN))
+    assert (ErrorKind.INVALID, "version") == await told(plane.ready("digits", version, ANN))
+    assert ErrorKind.INVALID is await refusal(plane, make_request(version=version), inquiry())
+    assert [] == fake.backend.asked
+    plane.snapshot = fake.snapshot(digits=(replace(fake.dear, version=version),))
+    assert [version] == (await plane.describe("metadata", "digits", version, ANN))["versions"]
+    assert version == plane.plan(plane.snapshot, make_request(version=version), inquiry()).request.version
+
+
+async def test_versions_are_those_of_all_variants(fake: Fake) -> None:
+    """In the policy's order, each once: what variants are pinned to, and what backends serve where a variant leaves it open."""
+    other, unknown = Target("other", "triton", "b_other"), Target("unknown", "triton", "b_unknown")
+    plane = Dataplane(fake.snapshot(digits=(fake.fast, fake.dear, other, unknown)), {other: Signature({}, 0, (), ("1", "5"))})
+    fake.backend.versions = ["1", "3"]
+    assert ["1", "3", "2", "5"] == (await plane.describe("metadata", "digits", "", ANN))["versions"]
+    assert ["1", "3", "2", "5"] == (await plane.describe("metadata", "digits", "3", ANN))["versions"]
+
+
+async def test_statistics_of_all_models(fake: Fake) -> None:
+    """Those that the principal may ask, under their public names; a model that nobody can tell of is left out."""
+    plane = Dataplane(fake.snapshot(digits=(fake.fast,), other=(fake.dear,), gone=(Target("x", "triton", "none"),)), {})
+    assert ["digits", "other"] == [each["name"] for each in (await plane.describe("stats", "", "", ANN))["model_stats"]]
+    assert ["other"] == [each["name"] for each in (await plane.describe("stats", "", "", STRANGER))["model_stats"]]
+
+
+async def test_a_failure_ends_what_runs_beside_it(fake: Fake) -> None:
+    """Nobody's question goes on after the answer is known to be an error, and the error is the backend's own, not a group."""
+    left = asyncio.Event()
+    fake.backend.hangs["b_dear"] = left
+    fake.backend.known = {"b_dear"}
+    fake.backend.failures["b_fast"] = InferenceError(ErrorKind.BROKEN, "sick")
+    plane = Dataplane(fake.snapshot(), {})
+    assert (ErrorKind.BROKEN, "broken") == await told(plane.describe("stats", "digits", "", ANN))
+    assert left.is_set()
+
+
+async def test_the_only_answer_in_a_stream_is_marked_as_the_last(fake: Fake, make_request: Make) -> None:
+    """What asks for a mark stays here, where Triton would refuse it; a stream's own answers say themselves which is the last."""
+    plane = Dataplane(fake.snapshot(), {})
+    asked = {"triton_enable_empty_final_response": True, "note": "x"}
+    call = plane.plan(plane.snapshot, make_request(parameters=asked), inquiry())
+    (outcome,) = [each async for each in plane.stream(plane.snapshot, call)]
+    assert {"triton_final_response": True} == outcome.answer.response.parameters
+    assert {"note": "x"} == fake.calls[0].request.parameters
+    fake.protocol = "triton-grpc"
+    streamed = [each async for each in plane.stream(fake.snapshot(), call)]
+    assert [{}, {}] == [each.answer.response.parameters for each in streamed]
+    assert asked == fake.calls[1].request.parameters
 
 
 async def test_descriptions_want_permission(fake: Fake) -> None:

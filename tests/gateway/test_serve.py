@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -73,11 +74,11 @@ async def test_a_reload_takes_policy_and_keys(tmp_path: Path) -> None:
     first = gateway.plane.snapshot.version
     (tmp_path / "policy.yaml").write_text(POLICY + "# changed\n")
     keys.write_text("not a list")
-    gateway.reload()
+    await gateway.reload()
     assert first != (second := gateway.plane.snapshot.version)
     (tmp_path / "policy.yaml").write_text("broken")
     keys.write_text("[]")
-    gateway.reload()
+    await gateway.reload()
     assert second == gateway.plane.snapshot.version
     await gateway.stop()
 
@@ -87,6 +88,25 @@ async def test_in_flight_is_told_of_the_clusters_in_force(gateway: Gateway) -> N
     gateway.plane.snapshot.clusters["b"].in_flight = 3
     assert b'penstock_in_flight{backend="b"} 3' in gateway.metrics.exposition()
     gateway.plane.snapshot.clusters["b"].in_flight = 0
+
+
+async def test_a_held_loop_shows_in_the_metrics(gateway: Gateway) -> None:
+    """The probe runs as long as the gateway does."""
+
+    def seen() -> int:
+        lines = gateway.metrics.exposition().decode().splitlines()
+        found = {
+            line.split()[0].removeprefix("penstock_loop_stall_seconds_"): line.split()[1]
+            for line in lines
+            if "loop_stall" in line
+        }
+        return int(found["count"]) - int(found['bucket{le="0.05"}'])
+
+    before = seen()
+    time.sleep(0.15)  # noqa: ASYNC251 - the very thing
+    async with asyncio.timeout(5):
+        while before == seen():  # noqa: ASYNC110 - nobody is told of a tick
+            await asyncio.sleep(0.001)
 
 
 async def test_what_keeps_it_from_starting(tmp_path: Path) -> None:

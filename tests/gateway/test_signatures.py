@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
 
 from backends.errors import ErrorKind, InferenceError
+from backends.inference import TensorSpec
 from gateway.signatures import Signatures
+from routing.plan import Target
 
 if TYPE_CHECKING:
     from tests.gateway.conftest import Fake
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Lets the others go on until the condition holds, for five seconds at most."""
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 - nobody tells when it does
+            await asyncio.sleep(0)
+
+
+def refuses(signatures: Signatures, target: Target, spec: TensorSpec) -> None:
+    found = signatures.get(target)
+    assert found is not None
+    with pytest.raises(InferenceError, match="it takes"):
+        found.check([spec], (), "digits")
 
 
 async def test_every_target_is_looked_at(fake: Fake) -> None:
@@ -37,12 +54,55 @@ async def test_what_is_gone_is_forgotten(fake: Fake) -> None:
     assert signatures.get(fake.fast) is None
 
 
+async def test_a_model_that_changes(fake: Fake) -> None:
+    """A backend that comes back with another model is judged by the new description from the next look on."""
+    signatures = Signatures()
+    snapshot = fake.snapshot()
+    wide, narrow = TensorSpec("x", "FP32", (1, 3)), TensorSpec("x", "FP32", (1, 2))
+    await signatures.look(snapshot)
+    refuses(signatures, fake.fast, wide)
+    fake.backend.width = 3
+    await signatures.look(snapshot)
+    found = signatures.get(fake.fast)
+    assert found is not None
+    found.check([wide], (), "digits")
+    refuses(signatures, fake.fast, narrow)
+
+
+async def test_a_backend_that_is_away_at_first(fake: Fake) -> None:
+    """While it is away there is nothing to judge by; the watch learns it as soon as it is there."""
+    signatures, snapshot = Signatures(interval=0.001), fake.snapshot()
+    fake.backend.failure = InferenceError(ErrorKind.UNAVAILABLE, "gone")
+    watching = asyncio.create_task(signatures.watch(lambda: snapshot))
+    await until(lambda: len(fake.backend.asked) > 4)
+    assert signatures.get(fake.fast) is None
+    fake.backend.failure = None
+    await until(lambda: signatures.get(fake.fast) is not None)
+    fake.backend.failure = InferenceError(ErrorKind.UNAVAILABLE, "gone again")
+    await until(lambda: signatures.get(fake.fast) is None)
+    watching.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await watching
+
+
+async def test_a_backend_that_hangs_holds_up_no_other(fake: Fake) -> None:
+    """The others' models are known while one does not answer."""
+    fake.backend.hangs["b_dear"] = asyncio.Event()
+    signatures = Signatures()
+    looking = asyncio.create_task(signatures.look(fake.snapshot()))
+    await until(lambda: signatures.get(fake.fast) is not None)
+    assert not looking.done()
+    looking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await looking
+    assert fake.backend.hangs["b_dear"].is_set()
+
+
 async def test_watching_goes_on_until_cancelled(fake: Fake) -> None:
     """The first look is at once, at the snapshot in force."""
     signatures = Signatures()
     watching = asyncio.create_task(signatures.watch(fake.snapshot))
-    while signatures.get(fake.fast) is None or signatures.get(fake.dear) is None:  # noqa: ASYNC110 - nobody tells when they are there
-        await asyncio.sleep(0)
+    await until(lambda: None not in (signatures.get(fake.fast), signatures.get(fake.dear)))
     watching.cancel()
     with pytest.raises(asyncio.CancelledError):
         await watching

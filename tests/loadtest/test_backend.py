@@ -20,9 +20,9 @@ def test_a_missing_tool_names_its_package() -> None:
 @needs_nginx
 def test_it_answers_every_infer_with_its_file(tmp_path: Path) -> None:
     """POST with a body gets the fixed answer of the model, binary or JSON, with the headers that describe it."""
-    running, port = backend.start(tmp_path, processes.cores().load)
+    running, port = backend.start(tmp_path, {processes.cores().load})
     try:
-        drivers.check_http(port, traffic.question("binary"), [])
+        drivers.check_http(port, traffic.question("1k"), [])
         drivers.check_http(port, traffic.question("json"), [])
     finally:
         running.stop()

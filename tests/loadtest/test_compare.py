@@ -8,7 +8,7 @@ import pytest
 from loadtest import compare, processes
 from loadtest.compare import Subject
 from loadtest.drivers import Load, WrongAnswerError
-from loadtest.peers import Peer, Started
+from loadtest.peers import Ask
 from loadtest.results import Note
 
 BUSY = "while True: pass"
@@ -20,15 +20,12 @@ def right() -> None:
 
 def wrong() -> None:
     """An answer as it should not be."""
-    raise WrongAnswerError("binary: status 500")
+    raise WrongAnswerError("1k: status 500")
 
 
 def subject(tmp_path: Path, code: str, load: Load) -> Subject:
     """A program that runs this code, under a load with this outcome."""
-    running = processes.start("program", [sys.executable, "-c", code], processes.cores().load, tmp_path / "log")
-
-    def start(_: object) -> Started:
-        raise AssertionError("it is running")
+    running = processes.start("program", [sys.executable, "-c", code], {processes.cores().load}, tmp_path / "log")
 
     def drive(_: float) -> Load:
         before = running.cpu_seconds()
@@ -36,7 +33,7 @@ def subject(tmp_path: Path, code: str, load: Load) -> Subject:
             continue
         return load
 
-    return Subject(Peer("program", "spins", start), Started(running, "1", 1), "binary", right, drive)
+    return Subject(Ask("program", "1k", "spins"), running, right, drive)
 
 
 def test_each_round_has_everybody_once_and_starts_one_further_on() -> None:
@@ -48,7 +45,7 @@ def test_cpu_is_divided_by_the_requests_that_were_answered(tmp_path: Path) -> No
     """Errors are not requests served."""
     busy = subject(tmp_path, BUSY, Load(requests=1010, errors=10, seconds=2.0))
     sample = compare.measure(busy, 1.0)
-    busy.started.running.stop()
+    busy.running.stop()
     assert sample.per_second == 500.0
     assert sample.errors == 10
     assert sample.cpu_us >= 10.0  # one tick of 10 ms over 1 000 requests
@@ -59,7 +56,7 @@ def test_a_program_that_answers_nothing_is_left_out_with_a_note(tmp_path: Path) 
     idle = subject(tmp_path, "import time; time.sleep(60)", Load(requests=0, errors=0, seconds=1.0))
     notes: list[Note] = []
     rows = compare.run_rounds([idle], 1.0, 2, notes)
-    idle.started.running.stop()
+    idle.running.stop()
     assert rows == ()
     assert [note.failure for note in notes] == [True]
     assert "left out in round 1: 0 answers" in notes[0].text
@@ -69,10 +66,10 @@ def test_a_program_that_answers_wrongly_is_not_loaded(tmp_path: Path) -> None:
     """Its figures would say nothing."""
     busy = subject(tmp_path, BUSY, Load(1, 0, 1.0))
     notes: list[Note] = []
-    broken = Subject(busy.peer, busy.started, "binary", wrong, busy.drive)
+    broken = Subject(busy.ask, busy.running, wrong, busy.drive)
     assert compare.warmed([broken], notes) == []
-    busy.started.running.stop()
-    assert notes[0].text == "program binary: skipped: binary: status 500"
+    busy.running.stop()
+    assert notes[0].text == "program 1k: skipped: 1k: status 500"
 
 
 @pytest.mark.parametrize("wrong_option", [["--seconds", "0"], ["--rounds", "0"], ["--only", "apache"]])

@@ -76,7 +76,7 @@ def response(message: traffic.Message, status: str = "200 OK") -> bytes:
 
 async def test_a_right_answer_passes() -> None:
     """The labels of every row, in order."""
-    await ask(response(traffic.answers()["digits"]), traffic.question("binary"))
+    await ask(response(traffic.answers()["digits_1k"]), traffic.question("1k"))
 
 
 @pytest.mark.parametrize(
@@ -92,13 +92,13 @@ async def test_a_right_answer_passes() -> None:
 async def test_anything_else_is_a_wrong_answer(serve: bytes, says: str) -> None:
     """Another status, other rows or no inference answer at all is refused before anything is measured."""
     with pytest.raises(WrongAnswerError, match=says):
-        await ask(serve, traffic.question("binary"))
+        await ask(serve, traffic.question("1k"))
 
 
 def test_nobody_listening_is_a_wrong_answer() -> None:
     """A refused connection is reported, not raised as it is."""
     with pytest.raises(WrongAnswerError, match="ConnectionRefusedError"):
-        drivers.check_http(1, traffic.question("binary"), [])
+        drivers.check_http(1, traffic.question("1k"), [])
 
 
 def test_nobody_listening_over_grpc_is_a_wrong_answer() -> None:

@@ -1,7 +1,9 @@
 """The open-loop generator against small real servers."""
 
 import asyncio
+import dataclasses
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -69,6 +71,37 @@ async def test_requests_due_during_a_stall_are_counted_with_their_wait() -> None
     summary = await run(stall_once, rate=100, seconds=0.3, connections=1)
     assert summary.answered == 30
     assert summary.p50 > 100_000
+
+
+async def test_a_stall_of_the_whole_server_is_in_the_percentiles() -> None:
+    """With connections to spare, too: a closed loop would have asked four times in that time, here 30 requests were due."""
+    frozen = asyncio.Event()
+
+    async def stall_in_the_middle(count: int) -> bytes:
+        if count == 30:
+            asyncio.get_running_loop().call_later(0.3, frozen.set)
+        if count >= 30:
+            await frozen.wait()
+        return OK
+
+    summary = await run(stall_in_the_middle, rate=100, seconds=0.9, connections=4)
+    assert (summary.answered, summary.errors) == (90, 0)
+    assert summary.p50 < 100_000 < summary.p90  # a third was due in the stall; the last of them waited hardly at all
+    assert summary.late_p99 < 100_000  # waiting for a connection is the server's doing, not the generator's
+
+
+async def test_a_generator_that_is_held_up_says_so() -> None:
+    """Its own lateness is told apart from the server's, and makes the figures worth nothing."""
+
+    async def hold_the_loop_once(count: int) -> bytes:
+        until = time.monotonic() + (0.1 if count == 5 else 0)
+        while time.monotonic() < until:
+            continue
+        return OK
+
+    summary = await run(hold_the_loop_once, rate=100, seconds=0.3)
+    assert summary.late_p99 > 50_000
+    assert summary.late
 
 
 async def test_other_statuses_are_errors() -> None:
@@ -156,3 +189,22 @@ async def test_the_command_prints_json_and_fails_on_errors(tmp_path: Path, capsy
         status = await asyncio.to_thread(open_loop.main, ["--url", url, "--rate", "50", "--seconds", "0.1", "--even", "--json"])
     assert status == 1
     assert json.loads(capsys.readouterr().out)["errors"] == 5
+
+
+async def test_the_command_refuses_to_report_when_it_was_late(capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit status 3 and no figures on standard output: nobody takes the generator's delays for the server's."""
+    async with serving(always) as url:
+        arguments = ["--url", url, "--rate", "100000", "--seconds", "0.2", "--even", "--grace", "20"]
+        status = await asyncio.to_thread(open_loop.main, arguments)
+    assert (status, "") == (open_loop.LATE_EXIT, capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    ("late_p50", "late_p99", "busy", "late"),
+    [(100, 200, 0.5, False), (101, 200, 0.5, True), (100, 201, 0.5, True), (100, 200, 0.51, True)],
+)
+def test_late_is_more_than_half_of_what_was_measured(late_p50: float, late_p99: float, busy: float, late: bool) -> None:
+    """At the median, at p99, or of its core."""
+    summary = Summary(1, 1, 0, 1.0, 200, 300, 400, 500, 600, late_p50, late_p99, busy)
+    assert summary.late is late
+    assert not dataclasses.replace(summary, answered=0).late  # that is a failure of another kind

@@ -12,7 +12,7 @@ from loadtest.processes import StartError, Stat
 
 def started(tmp_path: Path, code: str) -> processes.Running:
     """A Python program, pinned as the program under test is."""
-    return processes.start("program", [sys.executable, "-c", code], processes.cores().subject, tmp_path / "log")
+    return processes.start("program", [sys.executable, "-c", code], {processes.cores().subject}, tmp_path / "log")
 
 
 def test_stat_fields_are_counted_after_a_name_with_brackets_and_spaces() -> None:
@@ -72,4 +72,4 @@ def test_a_program_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
 def test_a_missing_program_is_a_start_error(tmp_path: Path) -> None:
     """A command that does not exist is reported, not a traceback."""
     with pytest.raises(StartError, match="nothing"):
-        processes.start("nothing", ["/nonexistent/nothing"], processes.cores().subject, tmp_path / "log")
+        processes.start("nothing", ["/nonexistent/nothing"], {processes.cores().subject}, tmp_path / "log")

@@ -7,9 +7,10 @@ from loadtest import results
 from loadtest.results import Note, Report, Row, Sample
 
 
-def row(name: str, *costs: float, errors: int = 0, traffic: str = "binary") -> Row:
+def row(name: str, *costs: float, errors: int = 0, traffic: str = "1k") -> Row:
     """A row with one round for each cost."""
-    return Row(name, traffic, "plain proxy", tuple(Sample(cost, 1000.0, 0.5, errors, 10.0) for cost in costs))
+    samples = tuple(Sample(cost, 1000.0, 0.5, errors, 10.0) for cost in costs)
+    return Row(name, traffic, "plain proxy", samples, beside="150k" if traffic == "150k" else "1k")
 
 
 def report(*rows: Row, notes: tuple[Note, ...] = ()) -> Report:
@@ -34,7 +35,7 @@ def test_the_table_shows_median_range_and_errors() -> None:
     lines = text.splitlines()
     assert lines[1].split() == [
         "nginx",
-        "binary",
+        "1k",
         "12.0",
         "10.0..30.0",
         "0.10",
@@ -49,11 +50,26 @@ def test_the_table_shows_median_range_and_errors() -> None:
     assert lines[2].split()[8] == "3"
 
 
-def test_the_verdict_names_the_goal_and_the_ratio() -> None:
-    """Reached at 1.2 × Envoy and below, missed above, unknown without both."""
-    assert "reached (1.20 ×)" in results.verdict(report(row("penstock", 120.0), row("envoy", 100.0)))
-    assert "missed (1.21 ×)" in results.verdict(report(row("penstock", 121.0), row("envoy", 100.0)))
-    assert "not measured" in results.verdict(report(row("envoy", 100.0)))
+def test_ratios_are_taken_to_proxies_with_bodies_of_the_same_size() -> None:
+    """What 150 KB cost says nothing beside 1 KB."""
+    run = report(row("envoy", 100.0), row("envoy", 200.0, traffic="150k"), row("p", 100.0, traffic="150k"), row("p", 100.0))
+    assert [0.5, 1.0] == [results.row_ratio(run, each, "envoy") for each in run.rows[2:]]
+
+
+def test_verdicts_name_goal_and_ratio() -> None:
+    """Reached at the goal and below, missed above, unknown without the other program."""
+    said = results.verdicts(report(row("penstock key", 90.0), row("penstock bare", 51.0), row("envoy", 100.0)))
+    assert said == [
+        "goal: penstock key 1k ≤ 0.9 × Envoy: reached (0.90), ≤ 4.0 × nginx: not measured",
+        "goal: penstock bare 1k ≤ 0.5 × Envoy: missed (0.51), ≤ 2.5 × nginx: not measured",
+    ]
+
+
+def test_verdicts_on_latency_are_beside_nginx() -> None:
+    """p50 and p99 each; where the generator was late there is no verdict."""
+    entry = {"program": "penstock key", "rate": 200, "p50 × nginx": 1.5, "p99 × nginx": None, "errors": 0}
+    said = results.verdicts(Report({}, (), (), (entry, {"program": "nginx"})))
+    assert said == ["goal: penstock key at 200/s ≤ 1.5 × nginx's latency: p50 reached (1.50), p99 not measured"]
 
 
 def test_a_run_is_clean_without_errors_and_failures() -> None:
@@ -73,11 +89,11 @@ def test_a_saved_run_holds_every_round_and_the_machine(tmp_path: Path) -> None:
     saved = json.loads(path.read_text())
     assert saved["summary"][0]["to_envoy"] == 0.55
     assert [sample["cpu_us"] for sample in saved["rows"][0]["samples"]] == [50.0, 60.0]
-    assert {"cpu", "cores", "kernel", "python", "load_average"} == saved["machine"].keys()
+    assert {"cpu", "cores", "kernel", "python", "load_average", "date"} == saved["machine"].keys()
 
 
 def test_the_latency_table_has_a_line_for_each_program_and_rate() -> None:
-    """Figures in microseconds, whole numbers."""
-    names = ("rate", "achieved", "p50", "p90", "p99", "p99.9", "added p50", "added p99", "errors", "late p99")
-    text = results.latency_table([{"program": "nginx", **dict.fromkeys(names, 12.4)}])
-    assert ["nginx", *["12"] * 10] == text.splitlines()[1].split()
+    """Figures in whole microseconds, ratios with two places, a dash where there is nothing."""
+    names = ("rate", "p50", "p90", "p99", "p99.9", "added p50", "p50 × nginx", "errors", "late p99")
+    text = results.latency_table([{"program": "nginx", "p99 × nginx": None, "added p99": None, **dict.fromkeys(names, 12.4)}])
+    assert ["nginx", "12", "12", "12", "12", "12", "12", "–", "12.40", "–", "12", "12"] == text.splitlines()[1].split()

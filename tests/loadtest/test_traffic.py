@@ -12,10 +12,16 @@ from loadtest.traffic import Message
 
 def test_the_binary_question_carries_one_kilobyte_of_tensor() -> None:
     """The body is the header whose length is stated, followed by 1 024 bytes."""
-    message = traffic.question("binary").message
+    message = traffic.question("1k").message
     length = int(dict(message.headers)[traffic.LENGTH_HEADER])
     assert len(message.body) - length == 1024
     assert json.loads(message.body[:length])["inputs"][0]["shape"] == [4, 64]
+
+
+def test_sizes_are_what_their_names_say() -> None:
+    """150 KB of question, 1 MB of answer."""
+    assert 150_000 <= len(traffic.question("150k").message.body) < 156_000
+    assert 1_000_000 <= len(traffic.answers()["digits_1m"].body) < 1_060_000
 
 
 def test_the_json_question_is_about_as_large() -> None:
@@ -23,10 +29,16 @@ def test_the_json_question_is_about_as_large() -> None:
     assert 700 < len(traffic.question("json").message.body) < 1300
 
 
-@pytest.mark.parametrize("name", ["digits", "digits_json", "digits_fast", "digits_accurate"])
+@pytest.mark.parametrize("name", ["digits_1k", "digits_150k", "digits_json", "digits_fast", "digits_accurate"])
 def test_every_answer_reads_back_as_its_labels(name: str) -> None:
     """What the backend says decodes to the label of each row, in binary and in JSON."""
-    rows = {"digits": range(4), "digits_json": range(2), "digits_fast": range(32), "digits_accurate": traffic.UNSURE_ROWS}[name]
+    rows = {
+        "digits_1k": range(4),
+        "digits_150k": range(600),
+        "digits_json": range(2),
+        "digits_fast": range(32),
+        "digits_accurate": traffic.UNSURE_ROWS,
+    }[name]
     assert tuple(row % 10 for row in rows) == traffic.labels_in(traffic.answers()[name])
 
 
@@ -47,7 +59,7 @@ def test_an_answer_without_labels_is_refused() -> None:
 
 def test_unknown_traffic_is_refused() -> None:
     """A name nobody knows raises with the names there are."""
-    with pytest.raises(ValueError, match="binary, json or cascade"):
+    with pytest.raises(ValueError, match="1k, 150k, 1m, json or cascade"):
         traffic.question("xml")
 
 

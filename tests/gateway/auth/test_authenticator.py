@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ from gateway.auth.api_keys import ApiKeys, entry_hash, new_key
 from gateway.auth.authenticator import Authenticator, Remembered, build
 from gateway.auth.jwk import VerifyKey
 from gateway.auth.jwks import UNKNOWN_PERIOD, Clock
-from gateway.auth.jwt import TokenVerifier, TrustedIssuer
+from gateway.auth.jwt import LEEWAY, TokenVerifier, TrustedIssuer
 from gateway.auth.refusals import KeyUnknown
 from gateway.auth.settings import ALGORITHMS, AuthSettings, Claims, JwtIssuer, KeySourceError
 from routing.principal import ANONYMOUS, Principal
@@ -132,9 +133,9 @@ def test_other_schemes_are_refused(scheme: str, ed_signer: Signer) -> None:
 
 
 def test_a_token_is_verified_once_until_it_ends(ed_signer: Signer) -> None:
-    """The second time costs no key; at its exp it is refused, to the second."""
+    """The second time costs no key; half a minute after its exp it is refused, to the second."""
     authenticator, keys, held = accepting()
-    headers = {"authorization": f"Bearer {ed_signer.token({'exp': int(NOW) + 5})}"}
+    headers = {"authorization": f"Bearer {ed_signer.token({'exp': int(NOW) + 5 - LEEWAY})}"}
     assert ALICE == authenticator.check(headers, NOW) == authenticator.check(headers, NOW + 4.9)
     assert keys.asked == 1
     assert refusal(authenticator, headers, NOW + 5) == (ErrorKind.UNAUTHENTICATED, "expired-token")
@@ -163,23 +164,73 @@ def test_what_is_remembered_is_bounded(ed_signer: Signer) -> None:
     assert len(held) == 3
 
 
-async def test_a_reload_reads_every_file_or_none(
-    settings_of: AuthSettings, spawn: Spawner, ed_signer: Signer, rsa_signer: Signer, jwks_file: Path, key_file: Path
+def write(path: Path, text: str) -> None:
+    """What an operator does to a file while the gateway runs."""
+    path.write_text(text)
+
+
+def held(authenticator: Authenticator, headers: dict[str, str]) -> bool:
+    """Whether the credential is good now."""
+    try:
+        return authenticator.check(headers, NOW) == ALICE
+    except InferenceError:
+        return False
+
+
+async def test_a_broken_key_file_does_not_hold_up_issuers(
+    settings_of: AuthSettings, spawn: Spawner, ed_signer: Signer, rsa_signer: Signer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Removed keys stop at once, remembered or not; with one broken file everything stays as it was."""
+    """A withdrawn issuer's key stops at once, remembered or not; the old API keys stay and the log says why."""
     authenticator = await build(settings_of, spawn, environ={})
-    token, api_key = {"authorization": f"Bearer {ed_signer.token()}"}, {"x-api-key": KEY}
-    written = jwks_file.read_bytes()  # noqa: ASYNC240
-    key_file.write_text("[]")  # noqa: ASYNC240
-    jwks_file.write_text("{}")  # noqa: ASYNC240
-    with pytest.raises(KeySourceError, match=str(jwks_file)):
-        authenticator.reload()
-    assert ALICE == authenticator.check(token, NOW) == authenticator.check(api_key, NOW)
-    jwks_file.write_text(json.dumps({"keys": json.loads(written)["keys"][:1]}))  # noqa: ASYNC240
-    authenticator.reload()
-    assert refusal(authenticator, token) == (ErrorKind.UNAUTHENTICATED, "unknown-key")
-    assert refusal(authenticator, api_key) == (ErrorKind.UNAUTHENTICATED, "bad-api-key")
-    assert authenticator.check({"authorization": f"Bearer {rsa_signer.token()}"}, NOW) == ALICE
+    old, new = ({"authorization": f"Bearer {each.token()}"} for each in (ed_signer, rsa_signer))
+    assert held(authenticator, old)
+    assert held(authenticator, {"x-api-key": KEY})
+    write(Path(str(settings_of.api_keys)), "- nonsense")
+    write(Path(settings_of.jwt[0].jwks), json.dumps({"keys": [rsa_signer.jwk()]}))
+    await authenticator.reload()
+    assert refusal(authenticator, old) == (ErrorKind.UNAUTHENTICATED, "unknown-key")
+    assert held(authenticator, new)
+    assert held(authenticator, {"x-api-key": KEY})
+    assert f"API keys not taken, the old ones stay: {settings_of.api_keys}:1: [0]: must be a mapping" in caplog.text
+
+
+async def test_a_broken_key_set_does_not_hold_up_api_keys(
+    settings_of: AuthSettings, spawn: Spawner, ed_signer: Signer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A deleted API key stops at once, remembered or not; the issuer's old keys stay and the log says why."""
+    authenticator = await build(settings_of, spawn, environ={})
+    token = {"authorization": f"Bearer {ed_signer.token()}"}
+    assert held(authenticator, {"x-api-key": KEY})
+    write(Path(str(settings_of.api_keys)), "[]")
+    write(Path(settings_of.jwt[0].jwks), "{}")
+    await authenticator.reload()
+    assert refusal(authenticator, {"x-api-key": KEY}) == (ErrorKind.UNAUTHENTICATED, "bad-api-key")
+    assert held(authenticator, token)
+    assert f"keeping those known: {settings_of.jwt[0].jwks}: not a JWK Set" in caplog.text
+
+
+async def test_a_reload_asks_issuers_and_waits_for_none_of_them(
+    key_file: Path, spawn: Spawner, ed_signer: Signer, rsa_signer: Signer, jwks_of: Callable[..., bytes]
+) -> None:
+    """A key withdrawn at a URL stops with the reload; an issuer that hangs delays neither another one nor the API keys."""
+    first, second = Issuer(jwks_of(ed_signer.jwk())), Issuer(jwks_of(ed_signer.jwk()))
+    urls = [await first.start(), await second.start()]
+    issuers = tuple(JwtIssuer(f"https://{number}.test", "penstock", url) for number, url in enumerate(urls))
+    authenticator = await build(AuthSettings(jwt=issuers, api_keys=key_file), spawn, environ={})
+    tokens = [{"authorization": f"Bearer {ed_signer.token({'iss': each.issuer})}"} for each in issuers]
+    assert [ALICE, ALICE] == [await authenticator.authenticate(token, NOW) for token in tokens]
+    second.document = jwks_of(rsa_signer.jwk())
+    write(key_file, "[]")
+    first.release.clear()
+    reloading = asyncio.ensure_future(authenticator.reload())
+    async with asyncio.timeout(3):
+        while held(authenticator, tokens[1]) or held(authenticator, {"x-api-key": KEY}):  # noqa: ASYNC110 - seen from outside only
+            await asyncio.sleep(0.001)
+    assert (False, True) == (reloading.done(), held(authenticator, tokens[0]))
+    first.release.set()
+    await reloading
+    for issuer in (first, second):
+        await issuer.runner.cleanup()
 
 
 async def test_files_that_cannot_be_used_stop_the_start(settings_of: AuthSettings, spawn: Spawner, tmp_path: Path) -> None:
@@ -290,10 +341,13 @@ _header_text = (
 def test_arbitrary_headers_are_refused_and_nothing_else(headers: dict[str, str]) -> None:
     """Garbage is a 401, or a 400 for two credentials; no other error escapes and nothing is echoed."""
     authenticator, _, _ = accepting()
-    authenticators = (authenticator, Authenticator(api_keys=ApiKeys(Path("/dev/null"))))
-    for each in authenticators:
+    for each in (authenticator, Authenticator(api_keys=_NO_KEYS)):
         both = "authorization" in headers and "x-api-key" in headers
         assert (ErrorKind.INVALID if both else ErrorKind.UNAUTHENTICATED) is refusal(each, headers)[0]
+
+
+with tempfile.NamedTemporaryFile() as _nothing:
+    _NO_KEYS = ApiKeys(Path(_nothing.name))
 
 
 def test_libraries_are_loaded_only_when_needed(key_file: Path) -> None:

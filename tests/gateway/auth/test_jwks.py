@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -106,11 +107,12 @@ async def test_a_failed_fetch_is_repeated_soon(keys: IssuerKeys, source: Source,
 
 
 async def test_a_token_finds_its_key_by_name_and_algorithm(
-    keys: IssuerKeys, rsa_signer: Signer, ec_signer: Signer, jwks_of: Callable[..., bytes]
+    keys: IssuerKeys, source: Source, rsa_signer: Signer, ec_signer: Signer, jwks_of: Callable[..., bytes]
 ) -> None:
     """The kid must fit the algorithm; without a kid the only key for the algorithm is meant, if there is but one."""
     second = rsa_signer.jwk(kid="rsa-2")
-    keys.adopt(jwks_of(rsa_signer.jwk(), second, ec_signer.jwk()))
+    source.document = jwks_of(rsa_signer.jwk(), second, ec_signer.jwk())
+    await keys.take()
     named = keys.find("ES256", "ec-1")
     assert named is not None
     assert named is keys.find("ES256", None)
@@ -185,17 +187,16 @@ async def test_a_set_that_cannot_be_used_changes_nothing(
 
 
 async def test_a_key_that_goes_is_announced(
-    keys: IssuerKeys, changes: Changes, ed_signer: Signer, rsa_signer: Signer, jwks_of: Callable[..., bytes]
+    keys: IssuerKeys, source: Source, changes: Changes, ed_signer: Signer, rsa_signer: Signer, jwks_of: Callable[..., bytes]
 ) -> None:
     """A removed or replaced key is told, so that tokens it verified are forgotten; a new one is not."""
-    keys.adopt(jwks_of(ed_signer.jwk()))
-    keys.adopt(jwks_of(ed_signer.jwk(), rsa_signer.jwk()))
-    assert changes.count == 0
-    keys.adopt(jwks_of(rsa_signer.jwk()))
-    assert changes.count == 1
     replaced = type(ed_signer)("EdDSA", "rsa-1", ed_signer.private)
-    keys.adopt(jwks_of(replaced.jwk()))
-    assert changes.count == 2
+    told = []
+    for published in ((ed_signer,), (ed_signer, rsa_signer), (rsa_signer,), (replaced,)):
+        source.document = jwks_of(*(each.jwk() for each in published))
+        await keys.take()
+        told.append(changes.count)
+    assert [0, 0, 1, 2] == told
 
 
 async def test_trouble_is_logged_once(keys: IssuerKeys, source: Source, caplog: pytest.LogCaptureFixture) -> None:
@@ -206,8 +207,38 @@ async def test_trouble_is_logged_once(keys: IssuerKeys, source: Source, caplog: 
     source.document = document
     await keys.refresh()
     first, second = [record.getMessage() for record in caplog.records]
-    assert "https://id.test could not be refreshed, keeping those known: away" in first
+    assert "https://id.test could not be refreshed, keeping those known: https://id.test/jwks: away" in first
     assert "fresh again" in second
+
+
+async def test_a_reload_does_not_take_what_was_asked_for_before(
+    keys: IssuerKeys, source: Source, rsa_signer: Signer, jwks_of: Callable[..., bytes]
+) -> None:
+    """A fetch under way may bring the old keys still: another one follows it."""
+    source.open.clear()
+    under_way = asyncio.ensure_future(keys.refresh())
+    await settle()
+    reloading = asyncio.ensure_future(keys.reload())
+    await settle()
+    assert 1 == source.fetches
+    source.open.set()
+    await under_way
+    source.document = jwks_of(rsa_signer.jwk())
+    await reloading
+    assert 2 == source.fetches
+    assert keys.find("RS256", "rsa-1") is not None
+
+
+async def test_a_reload_says_every_time_that_it_failed(
+    keys: IssuerKeys, source: Source, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever sent SIGHUP is told, although the trouble is known; the keys stay."""
+    await keys.refresh()
+    source.document = None
+    for _ in range(3):
+        await keys.reload()
+    assert 3 == caplog.text.count("could not be refreshed, keeping those known: https://id.test/jwks: away")
+    assert keys.find("EdDSA", "ed-1") is not None
 
 
 def rewrite(path: Path, kept: int) -> None:
@@ -219,24 +250,30 @@ async def test_a_file_is_read_like_any_source(jwks_file: Path, spawn: Spawner, c
     """Keys of a file are found, and a rotated file is read again; a broken one names itself and changes nothing."""
     issuer = JwtIssuer("iss", "aud", str(jwks_file))
     keys = IssuerKeys(issuer, fetcher(issuer), spawn, Clock(), changes)
-    keys.prepare()()
+    await keys.take()
     assert keys.find("ES256", "ec-1") is not None
     rewrite(jwks_file, 1)
     assert await keys.learn()
     assert (keys.find("ES256", "ec-1"), changes.count) == (None, 1)
     rewrite(jwks_file, 0)
     with pytest.raises(KeySourceError, match=str(jwks_file)):
-        keys.prepare()
+        await keys.take()
     assert keys.find("RS256", "rsa-1") is not None
 
 
-def test_a_file_that_cannot_be_read_says_why(tmp_path: Path) -> None:
-    """Missing, a folder, or too large."""
+async def test_a_file_that_cannot_be_read_says_why(tmp_path: Path) -> None:
+    """Missing, a folder, a pipe that would never end, or too large."""
+    os.mkfifo(tmp_path / "pipe")
     large = tmp_path / "large"
     large.write_bytes(b" " * (MAX_BYTES + 1))
-    for path, why in ((tmp_path / "none", "No such file"), (tmp_path, "directory"), (large, "larger than")):
+    for path, why in (
+        (tmp_path / "none", "No such file"),
+        (tmp_path, "directory"),
+        (tmp_path / "pipe", "a pipe"),
+        (large, "larger than"),
+    ):
         with pytest.raises(KeySourceError, match=why):
-            read_key_file(path)
+            await read_key_file(path)
 
 
 Serve = Callable[[Callable[[web.Request], Awaitable[web.StreamResponse]]], Awaitable[str]]

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from backends.errors import ErrorKind, InferenceError
 from gateway.auth.jwk import VerifyKey, admit
-from gateway.auth.jwt import MAX_BYTES, TokenVerifier, TrustedIssuer
+from gateway.auth.jwt import LEEWAY, MAX_BYTES, TokenVerifier, TrustedIssuer
 from gateway.auth.refusals import KeyUnknown
 from gateway.auth.settings import ALGORITHMS, Claims
 from routing.principal import Principal
@@ -78,14 +78,14 @@ def test_a_good_token_becomes_a_principal(verifier: TokenVerifier, signer: Signe
     """Each algorithm's token yields the principal of its claims, and when it ends."""
     token = signer.token({"org": "acme", "plan": "enterprise", "scp": "models:infer openid"})
     expected = Principal("alice", "acme", "enterprise", frozenset({"models:infer", "openid"}))
-    assert (expected, NOW + 600) == verifier.verify(token.encode(), NOW)
+    assert (expected, NOW + 600 + LEEWAY) == verifier.verify(token.encode(), NOW)
 
 
 def test_another_librarys_tokens_are_believed(verifier: TokenVerifier, signer: Signer) -> None:
     """Tokens written by PyJWT verify: it is an independent reading of the same standards."""
     claims = {"iss": "https://id.test", "aud": ["other", "penstock"], "sub": "bob", "exp": int(NOW) + 60, "iat": int(NOW)}
     token = pyjwt.encode(claims, signer.private, algorithm=signer.algorithm, headers={"kid": signer.kid})
-    assert (Principal("bob"), NOW + 60) == verifier.verify(token.encode(), NOW)
+    assert (Principal("bob"), NOW + 60 + LEEWAY) == verifier.verify(token.encode(), NOW)
 
 
 def test_scopes_may_be_a_list(verifier: TokenVerifier, ed_signer: Signer) -> None:
@@ -98,8 +98,8 @@ def test_scopes_may_be_a_list(verifier: TokenVerifier, ed_signer: Signer) -> Non
     ("claims", "reason"),
     [
         ({"exp": None}, "bad-token"),
-        ({"exp": int(NOW)}, "expired-token"),
-        ({"exp": int(NOW) - 1}, "expired-token"),
+        ({"exp": int(NOW) - LEEWAY}, "expired-token"),
+        ({"exp": int(NOW) - LEEWAY - 1}, "expired-token"),
         ({"exp": -1}, "expired-token"),
         ({"exp": NOW + 60.0}, "bad-token"),
         ({"exp": str(int(NOW) + 60)}, "bad-token"),
@@ -139,9 +139,19 @@ def test_claims_that_do_not_hold_are_refused(
     assert keys.asked == 0
 
 
-@pytest.mark.parametrize("claims", [{"exp": int(NOW) + 24 * 3600}, {"nbf": int(NOW) + 30}, {"iat": NOW + 29.5}, {"plan": ""}])
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"exp": int(NOW) - 29},
+        {"exp": int(NOW)},
+        {"exp": int(NOW) + 24 * 3600 + 30},
+        {"nbf": int(NOW) + 30},
+        {"iat": NOW + 29.5},
+        {"plan": ""},
+    ],
+)
 def test_clocks_may_differ_a_little(claims: dict[str, Any], verifier: TokenVerifier, ed_signer: Signer) -> None:
-    """Half a minute of an issuer's clock being ahead is forgiven; a whole day of life is allowed."""
+    """Half a minute between the issuer's clock and ours is forgiven either way; a whole day of life is allowed."""
     assert verifier.verify(ed_signer.token(claims).encode(), NOW)[0].subject == "alice"
 
 

@@ -25,6 +25,16 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert [] == [command for command in ("serve", "policy", "keys") if f"\n    {command} " not in text]
 
 
+@pytest.mark.parametrize("words", ["", "serve", "policy", "policy check", "keys", "keys new", "keys hash"])
+def test_every_help_shows_an_example(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever the command, its help ends with a line to copy, and that is status 0."""
+    with pytest.raises(SystemExit) as ended:
+        main([*words.split(), "--help"])
+    assert 0 == ended.value.code
+    examples = capsys.readouterr().out.partition("\nexample")[2]
+    assert f"penstock {words}" in examples
+
+
 @pytest.mark.parametrize("arguments", [[], ["sevre"], ["--config", "x"], ["keys"]])
 def test_used_wrongly(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """A command line that makes no sense is status 2, and the usage goes to standard error."""

@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -45,13 +46,13 @@ def penstock(*arguments: str, stdin: str = "", **environ: str) -> subprocess.Com
 
 def test_a_new_key_and_its_entry_are_printed_and_work(tmp_path: Path) -> None:
     """The key is the first line, once; the rest is an entry that lets it in."""
-    output = penstock(*NEW, "--expires", "2027-06-01T00:00:00+00:00").stdout
+    output = penstock(*NEW, "--expires", "2099-06-01T00:00:00+00:00").stdout
     key, _, entry = output.partition("\n")
     assert output.count(key.split("_")[2]) == 1
     path = tmp_path / "keys.yaml"
     path.write_text(entry)
     principal, ends = ApiKeys(path).verify(key, NOW)
-    assert (principal, ends) == (ALICE, 1_811_808_000.0)
+    assert (principal, ends) == (ALICE, datetime(2099, 6, 1, tzinfo=UTC).timestamp())
 
 
 def test_entries_are_appended_to_a_file(tmp_path: Path) -> None:
@@ -103,7 +104,7 @@ def test_an_empty_list_is_a_start(tmp_path: Path) -> None:
 def test_ids_of_digits_stay_text() -> None:
     """`123e45678901` is a name, not a number."""
     entry = entry_of("pk_123e45678901_" + "0" * 64, ALICE)
-    assert [entry] == parse(as_yaml(entry))
+    assert (entry,) == parse(as_yaml(entry).encode(), "keys.yaml")
 
 
 def test_json_is_one_object() -> None:
@@ -127,7 +128,10 @@ def test_the_pepper_is_used_when_set() -> None:
         (["keys", "new", "--subject", "a", "--scope", "model:infer"], "is not models:infer"),
         (["keys", "new", "--subject", "a", "--file", "/nonexistent/keys.yaml"], "/nonexistent"),
         (["keys", "new", "--subject", "a", "--expires", "2027-01-01T00:00:00"], "time zone"),
-        (["keys", "new", "--subject", "a", "--expires", "soon"], "--expires"),
+        (["keys", "new", "--subject", "a", "--expires", "2099-01-01"], "did you mean 2099-01-01T00:00:00+00:00?"),
+        (["keys", "new", "--subject", "a", "--expires", "tomorrow"], "'tomorrow' is not a moment; write it like 2027-01-31T"),
+        (["keys", "new", "--subject", "a", "--expires", "2020-01-01T00:00:00Z"], "is over already"),
+        (["keys", "new", "--subject", "a", "--file", "/dev/zero"], "/dev/zero: a pipe, socket or device, not a file"),
     ],
 )
 def test_wrong_use_is_explained(arguments: list[str], why: str) -> None:

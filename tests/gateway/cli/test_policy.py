@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,24 @@ def test_no_such_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     captured = capsys.readouterr()
     assert "" == captured.out
     assert "No such file or directory" in captured.err
+
+
+def test_a_pipe(good: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A policy may come out of another program, as with `policy check <(generate)`."""
+    reading, writing = os.pipe()
+    os.write(writing, good.read_bytes())
+    os.close(writing)
+    try:
+        assert 0 == run("check", f"/dev/fd/{reading}")
+    finally:
+        os.close(reading)
+    assert "ok, version" in capsys.readouterr().out
+
+
+def test_a_device_that_never_ends(capsys: pytest.CaptureFixture[str]) -> None:
+    """No more is read than a policy may have."""
+    assert 1 == run("check", "/dev/zero")
+    assert "too large" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("arguments", [(), ("check",), ("chekc", "x"), ("check", "--jsn", "x")])

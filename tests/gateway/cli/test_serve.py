@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -13,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from gateway.auth.api_keys import load
+from gateway.cli import main
 from gateway.cli.serve import add_parser
 
 POLICY = """version: 1
@@ -80,6 +83,15 @@ def test_a_file_that_is_not_there(files: list[str], capsys: pytest.CaptureFixtur
         assert "cannot start: /none.yaml: No such file" in capsys.readouterr().err
 
 
+def test_a_file_that_is_none(files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A directory, or a pipe that nobody writes to, is named at once in each place."""
+    os.mkfifo(tmp_path / "pipe")
+    for index in (1, 3):
+        for wrong, what in ((tmp_path, "a directory"), (tmp_path / "pipe", "a pipe, socket or device")):
+            assert 1 == run(*files[:index], str(wrong), *files[index + 1 :])
+            assert f"cannot start: {wrong}: {what}, not a file" in capsys.readouterr().err
+
+
 def test_a_port_in_use(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """So is a port that somebody else has."""
     with socket.socket() as taken:
@@ -94,10 +106,16 @@ def test_a_port_in_use(files: list[str], capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_a_key_file_that_is_not_there(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    """Keys that cannot be read keep it from starting."""
-    Path(files[1]).write_text(PROCESS.replace("PORT", "0").replace("null", "/none/keys.yaml"))
+    """Keys that cannot be read keep it from starting; the message says how to make a first one, and that works."""
+    keys = Path(files[1]).with_name("keys.yaml")
+    Path(files[1]).write_text(PROCESS.replace("PORT", "0").replace("null", str(keys)))
     assert 1 == run(*files)
-    assert "/none/keys.yaml" in capsys.readouterr().err
+    message = capsys.readouterr().err
+    assert f"cannot start:\n{keys}: cannot be read: No such file" in message
+    command = message.splitlines()[-1].split()
+    assert ["penstock", "keys", "new", "--subject", "NAME", "--file", str(keys)] == command
+    assert 0 == main(command[1:])
+    assert 1 == len(load(keys))
 
 
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:

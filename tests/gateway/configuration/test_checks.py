@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -159,6 +161,7 @@ def test_confidence_of_the_model_itself(accept: str) -> None:
         ("{accurate: fats}", "fallback.accurate", "unknown variant 'fats'", "fast"),
         ("{fast: fast}", "fallback.fast", "in a circle: 'fast' → 'fast'", None),
         ("{accurate: fast, fast: accurate}", "fallback.accurate", "'accurate' → 'fast' → 'accurate'", None),
+        ("{fast: balanced, accurate: fast, balanced: accurate}", "fallback.fast", "'balanced' → 'accurate' → 'fast'", None),
         ("{accurate: fast, fast: balanced, balanced: fast}", "fallback.fast", "'fast' → 'balanced' → 'fast'", None),
     ],
 )
@@ -167,6 +170,19 @@ def test_fallback(fallback: str, path: str, what: str, meant: str | None) -> Non
     place, line, message, suggestion = only(f"{HEAD}    routes:\n{LAST}    fallback: {fallback}\n")
     assert (f"models.digits.{path}", FIRST + 2, meant) == (place, line, suggestion)
     assert what in message
+
+
+def test_a_long_fallback_is_followed_once() -> None:
+    """Thousands of fallbacks one after the other cost no more than reading them does; a circle of them is told in short."""
+    count = 5000
+    variants = "".join(f"      v{each}: {{backend: triton, model: m}}\n" for each in range(count))
+    chain = [f"v{each}: v{each + 1}" for each in range(count - 1)]
+    text = HEAD.replace("    variants:\n", f"    variants:\n{variants}") + f"    routes:\n{LAST}    fallback: "
+    begin = time.process_time()
+    assert [] == found(f"{text}{{{', '.join(chain)}}}\n")
+    message = only(f"{text}{{{', '.join([*chain, f'v{count - 1}: v0'])}}}\n")[2]
+    assert message.endswith("'v0' → 'v1' → 'v2' → 'v3' → 'v4' → 'v5' → 'v6' → 'v7' → … → 'v0'")
+    assert time.process_time() - begin < 5
 
 
 def test_endpoints() -> None:

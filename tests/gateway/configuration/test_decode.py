@@ -8,7 +8,8 @@ from typing import Annotated, ClassVar
 import msgspec
 import pytest
 
-from gateway.configuration.decode import Findings, decode
+from gateway.configuration.decode import Findings, decode, decode_list
+from gateway.configuration.problems import MAX_PROBLEMS, PolicyError
 from gateway.configuration.readers import read_count, read_name
 from gateway.configuration.yaml_source import parse
 
@@ -93,3 +94,29 @@ def test_what_is_spoiled_is_not_judged() -> None:
     found.wrong(("a", "b"), "senseless")
     found.wrong(("a", "b", 1), "dangling")
     assert ["unreadable", "dangling"] == [problem.message for problem in found.problems]
+
+
+def test_the_search_ends() -> None:
+    """Of a file with more mistakes than anybody reads the first hundred are told."""
+    with pytest.raises(PolicyError) as refused:
+        decoded("leaf: {count: 1}\n" + "".join(f"x{each}: 1\n" for each in range(1000)))
+    assert MAX_PROBLEMS == len(refused.value.problems)
+
+
+@pytest.mark.parametrize(
+    ("text", "read", "problem"),
+    [
+        ("", 0, None),
+        ("[]", 0, None),
+        ("- count: 1\n- count: 2\n", 2, None),
+        ("- count: 1\n- count: x\n", 1, ("[1].count", 2)),
+        ("- count: 1\n-\n", 1, ("[1]", 2)),
+        ("count: 1\n", 0, ("", 1)),
+        ("x", 0, ("", 1)),
+    ],
+)
+def test_lists(text: str, read: int, problem: tuple[str, int] | None) -> None:
+    """A document may be a list; an entry that cannot be read is left out and told by its place."""
+    found = Findings(parse(text.encode(), "file.yaml"))
+    assert read == len(decode_list(found, Leaf))
+    assert ([problem] if problem else []) == [(each.path, each.line) for each in found.problems][:1]

@@ -22,9 +22,12 @@ from gateway.configuration.schema_gateway import (
 
 FULL = b"""
 listen: {http: 127.0.0.1:1, grpc: "[::1]:2", admin: 127.0.0.1:3}
-workers: 1
+workers: 4
 store: memory
-limits: {body: 1MiB, inflated: 2MiB, headers: 8KiB, connections: 5}
+limits:
+  {body: 1MiB, inflated: 2MiB, chunks: 3, request_line: 4KiB, headers: 8KiB, header_count: 5, connections: 6,
+   connections_per_address: null, pipelined: 7KiB, unread: 8KiB, first_byte_timeout: 9s, headers_timeout: 10s, body_grace: 11s,
+   body_rate: 12B, write_timeout: 13s, idle_timeout: 14s, linger_timeout: 15s}
 auth:
   jwt: [{issuer: https://id.example.com, audience: penstock, jwks: https://id.example.com/jwks.json, algorithms: [EdDSA]}]
   claims: {tenant: org, tier: plan, scopes: scp}
@@ -40,7 +43,8 @@ def test_everything() -> None:
     issuer = Issuer("https://id.example.com", "penstock", "https://id.example.com/jwks.json", ("EdDSA",))
     expected = GatewayDocument(
         Listen(Address("127.0.0.1", 1), Address("::1", 2), Address("127.0.0.1", 3)),
-        limits=Limits(1 << 20, 2 << 20, 8 << 10, 5),
+        workers=4,
+        limits=Limits(1 << 20, 2 << 20, 3, 4 << 10, 8 << 10, 5, 6, None, 7 << 10, 8 << 10, 9, 10, 11, 12, 13, 14, 15),
         auth=Auth((issuer,), Claims("org", "plan", "scp"), "keys.yaml", True),
         telemetry=Telemetry("off"),
         drain=Drain(5.0),
@@ -51,9 +55,9 @@ def test_everything() -> None:
 @pytest.mark.parametrize(
     ("text", "path", "what", "meant"),
     [
-        ("workers: 4", "workers", "more than one worker is not supported by this version yet", "1"),
-        ("workers: 0", "workers", "'0' is not a number of workers", "1"),
-        ("workers: true", "workers", "'true' is not a number of workers", "1"),
+        ("workers: 65", "workers", "'65' is not a number of workers: 1 to 64", None),
+        ("workers: 0", "workers", "'0' is not a number of workers", None),
+        ("workers: true", "workers", "'true' is not a number of workers", None),
         ("store: redis://localhost", "store", "Redis as a store is not supported by this version yet", "memory"),
         ("store: memroy", "store", "'memroy' is not one of memory", "memory"),
         ("xds: {listen: null}", "xds", "'xds' is not supported by this version yet", None),
@@ -64,6 +68,9 @@ def test_everything() -> None:
         ("limits: {body: 0B}", "limits.body", "larger than 0", None),
         ("limits: {body: 5}", "limits.body", "'5' has no unit", None),
         ("limits: {connections: 0}", "limits.connections", "is not a whole number of at least 1", None),
+        ("limits: {connections_per_address: 0}", "limits.connections_per_address", "not a whole number of at least 1", None),
+        ("limits: {headers_timeout: 0s}", "limits.headers_timeout", "must be longer than 0", None),
+        ("limits: {body_rate: 1024}", "limits.body_rate", "'1024' has no unit", None),
         ("telemetry: {otlp: 'http://c:4317'}", "telemetry.otlp", "not supported by this version yet", None),
         ("telemetry: {access_log: true}", "telemetry.access_log", "'true' is not one of json or off", None),
         ("drain: {grace: 0s}", "drain.grace", "longer than 0", None),

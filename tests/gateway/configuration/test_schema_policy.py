@@ -28,11 +28,12 @@ Read = Callable[[object], object]
     ("written", "rows"),
     [
         (4, Range(4, 4)),
-        (0, Range(0, 0)),
         ("1..8", Range(1, 8)),
         ("8..8", Range(8, 8)),
         ("16..", Range(16, None)),
-        ("..8", Range(0, 8)),
+        ("..8", Range(1, 8)),
+        ("0..8", Range(1, 8)),
+        ("0..", Range(1, None)),
     ],
 )
 def test_rows(written: object, rows: Range) -> None:
@@ -49,7 +50,13 @@ def test_rows(written: object, rows: Range) -> None:
         ("<=8", "..8"),
         ("<8", "..7"),
         ("..", None),
-        ("4", None),
+        ("4", "4"),
+        ("1-8", "1..8"),
+        (0, "1"),
+        ("..0", "..1"),
+        ("0..0", "..1"),
+        ("<1", "..1"),
+        ("0", None),
         ("1...8", None),
         ("-1..8", None),
         (-1, None),
@@ -132,6 +139,30 @@ def test_refused(read: Read, value: object) -> None:
     """Nothing else is a unit, a metric, a list of words, a parameter's value, or a version."""
     with pytest.raises(UnreadableError):
         read(value)
+
+
+@pytest.mark.parametrize(
+    ("read", "written", "meant"),
+    [
+        (read_metric, "margn", "margin"),
+        (read_metric, "Max_Softmax", "max-softmax"),
+        (read_metric, "ouput:score", "output:score"),
+        (read_metric, "outputs:score", "output:score"),
+        (read_metric, "output: score", "output:score"),
+        (read_metric, "Output:score ", "output:score"),
+        (read_metric, "output", "output:<name>"),
+        (read_metric, "output:", "output:<name>"),
+        (read_metric, "zzz", None),
+        (read_unit, "tennant", "tenant"),
+        (read_unit, "haeder:x-user", "header:x-user"),
+        (read_unit, "header", "header:<name>"),
+    ],
+)
+def test_what_was_meant(read: Read, written: str, meant: str | None) -> None:
+    """A misspelt metric or unit brings the right one, the name behind the colon kept."""
+    with pytest.raises(UnreadableError) as refused:
+        read(written)
+    assert meant == refused.value.suggestion
 
 
 POLICY = """version: 1

@@ -30,7 +30,7 @@ models:
         use: slow
         timeout: 2s
       - {name: shared, match: {rows: 9..}, split: {slow: 1, fast: 9}, unit: "header:X-User"}
-      - {name: lonely, match: {rows: ..0}, split: {slow: 1}}
+      - {name: lonely, match: {rows: ..1}, split: {slow: 1}}
       - name: own
         match: {parameter: {own: yes}}
         cascade: {confidence: {metric: "output:sure"}, stages: [{use: fast, accept: 3}, {use: slow}]}
@@ -53,7 +53,7 @@ def test_table() -> None:
         routes=(
             Route("all", match, Use(SLOW), 2.0),
             Route("shared", Match(rows=Range(9, None)), Split(((FAST, 9.0), (SLOW, 1.0)), "header:x-user"), 0.5),
-            Route("lonely", Match(rows=Range(0, 0)), Split(((SLOW, 1.0),), "request"), 0.5),
+            Route("lonely", Match(rows=Range(1, 1)), Split(((SLOW, 1.0),), "request"), 0.5),
             Route(
                 "own",
                 Match(parameters=(("own", "yes"),)),

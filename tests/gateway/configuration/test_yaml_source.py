@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.configuration.problems import PolicyError, Problem
+from gateway.configuration.problems import MAX_PROBLEMS, PolicyError, Problem
 from gateway.configuration.yaml_source import MAX_BYTES, MAX_DEPTH, MAX_NODES, Mark, Value, parse
 
 
@@ -142,6 +142,12 @@ def test_not_utf8(text: bytes) -> None:
 def test_byte_order_mark() -> None:
     """A UTF-8 byte order mark, as some editors write it, is no mistake."""
     assert {"a": 1} == parse(b"\xef\xbb\xbfa: 1\n", "file.yaml").value
+
+
+def test_the_search_ends() -> None:
+    """Of a file with more mistakes than anybody reads the first hundred are told, in short."""
+    assert MAX_PROBLEMS == len(problems("a: 1\n" * 1000))
+    assert len(problems("&" + "x" * 100_000 + " a")[0].message) < 200
 
 
 def test_caps() -> None:

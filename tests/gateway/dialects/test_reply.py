@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from backends.errors import InferenceError
+from backends.errors import InferenceError, invalid
 from backends.inference import InferenceResponse, Tensors
 from gateway.dataplane import Outcome
-from gateway.dialects.reply import client_timeout, reply_headers, request_id
+from gateway.dialects.reply import client_timeout, failure_headers, public_text, reply_headers, request_id, version_asked
 from policies.call import Answer, Share
 from routing.plan import Plan
 
@@ -31,6 +31,41 @@ def test_one_variant() -> None:
         "x-penstock-policy": "abc123",
         "server-timing": "gateway;dur=1.000, backend;dur=4.000",
     }
+
+
+def test_a_failure_on_a_route() -> None:
+    """The route, and the time as a whole: whose it was nobody knows. Without a route nothing."""
+    assert (("x-penstock-route", "default"), ("server-timing", "total;dur=5.250")) == failure_headers("default", 0.00525)
+    assert () == failure_headers("", 0.005)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[request id: <id_unknown>] too short", "too short"),
+        ("[request id: q-1] input 'x' [1, 2] is wrong", "input 'x' [1, 2] is wrong"),
+        ("input [request id: 1] is wrong", "input [request id: 1] is wrong"),
+        ("[1, 2] is no shape", "[1, 2] is no shape"),
+    ],
+)
+def test_a_backend_s_own_note_is_left_out(text: str, told: str) -> None:
+    """Only Triton's note in front of a text, nothing that merely looks like it."""
+    assert told == public_text(invalid(text))
+
+
+@pytest.mark.parametrize(
+    ("named", "given", "version"), [("", None, ""), ("3", None, "3"), ("", "4", "4"), ("3", "3", "3"), ("3", "", "3")]
+)
+def test_a_version_is_asked_for_once(named: str, given: str | None, version: str) -> None:
+    """By the path or message, by the header, or by both alike."""
+    assert version == version_asked(named, {} if given is None else {"x-model-version": given})
+
+
+@pytest.mark.parametrize("given", ["4", "03", "3, 3"])
+def test_two_versions_are_refused(given: str) -> None:
+    """Which of them is meant is not for us to guess."""
+    with pytest.raises(InferenceError, match="x-model-version"):
+        version_asked("3", {"x-model-version": given})
 
 
 def test_rows_of_several_variants() -> None:

@@ -24,6 +24,7 @@ from gateway.dialects.v2_http import NAME, Operation, error_response, operation,
         ("GET", "/v2/models/m/ready", Operation("model-ready", "m")),
         ("GET", "/v2/models/m/config", Operation("config", "m")),
         ("GET", "/v2/models/m/versions/2/stats", Operation("stats", "m", "2")),
+        ("GET", "/v2/models/stats", Operation("stats")),
         ("POST", "/v2/models/m.n-o_p/infer", Operation("infer", "m.n-o_p")),
         ("POST", "/v2/models/m/versions/2/infer", Operation("infer", "m", "2")),
         ("HEAD", "/v2/models/m", Operation("metadata", "m")),
@@ -49,6 +50,8 @@ def test_paths_of_the_protocol(method: str, path: str, expected: Operation) -> N
         ("POST", f"/v2/models/{'m' * 129}/infer", ErrorKind.NOT_FOUND),
         ("POST", "/v2/models/mоdel/infer", ErrorKind.NOT_FOUND),
         ("GET", "/v2/models/m/infer", ErrorKind.METHOD),
+        ("GET", "/v2/models/m/versions/+1", ErrorKind.INVALID),
+        ("GET", f"/v2/models/m/versions/{'1' * 129}/ready", ErrorKind.INVALID),
         ("DELETE", "/v2/models/m", ErrorKind.METHOD),
         ("POST", "/v2/repository/models/m/load", ErrorKind.FORBIDDEN),
         ("GET", "/v2/systemsharedmemory/status", ErrorKind.FORBIDDEN),
@@ -89,6 +92,12 @@ def test_error_response() -> None:
     headers = dict(response.headers)
     assert json.loads(bytes(response.body)) == {"error": 'say "later"'}
     assert (headers["x-penstock-error"], headers["retry-after"], headers["content-type"]) == ("full", "2", "application/json")
+
+
+def test_a_backend_s_own_note_is_left_out() -> None:
+    """Triton puts the request's id in front of some texts, made up where there was none."""
+    error = InferenceError(ErrorKind.INVALID, "[request id: <id_unknown>] too short")
+    assert {"error": "too short"} == json.loads(bytes(error_response(error, 400).body))
 
 
 def test_refusals_say_what_would_do() -> None:

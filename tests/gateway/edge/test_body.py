@@ -40,7 +40,7 @@ def test_chunked_body_in_any_slices(chunks: list[bytes], behind: bytes, cuts: li
     """Chunks, extensions and trailers give the same body however the stream is cut."""
     extension, trailers = (b' ; a="b c"', b"X-Sum: 1\r\n") if adorned else (b"", b"")
     stream = b"".join(b"%x%s\r\n%s\r\n" % (len(chunk), extension, chunk) for chunk in chunks) + b"000\r\n" + trailers + b"\r\n"
-    body = ChunkedBody(100)
+    body = ChunkedBody(100, 1000)
     assert behind == feed(body, stream + behind, cuts)
     assert b"".join(chunks) == body.whole()
 
@@ -64,7 +64,7 @@ def take_all(body: BodyReader, pieces: list[bytes]) -> None:
 def test_broken_chunks_are_400(stream: bytes) -> None:
     """Size junk, bare LF, missing CR LF and malformed trailers are refused whole or byte by byte."""
     for pieces in ([stream], [stream[i : i + 1] for i in range(len(stream))]):
-        body = ChunkedBody(100)
+        body = ChunkedBody(100, 1000)
         with pytest.raises(RefusedError) as caught:
             take_all(body, [*pieces, b"0\r\n\r\n"])
         assert 400 == caught.value.status
@@ -72,9 +72,17 @@ def test_broken_chunks_are_400(stream: bytes) -> None:
 
 def test_limits_of_a_chunked_body() -> None:
     """The limit holds for the sum of all chunks, before their bytes come; trailers have their own."""
-    exact = ChunkedBody(4)
+    exact = ChunkedBody(4, 1000)
     assert b"" == exact.take(b"2\r\nab\r\n2\r\ncd\r\n0\r\n\r\n")
     for stream, status in ((b"2\r\nab\r\n3\r\n", 413), (b"0\r\n" + b"A: b\r\n" * 2000, 431)):
         with pytest.raises(RefusedError) as caught:
-            ChunkedBody(4).take(stream)
+            ChunkedBody(4, 1000).take(stream)
         assert status == caught.value.status
+
+
+def test_chunks_are_counted() -> None:
+    """As many as allowed pass, one more does not, however small they are."""
+    assert b"" == ChunkedBody(100, 2).take(b"1\r\na\r\n1\r\nb\r\n0\r\n\r\n")
+    with pytest.raises(RefusedError) as caught:
+        ChunkedBody(100, 2).take(b"1\r\na\r\n" * 3)
+    assert (413, "chunks") == (caught.value.status, caught.value.error.reason)

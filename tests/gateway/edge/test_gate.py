@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.edge.gate import CHUNKED, SINGLE, Framing, RefusedError, RequestLine, early, framing, request_line
+from gateway.edge.gate import CHUNKED, SINGLE, Framing, RefusedError, RequestLine, early, framing, nominated, request_line
 
 
 def refused(line: bytes) -> int:
@@ -52,7 +52,8 @@ def test_plain_paths_pass(path: bytes) -> None:
         b"/.", b"/..", b"/a/../b", b"/a/./b", b"/a/..", b"/%2e", b"/%2E%2e/x", b"/.%2e/x", b"//", b"//a", b"/a//b", b"/a%2fb",
         b"/a%2Fb", b"/a%5cb", b"/a%5Cb", b"/a%00", b"/a%0d%0a", b"/a%1f", b"/a%7f", b"/a;b", b"/a%3bb", b"/a\\b",
         b"/a\x00", b"/a\x7f",
-        b"/a\x1f", b"/\xc3\xa9", b"/a#b", b"/a%", b"/a%4", b"/a%zz", b"a", b"*", b"http://x/a", b"/a\"b", b"/a<b", b"/a|b", b"?x",
+        b"/a\x1f", b"/\xc3\xa9", b"/a#b", b"/a%", b"/a%4", b"/a%zz", b"a", b"*", b"https://x/a", b"http://x",
+        b"http:///a", b"http://x/a/../b", b"/%c0%af", b"/%ff", b"/%e2%82", b"/a\"b", b"/a<b", b"/a|b", b"?x",
     ],
 )  # fmt: skip
 def test_doubtful_paths_are_refused(path: bytes) -> None:
@@ -96,6 +97,20 @@ def test_a_path_that_passes_is_what_was_received(junk: bytes) -> None:
     assert not any(mark in line.path.lower() for mark in ("%2f", "%5c", "%00", ";", "\\"))
 
 
+def test_the_absolute_form_is_taken_apart() -> None:
+    """Its authority stands beside the path, for whoever compares it with Host; nothing of it is decoded or repaired."""
+    assert RequestLine("GET", "/a", "x", True, "H:80") == request_line(b"GET HTTP://H:80/a?x HTTP/1.1")
+
+
+def test_nominated_fields_are_told() -> None:
+    """All but those that say whether the connection is kept; what decides who asks or where a body ends is refused."""
+    assert ["x-a", "b"] == nominated("Keep-Alive, X-A ,, close,\tb")
+    assert [] == nominated("close")
+    for name in SINGLE:
+        with pytest.raises(RefusedError):
+            nominated(f"close, {name}")
+
+
 PLAIN = {"host": "a"}
 
 
@@ -103,7 +118,7 @@ def test_framing_of_the_usual_requests() -> None:
     """Length, keep-alive and expectation are read from the headers and the version."""
     assert Framing(0, True, False, True) == framing(PLAIN, (), True)
     assert Framing(7, True, False, True) == framing(PLAIN | {"content-length": "7"}, (), True)
-    assert Framing(CHUNKED, True, False, True) == framing(PLAIN | {"transfer-encoding": "chunked"}, (), True)
+    assert Framing(CHUNKED, True, False, True) == framing(PLAIN | {"transfer-encoding": "Chunked"}, (), True)
     assert Framing(0, False, False, True) == framing(PLAIN | {"connection": "Foo, Close"}, (), True)
     assert Framing(3, True, True, True) == framing(PLAIN | {"content-length": "3", "expect": "100-Continue"}, (), True)
     assert Framing(0, False, False, False) == framing({}, (), False)
@@ -177,7 +192,8 @@ def test_other_hosts_are_refused(host: str) -> None:
         (b"\n", 400),
         (b"GET / HTTP/1.1\n", 400),
         (b"G" * 22, 414),
-        (b"GET /\r\n" + b"a" * 40, 431),
+        (b"GET /\r\n", 400),
+        (b"GET / HTTP/1.1\r\n" + b"a" * 40, 431),
     ],
 )
 def test_hopeless_beginnings_are_refused_before_the_end(block: bytes, status: int) -> None:

@@ -22,6 +22,7 @@ from backends.errors import ErrorKind, InferenceError
 from backends.inference import Description, InferenceRequest, InferenceResponse, Tensors
 from backends.tensors import Tensor
 from gateway.edge.grpc import GrpcHead, GrpcLimits, GrpcListener, InferenceReply, listen
+from routing.principal import Principal
 
 HEADERS = (("X-Request-Id", "r1"), ("X-Penstock-Route", "default"))
 
@@ -35,12 +36,14 @@ class Recording:
         self.failure: Exception | None = None
         self.hang = self.stranger = False
         self.refusals: list[tuple[str, str]] = []
+        self.knows: tuple[tuple[str, str], ...] = ()
         self.entered = asyncio.Event()
         self.left = asyncio.Event()
         self.go = asyncio.Event()
 
     async def _seen(self, call: GrpcHead) -> None:
         self.heads.append(call)
+        call.told.extend(self.knows)
         if self.failure is not None:
             raise self.failure
         if self.hang:
@@ -53,9 +56,10 @@ class Recording:
     def identity(self, metadata: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
         return (("x-request-id", metadata.get("x-request-id", "made")),)
 
-    async def admit(self, call: GrpcHead) -> None:
+    async def admit(self, call: GrpcHead) -> Principal:
         if self.stranger:
             raise InferenceError(ErrorKind.UNAUTHENTICATED, "who are you?")
+        return Principal("ann")
 
     def refused(self, error: InferenceError, call: GrpcHead, method: str) -> None:
         self.refusals.append((method, error.kind.value))
@@ -233,6 +237,32 @@ async def test_bytes_that_are_no_message(listener: GrpcListener) -> None:
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await ask(b"\xff\xff")
             assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_who_asks_is_found_out_once(client: tritonclient.grpc.aio.InferenceServerClient, app: Recording) -> None:
+    """Whoever was admitted goes on with the question."""
+    await client.infer("m", numbers())
+    assert [Principal("ann")] == [head.principal for head in app.heads]
+
+
+async def test_what_became_known_goes_with_an_error(stub: Any, app: Recording) -> None:
+    """Beside the request's identity; in a stream it comes as the first metadata."""
+    app.knows = (("x-penstock-route", "a→b"),)
+    app.failure = InferenceError(ErrorKind.BROKEN, "[request id: <id_unknown>] sick")
+    message = service_pb2.ModelInferRequest(model_name="m", raw_input_contents=[bytes(4)])
+    message.inputs.add(name="IN", datatype="INT32", shape=[1])
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stub.ModelInfer(message)
+    trailers = dict(caught.value.trailing_metadata())
+    assert ("sick", "made", "a->b") == (caught.value.details(), trailers["x-request-id"], trailers["x-penstock-route"])
+    message.raw_input_contents[0] = b""  # no elements: the stream fails before it answers
+    message.inputs[0].shape[0] = 0
+    stream = stub.ModelStreamInfer()
+    await stream.write(message)
+    await stream.done_writing()
+    assert ["sick"] == [each.error_message async for each in stream]
+    told = dict(await stream.initial_metadata())
+    assert ("made", "a->b") == (told["x-request-id"], told["x-penstock-route"])
 
 
 async def test_a_stranger_is_refused_before_its_message_is_read(stub: Any, app: Recording) -> None:

@@ -52,7 +52,7 @@ def test_malformed_fields_are_400(field: bytes) -> None:
     [
         (b"Transfer-Encoding: gzip", 501),
         (b"Transfer-Encoding: xchunked", 501),
-        (b"Transfer-Encoding: Chunked", 501),
+        (b"Transfer-Encoding: identity", 501),
         (b"Upgrade: h2c", 426),
         (b"Connection: upgrade\r\nUpgrade: websocket", 426),
     ],

@@ -131,7 +131,7 @@ async def test_early_refusal_of_a_large_or_uncertain_body_closes(place: Place, r
 
 async def test_an_endless_refused_body_is_cut(place: Place) -> None:
     """A refused chunked body is read up to its small cap only."""
-    app, connect = await place.start(Limits(sweep=0.02, unread=100, linger_clock=0.05))
+    app, connect = await place.start(Limits(sweep=0.02, unread=100, linger_timeout=0.05))
     client = await connect()
     assert 401 == (await client.ask(start("/refuse", "Transfer-Encoding: chunked"))).status
     client.send(b"80\r\n" + b"a" * 128 + b"\r\n")
@@ -141,7 +141,7 @@ async def test_an_endless_refused_body_is_cut(place: Place) -> None:
 
 async def test_a_refused_body_that_does_not_come_is_not_waited_for(place: Place) -> None:
     """Throwing a body away has its own short clock."""
-    _, connect = await place.start(Limits(sweep=0.02, linger_clock=0.05))
+    _, connect = await place.start(Limits(sweep=0.02, linger_timeout=0.05))
     client = await connect()
     assert 401 == (await client.ask(start("/refuse", "Content-Length: 10"))).status
     assert b"" == await client.rest()
@@ -257,7 +257,9 @@ async def test_a_refusal_waits_its_turn(place: Place) -> None:
 )
 async def test_slow_clients_meet_their_clock(place: Place, sent: bytes, status: int) -> None:
     """Headers, bodies and idleness have clocks: 408 for a request begun, a plain end for none."""
-    app, connect = await place.start(Limits(sweep=0.02, headers_clock=0.05, body_window=0.05, idle_clock=0.05, linger_clock=0.05))
+    app, connect = await place.start(
+        Limits(sweep=0.02, headers_timeout=0.05, body_grace=0.05, first_byte_timeout=0.05, linger_timeout=0.05)
+    )
     client = await connect()
     if sent:
         assert status == (await client.ask(sent)).status
@@ -267,12 +269,24 @@ async def test_slow_clients_meet_their_clock(place: Place, sent: bytes, status: 
 
 async def test_a_client_that_does_not_read_is_given_up(place: Place) -> None:
     """An answer of which nothing is taken for a while ends the connection."""
-    _, connect = await place.start(Limits(sweep=0.02, write_clock=0.1))
+    _, connect = await place.start(Limits(sweep=0.02, write_timeout=0.1))
     probe, client = await connect(), await connect()
     client.send(b"GET /big?60000000 HTTP/1.1\r\nHost: h\r\n\r\n")
     cast(asyncio.ReadTransport, client.writer.transport).pause_reading()
     await probe.until(lambda: place.listeners[0].connections == 2)
     await probe.until(lambda: place.listeners[0].connections == 1)
+
+
+async def test_refusals_in_a_row_leave_room_for_others(place: Place) -> None:
+    """However many requests come in one piece, and though no refusal needs a task, others have their turn in between."""
+    app, connect = await place.start(Limits(sweep=0.02))
+    probe, client = await connect(), await connect()
+    await probe.turns(1)
+    before = len(app.heads)
+    client.send(GET.replace(b"/a", b"/refuse") * 3000)
+    await probe.turns(1)
+    assert len(app.heads) < before + 3000
+    assert {401} == {(await client.reply()).status for _ in range(3000)}
 
 
 async def test_large_answers_come_whole_and_hold_back_the_next(place: Place) -> None:
@@ -318,7 +332,7 @@ def left(place: Place) -> int:
 
 async def test_a_last_answer_may_be_taken_slowly(place: Place) -> None:
     """The clock of a closing connection starts when the answer has left, not when it was written."""
-    _, connect = await place.start(Limits(sweep=0.01, linger_clock=0.02))
+    _, connect = await place.start(Limits(sweep=0.01, linger_timeout=0.02))
     probe, client = await connect(), await connect()
     client.send(post("/big?20000000", b"", "Connection: close"))
     cast(asyncio.ReadTransport, client.writer.transport).pause_reading()
@@ -332,7 +346,7 @@ async def test_a_last_answer_may_be_taken_slowly(place: Place) -> None:
 
 async def test_a_refused_client_may_send_on_for_a_little(place: Place) -> None:
     """What still comes after the last answer is thrown away, without a reset, up to a cap that ends it."""
-    _, connect = await place.start(Limits(sweep=0.02, unread=2000, linger_clock=60))
+    _, connect = await place.start(Limits(sweep=0.02, body=2000, linger_timeout=60))
     probe, client = await connect(), await connect()
     assert 400 == (await client.ask(b"junk\r\n\r\n")).status
     client.send(b"x" * 1000)
@@ -345,7 +359,7 @@ async def test_a_refused_client_may_send_on_for_a_little(place: Place) -> None:
 
 async def test_a_closing_connection_sees_its_client_leave(place: Place) -> None:
     """Reading that was paused goes on after the last answer, so that the end of the client is noticed."""
-    app, connect = await place.start(Limits(sweep=0.02, pipelined=1000, unread=10**9, linger_clock=60))
+    app, connect = await place.start(Limits(sweep=0.02, pipelined=1000, unread=10**9, linger_timeout=60))
     probe, client = await connect(), await connect()
     client.send(post("/wait", b"", "Connection: close"), b"x" * 10_000_000)
     await app.started.wait()

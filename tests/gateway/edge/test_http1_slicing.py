@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backends.errors import InferenceError
-from gateway.edge.http1 import Connection, Shared
+from gateway.edge.http1 import Connection
 from gateway.edge.limits import Limits
 from gateway.edge.messages import Admitted, HttpResponse, RequestHead
+from gateway.edge.shared import Shared
 
 GET = b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n"
 

@@ -46,7 +46,7 @@ async def test_connections_are_forgotten_when_they_end(place: Place) -> None:
 
 async def test_too_many_connections_are_503(place: Place) -> None:
     """The connection beyond the limit is told to come again; the others live on, and room made is room used."""
-    app, connect = await place.start(Limits(sweep=0.02, connections=2, linger_clock=0.05))
+    app, connect = await place.start(Limits(sweep=0.02, connections=2, linger_timeout=0.05))
     first, second = await connect(), await connect()
     assert [200, 200] == [(await client.ask(GET)).status for client in (first, second)]
     third = await connect()
@@ -105,7 +105,7 @@ async def test_drain_of_a_quiet_port_returns(place: Place) -> None:
 
 async def test_drain_does_not_wait_for_a_client_that_was_refused(place: Place) -> None:
     """A connection whose last answer is written is closed at once."""
-    _, connect = await place.start(Limits(linger_clock=60))
+    _, connect = await place.start(Limits(linger_timeout=60))
     client = await connect()
     assert 400 == (await client.ask(b"junk\r\n\r\n")).status
     async with asyncio.timeout(5):
@@ -114,7 +114,7 @@ async def test_drain_does_not_wait_for_a_client_that_was_refused(place: Place) -
 
 async def test_drain_waits_for_a_refused_body_but_for_no_request_behind_it(place: Place) -> None:
     """Once the body of an early refusal has been thrown away, the draining port is done with the connection."""
-    app, connect = await place.start(Limits(linger_clock=60))
+    app, connect = await place.start(Limits(linger_timeout=60))
     idle, client = await connect(), await connect()
     await idle.turns(1)
     assert 401 == (await client.ask(b"POST /refuse HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n")).status

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import aclosing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -52,12 +53,46 @@ async def test_the_shortest_deadline(
     assert at == front.fake.calls[0].deadline.at
 
 
-async def test_the_version_of_the_message_counts_first(front: Front, make_request: Make) -> None:
-    """The message's own field, else the metadata's."""
+async def test_the_version_of_the_message_or_the_metadata(front: Front, make_request: Make) -> None:
+    """Either of them, or both where they agree; two different ones are INVALID, in descriptions, too."""
     grpc = GrpcFront(front.parts())
-    await grpc.infer(make_request(version="3"), head(x_model_version="4"))
-    await grpc.infer(make_request(), head(x_model_version="4"))
-    assert ["3", "4"] == [call.request.version for call in front.fake.calls]
+    for message, metadata in (("3", ""), ("", "4"), ("5", "5")):
+        await grpc.infer(make_request(version=message), head(x_model_version=metadata))
+    assert ["3", "4", "5"] == [call.request.version for call in front.fake.calls]
+    asks: list[Callable[[], Any]] = [
+        lambda: grpc.infer(make_request(version="3"), head(x_model_version="4")),
+        lambda: grpc.describe("metadata", "digits", "3", head(x_model_version="4")),
+        lambda: grpc.ready("digits", "3", head(x_model_version="4")),
+    ]
+    for ask in asks:
+        with pytest.raises(InferenceError) as caught:
+            await ask()
+        assert (ErrorKind.INVALID, "version") == (caught.value.kind, caught.value.reason)
+    await grpc.describe("config", "digits", "", head(x_model_version="2"))
+    assert ("config", "b_dear", "2") == front.fake.backend.asked[-1]
+    assert 3 == len(front.fake.calls)
+
+
+async def test_a_credential_is_looked_at_once(front: Front, make_request: Make) -> None:
+    """Whoever was admitted is not asked again who they are."""
+    grpc = GrpcFront(front.parts())
+    admitted = replace(head(authorization="ann"), principal=await grpc.admit(head(authorization="ann")))
+    front.doors.new = {"ann"}  # whoever looks again would have to learn the key, and `new` would be empty
+    await grpc.infer(make_request(), admitted)
+    assert ("ann", {"ann"}) == (front.records[0].subject, front.doors.new)
+
+
+async def test_a_failure_on_a_route_says_which(front: Front, make_request: Make) -> None:
+    """The route and the whole time go beside the error; one that got to no route has neither."""
+    grpc = GrpcFront(front.parts())
+    lost, failed = head(), head()
+    with pytest.raises(InferenceError):
+        await grpc.infer(make_request(model="none"), lost)
+    front.fake.failure = InferenceError(ErrorKind.BROKEN, "cut")
+    with pytest.raises(InferenceError):
+        await grpc.infer(make_request(), failed)
+    told = dict(failed.told)
+    assert ([], "default", "total;dur") == (lost.told, told["x-penstock-route"], told["server-timing"].partition("=")[0])
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,25 @@ async def test_a_failure(front: Front) -> None:
         response.status,
         *(headers[name] for name in ("x-penstock-error", "retry-after", "x-request-id", "x-penstock-policy")),
     )
+    assert ("default", "total;dur") == (headers["x-penstock-route"], headers["server-timing"].partition("=")[0])
+    unrouted = dict((await answer(front, head(x_request_timeout_ms="soon"), BODY)).headers)
+    assert not {"x-penstock-route", "server-timing"} & set(unrouted)
     assert ("503", "max-in-flight", "default") == (front.records[0].code, front.records[0].reason, front.records[0].route)
+
+
+async def test_two_versions_at_once(front: Front) -> None:
+    """The header may repeat the path's version, or name one where it has none; another is refused, in descriptions, too."""
+    for path in ("/versions/3/infer", "/versions/3", "/versions/3/ready"):
+        method = "POST" if path.endswith("infer") else "GET"
+        asked = head(method, f"/v2/models/digits{path}", x_model_version="2")
+        response = await answer(front, asked, BODY)
+        assert (400, "version") == (response.status, dict(response.headers)["x-penstock-error"])
+    assert ([], []) == (front.fake.calls, front.fake.backend.asked)
+    await answer(front, head(path="/v2/models/digits/versions/3/infer", x_model_version="3"), BODY)
+    await answer(front, head(x_model_version="4"), BODY)
+    await answer(front, head("GET", "/v2/models/digits/config", x_model_version="5"))
+    assert ["3", "4"] == [call.request.version for call in front.fake.calls]
+    assert ("config", "b_fast", "5") == front.fake.backend.asked[-1]
 
 
 async def test_a_client_that_leaves(front: Front) -> None:
@@ -124,6 +142,8 @@ async def test_descriptions(front: Front) -> None:
     for path, what in (("", "metadata"), ("/config", "config"), ("/stats", "stats"), ("/ready", "ready")):
         assert 200 == (await answer(front, head("GET", f"/v2/models/digits{path}"))).status
         assert what in [asked[0] for asked in front.fake.backend.asked]
+    every = json.loads(bytes((await answer(front, head("GET", "/v2/models/stats"))).body))["model_stats"]
+    assert ["digits", "digits"] == [each["name"] for each in every]
     assert "digits" == json.loads(bytes((await answer(front, head(path="/v2/repository/index"))).body))[0]["name"]
 
 

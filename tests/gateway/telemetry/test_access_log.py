@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.telemetry.access_log import FLUSH_BYTES, MAX_LINE, MAX_WAITING, AccessLog, encode
+from gateway.telemetry.access_log import FLUSH_BYTES, MAX_LINE, MAX_WAITING, AccessLog, encode, pieces
 from gateway.telemetry.record import RequestRecord
 
 NOW = 1_700_000_000.1234
@@ -185,3 +185,12 @@ def test_line_costs_microseconds(finished: Finished) -> None:
     """Measured at 2 µs; the bound allows for a busy machine."""
     record = finished()
     assert min(timeit.repeat(lambda: encode(record, NOW), number=1000, repeat=20)) / 1000 < 12e-6
+
+
+@given(st.lists(st.integers(1, 64), min_size=1), st.integers(64, 200))
+def test_pieces_are_whole_lines(lengths: list[int], most: int) -> None:
+    """What several processes write to one pipe is never cut within a line, nor longer than the pipe keeps together."""
+    lines = b"".join(b"x" * (length - 1) + b"\n" for length in lengths)
+    found = list(pieces(lines, most))
+    assert lines == b"".join(found)
+    assert all(piece.endswith(b"\n") and len(piece) <= most for piece in found)

@@ -1,0 +1,86 @@
+"""The private line between the parent and one worker: the parent's questions, the worker's answers in the same order.
+
+A message is one byte that says what it is, four bytes of length and that many bytes. Answers carry their question's byte.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+
+START = b"s"  # answered when the worker serves: with nothing, or with why it does not
+METRICS = b"m"  # answered with the worker's exposition
+POLICY = b"p"  # with a policy document: answered with the version in force then
+LAST = b"l"  # no question asks for it: the exposition of a worker that ends
+
+_HEAD = struct.Struct(">cI")
+Answer = Callable[[bytes], Awaitable[bytes]]
+
+
+class Questions:
+    """The parent's end. `last` is what the worker left behind when it ended in order."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._open: deque[asyncio.Future[bytes]] = deque()
+        self._over = False
+        self.last = b""
+
+    def ask(self, kind: bytes, content: bytes = b"") -> asyncio.Future[bytes]:
+        """The answer to come; ConnectionError if the worker ends before. Who gives up waiting just drops it."""
+        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        if self._over:
+            answer.set_exception(ConnectionResetError("the worker has ended"))
+        else:
+            self._open.append(answer)
+            self._writer.write(_HEAD.pack(kind, len(content)) + content)
+        return answer
+
+    async def listen(self) -> None:
+        """Hands out answers until the worker has ended and everything it said is read."""
+        try:
+            while True:
+                kind, content = await _read(self._reader)
+                if kind == LAST:
+                    self.last = content
+                elif not (answer := self._open.popleft()).done():
+                    answer.set_result(content)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            self._over = True
+            self._writer.close()
+            for answer in self._open:
+                if not answer.done():
+                    answer.set_exception(ConnectionResetError("the worker has ended"))
+                    answer.exception()  # nobody need be waiting for it
+
+
+class Answers:
+    """The worker's end."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    async def give(self, answers: Mapping[bytes, Answer]) -> None:
+        """Answers one question after the other, and returns when there is no parent any more."""
+        try:
+            while True:
+                kind, content = await _read(self._reader)
+                await self.tell(kind, await answers[kind](content))
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return
+
+    async def tell(self, kind: bytes, content: bytes) -> None:
+        """Sends a message. Raises ConnectionError without a parent."""
+        self._writer.write(_HEAD.pack(kind, len(content)) + content)
+        await self._writer.drain()
+
+
+async def _read(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
+    kind, length = _HEAD.unpack(await reader.readexactly(_HEAD.size))
+    return kind, await reader.readexactly(length)

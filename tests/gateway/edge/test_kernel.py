@@ -1,0 +1,76 @@
+"""What the kernel tells of a socket that the loop does not."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import cast
+
+from gateway.edge import kernel
+
+
+class Kept(asyncio.Protocol):
+    """Keeps its side open when the other ends its own."""
+
+    def __init__(self) -> None:
+        self.ended = asyncio.Event()
+        self.transport: asyncio.Transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+
+    def eof_received(self) -> bool:
+        self.ended.set()
+        return True
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.002)
+
+
+async def test_lost_tells_a_client_that_left_from_one_that_only_sends_no_more() -> None:
+    """Both have sent FIN; after something was sent to them, only the one that left has reset the connection."""
+    loop = asyncio.get_running_loop()
+    kept: list[Kept] = []
+
+    def accept() -> Kept:
+        kept.append(Kept())
+        return kept[-1]
+
+    server = await loop.create_server(accept, "127.0.0.1", 0)
+    there, gone = (socket.create_connection(server.sockets[0].getsockname()) for _ in range(2))
+    await until(lambda: len(kept) == 2)
+    there.shutdown(socket.SHUT_WR)
+    gone.close()
+    for each in kept:
+        async with asyncio.timeout(5):
+            await each.ended.wait()
+        assert not kernel.lost(each.transport)
+        each.transport.write(b"x")
+    await until(lambda: kernel.lost(kept[1].transport))
+    assert not kernel.lost(kept[0].transport)
+    assert b"x" == there.recv(1)
+    there.close()
+    for each in kept:
+        each.transport.abort()
+    server.close()
+
+
+async def test_untaken_counts_what_the_kernel_holds() -> None:
+    """All that was written and not yet read counts, in the loop's buffer or in the kernel's; what is read counts no more."""
+    ours, theirs = socket.socketpair()
+    transport, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, sock=ours)
+    assert 0 == kernel.untaken(transport)
+    transport.write(bytes(5_000_000))
+    assert kernel.untaken(transport) >= transport.get_write_buffer_size() > 0
+    theirs.setblocking(False)
+    loop = asyncio.get_running_loop()
+    left = 5_000_000
+    while left:
+        left -= len(await loop.sock_recv(theirs, 1 << 20))
+    await until(lambda: kernel.untaken(transport) == 0)
+    transport.abort()
+    theirs.close()

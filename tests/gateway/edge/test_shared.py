@@ -1,0 +1,74 @@
+"""Whom a listener lets in: the counts that its connections share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gateway.edge.http1 import Connection
+from gateway.edge.limits import Limits
+from gateway.edge.shared import Shared
+
+if TYPE_CHECKING:
+    from tests.gateway.edge.conftest import Place
+
+
+async def admitted(limits: Limits, peers: list[str]) -> list[int]:
+    """How one connection after another from these addresses fares: 0 let in, a status, or -1 for no answer at all."""
+    shared = Shared(None, limits)  # type: ignore[arg-type]  # nobody asks it
+    found = []
+    for peer in peers:
+        try:
+            refused = shared.come(Connection(shared), peer)
+            found.append(0 if refused is None else refused.status)
+        except ConnectionRefusedError:
+            found.append(-1)
+    return found
+
+
+async def test_connections_in_all() -> None:
+    """Beyond the bound there is an answer, beyond twice the bound none, wherever they come from."""
+    assert [0, 0, 503, 503, -1] == await admitted(Limits(connections=2), [f"192.0.2.{i}" for i in range(5)])
+
+
+async def test_connections_per_address() -> None:
+    """One address has its own bound, and an answer for few beyond it; another address has its own."""
+    limits = Limits(connections=100, connections_per_address=8)
+    assert [0] * 8 + [429] * 2 + [-1, 0] == await admitted(limits, ["192.0.2.1"] * 11 + ["192.0.2.2"])
+
+
+async def test_connections_per_address_can_be_left_open() -> None:
+    """Without a bound one address may have them all."""
+    limits = Limits(connections=10, connections_per_address=None)
+    assert [0] * 10 + [503] == await admitted(limits, ["192.0.2.1"] * 11)
+
+
+async def test_an_address_with_too_many_is_told_so(place: Place) -> None:
+    """On the wire: 429 with its own reason, a time to come again and the end; room made is room used."""
+    app, connect = await place.start(Limits(sweep=0.02, connections_per_address=1, linger_timeout=0.05))
+    first = await connect()
+    await first.turns(1)
+    second = await connect()
+    reply = await second.reply()
+    assert (429, "connections-per-address", "close") == (
+        reply.status,
+        reply.headers["x-penstock-error"],
+        reply.headers["connection"],
+    )
+    assert b"" == await second.rest()
+    await first.until(lambda: place.listeners[0].connections == 1)
+    first.close()
+    assert [(429, "")] == app.refused
+
+
+@pytest.mark.parametrize("draining", [True, False])
+async def test_a_draining_port_takes_nobody(draining: bool) -> None:
+    """Whoever still got through is dropped."""
+    shared = Shared(None, Limits())  # type: ignore[arg-type]
+    shared.draining = draining
+    if draining:
+        with pytest.raises(ConnectionRefusedError):
+            shared.come(Connection(shared), "192.0.2.1")
+    else:
+        assert shared.come(Connection(shared), "192.0.2.1") is None

@@ -1,0 +1,63 @@
+"""The parent's own judgement; what it does with real workers is in tests/faults/test_workers.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gateway.configuration.load import load_gateway
+from gateway.configuration.problems import PolicyError
+from gateway.workers.parent import Parent
+
+POLICY = """version: 1
+backends: {b: {protocol: triton-http, endpoints: ["127.0.0.1:1"]}}
+models: {m: {variants: {v: {backend: b, model: x}}, routes: [{name: r, use: v}]}}
+"""
+Make = Callable[[str], Parent]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Make:
+    """A parent that has not started, under this policy."""
+
+    def made(policy: str) -> Parent:
+        (tmp_path / "policy.yaml").write_text(policy)
+        text = b"listen: {http: 127.0.0.1:0, grpc: 127.0.0.1:0, admin: 127.0.0.1:0}\nworkers: 2\n"
+        return Parent(load_gateway(text, "gateway.yaml"), tmp_path / "policy.yaml")
+
+    return made
+
+
+async def test_a_policy_that_cannot_be_used_starts_nothing(make: Make) -> None:
+    """It is refused before there is any worker or port."""
+    with pytest.raises(PolicyError, match="modls"):
+        make(POLICY.replace("models", "modls"))
+
+
+async def test_a_reload_counts_once_and_refuses_whole(make: Make, tmp_path: Path) -> None:
+    """However many workers there are; the version in force is that of the last good document."""
+    parent = make(POLICY)
+    first = parent._version
+    (tmp_path / "policy.yaml").write_text("broken")
+    await parent.reload()
+    assert first == parent._version
+    (tmp_path / "policy.yaml").write_text(POLICY + "# changed\n")
+    await parent.reload()
+    assert first != parent._version
+    lines = (await parent.exposition()).decode().splitlines()
+    assert 'penstock_policy_reloads_total{result="ok"} 2' in lines
+    assert 'penstock_policy_reloads_total{result="refused"} 1' in lines
+
+
+async def test_a_parent_without_workers_is_not_ready(make: Make) -> None:
+    """Before they have started, and when all of them are gone."""
+    parent = make(POLICY)
+    assert ["starting"] == parent.unready()
+    parent._started = True
+    assert ["no worker serves"] == parent.unready()
+    parent._seats[1].serving = True
+    assert [] == parent.unready()
+    parent._stop()
+    assert ["draining"] == parent.unready()
