@@ -31,10 +31,10 @@ class TritonHttp:
     async def infer(self, request: InferenceRequest, deadline: Deadline) -> InferenceResponse:
         """One POST; the client's own bytes where nothing had to look at them."""
         encoded = encode_request(request)
-        headers = (*encoded.headers(), *request.headers)
+        path = _path(request.model, request.version, "/infer")
         # Asking twice is harmless, except where the server keeps state between requests of a sequence.
         repeatable = "sequence_id" not in request.parameters
-        asked = UpstreamRequest("POST", _path(request.model, request.version, "/infer"), headers, encoded.parts, repeatable)
+        asked = UpstreamRequest("POST", path, request.headers, encoded.parts, repeatable, encoded.headers())
         answer = await self._pool.ask(asked, deadline)
         if answer.status != 200:
             raise self._failure(answer)

@@ -21,6 +21,7 @@ MAX_LINES, MAX_FUNCTION, MAX_PARAMETERS = 400, 40, 5
 
 # Words that say nothing (DESIGN section 5), wherever a name is made; the second kind only where it would name a type or a module.
 BANNED = frozenset({"manager", "handler", "helper", "util", "base", "impl", "context", "ctx"})
+FOREIGN = {("backends/promise.py", "context")}  # asyncio.Future.add_done_callback's own keyword
 BANNED_TYPES = BANNED | {"data", "info"}
 
 # `file: function` with more than five parameters.
@@ -115,7 +116,8 @@ def test_functions_take_at_most_five_parameters() -> None:
 def test_names_say_something(file: str) -> None:
     """No name is made of the words that fit anything, the file's own included."""
     made = [(Path(file).stem, True), *named(file)]
-    assert [] == [name for name, is_type in made if words(name) & (BANNED_TYPES if is_type else BANNED)]
+    found = {(file, name) for name, is_type in made if words(name) & (BANNED_TYPES if is_type else BANNED)}
+    assert {foreign for foreign in FOREIGN if foreign[0] == file} == found
 
 
 def test_source_files_have_their_tests_at_the_mirrored_path() -> None:

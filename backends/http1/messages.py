@@ -37,6 +37,7 @@ class PoolLimits:
 class UpstreamRequest(msgspec.Struct, frozen=True, gc=False):
     """One request: `path` with its query, headers in order, the body in pieces that are sent as they are.
 
+    `described` are more headers, apart because they repeat from request to request: written out once and remembered.
     `repeatable`: asking twice does no harm, so a connection that turns out to be stale may be replaced.
     """
 
@@ -45,6 +46,7 @@ class UpstreamRequest(msgspec.Struct, frozen=True, gc=False):
     headers: tuple[tuple[str, str], ...] = ()
     body: tuple[bytes | memoryview, ...] = ()
     repeatable: bool = True
+    described: tuple[tuple[str, str], ...] = ()
 
 
 class UpstreamResponse(msgspec.Struct, frozen=True, gc=False):
@@ -63,7 +65,7 @@ def framed(request: UpstreamRequest, authority: str) -> list[bytes | memoryview]
     length = 0
     for piece in request.body:
         length += len(piece) if isinstance(piece, bytes) else piece.nbytes  # len() of a memoryview counts items
-    parts = [_opening(request.method, request.path, authority)]
+    parts = [_opening(request.method, request.path, authority, request.described)]
     for name, value in request.headers:
         field = _field(name)
         if field:
@@ -72,7 +74,7 @@ def framed(request: UpstreamRequest, authority: str) -> list[bytes | memoryview]
         parts += ("\r\ncontent-length: ", str(length))
     parts.append("\r\n\r\n")
     head = "".join(parts)
-    breaks = (len(parts) >> 1) + 2  # one before each field, one before Host, two at the end
+    breaks = (len(parts) >> 1) + 2 + len(request.described)  # one before each field, one before Host, two at the end
     if head.count("\n") != breaks or head.count("\r") != breaks or "\0" in head:
         raise invalid("a header for the backend holds a line break or NUL", reason="header")
     try:
@@ -83,11 +85,11 @@ def framed(request: UpstreamRequest, authority: str) -> list[bytes | memoryview]
 
 
 @lru_cache(maxsize=1024)
-def _opening(method: str, path: str, authority: str) -> str:
-    """Request line and Host; few different ones are used, so each is checked once."""
+def _opening(method: str, path: str, authority: str, described: tuple[tuple[str, str], ...]) -> str:
+    """Request line, Host and what describes the body; few different ones are used, so each is checked once."""
     if _TOKEN.fullmatch(method) is None or _TARGET.fullmatch(path) is None:
         raise invalid("the path for the backend holds characters that a request line must not", reason="path")
-    return f"{method} {path} HTTP/1.1\r\nhost: {authority}"
+    return f"{method} {path} HTTP/1.1\r\nhost: {authority}" + "".join([_field(name) + value for name, value in described])
 
 
 @lru_cache(maxsize=1024)

@@ -128,6 +128,11 @@ def decode_request(
     return InferenceRequest(model, version, envelope.id, envelope.parameters, inputs, envelope.outputs, payload, headers)
 
 
+def takes_long(body: bytes, length: str | None) -> bool:
+    """Whether the time to read a request grows with its body: elements in JSON or texts are walked through, one by one."""
+    return length is None or BYTES.encode() in body[: int(length) if length.isdigit() and len(length) < 8 else 0]
+
+
 _DATA = re.compile(rb'"data"[ \t\r\n]*:[ \t\r\n]*')
 
 

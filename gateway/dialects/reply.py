@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from backends.errors import InferenceError, invalid
 from gateway import __version__
@@ -17,27 +18,40 @@ _MAX_TIMEOUT_MS = 24 * 3600 * 1000
 Headers = tuple[tuple[str, str], ...]
 
 
-def reply_headers(outcome: Outcome, request_id: str, seconds: float) -> Headers:
+class Told(NamedTuple):
+    """What a client is told of its answer: `fixed` repeats from answer to answer and is the same object then."""
+
+    fixed: Headers
+    own: Headers
+
+
+def told(outcome: Outcome, request_id: str, seconds: float) -> Told:
     """`seconds` is the time since the request's first byte, backends included."""
-    answer = outcome.answer
+    answer, route, policy = outcome.answer, outcome.plan.route, outcome.policy
     shares = answer.shares
     if len(shares) == 1:
-        variant, name, version = shares[0].variant, shares[0].model, shares[0].version
+        share = shares[0]
+        fixed = _fixed(share.model, share.version, route, share.variant, answer.escalation, answer.cost, policy)
     else:
-        variant = ",".join(f"{share.variant}={share.rows}" for share in shares)
-        name = ",".join(share.model for share in shares)
-        version = ",".join(share.version for share in shares)
+        variant = ",".join([f"{share.variant}={share.rows}" for share in shares])
+        name = ",".join([share.model for share in shares])
+        version = ",".join([share.version for share in shares])
+        fixed = _fixed(name, version, route, variant, answer.escalation, answer.cost, policy)
     backend = answer.backend_seconds * 1000
+    timing = f"gateway;dur={max(0.0, seconds * 1000 - backend):.3f}, backend;dur={backend:.3f}"
+    return Told(fixed, (("x-request-id", request_id), ("server-timing", timing)))
+
+
+@lru_cache(maxsize=1024)
+def _fixed(name: str, version: str, route: str, variant: str, escalation: str, cost: float, policy: str) -> Headers:
     return (
-        ("x-request-id", request_id),
         ("x-model-name", name),
         ("x-model-version", version),
-        ("x-penstock-route", outcome.plan.route),
+        ("x-penstock-route", route),
         ("x-penstock-variant", variant),
-        ("x-penstock-escalation", answer.escalation),
-        ("x-penstock-cost", f"{answer.cost:.10g}"),
-        ("x-penstock-policy", outcome.policy),
-        ("server-timing", f"gateway;dur={max(0.0, seconds * 1000 - backend):.3f}, backend;dur={backend:.3f}"),
+        ("x-penstock-escalation", escalation),
+        ("x-penstock-cost", f"{cost:.10g}"),
+        ("x-penstock-policy", policy),
     )
 
 

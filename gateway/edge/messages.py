@@ -27,11 +27,15 @@ class RequestHead(msgspec.Struct, frozen=True, gc=False):
 
 
 class HttpResponse(msgspec.Struct, frozen=True, gc=False):
-    """Status, headers without framing (the edge adds Content-Length and Connection), body."""
+    """Status, headers without framing (the edge adds Content-Length and Connection), body.
+
+    `fixed` are more headers, apart because they repeat from response to response: written out once and remembered.
+    """
 
     status: int
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes | memoryview = b""
+    fixed: tuple[tuple[str, str], ...] = ()
 
 
 class Admitted(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from http import HTTPStatus
 
 from gateway.edge.messages import HttpResponse
@@ -25,8 +26,17 @@ def head(response: HttpResponse, length: int, closing: str) -> bytes:
     Framing headers of the application are left out, as is every header whose name is no token or whose value holds CR,
     LF or NUL. Values are written as UTF-8.
     """
-    pieces = [_STATUS.get(response.status) or f"HTTP/1.1 {response.status} "]
-    for name, value in response.headers:
+    first = _STATUS.get(response.status) or f"HTTP/1.1 {response.status} "
+    text = f"{first}{_remembered(response.fixed)}{_lines(response.headers)}"
+    if response.status == 204 or response.status == 304:  # RFC 9110 section 8.6: these carry no length
+        return f"{text}\r\n{closing}\r\n".encode("utf-8", "replace")
+    return f"{text}\r\nContent-Length: {length}\r\n{closing}\r\n".encode("utf-8", "replace")
+
+
+def _lines(headers: tuple[tuple[str, str], ...]) -> str:
+    """Each header as a line break and its line."""
+    pieces: list[str] = []
+    for name, value in headers:
         field = _fields.get(name)
         if field is None:
             field = _field(name)
@@ -35,11 +45,12 @@ def head(response: HttpResponse, length: int, closing: str) -> bytes:
     text = "".join(pieces)
     breaks = len(pieces) >> 1
     if text.count("\n") != breaks or text.count("\r") != breaks or "\0" in text:
-        kept = [field + value for field, value in zip(pieces[1::2], pieces[2::2], strict=True) if not _BAD.search(value)]
-        text = "".join((pieces[0], *kept))
-    if response.status == 204 or response.status == 304:  # RFC 9110 section 8.6: these carry no length
-        return f"{text}\r\n{closing}\r\n".encode("utf-8", "replace")
-    return f"{text}\r\nContent-Length: {length}\r\n{closing}\r\n".encode("utf-8", "replace")
+        kept = [field + value for field, value in zip(pieces[::2], pieces[1::2], strict=True) if not _BAD.search(value)]
+        text = "".join(kept)
+    return text
+
+
+_remembered = lru_cache(maxsize=1024)(_lines)
 
 
 def bodiless(status: int, method: str) -> bool:

@@ -15,7 +15,7 @@ from backends.inference import Description, InferenceRequest
 from backends.protocols.v2_grpc import GrpcPayload
 from gateway.auth.refusals import KeyUnknown
 from gateway.dataplane import Inquiry, Outcome
-from gateway.dialects.reply import client_timeout, failure_headers, reply_headers, request_id, server_metadata, version_asked
+from gateway.dialects.reply import client_timeout, failure_headers, request_id, server_metadata, told, version_asked
 from gateway.dialects.v2_grpc import may_lie, status_of
 from gateway.edge.grpc import GrpcHead, InferenceReply
 from gateway.edge.messages import RequestHead
@@ -57,8 +57,8 @@ class GrpcFront:
             if not isinstance(outcome.answer.response.payload, GrpcPayload):
                 outcome.answer.response.payload.tensors()  # what cannot be read must not be told as OK
             exchange.answered(outcome)
-            headers = reply_headers(outcome, exchange.record.request_id, time.monotonic() - exchange.received)
-        return InferenceReply(outcome.answer.response, headers)
+            fixed, own = told(outcome, exchange.record.request_id, time.monotonic() - exchange.received)
+        return InferenceReply(outcome.answer.response, (*fixed, *own))
 
     async def stream(self, request: InferenceRequest, call: GrpcHead) -> AsyncIterator[InferenceReply]:
         """One question of a stream, its answers as they come, one record at the end."""
@@ -70,7 +70,8 @@ class GrpcFront:
                         exchange.answered(outcome)
                     exchange.record.backend_seconds = outcome.answer.backend_seconds
                     seconds = time.monotonic() - exchange.received
-                    yield InferenceReply(outcome.answer.response, reply_headers(outcome, exchange.record.request_id, seconds))
+                    fixed, own = told(outcome, exchange.record.request_id, seconds)
+                    yield InferenceReply(outcome.answer.response, (*fixed, *own))
 
     async def describe(self, what: Description, model: str, version: str, call: GrpcHead) -> dict[str, Any]:
         """As over HTTP."""

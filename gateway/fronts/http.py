@@ -12,11 +12,11 @@ import msgspec
 
 from backends.errors import ErrorKind, InferenceError
 from backends.protocols.v2_http import JSON, LENGTH_HEADER
-from backends.protocols.v2_http_request import decode_request
+from backends.protocols.v2_http_request import decode_request, takes_long
 from backends.protocols.v2_http_response import encode_response
 from gateway.auth.refusals import KeyUnknown
 from gateway.dataplane import Inquiry, Outcome
-from gateway.dialects.reply import client_timeout, failure_headers, reply_headers, server_metadata, version_asked
+from gateway.dialects.reply import client_timeout, failure_headers, server_metadata, told, version_asked
 from gateway.dialects.v2_http import Operation, error_response, operation, status
 from gateway.edge.coding import choose, deflate, inflate
 from gateway.edge.messages import Admitted, HttpResponse, RequestHead
@@ -25,6 +25,7 @@ from gateway.fronts.parts import FrontParts
 from policies.authorize import demand
 
 MIN_DEFLATE = 1024  # bytes; below, a coding costs more than it saves
+LONG = 256 * 1024  # bytes; below, reading holds the loop for less than 1 ms
 _PROBES = frozenset({"live", "ready"})  # what orchestrators ask without a credential
 _encode = msgspec.json.Encoder().encode
 
@@ -115,9 +116,12 @@ class HttpFront:
         coding = headers.get("content-encoding")
         if coding:
             body = await inflate(body, coding, self._parts.inflated)
-        request = decode_request(
-            body, headers.get(LENGTH_HEADER), asked.model, version_asked(asked.version, headers), exchange.passed_headers()
-        )
+        length = headers.get(LENGTH_HEADER)
+        question = (body, length, asked.model, version_asked(asked.version, headers), exchange.passed_headers())
+        if len(body) > LONG and takes_long(body, length):
+            request = await asyncio.to_thread(decode_request, *question)
+        else:
+            request = decode_request(*question)
         exchange.record.rows = request.rows or 1
         inquiry = Inquiry(exchange.principal, headers, exchange.record.request_id, exchange.received, client_timeout(headers))
         snapshot = self._plane.snapshot
@@ -131,8 +135,8 @@ class HttpFront:
         described = encoded.headers()
         if "accept-encoding" in headers and len(answer) >= MIN_DEFLATE:
             answer, described = await _deflated(answer, headers["accept-encoding"], described)
-        told = reply_headers(outcome, exchange.record.request_id, self._clock() - exchange.received)
-        return HttpResponse(200, (*described, *told), answer)
+        fixed, own = told(outcome, exchange.record.request_id, self._clock() - exchange.received)
+        return HttpResponse(200, (*described, *own), answer, fixed)
 
     async def _describe(self, exchange: Exchange, asked: Operation, body: bytes) -> HttpResponse:
         plane, identity = self._plane, self._identity(exchange)

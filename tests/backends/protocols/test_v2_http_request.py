@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 
 from backends.errors import ErrorKind, InferenceError
 from backends.inference import InferenceRequest, InferenceResponse, Tensors, TensorSpec
-from backends.protocols.v2_http_request import HttpQuestion, decode_request, encode_request
+from backends.protocols.v2_http_request import HttpQuestion, decode_request, encode_request, takes_long
 from backends.protocols.v2_http_response import encode_response
 from backends.tensors import DTYPES, Tensor, from_array, pack_bytes
 
@@ -265,3 +265,12 @@ def test_payload_is_decoded_once() -> None:
     payload = read(one(data=[1, 2])).payload
     assert isinstance(payload, HttpQuestion)
     assert payload.tensors() is payload.tensors()
+
+
+@pytest.mark.parametrize(
+    ("body", "length", "expected"),
+    [(b"{}", None, True), (b'{"datatype":"BYTES"}\0', "20", True), (b'{"datatype":"FP32"}BYTES', "19", False), (b"{}", "x", False)],
+)
+def test_what_takes_long_to_read(body: bytes, length: str | None, expected: bool) -> None:
+    """Elements in the JSON and texts are walked through one by one; other binary tensors are only measured."""
+    assert expected is takes_long(body, length)

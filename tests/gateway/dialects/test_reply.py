@@ -7,7 +7,7 @@ import pytest
 from backends.errors import InferenceError, invalid
 from backends.inference import InferenceResponse, Tensors
 from gateway.dataplane import Outcome
-from gateway.dialects.reply import client_timeout, failure_headers, public_text, reply_headers, request_id, version_asked
+from gateway.dialects.reply import Told, client_timeout, failure_headers, public_text, request_id, told, version_asked
 from policies.call import Answer, Share
 from routing.plan import Plan
 
@@ -17,9 +17,13 @@ def outcome(*shares: Share, escalation: str = "none") -> Outcome:
     return Outcome(answer, Plan("default", (), 1.0), "abc123")
 
 
+def flat(found: Told) -> dict[str, str]:
+    return dict((*found.fixed, *found.own))
+
+
 def test_one_variant() -> None:
     """A plain answer names its variant, model, version, cost and times."""
-    headers = dict(reply_headers(outcome(Share("fast", 32, "digits_fast", "1")), "id-1", 0.005))
+    headers = flat(told(outcome(Share("fast", 32, "digits_fast", "1")), "id-1", 0.005))
     assert headers == {
         "x-request-id": "id-1",
         "x-model-name": "digits_fast",
@@ -71,7 +75,7 @@ def test_two_versions_are_refused(given: str) -> None:
 def test_rows_of_several_variants() -> None:
     """A cascade's answer says how many rows each variant gave."""
     shares = (Share("fast", 29, "digits_fast", "1"), Share("accurate", 3, "digits_accurate", "2"))
-    headers = dict(reply_headers(outcome(*shares, escalation="fast→accurate"), "id-1", 0.005))
+    headers = flat(told(outcome(*shares, escalation="fast→accurate"), "id-1", 0.005))
     assert headers["x-penstock-variant"] == "fast=29,accurate=3"
     assert (headers["x-model-name"], headers["x-model-version"]) == ("digits_fast,digits_accurate", "1,2")
     assert headers["x-penstock-escalation"] == "fast→accurate"

@@ -44,7 +44,8 @@ async def test_an_answer(front: Front) -> None:
     told = json.loads(bytes(response.body))
     assert (200, "digits", [False, False]) == (response.status, told["model_name"], told["outputs"][0]["data"])
     assert ("r", "default", "fast", "v1") == tuple(
-        dict(response.headers)[name] for name in ("x-request-id", "x-penstock-route", "x-penstock-variant", "x-penstock-policy")
+        dict((*response.headers, *response.fixed))[name]
+        for name in ("x-request-id", "x-penstock-route", "x-penstock-variant", "x-penstock-policy")
     )
     (call,) = front.fake.calls
     assert (2, 0.5, (("x-request-id", "r"),)) == (call.request.rows, call.deadline.at, call.request.headers)
