@@ -87,16 +87,19 @@ def test_raw_tensors_are_bit_equal(gateway: GatewayProcess, triton: Triton, data
 
 @pytest.mark.parametrize("datatype", IN_JSON)
 def test_json_tensors_are_bit_equal(gateway: GatewayProcess, triton: Triton, datatype: str) -> None:
-    """Numbers keep every digit that they need, text every character.
+    """Numbers keep every digit that they need, text every character: what comes back is bit for bit what was sent.
 
-    Only Triton's own reading of FP64 in JSON is now and then off in the last digit. Asked over HTTP it reads the client's JSON
-    itself, through the gateway too; asked over gRPC it gets what the gateway read, and that is right.
+    For all but FP64 that is Triton's direct answer too. Asked directly, Triton reads every sixth of these doubles 1 or 2 units
+    in the last place off what rounding to nearest, and Python's float(), make of the text (rapidjson without full precision
+    promises 3); the gateway reads them exactly and hands them on in binary.
     """
     for sent in cases(datatype, carried_by_json=True):
         direct, through = both(gateway, triton, "json", f"identity_{datatype.lower()}", {"INPUT0": sent})
-        if datatype != "FP64":
-            assert {"OUTPUT0": sent} == direct.outputs
-        assert (direct.outputs if gateway.protocol == "triton-http" else {"OUTPUT0": sent}) == through.outputs
+        assert {"OUTPUT0": sent} == through.outputs
+        if datatype == "FP64":
+            np.testing.assert_array_max_ulp(sent.array(), direct.outputs["OUTPUT0"].array(), maxulp=3)
+        else:
+            assert through.outputs == direct.outputs
 
 
 @pytest.mark.parametrize("form", ["binary", "json", "grpc"])

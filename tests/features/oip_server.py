@@ -36,11 +36,20 @@ class Received:
     @property
     def head(self) -> Any:
         """The body's JSON."""
-        return json.loads(self.body[: int(self.headers.get("inference-header-content-length", len(self.body)))])
+        return json.loads(self.body[: self._head_length])
+
+    @property
+    def tail(self) -> bytes:
+        """The bytes behind the JSON."""
+        return self.body[self._head_length :]
+
+    @property
+    def _head_length(self) -> int:
+        return int(self.headers.get("inference-header-content-length", len(self.body)))
 
     def inputs(self) -> dict[str, Any]:
         """Every input as an array."""
-        at = int(self.headers.get("inference-header-content-length", len(self.body)))
+        at = self._head_length
         found = {}
         for entry in self.head["inputs"]:
             dtype = DTYPES[entry["datatype"]]

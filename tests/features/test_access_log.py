@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.features.conftest import PLAIN, ask, framed
+from tests.features.conftest import PLAIN, ask, framed, image
 from tests.features.oip_server import failing
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ async def lines(gate: Running, capsysbinary: Capture) -> list[dict[str, Any]]:
 
 
 async def test_a_line_says_what_happened(start: Start, capsysbinary: Capture) -> None:
-    """Who asked what, who answered, what it cost and how long it took."""
+    """Who asked what in how many bytes of the client's own, who answered, what it cost and how long it took."""
     gate = await start(PLAIN, **LOGGING)
     sent = {"X-Request-Id": "r-1", "traceparent": PARENT}
     reply = await gate.infer([0, 1, 2], sent)
@@ -40,7 +40,7 @@ async def test_a_line_says_what_happened(start: Start, capsysbinary: Capture) ->
         "path": "/v2/models/digits/infer",
         "code": "200",
         "peer": "127.0.0.1",
-        "bytes_in": len(gate.backend.asked[0].body),
+        "bytes_in": len(json.dumps({"inputs": [image([0, 1, 2])]})),
         "bytes_out": len(reply.body),
         "subject": "free",
         "tenant": "acme",
