@@ -31,19 +31,22 @@ def told(outcome: Outcome, request_id: str, seconds: float) -> Told:
     shares = answer.shares
     if len(shares) == 1:
         share = shares[0]
-        fixed = _fixed(share.model, share.version, route, share.variant, answer.escalation, answer.cost, policy)
+        names = (share.model, share.version, share.variant)
     else:
         variant = ",".join([f"{share.variant}={share.rows}" for share in shares])
         name = ",".join([share.model for share in shares])
         version = ",".join([share.version for share in shares])
-        fixed = _fixed(name, version, route, variant, answer.escalation, answer.cost, policy)
+        names = (name, version, variant)
     backend = answer.backend_seconds * 1000
     timing = f"gateway;dur={max(0.0, seconds * 1000 - backend):.3f}, backend;dur={backend:.3f}"
+    fixed = _fixed(names, route, answer.escalation, answer.cost, policy)
     return Told(fixed, (("x-request-id", request_id), ("server-timing", timing)))
 
 
 @lru_cache(maxsize=1024)
-def _fixed(name: str, version: str, route: str, variant: str, escalation: str, cost: float, policy: str) -> Headers:
+def _fixed(names: tuple[str, str, str], route: str, escalation: str, cost: float, policy: str) -> Headers:
+    """`names` are the model's, its version's and the variant's."""
+    name, version, variant = names
     return (
         ("x-model-name", name),
         ("x-model-version", version),
