@@ -269,7 +269,12 @@ def test_payload_is_decoded_once() -> None:
 
 @pytest.mark.parametrize(
     ("body", "length", "expected"),
-    [(b"{}", None, True), (b'{"datatype":"BYTES"}\0', "20", True), (b'{"datatype":"FP32"}BYTES', "19", False), (b"{}", "x", False)],
+    [
+        (b"{}", None, True),
+        (b'{"datatype":"BYTES"}\0', "20", True),
+        (b'{"datatype":"FP32"}BYTES', "19", False),
+        (b"{}", "x", False),
+    ],
 )
 def test_what_takes_long_to_read(body: bytes, length: str | None, expected: bool) -> None:
     """Elements in the JSON and texts are walked through one by one; other binary tensors are only measured."""
