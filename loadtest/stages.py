@@ -21,6 +21,7 @@ from backends.deadline import Deadline
 from backends.http1.connection import Connection
 from backends.http1.messages import PoolLimits, UpstreamRequest, framed
 from backends.inference import InferenceRequest, InferenceResponse
+from backends.promise import Promise
 from backends.protocols.v2_http_request import decode_request, encode_request
 from backends.protocols.v2_http_response import decode_response, encode_response
 from gateway.auth.api_keys import ApiKeys
@@ -144,12 +145,12 @@ class Bench:
         """One answer read by one connection to a backend."""
         head = ["HTTP/1.1 200 OK", *(f"{name}: {value}" for name, value in self.told.headers)]
         wire = "\r\n".join([*head, f"Content-Length: {len(self.told.body)}", "", ""]).encode() + self.told.body
-        connection = Connection(PoolLimits(), "fixed", lambda _: None)
+        connection = Connection(PoolLimits(), "fixed", {}, lambda _: None)
         connection.connection_made(Wire())
-        future = asyncio.get_running_loop().create_future
+        loop = asyncio.get_running_loop()
 
         def step() -> None:
-            connection.send([b""], future(), head_only=False)
+            connection.send([b""], Promise(loop), head_only=False)
             connection.data_received(wire)
 
         return step
