@@ -302,6 +302,7 @@ class Connection(asyncio.Protocol):
         else:
             self._unsent = 0
             self._transport.writelines((head, body))
+            self._shared.backlog.add(self, length)
 
     def _refuse_early(self, response: HttpResponse, unread: bytes) -> None:
         """Answers before the body; goes on only if the body is small, or its length unknown, and sure to come."""
@@ -388,6 +389,10 @@ class Connection(asyncio.Protocol):
         """Closes if nothing is under way; what is under way is finished and its answer says `Connection: close`."""
         if self._phase == LINGER or (self._phase == HEAD and not self._buffer):
             self._transport.close()
+
+    def unsent(self) -> int:
+        """Bytes of answers that wait in the process."""
+        return 0 if self._transport.is_closing() else self._transport.get_write_buffer_size()
 
     def abandon(self) -> None:
         """Ends at once; losing the socket cancels the errand, once, so that its cleaning up is not cancelled too."""

@@ -22,6 +22,7 @@ class Limits:
     connections_per_address: int | None = 8_000  # generous: whole companies sit behind one address; None: as many as in all
     pipelined: int = 64 * 1024  # bytes of later requests kept while one is being answered; beyond it reading pauses
     unread: int = 256 * 1024  # body bytes thrown away after an early refusal before the connection is given up
+    unsent: int = 64 * 1024 * 1024  # bytes of answers, of all clients together, that wait to be taken
     first_byte_timeout: float = 30.0  # of a new connection
     headers_timeout: float = 5.0  # from a request's first byte to the end of its headers
     body_grace: float = 5.0  # after which, and in every further window as long, the rate must be kept
@@ -32,10 +33,11 @@ class Limits:
     sweep: float = 0.5
 
     def of_each(self, processes: int) -> Limits:
-        """What each of so many processes keeps to: connections are spread over them, rounded up."""
+        """What each of so many processes keeps to: connections and memory are spread over them, rounded up."""
         own = self.connections_per_address
         return replace(
             self,
             connections=-(-self.connections // processes),
+            unsent=-(-self.unsent // processes),
             connections_per_address=None if own is None else -(-own // processes),
         )

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from gateway.edge.addresses import Addresses
+from gateway.edge.backlog import Backlog
 from gateway.edge.gate import RefusedError
 from gateway.edge.limits import Limits
 from gateway.edge.messages import Application
@@ -17,13 +18,14 @@ if TYPE_CHECKING:
 class Shared:
     """One for each listener."""
 
-    __slots__ = ("addresses", "app", "connections", "date", "draining", "emptied", "limits", "loop")
+    __slots__ = ("addresses", "app", "backlog", "connections", "date", "draining", "emptied", "limits", "loop")
 
     def __init__(self, app: Application, limits: Limits) -> None:
         self.app = app
         self.limits = limits
         self.loop = asyncio.get_running_loop()  # asking for it costs a system call, so it is asked for once
-        self.connections: set[Connection] = set()  # each until its socket and its task are both gone
+        self.connections: set[Connection] = set()  # each until its socket and its errand are both gone
+        self.backlog = Backlog(limits.unsent)
         self.addresses = Addresses()  # of these connections
         self.draining = False
         self.date = ""  # the header line, set by the listener's sweep

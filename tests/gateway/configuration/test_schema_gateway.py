@@ -26,8 +26,8 @@ workers: 4
 store: memory
 limits:
   {body: 1MiB, inflated: 2MiB, chunks: 3, request_line: 4KiB, headers: 8KiB, header_count: 5, connections: 6,
-   connections_per_address: null, pipelined: 7KiB, unread: 8KiB, first_byte_timeout: 9s, headers_timeout: 10s, body_grace: 11s,
-   body_rate: 12B, write_timeout: 13s, idle_timeout: 14s, linger_timeout: 15s}
+   connections_per_address: null, pipelined: 7KiB, unread: 8KiB, unsent: 16KiB, first_byte_timeout: 9s, headers_timeout: 10s,
+   body_grace: 11s, body_rate: 12B, write_timeout: 13s, idle_timeout: 14s, linger_timeout: 15s}
 auth:
   jwt: [{issuer: https://id.example.com, audience: penstock, jwks: https://id.example.com/jwks.json, algorithms: [EdDSA]}]
   claims: {tenant: org, tier: plan, scopes: scp}
@@ -44,7 +44,7 @@ def test_everything() -> None:
     expected = GatewayDocument(
         Listen(Address("127.0.0.1", 1), Address("::1", 2), Address("127.0.0.1", 3)),
         workers=4,
-        limits=Limits(1 << 20, 2 << 20, 3, 4 << 10, 8 << 10, 5, 6, None, 7 << 10, 8 << 10, 9, 10, 11, 12, 13, 14, 15),
+        limits=Limits(1 << 20, 2 << 20, 3, 4 << 10, 8 << 10, 5, 6, None, 7 << 10, 8 << 10, 16 << 10, 9, 10, 11, 12, 13, 14, 15),
         auth=Auth((issuer,), Claims("org", "plan", "scp"), "keys.yaml", True),
         telemetry=Telemetry("off"),
         drain=Drain(5.0),

@@ -15,5 +15,6 @@ def test_the_configuration_has_the_same_names_and_defaults() -> None:
 
 def test_connections_are_spread_over_processes() -> None:
     """Each has its part of them, rounded up, and everything else in full."""
-    assert Limits(connections=4, connections_per_address=2) == Limits(connections=10, connections_per_address=6).of_each(3)
+    spread = Limits(connections=10, connections_per_address=6, unsent=100).of_each(3)
+    assert Limits(connections=4, connections_per_address=2, unsent=34) == spread
     assert Limits(connections=10, connections_per_address=None) == Limits(connections=10, connections_per_address=None).of_each(1)
