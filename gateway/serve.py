@@ -27,7 +27,7 @@ from gateway.configuration.files import read_file
 from gateway.configuration.load import load_gateway
 from gateway.configuration.schema_gateway import Auth, GatewayDocument
 from gateway.dataplane import Dataplane
-from gateway.edge.grpc import GrpcApplication, GrpcLimits, GrpcListener
+from gateway.edge.grpc import GrpcLimits, GrpcListener
 from gateway.edge.grpc import listen as listen_grpc
 from gateway.edge.limits import Limits
 from gateway.edge.listener import HttpListener
@@ -56,12 +56,7 @@ class Ports:
     admin: AdminPort
 
 
-@dataclass(frozen=True, slots=True)
-class Openers:
-    """How ports are opened where a worker does it otherwise than a process alone."""
-
-    grpc: Callable[[GrpcApplication, str, int, GrpcLimits], Awaitable[GrpcListener]] = listen_grpc
-    admin: Callable[[AdminState, str, int], Awaitable[AdminPort]] = listen_admin
+ListenAdmin = Callable[[AdminState, str, int], Awaitable[AdminPort]]
 
 
 class Gateway:
@@ -76,14 +71,19 @@ class Gateway:
         self.spawner = Spawner()
         self._signatures = signatures
         self._reloader = Reloader(policy, self.plane, metrics, time.monotonic, self.spawner.spawn)
-        shared = document.workers > 1
-        self._access_log = AccessLog(sys.stdout.buffer, shared=shared) if document.telemetry.access_log == "json" else None
+        self._shared = document.workers > 1  # the ports and the standard output, with other processes
+        self._access_log: AccessLog | None = None
+        if document.telemetry.access_log == "json":
+            self._access_log = AccessLog(sys.stdout.buffer, shared=self._shared)
         self._authenticator: Authenticator
         self._stalls: StallProbe
         self.ports: Ports
 
-    async def start(self, openers: Openers = Openers()) -> None:
-        """Opens the ports. Raises KeySourceError for key files that cannot be used, OSError for a port that cannot be had."""
+    async def start(self, listen_admin: ListenAdmin = listen_admin) -> None:
+        """Opens the ports, the operators' by `listen_admin`.
+
+        Raises KeySourceError for key files that cannot be used, OSError for a port that cannot be had.
+        """
         document, listening = self.document, self.document.listen
         self._authenticator = await build_authenticator(_auth_settings(document.auth), self.spawner.spawn)
         parts = FrontParts(self.plane, self._authenticator, self._record, _Ids(), self.ready, document.limits.inflated)
@@ -92,9 +92,9 @@ class Gateway:
         limits = Limits(**structs.asdict(document.limits)).of_each(document.workers)
         grpc_limits = GrpcLimits(message=document.limits.body, metadata=document.limits.headers)
         self.ports = Ports(
-            await listen_http(HttpFront(parts), listening.http.host, listening.http.port, limits),
-            await openers.grpc(GrpcFront(parts), listening.grpc.host, listening.grpc.port, grpc_limits),
-            await openers.admin(AdminState(self.exposition, self.unready), listening.admin.host, listening.admin.port),
+            await listen_http(HttpFront(parts), listening.http.host, listening.http.port, limits, self._shared),
+            await listen_grpc(GrpcFront(parts), listening.grpc.host, listening.grpc.port, grpc_limits, self._shared),
+            await listen_admin(AdminState(self.exposition, self.unready), listening.admin.host, listening.admin.port),
         )
         self._stalls = StallProbe(self.metrics.stalled)
 

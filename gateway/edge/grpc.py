@@ -119,14 +119,14 @@ class GrpcListener:
         await self._server.stop(grace)
 
 
-async def listen(app: GrpcApplication, host: str, port: int, limits: GrpcLimits) -> GrpcListener:
-    """Serves `app` from now on. Raises OSError if the port cannot be had."""
+async def listen(app: GrpcApplication, host: str, port: int, limits: GrpcLimits, reuse_port: bool = False) -> GrpcListener:
+    """Serves `app` from now on; with `reuse_port` beside others who do the same. Raises OSError if the port cannot be had."""
     options = [
         ("grpc.max_receive_message_length", limits.message),
         ("grpc.max_send_message_length", -1),
         ("grpc.max_metadata_size", limits.metadata),
         ("grpc.absolute_max_metadata_size", limits.metadata),  # else grpc starts refusing at random in between
-        ("grpc.so_reuseport", 0),  # else a second gateway silently takes half of the calls
+        ("grpc.so_reuseport", int(reuse_port)),  # on by default: a second gateway would silently take half of the calls
     ]
     server = grpc.aio.server(options=options, maximum_concurrent_rpcs=limits.calls)
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, _Calls(app).methods()),))

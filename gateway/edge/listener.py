@@ -59,8 +59,11 @@ class HttpListener:
             connection.tick(now)
 
 
-async def listen(app: Application, host: str, port: int, limits: Limits) -> HttpListener:
-    """Binds `host`:`port` (0 takes a free one) and serves `app` there; raises OSError when the address cannot be had."""
-    shared = Shared(app, limits)
-    server = await asyncio.get_running_loop().create_server(lambda: Connection(shared), host, port, backlog=_BACKLOG)
+async def listen(app: Application, host: str, port: int, limits: Limits, reuse_port: bool = False) -> HttpListener:
+    """Binds `host`:`port` (0 takes a free one), with `reuse_port` beside others who do the same, and serves `app` there.
+
+    Raises OSError when the address cannot be had.
+    """
+    shared, loop = Shared(app, limits), asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Connection(shared), host, port, backlog=_BACKLOG, reuse_port=reuse_port)
     return HttpListener(shared, server)

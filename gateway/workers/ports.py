@@ -8,14 +8,8 @@ worker lives. It is bound alone, so that a port in use is noticed, and set to sh
 from __future__ import annotations
 
 import socket
-from typing import Any
 
-import grpc.aio
-import uvloop
-
-from backends.protocols.v2_grpc import SERVICE
 from gateway.configuration.readers import Address
-from gateway.edge.grpc import GrpcApplication, GrpcLimits, GrpcListener, _Calls
 
 
 def reserve(address: Address) -> tuple[Address, list[socket.socket]]:
@@ -45,31 +39,3 @@ def _free(host: str) -> int:
     with socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET) as found:
         port: int = found.getsockname()[1]
         return port
-
-
-class SharingLoop(uvloop.Loop):
-    """The event loop of a worker: every port that is opened on it is shared."""
-
-    async def create_server(self, *arguments: Any, **options: Any) -> Any:
-        """As any loop's."""
-        return await super().create_server(*arguments, **options, reuse_port=True)
-
-
-async def listen_grpc(app: GrpcApplication, host: str, port: int, limits: GrpcLimits) -> GrpcListener:
-    """As gateway.edge.grpc.listen, but shared. grpcio takes no socket made elsewhere; this option is its one way of sharing."""
-    options = [
-        ("grpc.max_receive_message_length", limits.message),
-        ("grpc.max_send_message_length", -1),
-        ("grpc.max_metadata_size", limits.metadata),
-        ("grpc.absolute_max_metadata_size", limits.metadata),
-        ("grpc.so_reuseport", 1),
-    ]
-    server = grpc.aio.server(options=options, maximum_concurrent_rpcs=limits.calls)
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, _Calls(app).methods()),))
-    address = str(Address(host, port))
-    try:
-        bound = server.add_insecure_port(address)
-    except RuntimeError as error:
-        raise OSError(f"cannot listen on {address}: {error}") from error
-    await server.start()
-    return GrpcListener(server, bound)

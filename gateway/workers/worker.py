@@ -14,10 +14,9 @@ from gateway.admin import AdminState
 from gateway.auth.settings import KeySourceError
 from gateway.configuration.problems import PolicyError
 from gateway.configuration.schema_gateway import GatewayDocument
-from gateway.serve import Gateway, Openers, settle
+from gateway.serve import Gateway, settle
 from gateway.telemetry.metrics import Metrics
 from gateway.workers import channel
-from gateway.workers.ports import SharingLoop, listen_grpc
 
 
 def work(line: socket.socket, document: GatewayDocument, policy: bytes) -> int:
@@ -25,7 +24,7 @@ def work(line: socket.socket, document: GatewayDocument, policy: bytes) -> int:
 
     `document` says on which ports, none of them 0; `policy` is the document that the parent has in force.
     """
-    return uvloop.run(_work(line, document, PolicyFile(policy)), loop_factory=SharingLoop)
+    return uvloop.run(_work(line, document, PolicyFile(policy)))
 
 
 class PolicyFile:
@@ -63,7 +62,7 @@ async def _work(line: socket.socket, document: GatewayDocument, policy: PolicyFi
     refusal, gateway = b"", None
     try:
         gateway = Gateway(document, policy.path, metrics)
-        await gateway.start(Openers(listen_grpc, _no_port))
+        await gateway.start(_no_port)
     except (PolicyError, KeySourceError, OSError) as error:
         refusal = str(error).encode() or b"it cannot start"
     serving = asyncio.create_task(_answer(answers, refusal, gateway, policy), name="parent")

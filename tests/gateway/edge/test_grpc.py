@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import queue
-import socket
 import time
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
@@ -387,10 +386,12 @@ async def test_drain_ends_after_its_grace(app: Recording, listener: GrpcListener
         await call
 
 
-async def test_a_port_in_use(app: Recording) -> None:
-    """A port that cannot be had is said at once, and not shared silently."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
+async def test_a_port_in_use(app: Recording, listener: GrpcListener) -> None:
+    """A port that cannot be had is said at once; it is shared by nobody who does not agree to it."""
+    for reuse_port in (False, True):
         with pytest.raises(OSError, match="cannot listen on 127"):
-            await listen(app, "127.0.0.1", taken.getsockname()[1], GrpcLimits())
+            await listen(app, "127.0.0.1", listener.port, GrpcLimits(), reuse_port)
+    first = await listen(app, "127.0.0.1", 0, GrpcLimits(), reuse_port=True)
+    second = await listen(app, "127.0.0.1", first.port, GrpcLimits(), reuse_port=True)
+    assert first.port == second.port
+    await asyncio.gather(first.drain(0), second.drain(0))

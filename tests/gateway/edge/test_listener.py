@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from gateway.configuration.readers import Address
 from gateway.edge.limits import Limits
 from gateway.edge.listener import listen
+from gateway.workers.ports import reserve
 
 if TYPE_CHECKING:
     from tests.gateway.edge.conftest import Client, Place
@@ -28,6 +30,24 @@ async def test_a_free_port_is_bound_and_told(place: Place) -> None:
         await listen(app, "127.0.0.1", listener.port, Limits())
     assert 200 == (await (await connect()).ask(GET)).status
     assert 1 == listener.connections
+
+
+async def test_listeners_that_agree_to_share_a_port_each_get_connections(place: Place) -> None:
+    """Also on a port that somebody holds without listening, as a parent of workers does; who does not agree is refused."""
+    app, connect = await place.start()
+    probe = await connect()
+    address, held = reserve(Address("127.0.0.1", 0))
+    two = [await listen(app, "127.0.0.1", address.port, Limits(), reuse_port=True) for _ in range(2)]
+    place.listeners += two
+    writers = [(await asyncio.open_connection("127.0.0.1", address.port))[1] for _ in range(64)]
+    await probe.until(lambda: 64 == sum(listener.connections for listener in two))
+    assert min(listener.connections for listener in two) > 8
+    with pytest.raises(OSError, match="in use"):
+        await listen(app, "127.0.0.1", address.port, Limits())
+    for writer in writers:
+        writer.close()
+    for each in held:
+        each.close()
 
 
 async def test_connections_are_forgotten_when_they_end(place: Place) -> None:
