@@ -130,7 +130,7 @@ def decode_request(
 
 def takes_long(body: bytes, length: str | None) -> bool:
     """Whether the time to read a request grows with its body: elements in JSON or texts are walked through, one by one."""
-    return length is None or BYTES.encode() in body[: int(length) if length.isdigit() and len(length) < 8 else 0]
+    return length is None or BYTES.encode() in body[: int(length) if length.isdecimal() and len(length) < 8 else 0]
 
 
 _DATA = re.compile(rb'"data"[ \t\r\n]*:[ \t\r\n]*')

@@ -274,6 +274,7 @@ def test_payload_is_decoded_once() -> None:
         (b'{"datatype":"BYTES"}\0', "20", True),
         (b'{"datatype":"FP32"}BYTES', "19", False),
         (b"{}", "x", False),
+        (b"{}", "²", False),  # a digit to str.isdigit, no number to int
     ],
 )
 def test_what_takes_long_to_read(body: bytes, length: str | None, expected: bool) -> None:
