@@ -29,7 +29,7 @@ class TritonHttp:
         self._source = source
 
     async def infer(self, request: InferenceRequest, deadline: Deadline) -> InferenceResponse:
-        """One POST; the client's own bytes where nothing had to look at them."""
+        """One POST: a head of ours, and behind it a client's own bytes where it sent them in binary."""
         encoded = encode_request(request)
         path = _path(request.model, request.version, "/infer")
         # Asking twice is harmless, except where the server keeps state between requests of a sequence.

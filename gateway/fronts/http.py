@@ -25,7 +25,7 @@ from gateway.fronts.parts import FrontParts
 from policies.authorize import demand
 
 MIN_DEFLATE = 1024  # bytes; below, a coding costs more than it saves
-LONG = 256 * 1024  # bytes; below, reading holds the loop for less than 1 ms
+_INLINE = 256 * 1024  # bytes of a body that are read on the loop: less than 1 ms
 _PROBES = frozenset({"live", "ready"})  # what orchestrators ask without a credential
 _encode = msgspec.json.Encoder().encode
 
@@ -118,7 +118,7 @@ class HttpFront:
             body = await inflate(body, coding, self._parts.inflated)
         length = headers.get(LENGTH_HEADER)
         question = (body, length, asked.model, version_asked(asked.version, headers), exchange.passed_headers())
-        if len(body) > LONG and takes_long(body, length):
+        if len(body) > _INLINE and takes_long(body, length):
             request = await asyncio.to_thread(decode_request, *question)
         else:
             request = decode_request(*question)

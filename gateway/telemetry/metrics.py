@@ -15,9 +15,8 @@ from routing.plan import Target
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 STALLS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 OVERHEAD = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1)
-SHED = frozenset(
-    {"max-in-flight", "connections", "draining"}
-)  # reasons of a refusal by which the gateway protects itself or a backend
+# Reasons of a refusal by which the gateway protects itself or a backend.
+SHED = frozenset({"max-in-flight", "connections", "draining"})
 CLIENT_LEFT = "client-left"  # the reason of a request whose client hung up
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
