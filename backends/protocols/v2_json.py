@@ -73,7 +73,8 @@ def from_json(name: str, datatype: str, shape: tuple[int, ...], raw: bytes | msg
 def _numbers(kind: _Kind, text: bytes) -> tuple[int, bytes]:
     """How many elements there are, and their bytes."""
     if text.rfind(b"[") > 0:
-        text = b"[%b]" % text.translate(None, b"[]")  # nesting adds nothing to row-major order
+        flat = text.translate(None, b"[]")  # nesting adds nothing to row-major order
+        text = b"[%b]" % (flat if flat.strip(b", \t\r\n") else b"")  # of [[], []] commas alone are left
     if len(text) <= _PIECE:
         values = kind.read(text)
         return len(values), kind.pack(values)

@@ -75,6 +75,13 @@ def test_nesting_is_row_major(text: str) -> None:
     assert struct.pack("<4i", 1, 2, 3, 4) == from_json("x", "INT32", (2, 2), text.encode()).data
 
 
+@pytest.mark.parametrize("text", [b"[]", b"[[], []]", b"[ [ ],\n[]]"])
+@pytest.mark.parametrize("datatype", ["INT8", "FP32", "BF16", "BOOL", "BYTES"])
+def test_nested_lists_without_elements(datatype: str, text: bytes) -> None:
+    """What numpy writes for an array of shape [2, 0] is read as that."""
+    assert b"" == from_json("x", datatype, (2, 0), text).data
+
+
 def test_long_arrays_are_read_in_pieces() -> None:
     """An array of several MiB is read whole, whatever the pieces it is cut into."""
     values = list(range(400_000))
