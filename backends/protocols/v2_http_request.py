@@ -139,8 +139,26 @@ _DATA = re.compile(rb'"data"[ \t\r\n]*:[ \t\r\n]*')
 def _cut(head: bytes) -> tuple[bytes, list[bytes]]:
     """The JSON with each input's array taken out and `[]` in its place, and the arrays.
 
-    What is left is short, the same for the same shapes, and holds nobody's tensors.
+    What is left is short, the same for the same shapes, and holds nobody's tensors. Flat arrays of numbers are found by their
+    brackets: both what is left and the arrays are parsed strictly afterwards, and must agree on how many there are.
     """
+    kept, arrays, at = [], list[bytes](), 0
+    while (key := _DATA.search(head, at)) is not None:
+        start = key.end()
+        end = head.find(b"]", start) + 1
+        array = head[start:end]
+        if array[:1] != b"[" or b'"' in array or b"[" in array[1:]:
+            return _cut_parsed(head)
+        kept.append(head[at:start])
+        arrays.append(array)
+        at = end
+    kept.append(head[at:])
+    left = b"[]".join(kept)
+    return _cut_parsed(head) if b"\\" in left else (left, arrays)  # an escape may hide a key
+
+
+def _cut_parsed(head: bytes) -> tuple[bytes, list[bytes]]:
+    """As `_cut`, for texts, nested arrays and escapes."""
     inputs = _parsed(_read_arrays, head).inputs[: MAX_TENSORS + 1]  # `_envelope` refuses so many
     arrays = [bytes(found.data) for found in inputs if len(memoryview(found.data))]
     kept, at = [], 0

@@ -229,6 +229,16 @@ def test_a_repeated_key_is_refused_wherever_it_stands(body: bytes) -> None:
         decode_request(body, None, "m", "")
 
 
+def test_an_array_beside_the_inputs_is_nobody_s() -> None:
+    """What stands under "data" elsewhere fills no input, not even one whose own array is empty or hidden."""
+    hidden = b'{"inputs":[{"name":"x","datatype":"INT32","shape":[1],"d\\u0061ta":[]}],"data":[7]}'
+    empty = b'{"inputs":[{"name":"x","datatype":"INT32","shape":[1],"data":[]}],"data":[7]}'
+    other = b'{"data":[7],"inputs":[{"name":"x","datatype":"INT32","shape":[1],"parameters":{"binary_data_size":0}}]}'
+    for body in (hidden, empty, other):
+        with pytest.raises(InferenceError):
+            decode_request(body, None, "m", "")
+
+
 @pytest.mark.parametrize("key", [b'"d\\u0061ta"', b'"\\u0064ata"'])
 def test_escaped_data_keys_are_refused(key: bytes) -> None:
     """Elements under an escaped key are found by nobody else, and never kept in memory as a head."""
