@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from email.utils import formatdate
-from socket import socket
 from time import monotonic
 
 from gateway.edge.http1 import Connection
@@ -23,8 +22,7 @@ class HttpListener:
     def __init__(self, shared: Shared, server: asyncio.Server) -> None:
         self._shared = shared
         self._server = server
-        self.sockets: tuple[socket, ...] = tuple(server.sockets)
-        self.port: int = self.sockets[0].getsockname()[1]
+        self.port: int = server.sockets[0].getsockname()[1]
         self._timer = asyncio.get_running_loop().call_soon(self._sweep)
 
     @property
