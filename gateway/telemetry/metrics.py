@@ -153,9 +153,13 @@ class ParentMetrics:
         self._usage = Usage()
         self._ends.cell()
 
-    def reloaded(self, result: str) -> None:
-        """A policy was loaded (`ok`) or `refused`."""
-        self._reloads.cell(result).value += 1
+    def policy_loaded(self) -> None:
+        """Every worker is given this one from now on."""
+        self._reloads.cell("ok").value += 1
+
+    def policy_refused(self) -> None:
+        """A policy document was refused; the one before stays."""
+        self._reloads.cell("refused").value += 1
 
     def worker_ended(self) -> None:
         """One that should have gone on."""

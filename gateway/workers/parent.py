@@ -44,7 +44,7 @@ class Parent:
         self._policy = read_file(policy)  # what is in force: a worker that starts later gets it, whatever the file says then
         self._version = _checked(self._policy, policy)
         self._metrics = ParentMetrics()
-        self._metrics.reloaded("ok")
+        self._metrics.policy_loaded()
         self._totals = Totals(without=ParentMetrics.WHOLE)
         http, self._http = reserve(document.listen.http)
         grpc, self._grpc = reserve(document.listen.grpc)
@@ -103,12 +103,12 @@ class Parent:
                 text = read_file(self._file)
                 wanted = _checked(text, self._file)
             except (PolicyError, OSError) as error:
-                self._metrics.reloaded("refused")
+                self._metrics.policy_refused()
                 said = error if isinstance(error, PolicyError) else f"{self._file}: {error.strerror}"
                 _log.error("policy not taken, version %s stays in force: %s", self._version, said)
                 text, wanted = self._policy, self._version  # the keys are read again all the same
             else:
-                self._metrics.reloaded("ok")
+                self._metrics.policy_loaded()
             self._policy, self._version = text, wanted
             in_force = await asyncio.gather(*(seat.take(text) for seat in self._seats))
             for seat, found in zip(self._seats, in_force, strict=True):

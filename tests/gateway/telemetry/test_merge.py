@@ -48,7 +48,7 @@ def test_counters_histograms_and_gauges_add_up() -> None:
 def test_what_counts_once_for_all_is_the_parents() -> None:
     """Two workers that follow one reload are one reload."""
     own = ParentMetrics()
-    own.reloaded("ok")
+    own.policy_loaded()
     found = read(Totals(ParentMetrics.WHOLE).exposition([told(0), told(0)], own.exposition(2)))
     assert 1 == found['penstock_policy_reloads_total{result="ok"}']
 
