@@ -74,7 +74,8 @@ class Gateway:
         self._shared = document.workers > 1  # the ports and the standard output, with other processes
         self._access_log: AccessLog | None = None
         if document.telemetry.access_log == "json":
-            self._access_log = AccessLog(sys.stdout.buffer, shared=self._shared)
+            share = document.telemetry.access_log_share
+            self._access_log = AccessLog(sys.stdout.buffer, share=share, shared=self._shared)
         self._authenticator: Authenticator
         self._stalls: StallProbe
         self.ports: Ports

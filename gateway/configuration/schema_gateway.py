@@ -14,6 +14,7 @@ import msgspec
 
 from gateway.configuration.decode import read_text
 from gateway.configuration.problems import NOT_YET, UnreadableError, shown
+from gateway.configuration.quantities import read_share
 from gateway.configuration.readers import Address, Count, Limit, Timeout, one_of, read_listener
 
 ALGORITHMS = ("RS256", "ES256", "EdDSA")
@@ -142,6 +143,7 @@ class Telemetry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is told about requests, beside the metrics."""
 
     access_log: Annotated[str, one_of(("json", "off"))] = "json"
+    access_log_share: Annotated[float, read_share] = 1.0  # of the requests that went well; the others are all told
     otlp: Annotated[str, read_otlp] | None = None
 
 

@@ -9,6 +9,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
+from random import random
 from typing import BinaryIO
 
 import msgspec
@@ -119,14 +120,21 @@ def pieces(lines: bytes, most: int) -> Iterator[bytes]:
     yield lines[begin:] if begin else lines
 
 
+_WELL = frozenset({"200", "OK"})
+
+
 class AccessLog:
     """Gathers lines and gives them to a thread of its own, by FLUSH_BYTES or FLUSH_SECONDS, whichever is first.
 
-    Where other processes write to the same stream (`shared`), each write is whole lines of at most MAX_LINE bytes together.
+    Of requests that went well only a `share` is told, taken at random; of the others all. Where other processes write to the
+    same stream (`shared`), each write is whole lines of at most MAX_LINE bytes together.
     """
 
-    def __init__(self, stream: BinaryIO, clock: Callable[[], float] = time.time, *, shared: bool = False) -> None:
+    def __init__(
+        self, stream: BinaryIO, clock: Callable[[], float] = time.time, *, share: float = 1.0, shared: bool = False
+    ) -> None:
         self._clock = clock
+        self._share = share
         self._lines: list[bytes] = []
         self._size = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -135,6 +143,8 @@ class AccessLog:
 
     def write(self, record: RequestRecord) -> None:
         """Takes the record of one request. Called on the event loop."""
+        if self._share < 1.0 and record.code in _WELL and random() >= self._share:
+            return
         line = encode(record, self._clock())
         self._lines.append(line)
         self._size += len(line)

@@ -33,7 +33,7 @@ auth:
   claims: {tenant: org, tier: plan, scopes: scp}
   api_keys: keys.yaml
   anonymous: true
-telemetry: {access_log: off, otlp: null}
+telemetry: {access_log: off, access_log_share: 5%, otlp: null}
 drain: {grace: 5s}
 """
 
@@ -46,7 +46,7 @@ def test_everything() -> None:
         workers=4,
         limits=Limits(1 << 20, 2 << 20, 3, 4 << 10, 8 << 10, 5, 6, None, 7 << 10, 8 << 10, 16 << 10, 9, 10, 11, 12, 13, 14, 15),
         auth=Auth((issuer,), Claims("org", "plan", "scp"), "keys.yaml", True),
-        telemetry=Telemetry("off"),
+        telemetry=Telemetry("off", 0.05),
         drain=Drain(5.0),
     )
     assert expected == load_gateway(FULL, "gateway.yaml")

@@ -117,6 +117,33 @@ async def test_lines_wait_for_the_timer_and_then_go_together(finished: Finished)
     assert ["a", "b"] == [line["request_id"] for line in lines(stream)]
 
 
+@pytest.mark.parametrize(("share", "told"), [(0.0, 0), (1.0, 1000)])
+async def test_only_a_share_of_what_went_well_is_told(finished: Finished, share: float, told: int) -> None:
+    """Answers may be left out, in HTTP's words and in gRPC's; what went wrong never is."""
+    stream = Gated()
+    stream.open.set()
+    log = AccessLog(stream, lambda: NOW, share=share)
+    for code in ("200", "OK"):
+        for _ in range(500):
+            log.write(finished(code=code))
+    for code in ("499", "503", "UNAVAILABLE"):
+        log.write(finished(code=code))
+    await log.close()
+    codes = [line["code"] for line in lines(stream)]
+    assert (told, ["499", "503", "UNAVAILABLE"]) == (len(codes) - 3, codes[-3:])
+
+
+async def test_the_share_is_kept_about(finished: Finished) -> None:
+    """A tenth of 4 000 lines is 400, within six standard deviations."""
+    stream = Gated()
+    stream.open.set()
+    log = AccessLog(stream, lambda: NOW, share=0.1)
+    for _ in range(4000):
+        log.write(finished(code="200"))
+    await log.close()
+    assert 286 < len(list(lines(stream))) < 514
+
+
 async def test_full_buffer_does_not_wait_for_the_timer(finished: Finished) -> None:
     """At 64 KiB the lines go at once, in order, and none is lost."""
     stream = Gated()
