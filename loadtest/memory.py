@@ -37,6 +37,7 @@ class Held:
     before_mb: float
     with_mb: float
     kernel_mb: float
+    cut: int = 0  # clients that were cut off, which Penstock does to bound what waits (docs/limits.md, `unsent`)
 
     @property
     def more_mb(self) -> float:
@@ -61,17 +62,22 @@ def dial(port: int, receive_bytes: int = 0) -> socket.socket:
     return client
 
 
+class CutError(WrongAnswerError):
+    """The connection was ended before the answer was whole."""
+
+
 class Answer:
     """An answer as it comes in: when it is whole, and that it began with 200."""
 
     def __init__(self) -> None:
         self._head = b""
         self._left: int | None = None
+        self.cut = False
 
     def take(self, received: bytes) -> bool:
         """Whether it is whole now. Raises WrongAnswerError for another status, and for an end before the end."""
         if not received:
-            raise WrongAnswerError("the connection ended before the answer was whole")
+            raise CutError("the connection ended before the answer was whole")
         if self._left is None:
             self._head += received
             head, end, body = self._head.partition(b"\r\n\r\n")
@@ -91,9 +97,12 @@ class Answer:
 
 
 def finish(client: socket.socket, answer: Answer) -> None:
-    """Read to the end of the answer. Raises WrongAnswerError, TimeoutError."""
-    while not answer.take(client.recv(1 << 20)):
-        continue
+    """Read to the end of the answer, or until it is cut off. Raises WrongAnswerError, TimeoutError."""
+    try:
+        while not answer.cut and not answer.take(client.recv(1 << 20)):
+            continue
+    except (ConnectionResetError, CutError):
+        answer.cut = True
 
 
 def idle(port: int, asked: bytes, count: int, stack: ExitStack) -> None:
@@ -115,9 +124,12 @@ def sip(clients: Sequence[tuple[socket.socket, Answer]]) -> None:
     """Each takes a little, if something is there. Raises WrongAnswerError for one that was hung up on."""
     for client, answer in clients:
         try:
-            answer.take(client.recv(SIP))
+            if not answer.cut:
+                answer.take(client.recv(SIP))
         except BlockingIOError:
             continue
+        except (ConnectionResetError, CutError):
+            answer.cut = True
 
 
 def sipping(port: int, asked: bytes, options: argparse.Namespace, stack: ExitStack) -> list[tuple[socket.socket, Answer]]:
@@ -158,24 +170,25 @@ def measure(peer: Peer, place: Place, kind: str, options: argparse.Namespace) ->
                 count = options.slow
             held = running.peak_bytes() if clients else running.rss_bytes()
             kernel = buffers.kernel_bytes() - kernel
-            for client, answer in clients:  # and nobody has lost a byte
+            for client, answer in clients:  # and nobody has lost a byte without being told so
                 client.settimeout(TIMEOUT)
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
                 finish(client, answer)
     finally:
         running.stop()
-    return Held(peer.name, kind, count, before / 1e6, held / 1e6, kernel / 1e6)
+    cut = sum(answer.cut for _, answer in clients)
+    return Held(peer.name, kind, count, before / 1e6, held / 1e6, kernel / 1e6, cut)
 
 
 def table(found: Sequence[Held]) -> str:
     """As people read it."""
     lines: list[tuple[str, ...]] = [
-        ("program", "clients", "count", "RSS before MB", "with them MB", "more MB", "KB each", "kernel MB", "")
+        ("program", "clients", "count", "RSS before MB", "with them MB", "more MB", "KB each", "kernel MB", "cut off", "")
     ]
     for held in found:
         each = held.more_mb * 1000 / held.count
         figures = (held.before_mb, held.with_mb, held.more_mb, each, held.kernel_mb)
-        lines.append((held.program, held.clients, str(held.count), *(f"{figure:.1f}" for figure in figures), ""))
+        lines.append((held.program, held.clients, str(held.count), *(f"{figure:.1f}" for figure in figures), str(held.cut), ""))
     return results.columns(lines)
 
 

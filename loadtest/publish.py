@@ -62,10 +62,11 @@ def memory(run: Recorded) -> str:
         (
             f"{held['program']}, {held['count']} {held['clients']}",
             *(f"{held[column]:.1f}" for column in ("before_mb", "with_mb", "more_mb")),
+            str(held.get("cut", 0)),
         )
         for held in run["held"]
     ]
-    return table(("program, clients", "RSS before, MB", "with them", "more"), lines)
+    return table(("program, clients", "RSS before, MB", "with them", "more", "cut off"), lines)
 
 
 def workers(run: Recorded) -> str:

@@ -65,6 +65,17 @@ def test_idle_connections_that_were_closed_are_a_wrong_answer() -> None:
         memory.idle(port, b"?", 2, stack)
 
 
+def test_a_slow_reader_that_is_cut_off_is_counted() -> None:
+    """However the end comes, the client is told apart from one that has its whole answer."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel")
+        theirs.shutdown(socket.SHUT_WR)
+        answer = memory.Answer()
+        memory.finish(ours, answer)
+    assert answer.cut
+
+
 def test_a_question_is_written_whole() -> None:
     """With the credential and its length."""
     question = traffic.question("1k")
@@ -86,7 +97,9 @@ def test_verdicts_are_on_penstocks_slow_readers() -> None:
         "goal: 500 slow readers of 1 MB cost ≤ 64 MB: reached (64 MB)",
         "goal: 500 slow readers, 64 KiB of 1 MB cost ≤ 64 MB: missed (65 MB)",
     ]
-    assert ["penstock", "idle", "5000", "10.0", "100.0", "90.0", "18.0", "0.0"] == memory.table(found).splitlines()[2].split()
+    assert ["penstock", "idle", "5000", "10.0", "100.0", "90.0", "18.0", "0.0", "0"] == memory.table(found).splitlines()[
+        2
+    ].split()
 
 
 @pytest.mark.parametrize("wrong", [["--idle", "0"], ["--slow", "0"], ["--seconds", "0"], ["--only", "apache"]])
