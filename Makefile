@@ -7,6 +7,9 @@ MAKEFLAGS += --no-print-directory
 # The first interpreter that is new enough; name another with `make PYTHON=/path/to/python demo`.
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+NEW_ENOUGH = "$(or $(PYTHON),none)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	echo "Penstock needs Python 3.11 or newer; '$(or $(PYTHON),the PATH)' has none." \
+	"Install one (Debian: apt install python3 python3-venv) or name it: make PYTHON=/path/to/python3 …"; exit 1; }
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes
 SOURCES := gateway policies routing backends loadtest serving-image tests
@@ -67,11 +70,11 @@ lock: ## write the locks anew from pyproject.toml (needs uv)
 # The models' own environment with the real Triton, and the trained models; does nothing when all of it is there.
 .PHONY: serving
 serving: .venv/.gateway-stamp
+	@$(NEW_ENOUGH)
 	@$(PYTHON) serving-image/install.py
 
 .venv/bin/python:
-	@[ -n "$(PYTHON)" ] || { echo "Penstock needs Python 3.11 or newer, and none was found on the PATH." \
-		"Install one (Debian: apt install python3 python3-venv) or name it: make PYTHON=/path/to/python3 …"; exit 1; }
+	@$(NEW_ENOUGH)
 	@echo "· making .venv with $$($(PYTHON) --version)"
 	@$(PYTHON) -m venv .venv || { rm -rf .venv; echo "The venv module does not work here. Debian: apt install python3-venv"; exit 1; }
 

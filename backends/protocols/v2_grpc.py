@@ -16,6 +16,7 @@ from tritonclient.grpc import service_pb2
 
 from backends.errors import ErrorKind, InferenceError, invalid
 from backends.inference import InferenceRequest, InferenceResponse, Parameter, Parameters, RequestedOutput, TensorSpec
+from backends.parameters import check_output, check_request, refuse_shared_memory
 from backends.tensors import BYTES, DATATYPES, DTYPES, Tensor, check, elements, pack_bytes
 
 Message = Any  # a protobuf message; the generated classes come without types
@@ -85,6 +86,9 @@ def decode_request(wire: bytes, headers: tuple[tuple[str, str], ...] = ()) -> In
     outputs = tuple(
         RequestedOutput(output.name, _parameters(output.parameters, f"output '{output.name[:64]}'")) for output in message.outputs
     )
+    check_request(parameters)
+    for output in outputs:
+        check_output(output.parameters, output.name)
     payload = _payload(message.inputs, message.raw_input_contents, "")
     return InferenceRequest(
         message.model_name, message.model_version, message.id, parameters, payload.specs, outputs, payload, headers
@@ -260,10 +264,9 @@ def _varint(value: int) -> bytes:
 
 
 def _parameters(parameters: Any, where: str) -> Parameters:
+    refuse_shared_memory(parameters, where)
     found: dict[str, Parameter] = {}
     for name in parameters:
-        if name.startswith("shared_memory"):
-            raise invalid(f"{where} names shared memory, which is never passed on: send the tensor itself", "shared-memory")
         choice = parameters[name].WhichOneof("parameter_choice")
         if choice is None:
             raise invalid(f"{where}: parameter '{name[:64]}' has no value", "parameters")

@@ -12,6 +12,7 @@ import msgspec
 
 from backends.errors import invalid
 from backends.inference import NO_PARAMETERS, Parameter, Parameters, TensorSpec
+from backends.parameters import refuse_shared_memory
 from backends.tensors import BYTES, DATATYPES, DTYPES, elements
 
 LENGTH_HEADER = "inference-header-content-length"
@@ -99,13 +100,6 @@ def _claim(tensor: WireTensor) -> int | None:
         expected = count * DTYPES[tensor.datatype].itemsize
         raise invalid(f"input '{tensor.name}' claims {size} bytes; {tensor.datatype} {tensor.shape} needs {expected}", "shape")
     return size
-
-
-def refuse_shared_memory(parameters: Parameters, where: str) -> None:
-    """Shared memory is the server's own: a name in it would let one client read another's tensors."""
-    for name in parameters:
-        if name.startswith("shared_memory"):
-            raise invalid(f"{where} names shared memory, which is never passed on: send the tensor itself", "shared-memory")
 
 
 def binary_entry(

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from backends.errors import InferenceError, invalid
 from backends.inference import InferenceRequest, Parameter, Parameters, RequestedOutput, TensorSpec
+from backends.parameters import check_output, check_request
 from backends.protocols.v2_http import (
     REMEMBERED_BYTES,
     Encoded,
@@ -24,7 +25,6 @@ from backends.protocols.v2_http import (
     binary_entry,
     encode,
     head_length,
-    refuse_shared_memory,
     specs,
 )
 from backends.protocols.v2_json import from_json
@@ -181,10 +181,10 @@ def _envelope(head: bytes) -> _Envelope:
         raise invalid(f"a request has 1 to {MAX_TENSORS} inputs and at most as many outputs", "inputs")
     inputs, sizes = specs(message.inputs)
     parameters = message.parameters or {}
-    refuse_shared_memory(parameters, "the request")
+    check_request(parameters)
     outputs = tuple([RequestedOutput(output.name, output.parameters or {}) for output in asked])
     for output in outputs:
-        refuse_shared_memory(output.parameters, f"output '{output.name[:64]}'")
+        check_output(output.parameters, output.name)
     inline = [tensor for tensor in message.inputs if tensor.inline]
     if any(bytes(tensor.data) != b"[]" for tensor in inline):
         raise _unplain()
