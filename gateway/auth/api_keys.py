@@ -140,7 +140,13 @@ class ApiKeys:
 
     async def reload(self) -> None:
         """Reads the file again, in a thread. Raises KeySourceError, and keeps what there was, when it cannot be used."""
-        self._known = await asyncio.to_thread(self._read)
+        self._known = await asyncio.to_thread(self._read_again)
+
+    def _read_again(self) -> dict[str, _Known]:
+        known = self._read()
+        if not known and self._known and not read_file(self._path).strip():  # truncated, and not written again yet
+            raise KeySourceError(f"{self._path}: is empty; if all keys shall go, write []")
+        return known
 
     def _read(self) -> dict[str, _Known]:
         known = {}

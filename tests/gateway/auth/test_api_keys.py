@@ -111,13 +111,14 @@ def test_keys_made_before_the_pepper_still_hold(tmp_path: Path) -> None:
 
 
 async def test_a_reload_swaps_only_what_is_whole(tmp_path: Path) -> None:
-    """A broken file is an error and the old keys stay; a good one replaces them."""
+    """A broken file, or one that is being written, is an error and the old keys stay; a good one replaces them."""
     path = written(tmp_path / "keys.yaml")
     keys = ApiKeys(path)
-    path.write_text("- id: x")
-    with pytest.raises(KeySourceError):
-        await keys.reload()
-    assert keys.verify(KEY, NOW)[0] == ALICE
+    for broken in ("- id: x", "", " \n"):
+        path.write_text(broken)
+        with pytest.raises(KeySourceError):
+            await keys.reload()
+        assert keys.verify(KEY, NOW)[0] == ALICE
     path.write_text("# nobody\n")
     await keys.reload()
     assert reason(keys, KEY) == "bad-api-key"
