@@ -35,6 +35,11 @@ test: .venv/.dev-stamp serving lint ## everything CI runs: the checks, then all 
 check: .venv/.dev-stamp lint ## the quick part, under a minute: format, lint, types, import contracts, fast tests
 	@$(BIN)/python -m pytest -q -m "not slow"
 
+FUZZ_SECONDS ?= 600
+.PHONY: fuzz
+fuzz: .venv/.dev-stamp ## hostile bytes for the gate, the tensor head, the JSON and the answers; FUZZ_SECONDS=600 for all
+	@$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) --only "$(FUZZ_ONLY)" $(if $(FUZZ_SEED),--seed $(FUZZ_SEED))
+
 .PHONY: lint
 lint: .venv/.dev-stamp
 	@echo "· ruff format";  $(BIN)/ruff format --quiet --check . || { echo "  run: $(BIN)/ruff format ."; exit 1; }
