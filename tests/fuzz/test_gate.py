@@ -34,6 +34,7 @@ GOOD = {
     "length": ["Content-Length: {}", "content-length:{}", "Content-Length: {} ", "Content-Length: 0{}"],
     "coding": ["Transfer-Encoding: chunked", "transfer-encoding:\tChunked "],
     "size": ["{:x}", "{:x}", "{:x}", "{:X}", "0{:x}", "{:x};a=b", "{:x} ;a"],
+    "end": ["\r\n"],
     "trailer": ["", "", "X-T: 1\r\n", "Content-Length: 9\r\n"],
 }  # fmt: skip
 BAD = {
@@ -68,6 +69,7 @@ BAD = {
         "{:x};" + "e" * 260, "{:x};\x01", "{:x};a\nb", "{:x};\r", "+{:x}", "-{:x}", "0x{:x}", " {:x}", "{:x} ", "{:x}\t", "1{:x}",
         "f{:015x}", "{:x}_", "{:x},", "", "{:x}\n", "{:x}\r",
     ],
+    "end": ["", "\n", "\r", "\r\r", "\n\n", "xx", "\r\n\r\n", " \r\n", "x\r\n", "\n\r"],
     "trailer": ["bad\r\n", "X : 1\r\n", "X: \0\r\n", "X: 1\n", " x\r\n", "\n", "X: 1\r", ": 1\r\n"],
 }  # fmt: skip
 INSIDE = b"GET /inside HTTP/1.1\r\nHost: h\r\n\r\n"  # a request that lies in a body
@@ -101,15 +103,17 @@ def asked(draw: st.DrawFn) -> tuple[bytes, bool]:
         return draw(st.sampled_from((BAD if flaw == name else GOOD)[name]))
 
     framing, body = "", b""
-    if draw(st.booleans()) or flaw == "length":
+    way = {"length": 1, "wrong length": 1, "coding": 2, "size": 2, "end": 2, "trailer": 2}.get(flaw, draw(st.integers(0, 2)))
+    if way == 1:
         body = draw(BODIES)
         framing = part("length").format(
             max(0, len(body) + (draw(st.sampled_from([1, -1, 200])) if flaw == "wrong length" else 0))
         )
-    elif draw(st.booleans()) or flaw in ("coding", "size", "trailer"):
+    elif way == 2:
         framing = part("coding")
         chunks = draw(st.lists(BODIES.filter(bool), max_size=4))
-        body = b"".join(part("size").format(len(chunk)).encode("latin-1") + b"\r\n" + chunk + b"\r\n" for chunk in chunks)
+        coded = [(f"{part('size').format(len(chunk))}\r\n", chunk, part("end")) for chunk in chunks]
+        body = b"".join(size.encode("latin-1") + chunk + end.encode() for size, chunk, end in coded)
         body += b"0\r\n" + part("trailer").encode("latin-1") + b"\r\n"
     fields = draw(st.permutations([part("host"), framing, part("extra")]))
     version = part("version") if flaw or not framing.lower().startswith("transfer") else "HTTP/1.1"
