@@ -24,6 +24,22 @@ ODD = st.sampled_from([
     "\"\t\"", "1,", ",",
 ])  # fmt: skip
 
+WITHIN = st.sampled_from([
+    "65504", "65519.99", "65520", "-65520", "3.4028234663852886e38", "3.4028235677973366e38", "-3.4028235677973366e38",
+    "3.3895313892515355e38", "3.3961775e38", "3.3961776e38", "1.7976931348623157e308", "1.7976931348623159e308", "1.00390625",
+    "1.01171875", "6e-8", "2.9e-8", "2.98e-8", "1e-45", "7e-46", "7.1e-46", "2.4703282292062327e-324", "2.5e-324",
+    "9.2e-41", "4.6e-41",
+])  # fmt: skip
+"""Real numbers at the edges of some datatype."""
+
+
+def edge(datatype: str) -> st.SearchStrategy[str]:
+    """A number that the datatype just holds, or just does not."""
+    if datatype not in WHOLE:
+        return WITHIN
+    limits = np.iinfo(WHOLE[datatype])
+    return st.sampled_from([str(int(limit) + step) for limit in (limits.min, limits.max) for step in (-1, 0, 1)])
+
 
 def element(datatype: str) -> st.SearchStrategy[str]:
     """One element of the datatype, as JSON."""
@@ -46,9 +62,9 @@ def written(draw: st.DrawFn, datatype: str, shape: tuple[int, ...], *, odd: bool
     count = int(np.prod(shape, dtype=object))
     values = [draw(element(datatype)) for _ in range(count)]
     if odd:
-        values[draw(st.integers(0, max(0, count - 1))) :][:1] = []
-        values.insert(draw(st.integers(0, len(values))), draw(ODD))
-    if shape and not odd and draw(st.booleans()):
+        at = draw(st.integers(0, max(0, count - 1)))
+        values[at : at + 1] = [draw(ODD | edge(datatype))]
+    if shape and len(values) == count and draw(st.booleans()):
         return _nested(values, shape)
     return "[" + draw(BLANK) + ("," + draw(BLANK)).join(values) + draw(BLANK) + "]"
 

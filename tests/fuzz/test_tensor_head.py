@@ -95,7 +95,11 @@ PIECES = (
     b"\0",
     b"",
 )
-DOUBTFUL = (b"\\u", b'"x"')  # a key spelt with escapes, an array of nobody's: refused for safety, though no two readers differ
+DOUBTFUL = (
+    "stray",
+    "escaped",
+    "repeated",
+)  # refused for safety where it holds somebody else's "data", though no two readers differ
 SCALARS = st.sampled_from(["1", "-5", "true", '"v"', "1.5", "1e2", "0", "9223372036854775808", '"é"'])
 
 
@@ -149,8 +153,8 @@ class Message:
         datatype, shape = draw(st.sampled_from(DATATYPES)), draw(SHAPES)
         dims = [str(dim) for dim in shape]
         if self.flaw == "dim":
-            dims[draw(st.integers(0, len(dims))) :][:1] = []
-            dims.insert(draw(st.integers(0, len(dims))), self.odd("dim", ""))
+            at = draw(st.integers(0, len(dims)))
+            dims[at : at + 1] = [self.odd("dim", "")]
         name = self.odd("name", f'"i{number}"')
         members: Members = [("name", name), ("datatype", self.odd("datatype", f'"{datatype}"')), ("shape", f"[{','.join(dims)}]")]
         if draw(st.booleans()):
@@ -185,11 +189,11 @@ BLANKS = st.sampled_from(["", "", "", " ", "\t\r\n "])
 
 @st.composite
 def messages(draw: st.DrawFn) -> tuple[bytes, str | None, bool]:
-    """Body, length header, and whether nothing was done to spoil them."""
+    """Body, length header, and whether what a strict reader understands must be accepted."""
     flaw = draw(st.sampled_from([*[""] * len(FLAWS), *FLAWS]))
     body, length = Message(draw, flaw).whole()
     marred = draw(changes(PIECES, 2))
-    return mutated(body, marred), length, not flaw and not marred
+    return mutated(body, marred), length, flaw not in DOUBTFUL and not marred
 
 
 def accepted(body: bytes, length: str | None) -> InferenceRequest | None:
@@ -213,12 +217,11 @@ def said(body: bytes, length: str | None) -> Question | None:
 @given(messages())
 def test_hostile_questions(message: tuple[bytes, str | None, bool]) -> None:
     """A message that does not say one thing alone is refused; of any other the backend is sent all of what it says."""
-    body, length, sound = message
+    body, length, clear = message
     expected = said(body, length)
     request = accepted(body, length)
     if request is None:
-        doubtful = any(word in body for word in DOUBTFUL)
-        assert expected is None or (doubtful and not sound)
+        assert expected is None or not clear
         return
     assert expected is not None, "accepted, though it says nothing or two things"
     found = encode_request(request)
