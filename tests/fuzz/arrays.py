@@ -24,19 +24,37 @@ ODD = st.sampled_from([
     "\"\t\"", "1,", ",",
 ])  # fmt: skip
 
-WITHIN = st.sampled_from([
-    "65504", "65519.99", "65520", "-65520", "3.4028234663852886e38", "3.4028235677973366e38", "-3.4028235677973366e38",
-    "3.3895313892515355e38", "3.3961775e38", "3.3961776e38", "1.7976931348623157e308", "1.7976931348623159e308", "1.00390625",
-    "1.01171875", "6e-8", "2.9e-8", "2.98e-8", "1e-45", "7e-46", "7.1e-46", "2.4703282292062327e-324", "2.5e-324",
-    "9.2e-41", "4.6e-41",
-])  # fmt: skip
-"""Real numbers at the edges of some datatype."""
+EDGES = {
+    "FP16": ["65504", "65519.99", "65520", "-65520", "6e-8", "2.9e-8", "2.98e-8", "1e39"],
+    "FP32": [
+        "3.4028234663852886e38",
+        "3.4028235677973366e38",
+        "-3.4028235677973366e38",
+        "1e-45",
+        "7e-46",
+        "7.1e-46",
+        "1e39",
+        "1e400",
+    ],
+    "FP64": ["1.7976931348623157e308", "1.7976931348623159e308", "-1e309", "2.4703282292062327e-324", "2.5e-324", "1e-400"],
+    "BF16": [
+        "3.3895313892515355e38",
+        "3.3961775e38",
+        "3.3961776e38",
+        "3.4e38",
+        "-1e39",
+        "1.00390625",
+        "1.01171875",
+        "9.2e-41",
+        "4.6e-41",
+    ],
+}
 
 
 def edge(datatype: str) -> st.SearchStrategy[str]:
     """A number that the datatype just holds, or just does not."""
     if datatype not in WHOLE:
-        return WITHIN
+        return st.sampled_from(EDGES.get(datatype, ["1"]))
     limits = np.iinfo(WHOLE[datatype])
     return st.sampled_from([str(int(limit) + step) for limit in (limits.min, limits.max) for step in (-1, 0, 1)])
 

@@ -75,7 +75,7 @@ STRAYS: Members = [
     ("x", "[" * 60 + "]" * 60), ("x", '"\\ud800"'), ("id", '""'), ("shape", "[1]"), ("name", '"i0"'), ("parameters", "null"),
     ("outputs", "null"), ("outputs", "[{}]"), ("outputs", "{}"), ("id", "null"), ("id", "5"), ("x", '{"a":1,"\\u0061":2}'),
 ]  # fmt: skip
-FLAWS = [*ODD, "repeated", "escaped", "stray", "element", "size", "tail", "absent", "text"]
+FLAWS = [*ODD, "repeated", "escaped", "stray", "element", "size", "tail", "absent", "text", "elsewhere"]
 PIECES = (
     b"{",
     b"}",
@@ -95,11 +95,8 @@ PIECES = (
     b"\0",
     b"",
 )
-DOUBTFUL = (
-    "stray",
-    "escaped",
-    "repeated",
-)  # refused for safety where it holds somebody else's "data", though no two readers differ
+# Refused for safety where they hold somebody else's "data", though no two readers differ.
+DOUBTFUL = ("elsewhere", "stray", "escaped", "repeated")
 SCALARS = st.sampled_from(["1", "-5", "true", '"v"', "1.5", "1e2", "0", "9223372036854775808", '"é"'])
 
 
@@ -159,7 +156,11 @@ class Message:
         members: Members = [("name", name), ("datatype", self.odd("datatype", f'"{datatype}"')), ("shape", f"[{','.join(dims)}]")]
         if draw(st.booleans()):
             array = draw(written(datatype, shape, odd=self.flaw == "element"))
-            return self.written([*members, ("data", array), *self.parameters([])])
+            own: Members = [("data", array)]
+            if self.flaw == "elsewhere":  # elements that a hasty reader may take for this input's own
+                own = draw(st.sampled_from([own, [("\\u0064ata", array)], [("\\u0064ata", "[]")], [("data", "[]")], []]))
+                own = [*own, ("x", f'{{"data":{draw(written(datatype, shape))}}}')]
+            return self.written([*members, *own, *self.parameters([])])
         raw = draw(tails(datatype, shape))
         if self.flaw == "text":
             raw = mutated(raw, draw(changes((b"\0\0\0\0", b"\1\0\0\0", b"\xff\xff\xff\xff", b"\0"), 2)))
