@@ -22,6 +22,7 @@ from policies.deadline import DeadlinePolicy
 from policies.fallback import FallbackPolicy
 from policies.onion import core, onion
 from policies.stream import streaming
+from routing.conditions import looks, together
 from routing.match import Cascade, Route, RouteTable, Split, Use
 from routing.plan import Target
 from routing.planner import planner
@@ -34,6 +35,7 @@ class Blueprint:
     version: str
     clusters: tuple[ClusterSpec, ...]
     tables: Mapping[str, RouteTable]
+    aliases: Mapping[str, str]
 
 
 def blueprint(text: bytes, name: str) -> Blueprint:
@@ -49,7 +51,7 @@ def blueprint(text: bytes, name: str) -> Blueprint:
         )
         for cluster_name, backend in document.backends.items()
     )
-    return Blueprint(version(text), clusters, route_tables(document))
+    return Blueprint(version(text), clusters, route_tables(document), document.aliases)
 
 
 def compile_snapshot(blueprint: Blueprint, previous: Snapshot | None, metrics: Metrics, clock: Callable[[], float]) -> Snapshot:
@@ -67,10 +69,19 @@ def compile_snapshot(blueprint: Blueprint, previous: Snapshot | None, metrics: M
     plain, falling_back = onion(always, innermost), onion({**always, "fallback": FallbackPolicy(metrics)}, innermost)
     stream = streaming(clusters, metrics, clock)
     models = {
-        name: Model(name, planner(table), falling_back if table.fallback else plain, stream, targets(table))
+        name: Model(
+            name,
+            planner(table),
+            falling_back if table.fallback else plain,
+            stream,
+            targets(table),
+            together(*(looks(route.match) for route in table.routes)),
+            table.versions,
+        )
         for name, table in blueprint.tables.items()
     }
-    return Snapshot(blueprint.version, models, clusters, {spec.name: spec for spec in blueprint.clusters})
+    specs = {spec.name: spec for spec in blueprint.clusters}
+    return Snapshot(blueprint.version, models, clusters, specs, blueprint.aliases)
 
 
 def targets(table: RouteTable) -> tuple[Target, ...]:

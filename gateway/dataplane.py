@@ -15,9 +15,11 @@ from backends.deadline import Deadline
 from backends.errors import ErrorKind, InferenceError, invalid
 from backends.inference import Description, InferenceRequest
 from backends.signature import Signature
+from backends.tensors import BYTES, unpack_bytes
 from gateway.snapshot import Model, Snapshot
 from policies.authorize import demand, permitted
 from policies.call import Answer, Call
+from routing.conditions import Looks
 from routing.match import Question
 from routing.plan import Plan, Target
 from routing.principal import Principal
@@ -72,6 +74,8 @@ class Dataplane:
         question = Question(
             inquiry.principal, inquiry.headers, request.rows, request.parameters, request.version, inquiry.request_id
         )
+        if model.looks:
+            question = looked_at(question, model.looks, request)
         plan = model.plan(question)
         timeout = plan.timeout if inquiry.timeout is None else min(plan.timeout, inquiry.timeout)
         return Call(model.name, request, inquiry.principal, plan, Deadline(inquiry.received + timeout))
@@ -174,6 +178,32 @@ class Dataplane:
             elif known is not None:
                 found.extend(known.versions)
         return list(dict.fromkeys(found))
+
+
+def looked_at(question: Question, looks: Looks, request: InferenceRequest) -> Question:
+    """The question with what the model's routes look at beside its head. Raises INVALID for what is no priority."""
+    tensors = request.payload.tensors() if looks.size or looks.texts else ()
+    texts = {
+        tensor.name: max(map(_characters, unpack_bytes(tensor.data, tensor.name)), default=0)
+        for tensor in tensors
+        if tensor.datatype == BYTES and tensor.name in looks.texts
+    }
+    priority = priority_asked(question.headers) if looks.priority else None
+    return replace(question, priority=priority, size=sum(len(tensor.data) for tensor in tensors), text_lengths=texts)
+
+
+def _characters(text: bytes) -> int:
+    return len(text.decode("utf-8", "replace"))
+
+
+def priority_asked(headers: Mapping[str, str]) -> int | None:
+    """X-Priority, 0 (highest) to 9; None where the client gives none. Raises INVALID."""
+    given = headers.get("x-priority")
+    if given is None:
+        return None
+    if len(given) != 1 or given not in "0123456789":
+        raise invalid("x-priority must be a whole number from 0, the highest, to 9", "priority")
+    return int(given)
 
 
 async def _together(asks: Iterable[Coroutine[Any, Any, T]]) -> list[T]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from backends.cluster import Cluster
 from backends.errors import ErrorKind, InferenceError
 from policies.call import Ask
 from policies.stream import StreamAsk
+from routing.conditions import Looks
+from routing.match import Versions
 from routing.plan import Target
 from routing.planner import Planner
 
@@ -33,6 +35,8 @@ class Model:
     ask: Ask
     stream: StreamAsk
     targets: tuple[Target, ...]
+    looks: Looks
+    versions: Versions
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +47,15 @@ class Snapshot:
     models: Mapping[str, Model]
     clusters: Mapping[str, Cluster]
     specs: Mapping[str, ClusterSpec]
+    aliases: Mapping[str, str] = field(default_factory=dict)
 
     def streams(self, target: Target) -> bool:
         """Whether the target's backend can give more than one answer to a question."""
         return self.specs[target.backend].protocol == "triton-grpc"
 
     def model(self, name: str) -> Model:
-        """The public model of that name. Raises NOT_FOUND."""
-        found = self.models.get(name)
+        """The public model of that name, or of that alias. Raises NOT_FOUND."""
+        found = self.models.get(name) or self.models.get(self.aliases.get(name, ""))
         if found is None:
             raise InferenceError(
                 ErrorKind.NOT_FOUND, f"unknown model '{name}'; POST /v2/repository/index lists those you may use", source="client"

@@ -1,8 +1,8 @@
-"""Which route a question takes: the first whose conditions all hold, compiled once per policy document."""
+"""What the policy says of a model, as values: which questions a route takes and whom it asks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import msgspec
 
@@ -12,7 +12,10 @@ from routing.principal import Principal
 
 
 class Question(msgspec.Struct, frozen=True, gc=False):
-    """All that routing may look at. `request_id` makes a split by request reproducible."""
+    """All that routing may look at. `request_id` makes a split by request reproducible.
+
+    `priority`, `size` and `text_lengths` are filled in only where some route of the model looks at them.
+    """
 
     principal: Principal
     headers: Mapping[str, str]  # lower-case names
@@ -20,6 +23,9 @@ class Question(msgspec.Struct, frozen=True, gc=False):
     parameters: Parameters
     version: str  # the version asked for, "" for any
     request_id: str
+    priority: int | None = None  # 0 (highest) to 9; None where the client says nothing
+    size: int = 0  # bytes of the input tensors in binary form, the same in every dialect
+    text_lengths: Mapping[str, int] = {}  # of BYTES inputs by name: characters of the longest element
 
 
 class Range(msgspec.Struct, frozen=True):
@@ -32,15 +38,29 @@ class Range(msgspec.Struct, frozen=True):
         """Whether the value lies inside."""
         return self.low <= value and (self.high is None or value <= self.high)
 
+    def text(self) -> str:
+        """As the document writes it: `4`, `1..8`, `16..`."""
+        if self.high is None:
+            return f"{self.low}.."
+        return str(self.low) if self.low == self.high else f"{self.low}..{self.high}"
+
 
 class Match(msgspec.Struct, frozen=True):
-    """Conditions that must all hold; an empty one asks nothing."""
+    """Conditions that must all hold; an empty one asks nothing. Of the words in a set, one must be the question's."""
 
     tenants: frozenset[str] = frozenset()
     tiers: frozenset[str] = frozenset()
+    scopes: frozenset[str] = frozenset()
+    versions: frozenset[str] = frozenset()
     headers: tuple[tuple[str, str], ...] = ()
-    rows: Range | None = None
     parameters: tuple[tuple[str, Parameter], ...] = ()
+    rows: Range | None = None
+    size: Range | None = None
+    priority: Range | None = None
+    text_lengths: tuple[tuple[str, Range], ...] = ()
+    every: tuple[Match, ...] = ()  # all of them
+    some: tuple[Match, ...] = ()  # at least one of them; empty asks nothing
+    never: Match | None = None  # its conditions must not all hold
 
 
 class Use(msgspec.Struct, frozen=True):
@@ -70,6 +90,14 @@ class Route(msgspec.Struct, frozen=True):
     match: Match
     action: Use | Split | Cascade
     timeout: float  # seconds
+    sample: float = 0.0  # the share of its requests that is recorded for `penstock policy diff` and `backtest`
+
+
+class Versions(msgspec.Struct, frozen=True):
+    """Which versions a client may ask for: those `named`, or the `latest` so many; neither: all that the backend serves."""
+
+    named: frozenset[str] = frozenset()
+    latest: int | None = None
 
 
 class RouteTable(msgspec.Struct, frozen=True):
@@ -79,27 +107,4 @@ class RouteTable(msgspec.Struct, frozen=True):
     routes: tuple[Route, ...]
     fallback: Mapping[str, Target] = {}
     dearest: float = 0.0
-
-
-Predicate = Callable[[Question], bool]
-
-
-def predicates(match: Match) -> tuple[Predicate, ...]:
-    """The match as functions of a question, cheapest first; an empty match gives none."""
-    found: list[Predicate] = []
-    if match.tenants:
-        found.append(lambda question, tenants=match.tenants: question.principal.tenant in tenants)  # type: ignore[misc]
-    if match.tiers:
-        found.append(lambda question, tiers=match.tiers: question.principal.tier in tiers)  # type: ignore[misc]
-    for name, value in match.headers:
-        found.append(lambda question, name=name, value=value: question.headers.get(name) == value)  # type: ignore[misc]
-    if match.rows is not None:
-        found.append(lambda question, rows=match.rows: question.rows is not None and rows.holds(question.rows))  # type: ignore[misc]
-    for name, wanted in match.parameters:
-        found.append(lambda question, name=name, wanted=wanted: same(question.parameters.get(name), wanted))  # type: ignore[misc]
-    return tuple(found)
-
-
-def same(found: Parameter | None, wanted: Parameter) -> bool:
-    """Equal in value and in kind: `true` is not `1`, but `1` is `1.0`."""
-    return found == wanted and isinstance(found, bool) == isinstance(wanted, bool)
+    versions: Versions = Versions()

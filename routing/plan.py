@@ -15,6 +15,7 @@ class Target(msgspec.Struct, frozen=True, gc=False):
     model: str  # the backend's own name for the model
     version: str = ""  # "": whichever version the backend serves by default
     cost: float = 0.0  # per row, in the policy's own unit
+    timeout: float | None = None  # seconds that one ask of it may take; None: as long as the request's deadline allows
 
 
 class Confidence(msgspec.Struct, frozen=True, gc=False):
@@ -39,4 +40,5 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
     timeout: float  # seconds
     confidence: Confidence | None = None
     fallback: Mapping[str, Target] = {}  # variant that failed → whom to ask instead
+    sample: float = 0.0  # the share of such requests that is recorded
     dearest: float = 0.0  # what a row of the dearest variant costs, for the counterfactual

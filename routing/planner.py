@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from msgspec.structs import replace
 
 from backends.errors import ErrorKind, InferenceError, invalid
-from routing.match import Cascade, Predicate, Question, Route, RouteTable, Split, Use, predicates
+from routing.conditions import Predicate, predicates
+from routing.match import Cascade, Question, Route, RouteTable, Split, Use
 from routing.plan import Plan, Stage, Target
 from routing.split import choose, place
 
@@ -65,7 +66,8 @@ def _action(table: RouteTable, route: Route) -> Planner:
 
 
 def _plan(table: RouteTable, route: Route, stages: tuple[Stage, ...]) -> Plan:
-    return Plan(route.name, stages, route.timeout, fallback=_reachable(table.fallback, stages), dearest=table.dearest)
+    fallback = _reachable(table.fallback, stages)
+    return Plan(route.name, stages, route.timeout, fallback=fallback, dearest=table.dearest, sample=route.sample)
 
 
 def _reachable(fallback: Mapping[str, Target], stages: tuple[Stage, ...]) -> Mapping[str, Target]:

@@ -154,7 +154,7 @@ def _mapping(found: Findings, value: Any, kinds: tuple[Any, ...], path: Path) ->
 
 
 def _struct(found: Findings, value: Any, schema: type[msgspec.Struct], path: Path) -> Any:
-    fields = {each.name: each for each in msgspec.structs.fields(schema)}
+    fields = {each.encode_name: each for each in msgspec.structs.fields(schema)}
     if not isinstance(value, dict):
         found.unread(path, f"must be a mapping with {listed(fields)}, not {_named(value)}")
         return _FAILED
@@ -165,10 +165,10 @@ def _struct(found: Findings, value: Any, schema: type[msgspec.Struct], path: Pat
     for name, each in fields.items():
         result = _read(found, value[name], each.type, (*path, name)) if name in value else _FAILED
         if result is not _FAILED:
-            read[name] = result
+            read[each.name] = result
         elif each.required and name not in value:
             found.unread(path, f"'{name}' is missing")
-    return schema(**read) if all(name in read for name, each in fields.items() if each.required) else _FAILED
+    return schema(**read) if all(each.name in read for each in fields.values() if each.required) else _FAILED
 
 
 def _unknown(found: Findings, key: str, names: tuple[str, ...], later: frozenset[str], path: Path) -> None:

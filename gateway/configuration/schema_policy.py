@@ -11,18 +11,23 @@ import msgspec
 from backends.inference import Parameter
 from gateway.configuration.decode import read_text
 from gateway.configuration.problems import NOT_YET, UnreadableError, listed, nearest, shown
+from gateway.configuration.quantities import read_share, read_size
 from gateway.configuration.readers import Address, Amount, Count, Name, Timeout, one_of, read_address, read_name, read_number
-from routing.match import Range
+from gateway.configuration.schema_tests import PolicyTest, read_parameter
+from routing.match import Range, Versions
 
 PROTOCOLS = ("triton-http", "triton-grpc")
 LATER_PROTOCOLS = ("torchserve-http", "torchserve-grpc", "kserve-v2", "tfserving", "openai", "http-json")
 METRICS = ("max-softmax", "margin", "entropy")
 UNITS = ("tenant", "subject", "request")
+PARTS = ("tests", "limits")  # that a document may do without
 DEFAULT_TIMEOUT = 30.0  # seconds
 DEFAULT_UNIT = "request"  # every request on its own
+LOWEST_PRIORITY = 9
 _TOKEN = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]{1,128}")  # RFC 9110 section 5.1, lower-cased
 _CREDENTIALS = ("authorization", "proxy-authorization", "cookie", "x-api-key")
 _ROWS = re.compile(r"(?P<low>[0-9]{1,9})?\.\.(?P<high>[0-9]{1,9})?")
+_VERSION_POLICY = re.compile(r"latest\((?P<latest>[1-9][0-9]{0,3})\)|specific\((?P<named>[A-Za-z0-9._-]+(, *[A-Za-z0-9._-]+)*)\)")
 _COMPARISON = re.compile(r"(?P<sign>[<>])(?P<same>=?) ?(?P<number>[0-9]{1,9})")
 
 
@@ -60,6 +65,52 @@ def _range_for(text: str) -> str | None:
     return f"{number + strict}.." if found["sign"] == ">" else f"..{max(1, number - strict)}"
 
 
+def read_sizes(value: object) -> Range:
+    """A range of sizes: `1MiB..`, `..64KiB`, `4KiB..1MiB`. Raises UnreadableError."""
+    low, dots, high = value.partition("..") if isinstance(value, str) else ("", "", "")
+    if not dots or not (low or high):
+        raise UnreadableError(f"{shown(value)} is not a range of sizes; write 1MiB.., ..64KiB or 4KiB..1MiB")
+    found = Range(read_size(low) if low else 0, read_size(high) if high else None)
+    if found.high is not None and found.high < found.low:
+        raise UnreadableError(f"no size lies in {shown(value)}", f"{high}..{low}")
+    return found
+
+
+def read_counts(value: object) -> Range:
+    """As `read_rows`, for what may be 0. Raises UnreadableError."""
+    text = f"{value}..{value}" if isinstance(value, int) and not isinstance(value, bool) else value
+    found = _ROWS.fullmatch(text) if isinstance(text, str) else None
+    if found is None or text == "..":
+        raise UnreadableError(f"{shown(value)} is not a range of numbers; write 4, 1..8, 16.. or ..8", _range_for(str(value)))
+    low, high = int(found["low"] or 0), int(found["high"]) if found["high"] else None
+    if high is not None and high < low:
+        raise UnreadableError(f"no number lies in {shown(value)}", f"{high}..{low}")
+    return Range(low, high)
+
+
+def read_priorities(value: object) -> Range:
+    """A range of priorities within 0 (highest) to 9. Raises UnreadableError."""
+    found = read_counts(value)
+    if found.low > LOWEST_PRIORITY or (found.high or 0) > LOWEST_PRIORITY:
+        raise UnreadableError(f"{shown(value)} is out of range: priorities go from 0, the highest, to {LOWEST_PRIORITY}")
+    return Range(found.low, LOWEST_PRIORITY if found.high is None else found.high)
+
+
+def read_version_policy(value: object) -> Versions:
+    """`all`, `latest(2)` or `specific(1, 3)`. Raises UnreadableError."""
+    text = read_text(value)
+    if text == "all":
+        return Versions()
+    found = _VERSION_POLICY.fullmatch(text)
+    if found is None:
+        meant = nearest(text.partition("(")[0], ("all", "latest", "specific"))
+        examples = {"all": "all", "latest": "latest(2)", "specific": "specific(1, 3)"}
+        raise UnreadableError(f"{shown(text)} is not one of all, latest(2) or specific(1, 3)", examples.get(meant or ""))
+    if found["latest"]:
+        return Versions(latest=int(found["latest"]))
+    return Versions(named=frozenset(re.split(r", *", found["named"])))
+
+
 def read_header(value: object) -> str:
     """A header's name in lower case, if a route may look at it. Raises UnreadableError."""
     name = read_text(value).lower()
@@ -78,13 +129,6 @@ def read_header_value(value: object) -> str:
     if not text.isprintable() or text != text.strip():
         raise UnreadableError(f"{shown(text)} cannot arrive in a header", text.strip() if text.strip().isprintable() else None)
     return text
-
-
-def read_parameter(value: object) -> Parameter:
-    """Text, a number, true or false. Raises UnreadableError."""
-    if isinstance(value, (str, bool, int, float)):
-        return value
-    raise UnreadableError("a parameter's value is text, a number, true or false")
 
 
 def read_unit(value: object) -> str:
@@ -140,17 +184,25 @@ class Variant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     model: Name
     version: Annotated[str, read_name] = ""
     cost: Amount = 0.0
+    timeout: Timeout | None = None
 
 
 class Match(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Conditions of a route; all that are written must hold."""
 
-    LATER: ClassVar[frozenset[str]] = frozenset({"scope", "bytes", "text_length", "priority", "version"})
     tenant: Annotated[tuple[str, ...], read_words] = ()
     tier: Annotated[tuple[str, ...], read_words] = ()
     header: Mapping[Annotated[str, read_header], Annotated[str, read_header_value]] = msgspec.field(default_factory=dict)
     rows: Annotated[Range, read_rows] | None = None
     parameter: Mapping[str, Annotated[Parameter, read_parameter]] = msgspec.field(default_factory=dict)
+    scope: Annotated[tuple[str, ...], read_words] = ()
+    version: Annotated[tuple[str, ...], read_words] = ()
+    bytes: Annotated[Range, read_sizes] | None = None
+    priority: Annotated[Range, read_priorities] | None = None
+    text_length: Mapping[str, Annotated[Range, read_counts]] = msgspec.field(default_factory=dict)
+    all: tuple[Match, ...] = ()
+    any: tuple[Match, ...] = ()
+    never: Match | None = msgspec.field(default=None, name="not")
 
 
 class Confidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -184,6 +236,7 @@ class Route(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     unit: Annotated[str, read_unit] | None = None
     cascade: Cascade | None = None
     timeout: Timeout | None = None
+    sample: Annotated[float, read_share] = 0.0
 
 
 class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -194,12 +247,16 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     routes: tuple[Route, ...]
     timeout: Timeout = DEFAULT_TIMEOUT
     fallback: Mapping[Name, Name] = msgspec.field(default_factory=dict)
+    version_policy: Annotated[Versions, read_version_policy] = Versions()
 
 
 class PolicyDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The whole policy."""
+    """The whole policy. `without` names the parts that its author left out on purpose, where the one in force has them."""
 
-    LATER: ClassVar[frozenset[str]] = frozenset({"limits", "tests"})
+    LATER: ClassVar[frozenset[str]] = frozenset({"limits"})
     version: Annotated[int, read_version]
     backends: Mapping[Name, Backend]
     models: Mapping[Name, Model]
+    aliases: Mapping[Name, Name] = msgspec.field(default_factory=dict)
+    tests: tuple[PolicyTest, ...] = ()
+    without: tuple[Annotated[str, one_of(PARTS)], ...] = ()

@@ -26,23 +26,33 @@ def match_of(match: policy.Match | None) -> Match:
         headers=tuple(sorted(match.header.items())),
         rows=match.rows,
         parameters=tuple(sorted(match.parameter.items(), key=lambda item: item[0])),
+        scopes=frozenset(match.scope),
+        versions=frozenset(match.version),
+        size=match.bytes,
+        priority=match.priority,
+        text_lengths=tuple(sorted(match.text_length.items(), key=lambda item: item[0])),
+        every=tuple(match_of(part) for part in match.all),
+        some=tuple(match_of(part) for part in match.any),
+        never=None if match.never is None else match_of(match.never),
     )
 
 
 def _table(name: str, model: policy.Model) -> RouteTable:
     targets = {
-        variant: Target(variant, each.backend, each.model, each.version, each.cost) for variant, each in model.variants.items()
+        variant: Target(variant, each.backend, each.model, each.version, each.cost, each.timeout)
+        for variant, each in model.variants.items()
     }
     return RouteTable(
         model=name,
         routes=tuple(_route(route, targets, model.timeout) for route in model.routes),
         fallback={failed: targets[instead] for failed, instead in model.fallback.items()},
         dearest=max(target.cost for target in targets.values()),
+        versions=model.version_policy,
     )
 
 
 def _route(route: policy.Route, targets: Targets, timeout: float) -> Route:
-    return Route(route.name, match_of(route.match), _action(route, targets), route.timeout or timeout)
+    return Route(route.name, match_of(route.match), _action(route, targets), route.timeout or timeout, route.sample)
 
 
 def _action(route: policy.Route, targets: Targets) -> Use | Split | Cascade:

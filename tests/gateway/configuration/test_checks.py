@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from gateway.configuration.checks import covers
 from gateway.configuration.load import load_policy
 from gateway.configuration.problems import PolicyError
-from routing.match import Match, Question, Range, predicates
+from routing.conditions import predicates
+from routing.match import Match, Question, Range
 from routing.principal import Principal
 
 HEAD = """version: 1

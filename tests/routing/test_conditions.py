@@ -2,7 +2,8 @@
 
 import pytest
 
-from routing.match import Match, Question, Range, predicates, same
+from routing.conditions import predicates, same
+from routing.match import Match, Question, Range
 from routing.principal import Principal
 
 

@@ -1,4 +1,4 @@
-"""`penstock policy …`: tells a policy's author what is wrong with it before anybody else finds out."""
+"""`penstock policy check`: every mistake in a policy document at once."""
 
 from __future__ import annotations
 
@@ -21,13 +21,11 @@ exit status: 0 the policy can be used, 1 it cannot, 2 the file could not be read
 """
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Adds `policy` to the command line; the parsed arguments carry `run`, which takes them and returns the exit status."""
-    raw = argparse.RawDescriptionHelpFormatter
-    policy = subparsers.add_parser("policy", help="check a policy document", epilog=_EXAMPLE, formatter_class=raw)
-    group = policy.add_subparsers(dest="policy_command", required=True, metavar="COMMAND")
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds `check`."""
     about = "say whether a policy can be used, and every mistake in it if not"
-    check = group.add_parser("check", help=about, description=about, epilog=_EXAMPLE, formatter_class=raw)
+    raw = argparse.RawDescriptionHelpFormatter
+    check = commands.add_parser("check", help=about, description=about, epilog=_EXAMPLE, formatter_class=raw)
     check.add_argument("file", metavar="FILE", type=Path, help="the policy document, such as config/policy.yaml")
     check.add_argument("--json", action="store_true", help="print JSON")
     check.set_defaults(run=run_check)
