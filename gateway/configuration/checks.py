@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from itertools import pairwise
 
-from backends.inference import Parameter
 from gateway.configuration import schema_policy as policy
+from gateway.configuration.checks_order import check_order
 from gateway.configuration.decode import Findings
 from gateway.configuration.problems import Path, nearest, shown
-from gateway.configuration.tables import match_of
-from routing.match import Match, Range
 
 
 def check_policy(found: Findings, document: policy.PolicyDocument) -> None:
@@ -31,7 +29,7 @@ def _check_model(found: Findings, path: Path, model: policy.Model, backends: Col
         _check_route(found, (*routes, index), route, known)
         if route.cascade is not None:
             _check_cascade(found, (*routes, index, "cascade"), route.cascade, model.variants, (*path, "variants"))
-    _check_order(found, routes, model.routes)
+    check_order(found, routes, model.routes)
     _check_fallback(found, (*path, "fallback"), model.fallback, known)
 
 
@@ -113,48 +111,6 @@ def _check_accept(found: Findings, path: Path, stage: policy.Stage, last: bool, 
     if stage.accept is not None and not metric.startswith("output:") and not 0 <= stage.accept <= 1:
         percent = f"{stage.accept / 100:g}" if 1 < stage.accept <= 100 else None
         found.wrong((*path, "accept"), f"{stage.accept:g} is out of range: {metric} lies between 0 and 1", percent)
-
-
-def _check_order(found: Findings, path: Path, routes: tuple[policy.Route, ...]) -> None:
-    matches = [match_of(route.match) for route in routes]
-    if matches[-1] != Match():
-        message = f"the last route {shown(routes[-1].name)} must have no match, so that every request finds a route"
-        found.wrong((*path, len(routes) - 1, "match"), message)
-    readable: list[int] = []  # routes above whose conditions are known
-    for index, match in enumerate(matches):
-        place = (*path, index)
-        earlier = next((at for at in readable if covers(matches[at], match)), None)
-        if place not in found.spoiled:
-            readable.append(index)
-        if earlier is not None:
-            why = "has no match and takes everything" if matches[earlier] == Match() else "matches whatever this one does"
-            line = found.source.mark((*path, earlier)).line
-            name, first = shown(routes[index].name), shown(routes[earlier].name)
-            found.wrong(place, f"route {name} can never match: {first} (line {line}) {why}")
-
-
-def covers(wide: Match, narrow: Match) -> bool:
-    """Whether every question that `narrow` matches is matched by `wide`, as far as the conditions themselves tell."""
-    return (
-        (not wide.tenants or (bool(narrow.tenants) and narrow.tenants <= wide.tenants))
-        and (not wide.tiers or (bool(narrow.tiers) and narrow.tiers <= wide.tiers))
-        and (not wide.headers or set(wide.headers) <= set(narrow.headers))
-        and _covers_rows(wide.rows, narrow.rows)
-        and (not wide.parameters or _kinds(wide.parameters) <= _kinds(narrow.parameters))
-    )
-
-
-def _kinds(parameters: tuple[tuple[str, Parameter], ...]) -> set[tuple[str, bool, Parameter]]:
-    """Parameters as routing compares them: true is not 1, though Python's sets hold them for the same."""
-    return {(name, isinstance(value, bool), value) for name, value in parameters}
-
-
-def _covers_rows(wide: Range | None, narrow: Range | None) -> bool:
-    if wide is None:
-        return True
-    if narrow is None or narrow.low < wide.low:
-        return False
-    return wide.high is None or (narrow.high is not None and narrow.high <= wide.high)
 
 
 def _check_fallback(found: Findings, path: Path, fallback: Mapping[str, str], known: Collection[str]) -> None:

@@ -5,15 +5,9 @@ from __future__ import annotations
 import time
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from gateway.configuration.checks import covers
 from gateway.configuration.load import load_policy
 from gateway.configuration.problems import PolicyError
-from routing.conditions import predicates
-from routing.match import Match, Question, Range
-from routing.principal import Principal
 
 HEAD = """version: 1
 backends:
@@ -75,36 +69,16 @@ def test_good() -> None:
         ("      - name: a\n        split: {fast: -1, balanced: 2}\n", "routes[0].split.fast", 2, "'-1' is negative", None),
         ("      - name: a\n        split: {fast: 5%}\n", "routes[0].split.fast", 2, "'5%' is not a number", None),
         ("      - {name: a b, use: fast}\n", "routes[0].name", 1, "'a b' is not a name", "a-b"),
-        ("      - name: a\n        match: {tier: x}\n        use: fast\n", "routes[0].match", 2, "must have no match", None),
         (f"      - {{name: last, match: {{tier: a}}, use: fast}}\n{LAST}", "routes[1].name", 2, "is already on line 11", None),
-        (f"      - {{name: a, use: fast}}\n{LAST}", "routes[1]", 2, "'last' can never match: 'a' (line 11) has no match", None),
-        (f"      - {{name: a, match: {{}}, use: fast}}\n{LAST}", "routes[1]", 2, "'a' (line 11) has no match", None),
-        (
-            "      - {name: a, match: {tier: [x, y]}, use: fast}\n"
-            f"      - {{name: b, match: {{tier: x, rows: 1..8}}, use: fast}}\n{LAST}",
-            "routes[1]",
-            2,
-            "'b' can never match: 'a' (line 11) matches whatever this one does",
-            None,
-        ),
         ("      - {name: a, use: fast, timeout: 0s}\n", "routes[0].timeout", 1, "must be longer than 0", None),
         ("      - {name: a, use: fast, mirror: x}\n", "routes[0].mirror", 1, "unknown key 'mirror'", None),
     ],
 )
 def test_routes(body: str, path: str, below: int, what: str, meant: str | None) -> None:
-    """A route that is senseless, or that no request could ever take, is named with its line."""
+    """A route that is senseless is named with its line."""
     place, line, message, suggestion = only(f"{HEAD}    routes:\n{body}")
     assert (f"models.digits.{path}", FIRST + below, meant) == (place, line, suggestion)
     assert what in message
-
-
-def test_every_later_route_is_named() -> None:
-    """All routes behind one that takes everything are named, each with the route that hides it."""
-    body = "      - {name: a, use: fast}\n      - {name: b, match: {tier: x}, use: fast}\n"
-    assert [
-        "models.digits.routes[1]",
-        "models.digits.routes[2]",
-    ] == [problem[0] for problem in found(f"{HEAD}    routes:\n{body}{LAST}")]
 
 
 @pytest.mark.parametrize(
@@ -203,29 +177,3 @@ def test_one_slip_is_one_problem() -> None:
     """A misspelt key brings no second complaint about what it should have said."""
     assert "models.digits.routes[0].uze" == only(f"{HEAD}    routes:\n      - {{name: a, uze: fast}}\n")[0]
     assert "models.digits.variants.accurate.costs" == only(cascade(GOOD).replace("cost: 40", "costs: 40"))[0]
-
-
-WORDS = st.frozensets(st.sampled_from("ab"), max_size=2)
-PAIRS = st.sets(st.sampled_from([("p", True), ("p", 1), ("q", "x")]), max_size=2).map(lambda pairs: tuple(sorted(pairs, key=str)))
-RANGES = st.none() | st.builds(
-    lambda low, width: Range(low, None if width is None else low + width), st.integers(0, 4), st.none() | st.integers(0, 3)
-)
-MATCHES = st.builds(Match, WORDS, WORDS, st.sampled_from([(), (("h", "1"),), (("g", "2"), ("h", "1"))]), RANGES, PAIRS)
-QUESTIONS = st.builds(
-    lambda tenant, tier, headers, rows, parameters: Question(
-        Principal("s", tenant, tier), dict(headers), rows, dict(parameters), "", ""
-    ),
-    st.sampled_from("abc"),
-    st.sampled_from("abc"),
-    st.sets(st.sampled_from([("h", "1"), ("g", "2"), ("g", "3")])),
-    st.none() | st.integers(0, 8),
-    PAIRS,
-)
-
-
-@given(MATCHES, MATCHES, QUESTIONS)
-def test_covers(wide: Match, narrow: Match, question: Question) -> None:
-    """A match that is said to cover another holds for every question for which the other does."""
-    holds = [all(predicate(question) for predicate in predicates(match)) for match in (wide, narrow)]
-    assert covers(wide, wide)
-    assert not (covers(wide, narrow) and holds[1] and not holds[0])
