@@ -7,7 +7,6 @@ import fcntl
 import json
 import os
 import sys
-import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import msgspec
 from gateway.auth.api_keys import ApiKeyEntry, entry_hash, entry_of, new_key, parse, pepper_of, read_moment
 from gateway.auth.principals import principal_of
 from gateway.auth.settings import KeySourceError
-from gateway.configuration.files import read_file
+from gateway.configuration.files import read_file, replace_file
 from gateway.configuration.problems import UnreadableError
 
 _EXAMPLES = """examples:
@@ -76,7 +75,7 @@ def append(path: Path, entry: ApiKeyEntry) -> None:
             raise KeySourceError(f"{path}: the entry cannot be appended, because the file is not a plain list") from error
         if not whole:
             raise KeySourceError(f"{path}: the entry cannot be appended, because the file is not a plain list")
-        _replace(path, joined)
+        replace_file(path, joined.encode())
     finally:
         os.close(folder)
 
@@ -132,18 +131,3 @@ def _complain(error: Exception) -> int:
     said = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else error
     print(f"penstock keys: {said}", file=sys.stderr)
     return 2
-
-
-def _replace(path: Path, text: str) -> None:
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            if path.exists():
-                os.fchmod(file.fileno(), path.stat().st_mode & 0o777)
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink()
-        raise

@@ -1,0 +1,44 @@
+"""Decides whether a policy that could be used may also take the place of the one in force, by comparing the two. Pure.
+
+What is refused here looks like an accident: half a file, or a protection that is gone and nobody said so. Each refusal names
+the words with which the policy's author says that it was meant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from gateway.configuration.integrity import Ends, ends
+from gateway.configuration.problems import Problem
+from gateway.configuration.schema_policy import PARTS, PolicyDocument
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A policy that was loaded: the bytes of its file, and the document they make."""
+
+    text: bytes
+    document: PolicyDocument
+
+
+def objections(before: Standing | None, after: Standing) -> tuple[Problem, ...]:
+    """Why `after` must not replace `before`, the policy in force; nothing if it may. Without one in force anything may."""
+    return () if before is None else tuple(_objections(before, after))
+
+
+def _objections(before: Standing, after: Standing) -> Iterator[Problem]:
+    last = after.text.rstrip().count(b"\n") + 1
+    was, now = ends(before.text, ""), ends(after.text, "")
+    if now is Ends.OPEN and before.text.startswith(after.text) and before.document != after.document:
+        share = f"its {len(after.text)} bytes are the first of the {len(before.text)} in force"
+        yield Problem("", last, f"cut off: {share}; if that was meant, put --- before it and a line ... at its end")
+    elif now is Ends.OPEN and was is not Ends.OPEN:
+        yield Problem("", last, "the policy in force ends with a line ..., this one does not: it may be half a file", "...")
+    if was is Ends.SEALED and now is Ends.CLOSED:
+        meant = "`penstock policy seal` does, with --remove it says that none is wanted"
+        yield Problem("", last, f"the policy in force is sealed, this one is not; {meant}")
+    for part in PARTS:
+        if getattr(before.document, part, ()) and not getattr(after.document, part, ()) and part not in after.document.without:
+            message = f"the policy in force has {part}, this one has none; if that was meant, write without: [{part}]"
+            yield Problem(part, 1, message, f"without: [{part}]")
