@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -107,17 +106,23 @@ def _is_host(v6: str | None, host: str | None) -> bool:
         return False
 
 
-def one_of(words: tuple[str, ...], later: tuple[str, ...] = ()) -> Callable[[object], str]:
+@dataclass(frozen=True, slots=True)
+class OneOf:
     """A reader of one of `words`; those of `later` versions are told apart from misspelt ones."""
 
-    def read(value: object) -> str:
-        if isinstance(value, str) and value in words:
-            return value
-        if isinstance(value, str) and value in later:
-            raise UnreadableError(f"{shown(value)} is {NOT_YET}; use {listed(words)}")
-        raise UnreadableError(f"{shown(value)} is not one of {listed(words)}", nearest(str(value), words))
+    words: tuple[str, ...]
+    later: tuple[str, ...] = ()
 
-    return read
+    def __call__(self, value: object) -> str:
+        """The word. Raises UnreadableError."""
+        if isinstance(value, str) and value in self.words:
+            return value
+        if isinstance(value, str) and value in self.later:
+            raise UnreadableError(f"{shown(value)} is {NOT_YET}; use {listed(self.words)}")
+        raise UnreadableError(f"{shown(value)} is not one of {listed(self.words)}", nearest(str(value), self.words))
+
+
+one_of = OneOf  # reads as a sentence where a field is declared
 
 
 Name = Annotated[str, read_name]
