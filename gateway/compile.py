@@ -13,6 +13,7 @@ from backends.triton_grpc import TritonGrpc
 from backends.triton_http import TritonHttp
 from gateway.configuration.load import load_policy, version
 from gateway.configuration.tables import route_tables
+from gateway.review.trial import refuse_failures
 from gateway.snapshot import ClusterSpec, Model, Snapshot
 from gateway.telemetry.metrics import Metrics
 from policies.authorize import AuthorizePolicy
@@ -51,7 +52,9 @@ def blueprint(text: bytes, name: str) -> Blueprint:
         )
         for cluster_name, backend in document.backends.items()
     )
-    return Blueprint(version(text), clusters, route_tables(document), document.aliases)
+    tables = route_tables(document)
+    refuse_failures(document, tables, text, name)
+    return Blueprint(version(text), clusters, tables, document.aliases)
 
 
 def compile_snapshot(blueprint: Blueprint, previous: Snapshot | None, metrics: Metrics, clock: Callable[[], float]) -> Snapshot:

@@ -1,0 +1,124 @@
+"""Runs a policy document's own tests against its own routes: no backend, no clock, no chance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from backends.errors import InferenceError
+from gateway.configuration.problems import PolicyError, Problem, nearest, path_text
+from gateway.configuration.schema_policy import PolicyDocument
+from gateway.configuration.schema_tests import Expect, PolicyTest
+from gateway.configuration.yaml_source import parse
+from gateway.review.decision import Decider
+from gateway.review.words import missed
+from routing.explain import Explained, Outcome, Tried
+from routing.match import RouteTable
+from routing.plan import Plan
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """A test that does not hold: what was expected, what came, and the routes' reasons, a line each."""
+
+    index: int  # in the document's `tests`
+    name: str
+    expected: str
+    came: str
+    why: tuple[str, ...] = ()
+
+    @property
+    def message(self) -> str:
+        """All of it in one line."""
+        return f"test '{self.name}' fails: expected {self.expected}; came {self.came}" + "".join(f"; {line}" for line in self.why)
+
+
+def failures(document: PolicyDocument, tables: Mapping[str, RouteTable]) -> tuple[Failure, ...]:
+    """The tests of the document that do not hold, in its order. `tables` are those made of it."""
+    decider = Decider(tables, document.aliases)
+    return tuple(failure for index, test in enumerate(document.tests) if (failure := _tried(decider, index, test)) is not None)
+
+
+def holds(decider: Decider, test: PolicyTest) -> bool:
+    """Whether the test holds."""
+    return all(_as_expected(test.expect, outcome) for outcome in decider.outcomes(test.request))
+
+
+def refuse_failures(document: PolicyDocument, tables: Mapping[str, RouteTable], text: bytes, name: str) -> None:
+    """Raises PolicyError if a test of the document fails, at the line where it stands. `text` is the file's, `name` its name."""
+    failed = failures(document, tables)
+    if failed:
+        source = parse(text, name)
+        paths = [(("tests", failure.index), failure) for failure in failed]
+        raise PolicyError(name, [Problem(path_text(path), source.mark(path).line, each.message) for path, each in paths])
+
+
+def _tried(decider: Decider, index: int, test: PolicyTest) -> Failure | None:
+    outcomes = decider.outcomes(test.request)
+    if all(_as_expected(test.expect, outcome) for outcome in outcomes):
+        return None
+    came = " or ".join(_share(outcome) + _came(outcome.result, test.expect) for outcome in outcomes)
+    return Failure(index, test.name, expected(test.expect), came, tuple(_reasons(decider, test)))
+
+
+def _as_expected(expect: Expect, outcome: Outcome) -> bool:
+    result = outcome.result
+    if isinstance(result, InferenceError):
+        return result.reason == expect.refused
+    stages = tuple(stage.target.variant for stage in result.stages)
+    return (
+        expect.refused is None
+        and expect.route in (None, result.route)
+        and (expect.use is None or stages == (expect.use,))
+        and (not expect.cascade or stages == expect.cascade)
+        and expect.timeout in (None, result.timeout)
+    )
+
+
+def expected(expect: Expect) -> str:
+    """What a test demands, in words."""
+    said = [f"{what} '{word}'" for what, word in (("route", expect.route), ("use", expect.use)) if word is not None]
+    if expect.cascade:
+        said.append(f"cascade {' → '.join(expect.cascade)}")
+    if expect.timeout is not None:
+        said.append(f"timeout {expect.timeout:g} s")
+    if expect.refused is not None:
+        said.append(f"refused: {expect.refused}")
+    return ", ".join(said) or "an answer"
+
+
+def _share(outcome: Outcome) -> str:
+    return "" if outcome.share == 1 else f"in {100 * outcome.share:.3g} % of such requests "
+
+
+def _came(result: Plan | InferenceError, expect: Expect) -> str:
+    if isinstance(result, InferenceError):
+        return f"refused: {result.reason} ({result.message})"
+    stages = [stage.target.variant for stage in result.stages]
+    used = f"use '{stages[0]}'" if len(stages) == 1 else f"cascade {' → '.join(stages)}"
+    timeout = f", timeout {result.timeout:g} s" if expect.timeout is not None else ""
+    return f"route '{result.route}', {used}{timeout}"
+
+
+def _reasons(decider: Decider, test: PolicyTest) -> Iterator[str]:
+    try:
+        explainer, question = decider.admitted(test.request)
+    except InferenceError:
+        return
+    explained = explainer.explain(question)
+    wanted, names = test.expect.route, [route.name for route in explainer.table.routes]
+    if wanted is not None and wanted not in names:
+        meant = nearest(wanted, names)
+        yield f"model '{explainer.table.model}' has no route '{wanted}'" + (f", only '{meant}'" if meant else "")
+    elif wanted is not None:
+        yield from _why_not(explained, next(each for each in explained.tried if each.route == wanted))
+    if explained.lot is not None and not explained.lot.value:
+        yield f"nothing in the request decides the split by {explained.lot.unit}: give it one, or a request_id"
+
+
+def _why_not(explained: Explained, tried: Tried) -> Iterator[str]:
+    if tried.outcome == "missed":
+        yield f"route '{tried.route}' is missed: {', '.join(map(missed, tried.misses))}"
+    if tried.outcome == "not reached":
+        first = next(each.route for each in explained.tried if each.outcome == "hit")
+        yield f"route '{tried.route}' is not reached: '{first}' stands before it and takes the request"

@@ -1,0 +1,41 @@
+"""Conditions that do not hold, in the words that people read."""
+
+from __future__ import annotations
+
+from routing.explain import Finding
+
+
+def missed(finding: Finding) -> str:
+    """Why one condition does not hold: `tier is 'free', wanted enterprise`; of nested ones, what is in them."""
+    if finding.key == "not":
+        return f"{together(finding.parts[0])} holds, and must not"
+    if finding.parts:
+        reasons = [_part(part) for part in finding.parts if any(not each.holds for each in part)]
+        return f"{'none' if finding.key == 'any' else 'not all'} of its '{finding.key}' holds ({'; '.join(reasons)})"
+    there = f"has no {finding.key}" if finding.found is None else f"{finding.key} is {had(finding.found)}"
+    return f"{there}, wanted {finding.wanted}"
+
+
+def _part(part: tuple[Finding, ...]) -> str:
+    return " and ".join(missed(each) for each in part if not each.holds)
+
+
+def together(part: tuple[Finding, ...]) -> str:
+    """What a match asks, in one line: `tier enterprise and rows 64..`; an empty one is `everything`."""
+    return " and ".join(asked(each) for each in part) or "everything"
+
+
+def asked(finding: Finding) -> str:
+    """What one condition asks, whether or not it holds."""
+    if not finding.parts:
+        return f"{finding.key} {finding.wanted}"
+    if finding.key == "not":
+        return f"not ({together(finding.parts[0])})"
+    return f"{finding.key} of ({'; '.join(map(together, finding.parts))})"
+
+
+def had(found: str | float | bool) -> str:
+    """What a question has, as the document would write it."""
+    if isinstance(found, bool):
+        return "true" if found else "false"
+    return f"'{found}'" if isinstance(found, str) else f"{found}"

@@ -1,0 +1,151 @@
+"""Why a question goes where it goes: each route held against it with the serving code's own conditions and its own planner."""
+
+from __future__ import annotations
+
+from math import log
+
+import msgspec
+from msgspec.structs import replace
+
+from backends.errors import InferenceError
+from routing.conditions import Condition, conditions
+from routing.match import Match, Question, Route, RouteTable, Split, Use
+from routing.plan import Plan
+from routing.planner import Planner, planner, unit_of
+from routing.split import place
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One condition held against a question. `found` is what the question has there, None where it has nothing."""
+
+    key: str
+    wanted: str
+    found: str | int | float | bool | None
+    holds: bool
+    parts: tuple[tuple[Finding, ...], ...] = ()  # of `any`, `all` and `not`
+
+
+class Tried(msgspec.Struct, frozen=True):
+    """One route: `hit`, `missed`, or `not reached` because one before it was hit; its conditions unless not reached."""
+
+    route: str
+    outcome: str
+    conditions: tuple[Finding, ...] = ()
+
+    @property
+    def misses(self) -> tuple[Finding, ...]:
+        """The conditions that do not hold."""
+        return tuple(each for each in self.conditions if not each.holds)
+
+
+class Side(msgspec.Struct, frozen=True):
+    """One variant of a split: its share of all units, and its bid for this one (routing/split.py); the lowest bid wins."""
+
+    variant: str
+    share: float
+    bid: float | None
+
+
+class Lot(msgspec.Struct, frozen=True):
+    """How a split decides. `value` is the unit's, "" and no bids where the sample says nothing that could decide it."""
+
+    unit: str
+    value: str
+    sides: tuple[Side, ...]
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What the planner makes of the question: a plan, or its refusal; `share` of the requests like this one."""
+
+    result: Plan | InferenceError
+    share: float = 1.0
+
+
+class Explained(msgspec.Struct, frozen=True):
+    """One question and one table. Of a split that nothing decides yet there is one outcome for each side, else one in all."""
+
+    tried: tuple[Tried, ...]
+    outcomes: tuple[Outcome, ...]
+    lot: Lot | None = None
+
+
+class Explainer:
+    """A model's routes, made ready for many questions; `plan` is what serves them live."""
+
+    def __init__(self, table: RouteTable) -> None:
+        self.table = table
+        self.plan = planner(table)
+        self._conditions = [conditions(route.match) for route in table.routes]
+
+    def outcomes(self, question: Question) -> tuple[Outcome, ...]:
+        """What comes of the question, without the reasons."""
+        made = _outcome(self.plan, question)
+        if question.request_id:
+            return (made,)
+        hit = next((route for route, each in zip(self.table.routes, self._conditions, strict=True) if _all(each, question)), None)
+        if hit is None or not isinstance(hit.action, Split) or unit_of(question, hit.action.unit):
+            return (made,)
+        whole = sum(weight for _, weight in hit.action.shares)
+        return tuple(
+            Outcome(_side(self.table, hit, Use(target), question).result, weight / whole)
+            for target, weight in hit.action.shares
+            if weight > 0
+        )
+
+    def explain(self, question: Question) -> Explained:
+        """What comes of the question, and why."""
+        tried: list[Tried] = []
+        hit: Route | None = None
+        for route, each in zip(self.table.routes, self._conditions, strict=True):
+            if hit is not None:
+                tried.append(Tried(route.name, "not reached"))
+                continue
+            hit = route if _all(each, question) else None
+            tried.append(Tried(route.name, "hit" if hit else "missed", _findings(each, question)))
+        lot = _lot(self.table, hit, hit.action, question) if hit is not None and isinstance(hit.action, Split) else None
+        return Explained(tuple(tried), self.outcomes(question), lot)
+
+
+def _all(several: tuple[Condition, ...], question: Question) -> bool:
+    return all(condition.holds(question) for condition in several)
+
+
+def _findings(several: tuple[Condition, ...], question: Question) -> tuple[Finding, ...]:
+    return tuple(
+        Finding(
+            condition.key,
+            condition.wanted,
+            _plain(condition.found(question)),
+            condition.holds(question),
+            tuple(_findings(part, question) for part in condition.parts),
+        )
+        for condition in several
+    )
+
+
+def _plain(found: object) -> str | int | float | bool | None:
+    return found if isinstance(found, str | int | float | bool | None) else str(found)
+
+
+def _lot(table: RouteTable, route: Route, split: Split, question: Question) -> Lot:
+    value, whole = unit_of(question, split.unit), sum(weight for _, weight in split.shares)
+    key = f"{table.model}/{route.name}"
+    sides = [
+        Side(target.variant, weight / whole, -log(place(f"{key}/{target.variant}", value)) / weight if value else None)
+        for target, weight in split.shares
+        if weight > 0
+    ]
+    return Lot(split.unit, value, tuple(sides))
+
+
+def _side(table: RouteTable, route: Route, use: Use, question: Question) -> Outcome:
+    """The planner's word for one side of a split, whoever it is taken for."""
+    alone = replace(table, routes=(replace(route, match=Match(), action=use),))
+    return _outcome(planner(alone), question)
+
+
+def _outcome(plan: Planner, question: Question) -> Outcome:
+    try:
+        return Outcome(plan(question))
+    except InferenceError as error:
+        return Outcome(error)
