@@ -10,7 +10,7 @@ from backends.errors import ErrorKind, InferenceError, invalid
 from routing.conditions import Predicate, predicates
 from routing.match import Cascade, Question, Route, RouteTable, Split, Use
 from routing.plan import Plan, Stage, Target
-from routing.split import choose, place
+from routing.split import drawing
 
 Planner = Callable[[Question], Plan]
 
@@ -60,9 +60,8 @@ def _action(table: RouteTable, route: Route) -> Planner:
             return lambda _: plan
         case Split(shares, unit):
             plans = tuple(_plan(table, route, (Stage(target),)) for target, _ in shares)
-            weights = tuple(weight for _, weight in shares)
-            key = f"{table.model}/{route.name}"
-            return lambda question: plans[choose(weights, place(key, unit_of(question, unit)))]
+            draw = drawing(f"{table.model}/{route.name}", [(target.variant, weight) for target, weight in shares])
+            return lambda question: plans[draw(unit_of(question, unit))]
 
 
 def _plan(table: RouteTable, route: Route, stages: tuple[Stage, ...]) -> Plan:

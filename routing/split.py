@@ -1,31 +1,47 @@
-"""Sticky weighted choice: a unit's place on the line from 0 to 1 is fixed by a keyed hash, the weights cut the line."""
+"""Sticky weighted choice: every side bids for every unit by a keyed hash and its weight, and the best bid keeps it for ever.
+
+Weighted rendezvous hashing (Thaler and Ravishankar 1998; the weights by Schindelhauer and Schomaker 2005): a side's bid for a
+unit is -ln(h) / weight, where h is the unit's place on that side's own line from 0 to 1; the smallest bid wins. Bids are
+exponentially distributed with the weight as their rate, so that each side wins its share. A unit leaves its side only for one
+whose weight grew in relation to that side's: with any number of sides, nobody moves between two whose proportion stays.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
+from math import inf, log
 
 _SCALE = float(1 << 64)
 
 
 def place(key: str, unit: str) -> float:
-    """Where the unit stands in [0, 1): uniform over units, independent between keys, the same for ever.
+    """Where the unit stands between 0 and 1: uniform over units, independent between keys, the same for ever; never 0."""
+    return _place(_keyed(key), unit)
 
-    The key is hashed apart from the unit (blake2b's own key), so that no two pairs run together.
+
+def drawing(key: str, sides: Sequence[tuple[str, float]]) -> Callable[[str], int]:
+    """The index of a unit's side, as a function of the unit. `sides`: name and weight, of which one is more than 0.
+
+    Splits of different keys are independent. The order of the sides makes no difference to who gets which.
     """
-    keyed = blake2b(key.encode(), digest_size=32).digest()
-    return int.from_bytes(blake2b(unit.encode(), key=keyed, digest_size=8).digest(), "big") / _SCALE
+    lines = [(index, _keyed(f"{key}/{name}"), weight) for index, (name, weight) in enumerate(sides) if weight > 0]
+
+    def draw(unit: str) -> int:
+        won, best = lines[0][0], inf
+        for index, keyed, weight in lines:
+            bid = -log(_place(keyed, unit)) / weight
+            if bid < best:
+                won, best = index, bid
+        return won
+
+    return draw
 
 
-def choose(weights: Sequence[float], at: float) -> int:
-    """The index whose stretch of the line, in the document's order, holds the place `at` of [0, 1).
+def _keyed(key: str) -> bytes:
+    """The key as blake2b's own, which is hashed apart from the unit, so that no two pairs run together."""
+    return blake2b(key.encode(), digest_size=32).digest()
 
-    When one variant's weight grows at its right neighbour's cost, only units of that neighbour move, and none moves back.
-    """
-    mark, total, last = at * sum(weights), 0.0, 0
-    for index, weight in enumerate(weights):
-        if weight > 0:
-            total, last = total + weight, index
-            if mark < total:
-                return index
-    return last  # rounding may leave the mark on the very end
+
+def _place(keyed: bytes, unit: str) -> float:
+    return (int.from_bytes(blake2b(unit.encode(), key=keyed, digest_size=8).digest(), "big") + 0.5) / _SCALE
