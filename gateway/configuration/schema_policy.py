@@ -25,7 +25,7 @@ DEFAULT_TIMEOUT = 30.0  # seconds
 DEFAULT_UNIT = "request"  # every request on its own
 LOWEST_PRIORITY = 9
 _TOKEN = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]{1,128}")  # RFC 9110 section 5.1, lower-cased
-_CREDENTIALS = ("authorization", "proxy-authorization", "cookie", "x-api-key")
+CREDENTIALS = ("authorization", "proxy-authorization", "cookie", "x-api-key")
 _ROWS = re.compile(r"(?P<low>[0-9]{1,9})?\.\.(?P<high>[0-9]{1,9})?")
 _VERSION_POLICY = re.compile(r"latest\((?P<latest>[1-9][0-9]{0,3})\)|specific\((?P<named>[A-Za-z0-9._-]+(, *[A-Za-z0-9._-]+)*)\)")
 _COMPARISON = re.compile(r"(?P<sign>[<>])(?P<same>=?) ?(?P<number>[0-9]{1,9})")
@@ -118,7 +118,7 @@ def read_header(value: object) -> str:
         raise UnreadableError(f"{shown(name)} is not a header name")
     if name.startswith("x-penstock-"):
         raise UnreadableError("x-penstock-* are the gateway's own: they are dropped from every request and can never match")
-    if name in _CREDENTIALS:
+    if name in CREDENTIALS:
         raise UnreadableError(f"'{name}' carries credentials, which do not belong into a policy; match tenant or tier instead")
     return name
 
