@@ -10,6 +10,7 @@ import msgspec
 from backends.deadline import Deadline
 from backends.errors import ErrorKind, InferenceError
 from backends.inference import InferenceRequest, InferenceResponse
+from routing.confidence import Scores
 from routing.plan import Plan, Target
 from routing.principal import Principal
 
@@ -34,6 +35,15 @@ class Share(msgspec.Struct, frozen=True, gc=False):
     version: str
 
 
+class Asked(msgspec.Struct, frozen=True, gc=False):
+    """One paid ask of a cascade. `scores`: how sure it was, row by row as asked; None where nobody wanted to know."""
+
+    variant: str
+    rows: int
+    seconds: float
+    scores: Scores | None
+
+
 class Answer(msgspec.Struct, frozen=True, gc=False):
     """A response plus who gave it and what it took."""
 
@@ -42,6 +52,7 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
     cost: float  # in the policy's unit, all asks together
     backend_seconds: float  # time spent waiting for backends
     escalation: str = "none"
+    asks: tuple[Asked, ...] = ()  # of a cascade whose route is sampled, in stage order
 
 
 Ask = Callable[[Call], Awaitable[Answer]]

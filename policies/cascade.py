@@ -11,7 +11,7 @@ from backends.deadline import Deadline
 from backends.errors import ErrorKind, InferenceError
 from backends.inference import InferenceRequest, InferenceResponse, Tensors
 from backends.tensors import Tensor
-from policies.call import Answer, Ask, Call, Observer, Share
+from policies.call import Answer, Ask, Asked, Call, Observer, Share
 from routing.escalation import Escalation, part, questions
 from routing.plan import Plan
 
@@ -94,6 +94,15 @@ class _Climb:
             cost=sum(answer.cost for answer in self.answers.values()),
             backend_seconds=sum(answer.backend_seconds for answer in self.answers.values()),
             escalation=self._escalation(self.call.plan),
+            asks=self._asks() if self.call.plan.sample else (),
+        )
+
+    def _asks(self) -> tuple[Asked, ...]:
+        scores = self.escalation.scores
+        return tuple(
+            Asked(share.variant, share.rows, answer.backend_seconds, scores.get(stage))
+            for stage, answer in self.answers.items()
+            for share in answer.shares
         )
 
     def _shares(self) -> tuple[Share, ...]:

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from backends.errors import ErrorKind, InferenceError, invalid
 from backends.inference import InferenceRequest, RequestedOutput, Tensors, TensorSpec
 from backends.tensors import Tensor, scatter, take
-from routing.confidence import confidences
+from routing.confidence import Scores, confidences
 from routing.plan import Confidence, Plan
 
 
@@ -33,11 +33,12 @@ class Escalation:
         self._owner = [0] * (rows or 1)  # the stage whose answer each row has
         self._outputs: dict[str, Tensor] = {}
         self.unsure: list[int] = list(range(len(self._owner)))
+        self.scores: dict[int, Scores] = {}  # by stage: how sure it was of each row it was asked about; of the whole, one
 
     def answered(self, stage: int, outputs: Sequence[Tensor]) -> None:
         """Takes a stage's answer for the rows that were unsure, and finds those that still are."""
         asked, accept = self.unsure, self._plan.stages[stage].accept
-        unsure = [] if accept is None else self._below(accept, asked, outputs)  # may refuse the answer: nothing has changed yet
+        unsure = [] if accept is None else self._below(stage, accept, outputs)  # may refuse the answer: nothing has changed yet
         if stage == 0 or self._whole:
             self._outputs = {tensor.name: tensor for tensor in outputs}
         else:
@@ -46,13 +47,15 @@ class Escalation:
             self._owner[row] = stage
         self.unsure = unsure
 
-    def _below(self, accept: float, asked: list[int], outputs: Sequence[Tensor]) -> list[int]:
+    def _below(self, stage: int, accept: float, outputs: Sequence[Tensor]) -> list[int]:
         named = next((tensor for tensor in outputs if tensor.name == self._confidence.output), None)
+        asked = self.unsure
         if self._whole:
             count = named.rows if named is not None else 0
-            sure = count == 0 or confidences(self._confidence, named, count or 0).min() >= accept
-            return [] if sure else asked
-        scores = confidences(self._confidence, named, len(asked))
+            scores = np.full(1, np.inf) if count == 0 else confidences(self._confidence, named, count or 0).min(keepdims=True)
+        else:
+            scores = confidences(self._confidence, named, len(asked))
+        self.scores[stage] = scores
         return [asked[index] for index in np.flatnonzero(scores < accept)]
 
     def _merge(self, rows: list[int], outputs: Sequence[Tensor]) -> None:
