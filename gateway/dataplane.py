@@ -15,14 +15,14 @@ from backends.deadline import Deadline
 from backends.errors import ErrorKind, InferenceError, invalid
 from backends.inference import Description, InferenceRequest
 from backends.signature import Signature
-from backends.tensors import BYTES, unpack_bytes
+from gateway.question import looked_at, takes_long
 from gateway.snapshot import Model, Snapshot
 from policies.authorize import demand, permitted
 from policies.call import Answer, Call
-from routing.conditions import Looks
 from routing.match import Question
 from routing.plan import Plan, Target
 from routing.principal import Principal
+from routing.versions import allowed, offered
 
 T = TypeVar("T")
 DESCRIBE_TIMEOUT = 5.0  # seconds, for health and metadata questions
@@ -62,10 +62,17 @@ class Dataplane:
         self.snapshot = snapshot
         self._signatures = signatures
 
-    def plan(self, snapshot: Snapshot, request: InferenceRequest, inquiry: Inquiry) -> Call:
-        """Who shall answer, and until when: the earlier of the route's and the client's deadline.
+    def takes_long(self, snapshot: Snapshot, request: InferenceRequest) -> bool:
+        """Whether to plan this request means to walk through its elements: of a large one that is a thread's work.
 
-        Raises NOT_FOUND, FORBIDDEN, and INVALID for what is no version.
+        Raises NOT_FOUND.
+        """
+        return takes_long(snapshot.model(request.model).looks, request)
+
+    def plan(self, snapshot: Snapshot, request: InferenceRequest, inquiry: Inquiry) -> Call:
+        """Who shall answer, and until when: the earlier of the route's and the client's deadline. Any thread may ask.
+
+        Raises NOT_FOUND, FORBIDDEN, and INVALID for what is no version, no priority or no tensor.
         """
         model = snapshot.model(request.model)
         demand(inquiry.principal, model.name)  # before the plan: a stranger learns nothing of routes and shapes
@@ -77,6 +84,8 @@ class Dataplane:
         if model.looks:
             question = looked_at(question, model.looks, request)
         plan = model.plan(question)
+        if request.version:
+            self._permit(model, plan.stages[0].target)
         timeout = plan.timeout if inquiry.timeout is None else min(plan.timeout, inquiry.timeout)
         return Call(model.name, request, inquiry.principal, plan, Deadline(inquiry.received + timeout))
 
@@ -115,13 +124,13 @@ class Dataplane:
     async def ready(self, model: str, version: str, principal: Principal) -> bool:
         """Whether every variant that the model's routes may ask is ready; with a version, every one that serves it.
 
-        Raises NOT_FOUND for a version that nobody serves.
+        Raises NOT_FOUND for a version that nobody serves, or that the policy keeps back.
         """
         snapshot = self.snapshot
         found = snapshot.model(model)
-        demand(principal, model)
+        demand(principal, found.name)
         deadline, doubtful = _soon(), bool(version) and not _pinned(found, version)
-        targets = _serving(found, version)
+        targets = self._serving(found, version)
         states = await _together(_state(snapshot, target, doubtful, deadline) for target in targets)
         known = [state for state in states if state is not None]
         if not known:
@@ -129,23 +138,20 @@ class Dataplane:
         return all(known)
 
     async def index(self, principal: Principal) -> list[dict[str, str]]:
-        """The models that the principal may ask, as the repository index extension lists them."""
+        """The models that the principal may ask, and their aliases, as the repository index extension lists them."""
         snapshot, deadline = self.snapshot, _soon()
         mine = [model for model in snapshot.models.values() if permitted(principal, model.name)]
         targets = {target: index for index, target in enumerate(dict.fromkeys(each for model in mine for each in model.targets))}
         states = await _together(_state(snapshot, target, False, deadline) for target in targets)
+        ready = {model.name: all(states[targets[each]] for each in model.targets) for model in mine}
+        ready |= {alias: ready[name] for alias, name in snapshot.aliases.items() if name in ready}
         return [
-            {
-                "name": model.name,
-                "version": "",
-                "state": "READY" if all(states[targets[each]] for each in model.targets) else "UNAVAILABLE",
-                "reason": "",
-            }
-            for model in mine
+            {"name": name, "version": "", "state": "READY" if state else "UNAVAILABLE", "reason": ""}
+            for name, state in ready.items()
         ]
 
     async def describe(self, what: Description, name: str, version: str, principal: Principal) -> dict[str, Any]:
-        """Metadata or configuration of the model's first variant, or all its variants' statistics, under the public name.
+        """Metadata or configuration of the model's first variant, or all its variants' statistics, under the name asked for.
 
         With a version, of those that serve it. Statistics of no name are those of every model that the principal may ask and
         whose backends tell them. Raises INVALID, NOT_FOUND, FORBIDDEN and what the backends raise.
@@ -158,52 +164,55 @@ class Dataplane:
         model = snapshot.model(name)
         demand(principal, model.name)
         if what == "stats":
-            return {"model_stats": await _statistics(snapshot, model, version, deadline)}
-        for target in _serving(model, version)[: None if version else 1]:
+            entries = await _statistics(snapshot, model, self._serving(model, version), version, deadline)
+            return {"model_stats": [{**entry, "name": name} for entry in entries]}
+        for target in self._serving(model, version)[: None if version else 1]:
             found = await _described(snapshot, what, target, deadline)
             if found is not None:
                 more = {"versions": self._versions(model, target, found)} if what == "metadata" else {}
-                return {**found, **more, "name": model.name}
+                return {**found, **more, "name": name}
         raise _unserved(model, version)
 
+    def _serving(self, model: Model, version: str) -> Sequence[Target]:
+        """The model's targets; with a version those pinned to it, or else those that leave it open, asked for it.
+
+        Raises INVALID for what cannot be a version, NOT_FOUND where nobody serves it or the policy keeps it back, UNAVAILABLE
+        where that cannot be told yet.
+        """
+        if not version:
+            return model.targets
+        _check_version(model, version)
+        pinned = _pinned(model, version)
+        if pinned:
+            return pinned
+        verdicts = {target: self._allowed(model, target, version) for target in model.targets if not target.version}
+        found = [replace(target, version=version) for target, verdict in verdicts.items() if verdict]
+        if not found:
+            raise _untold(model) if None in verdicts.values() else _unserved(model, version)
+        return found
+
+    def _permit(self, model: Model, target: Target) -> None:
+        """As `_serving`, for the one target of a plan that is bound to the client's version."""
+        verdict = target in model.targets or self._allowed(model, replace(target, version=""), target.version)
+        if not verdict:
+            raise _untold(model) if verdict is None else _unserved(model, target.version)
+
+    def _allowed(self, model: Model, target: Target, version: str) -> bool | None:
+        known = self._signatures.get(target)
+        return allowed(model.versions, version, (known.versions or None) if known is not None else None)
+
     def _versions(self, model: Model, described: Target, metadata: Mapping[str, Any]) -> list[str]:
-        """Every version that some variant answers with, in the routes' order, as far as its backends have told."""
+        """Every version that some variant answers with and clients may ask for, in the routes' order, as far as it is known."""
         found: list[str] = []
         for target in model.targets:
             known = self._signatures.get(target)
             if target.version:
                 found.append(target.version)
             elif target.variant == described.variant:
-                found.extend(metadata.get("versions", ()))
+                found.extend(offered(model.versions, metadata.get("versions", ())))
             elif known is not None:
-                found.extend(known.versions)
+                found.extend(offered(model.versions, known.versions))
         return list(dict.fromkeys(found))
-
-
-def looked_at(question: Question, looks: Looks, request: InferenceRequest) -> Question:
-    """The question with what the model's routes look at beside its head. Raises INVALID for what is no priority."""
-    tensors = request.payload.tensors() if looks.size or looks.texts else ()
-    texts = {
-        tensor.name: max(map(_characters, unpack_bytes(tensor.data, tensor.name)), default=0)
-        for tensor in tensors
-        if tensor.datatype == BYTES and tensor.name in looks.texts
-    }
-    priority = priority_asked(question.headers) if looks.priority else None
-    return replace(question, priority=priority, size=sum(len(tensor.data) for tensor in tensors), text_lengths=texts)
-
-
-def _characters(text: bytes) -> int:
-    return len(text.decode("utf-8", "replace"))
-
-
-def priority_asked(headers: Mapping[str, str]) -> int | None:
-    """X-Priority, 0 (highest) to 9; None where the client gives none. Raises INVALID."""
-    given = headers.get("x-priority")
-    if given is None:
-        return None
-    if len(given) != 1 or given not in "0123456789":
-        raise invalid("x-priority must be a whole number from 0, the highest, to 9", "priority")
-    return int(given)
 
 
 async def _together(asks: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
@@ -230,20 +239,22 @@ async def _described(snapshot: Snapshot, what: Description, target: Target, dead
         raise
 
 
-async def _statistics(snapshot: Snapshot, model: Model, version: str, deadline: Deadline) -> list[dict[str, Any]]:
-    targets = _serving(model, version)
+async def _statistics(
+    snapshot: Snapshot, model: Model, targets: Sequence[Target], version: str, deadline: Deadline
+) -> list[dict[str, Any]]:
     told = await _together(_described(snapshot, "stats", target, deadline) for target in targets)
     known = [each for each in told if each is not None]
     if not known or (len(known) < len(told) and not version):
         raise _unserved(model, version)
-    return [{**entry, "name": model.name} for each in known for entry in each.get("model_stats", ())]
+    return [entry for each in known for entry in each.get("model_stats", ())]
 
 
 async def _statistics_if_any(snapshot: Snapshot, model: Model, deadline: Deadline) -> list[dict[str, Any]]:
     try:
-        return await _statistics(snapshot, model, "", deadline)
+        entries = await _statistics(snapshot, model, model.targets, "", deadline)
     except InferenceError:
         return []
+    return [{**entry, "name": model.name} for entry in entries]
 
 
 async def _state(snapshot: Snapshot, target: Target, doubtful: bool, deadline: Deadline) -> bool | None:
@@ -288,6 +299,11 @@ def _unserved(model: Model, version: str) -> InferenceError:
     return InferenceError(ErrorKind.UNAVAILABLE, f"model '{model.name}' is not loaded at its backend", reason="not-loaded")
 
 
+def _untold(model: Model) -> InferenceError:
+    message = f"which versions of model '{model.name}' there are is not known yet: try again shortly, or ask without a version"
+    return InferenceError(ErrorKind.UNAVAILABLE, message, reason="not-ready")
+
+
 def _pinned(model: Model, version: str) -> list[Target]:
     return [target for target in model.targets if target.version == version]
 
@@ -296,17 +312,3 @@ def _check_version(model: Model, version: str) -> None:
     """Raises INVALID for what neither the policy names nor any backend could."""
     if not _VERSION.fullmatch(version) and not _pinned(model, version):
         raise invalid(f"that is no version of model '{model.name}': versions are whole numbers from 1, without a sign", "version")
-
-
-def _serving(model: Model, version: str) -> Sequence[Target]:
-    """The model's targets; with a version those pinned to it, or else those that leave it open, asked for it.
-
-    Raises INVALID for what cannot be a version, NOT_FOUND where every variant is pinned to another.
-    """
-    if not version:
-        return model.targets
-    _check_version(model, version)
-    found = _pinned(model, version) or [replace(target, version=version) for target in model.targets if not target.version]
-    if not found:
-        raise _unserved(model, version)
-    return found

@@ -35,8 +35,8 @@ class Model:
     ask: Ask
     stream: StreamAsk
     targets: tuple[Target, ...]
-    looks: Looks = Looks()  # what its routes look at
-    versions: Versions = Versions()  # that clients may ask for
+    looks: Looks = field(default_factory=Looks)  # what its routes look at
+    versions: Versions = field(default_factory=Versions)  # that clients may ask for
 
 
 @dataclass(frozen=True, slots=True)

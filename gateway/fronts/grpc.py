@@ -113,7 +113,10 @@ class GrpcFront:
         timeouts = [limit for limit in (call.deadline, client_timeout(call.metadata)) if limit is not None]
         timeout = min(timeouts, default=None)
         inquiry = Inquiry(exchange.principal, call.metadata, exchange.record.request_id, call.received, timeout)
-        planned = self._plane.plan(snapshot, request, inquiry)
+        if call.size > _INLINE and self._plane.takes_long(snapshot, request):
+            planned = await asyncio.to_thread(self._plane.plan, snapshot, request, inquiry)
+        else:
+            planned = self._plane.plan(snapshot, request, inquiry)
         exchange.planned(planned.plan)
         if may_lie(request):
             if call.size > _INLINE:

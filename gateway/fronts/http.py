@@ -72,7 +72,7 @@ class HttpFront:
         """The work to do, once it is known that the model exists and is this principal's to ask."""
         if asked.model:
             exchange.record.model = self._plane.snapshot.model(asked.model).name
-            demand(exchange.principal, asked.model)
+            demand(exchange.principal, exchange.record.model)
         if asked.kind == "infer":
             return partial(self._infer, exchange, asked)
         return partial(self._describe, exchange, asked)
@@ -125,7 +125,10 @@ class HttpFront:
         exchange.record.rows = request.rows or 1
         inquiry = Inquiry(exchange.principal, headers, exchange.record.request_id, exchange.received, client_timeout(headers))
         snapshot = self._plane.snapshot
-        call = self._plane.plan(snapshot, request, inquiry)
+        if len(body) > _INLINE and self._plane.takes_long(snapshot, request):
+            call = await asyncio.to_thread(self._plane.plan, snapshot, request, inquiry)
+        else:
+            call = self._plane.plan(snapshot, request, inquiry)
         exchange.planned(call.plan)
         outcome = Outcome(await self._plane.ask(snapshot, call), call.plan, snapshot.version)
         exchange.answered(outcome)

@@ -1,0 +1,61 @@
+"""What routing looks at beside a request's head: found out only where some route of the model looks at it."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+
+from msgspec.structs import replace
+
+from backends.errors import invalid
+from backends.inference import InferenceRequest
+from backends.protocols.v2_grpc import GrpcPayload
+from backends.tensors import BYTES
+from routing.conditions import Looks
+from routing.match import Question
+
+_LENGTH = struct.Struct("<I")
+
+
+def looked_at(question: Question, looks: Looks, request: InferenceRequest) -> Question:
+    """The question with what the model's routes look at. Raises INVALID: no priority, or tensors that do not hold."""
+    tensors = request.payload.tensors() if looks.size or looks.texts else ()
+    return replace(
+        question,
+        priority=priority_asked(question.headers) if looks.priority else None,
+        size=sum(len(tensor.data) for tensor in tensors),
+        text_lengths={each.name: longest(each.data) for each in tensors if each.datatype == BYTES and each.name in looks.texts},
+    )
+
+
+def takes_long(looks: Looks, request: InferenceRequest) -> bool:
+    """Whether looking walks through elements one by one: through texts, or through a gRPC message's own fields."""
+    if not (looks.size or looks.texts):
+        return False
+    payload = request.payload
+    return (isinstance(payload, GrpcPayload) and bool(payload.typed)) or any(spec.datatype == BYTES for spec in request.inputs)
+
+
+def longest(data: bytes | memoryview) -> int:
+    """Characters of the longest element of a checked BYTES buffer; what is no UTF-8 counts as one for each piece that is none.
+
+    An element has no more characters than bytes, so only those with more bytes than the longest so far are read.
+    """
+    view, found, at = memoryview(data), 0, 0
+    while at < len(view):
+        (size,) = _LENGTH.unpack_from(view, at)
+        at += 4
+        if size > found:
+            found = max(found, len(str(view[at : at + size], "utf-8", "replace")))
+        at += size
+    return found
+
+
+def priority_asked(headers: Mapping[str, str]) -> int | None:
+    """X-Priority, 0 (highest) to 9; None where the client gives none. Raises INVALID."""
+    given = headers.get("x-priority")
+    if given is None:
+        return None
+    if len(given) != 1 or given not in "0123456789":
+        raise invalid("x-priority must be a whole number from 0, the highest, to 9", "priority")
+    return int(given)
