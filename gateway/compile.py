@@ -12,6 +12,7 @@ from backends.inference import Backend
 from backends.triton_grpc import TritonGrpc
 from backends.triton_http import TritonHttp
 from gateway.configuration.load import load_policy, version
+from gateway.configuration.schema_policy import PolicyDocument
 from gateway.configuration.tables import route_tables
 from gateway.review.trial import refuse_failures
 from gateway.snapshot import ClusterSpec, Model, Snapshot
@@ -41,7 +42,11 @@ class Blueprint:
 
 def blueprint(text: bytes, name: str) -> Blueprint:
     """The checked document of a policy file's bytes; `name` is the file's, for messages. Raises PolicyError."""
-    document = load_policy(text, name)
+    return drawn(load_policy(text, name), text, name)
+
+
+def drawn(document: PolicyDocument, text: bytes, name: str) -> Blueprint:
+    """The same of a document that these bytes have made already. Raises PolicyError if a test of its own fails."""
     clusters = tuple(
         ClusterSpec(
             cluster_name,

@@ -17,14 +17,21 @@ def read_file(path: Path, limit: int = MAX_BYTES) -> bytes:
     Raises OSError naming the file: what the system says of it, that it is something else than a file, or that it has more than
     `limit` bytes. A pipe without a writer is refused like any other pipe, at once.
     """
+    return look_into(path, limit)[0]
+
+
+def look_into(path: Path, limit: int = MAX_BYTES) -> tuple[bytes, os.stat_result, os.stat_result]:
+    """As `read_file`, with what the system said of the very file before it was read and after."""
     _check(path, path.stat())  # before opening: that alone makes some devices do things
     # For a file, not to block changes nothing; a pipe put in its place meanwhile would be waited for.
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-        _check(path, os.fstat(file.fileno()))
+        before = os.fstat(file.fileno())
+        _check(path, before)
         content = file.read(limit + 1)
+        after = os.fstat(file.fileno())
     if len(content) > limit:
         raise OSError(errno.EFBIG, f"larger than {limit >> 10} KiB", str(path))
-    return content
+    return content, before, after
 
 
 def replace_file(path: Path, content: bytes) -> None:
