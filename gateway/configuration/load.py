@@ -8,10 +8,11 @@ from dataclasses import replace
 from gateway.configuration.checks import check_policy
 from gateway.configuration.checks_gateway import check_gateway
 from gateway.configuration.decode import Findings, decode
+from gateway.configuration.integrity import ends
 from gateway.configuration.problems import PolicyError
 from gateway.configuration.schema_gateway import GatewayDocument
 from gateway.configuration.schema_policy import PolicyDocument
-from gateway.configuration.yaml_source import parse
+from gateway.configuration.yaml_source import MAX_BYTES, parse
 
 
 def version(text: bytes) -> str:
@@ -21,6 +22,8 @@ def version(text: bytes) -> str:
 
 def load_policy(text: bytes, name: str) -> PolicyDocument:
     """The policy in `text`; `name` is the file's, for messages. Raises PolicyError and nothing else."""
+    if len(text) <= MAX_BYTES:  # else it may have been read in part only, and is refused for its size
+        ends(text, name)
     found = Findings(parse(text, name))
     document = decode(found, PolicyDocument)
     if document is not None:

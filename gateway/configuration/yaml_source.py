@@ -1,8 +1,9 @@
 """Reads the part of YAML in which a document means what it seems to mean, and remembers on which line everything stood.
 
-Accepted: one UTF-8 document of mappings, lists and scalars. Refused: anchors, aliases, merge keys, tags, repeated keys, and
-anything beyond the caps. Plain scalars follow the YAML 1.2 core schema narrowed: `true`, `false`, `null`, `~`, decimal numbers;
-all else is text, so that `no`, `off`, `1:30`, `0o17` and `010` are never something else behind the author's back.
+Accepted: one UTF-8 document of mappings, lists and scalars. Refused: anchors, aliases, merge keys, tags, directives, repeated
+keys, characters that end a line for some readers only, and anything beyond the caps. Plain scalars follow the YAML 1.2 core
+schema narrowed: `true`, `false`, `null`, `~`, decimal numbers; all else is text, so that `no`, `off`, `1:30`, `0o17` and `010`
+are never something else behind the author's back.
 """
 
 from __future__ import annotations
@@ -11,22 +12,22 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, NamedTuple
 
 import yaml
+from yaml import CSafeLoader  # libyaml's; PyYAML's own reads a little differently, and takes 5 s for a megabyte
 
 from gateway.configuration.problems import MAX_PROBLEMS, Path, PolicyError, Problem, path_text, shown
-
-try:
-    from yaml import CSafeLoader as _Loader
-except ImportError:  # PyYAML without libyaml: slower, same events
-    from yaml import SafeLoader as _Loader  # type: ignore[assignment]
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 32
 MAX_NODES = 50_000
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})")  # at most 18 digits: fits 64 bits, and int() stays cheap
-_FLOAT = re.compile(r"[-+]?(0|[1-9][0-9]*)?(\.[0-9]+)?([eE][-+]?[0-9]{1,3})?")
+_FLOAT = re.compile(r"[-+]?((0|[1-9][0-9]*)(\.[0-9]+)?|\.[0-9]+)([eE][-+]?[0-9]{1,3})?")
+# Line breaks of YAML 1.1 alone, a line break of YAML that editors do not show, a mark that is seen nowhere; directives.
+_STRANGE = re.compile("[\x85\u2028\u2029\ufeff]|\r(?!\n)|^%", re.MULTILINE)
+_TAG = re.compile(r"![^\s%!]*%")
 
 Scalar = None | bool | int | float | str
 Value = Scalar | list["Value"] | dict[str, "Value"]
@@ -70,17 +71,39 @@ def parse(text: bytes, name: str) -> Source:
     except UnicodeDecodeError as error:
         line = text.count(b"\n", 0, error.start) + 1
         raise PolicyError(name, [Problem("", line, f"not UTF-8 at byte {error.start}; save the file as UTF-8")]) from None
-    builder = _Builder(yaml.parse(decoded, Loader=_Loader))
+    if strange := list(islice(_STRANGE.finditer(decoded), MAX_PROBLEMS)):
+        raise PolicyError(name, [_refused(decoded, found.start()) for found in strange])
+    builder = _Builder(yaml.parse(decoded, Loader=CSafeLoader))
     value: Value = None
     try:
         value = builder.document()
     except yaml.YAMLError as error:
         builder.problems.append(_syntax(error, decoded))
+    except UnicodeDecodeError:  # libyaml undoes a tag's %XX without a look at what that gives
+        tag = _TAG.search(decoded)
+        builder.problems.append(Problem("", _line(decoded, tag.start()) if tag else 1, "tags (!…) are not accepted"))
     except _StopError:
         pass
     if builder.problems:
         raise PolicyError(name, builder.problems)
     return Source(name, value, builder.marks)
+
+
+def _line(text: str, at: int) -> int:
+    return text.count("\n", 0, at) + 1
+
+
+def _refused(text: str, at: int) -> Problem:
+    """What `_STRANGE` found."""
+    if text[at] == "%":
+        return Problem(
+            "", _line(text, at), "a line that begins with % is a directive of YAML, and none is accepted; indent it if it is text"
+        )
+    column = at - text.rfind("\n", 0, at)
+    if text[at] == "\r":
+        return Problem("", _line(text, at), "a line break of CR alone; save the file with LF or CR LF", column=column)
+    what = f"the character U+{ord(text[at]):04X} is not accepted: it cannot be seen, and readers differ over it"
+    return Problem("", _line(text, at), f"{what}; in double quotes write \\u{ord(text[at]):04x}", column=column)
 
 
 def _syntax(error: yaml.YAMLError, text: str) -> Problem:
@@ -89,8 +112,9 @@ def _syntax(error: yaml.YAMLError, text: str) -> Problem:
         what = ", ".join(part for part in (error.context, error.problem) if part)
         return Problem("", mark.line + 1 if mark else 1, f"not valid YAML: {what}", column=mark.column + 1 if mark else 1)
     # A reader error: a character that YAML does not allow. Its position counts characters or bytes, by the loader in use.
-    at = next((index for index, char in enumerate(text) if yaml.reader.Reader.NON_PRINTABLE.match(char)), 0)
-    return Problem("", text.count("\n", 0, at) + 1, f"not valid YAML: the character U+{ord(text[at]):04X} is not allowed")
+    found = yaml.reader.Reader.NON_PRINTABLE.search(text)
+    at = found.start() if found else 0
+    return Problem("", _line(text, at), f"not valid YAML: the character U+{ord(text[at]):04X} is not allowed")
 
 
 class _StopError(Exception):
