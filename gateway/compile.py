@@ -74,7 +74,7 @@ def compile_snapshot(blueprint: Blueprint, previous: Snapshot | None, metrics: M
         "cascade": CascadePolicy(metrics, clock),
     }
     innermost = core(clusters, metrics, clock)
-    plain, falling_back = onion(always, innermost), onion({**always, "fallback": FallbackPolicy(metrics)}, innermost)
+    plain, falling_back = onion(always, innermost), onion({**always, "fallback": FallbackPolicy(metrics, clock)}, innermost)
     stream = streaming(clusters, metrics, clock)
     models = {
         name: Model(

@@ -1,6 +1,8 @@
-"""Asks another target when the chosen one fails; never because an answer is unsure."""
+"""Asks another target when the chosen one fails or takes longer than it may; never because an answer is unsure."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from msgspec.structs import replace
 
@@ -14,8 +16,9 @@ FAILURES = frozenset({ErrorKind.UNAVAILABLE, ErrorKind.BROKEN, ErrorKind.OVERLOA
 class FallbackPolicy:
     """Follows the plan's fallback map from variant to variant; the policy document's check refuses circles."""
 
-    def __init__(self, observer: Observer) -> None:
+    def __init__(self, observer: Observer, clock: Callable[[], float]) -> None:
         self._observer = observer
+        self._clock = clock
 
     async def __call__(self, call: Call, ask: Ask) -> Answer:
         """The target's answer, or that of the first fallback that has one; else the first failure, which is the cause."""
@@ -25,9 +28,14 @@ class FallbackPolicy:
                 return await ask(call)
             except InferenceError as error:
                 first = first or error
-                target = call.plan.fallback.get(call.target.variant) if call.target else None
-                if error.kind not in FAILURES or target is None:
+                assert call.target is not None, "a layer above chooses the target"
+                target = call.plan.fallback.get(call.target.variant)
+                if target is None or not (error.kind in FAILURES or self._in_time(error, call)):
                     raise first from None
-                assert call.target is not None
                 self._observer.fell_back(call.model, call.target.variant, target.variant)
                 call = replace(call, target=target)
+
+    def _in_time(self, error: InferenceError, call: Call) -> bool:
+        """Whether the target's own timeout ran out, and time is left for another."""
+        own = call.target is not None and call.target.timeout is not None
+        return own and error.kind is ErrorKind.DEADLINE and self._clock() < call.deadline.at

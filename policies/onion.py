@@ -36,7 +36,10 @@ def _around(policy: Policy, ask: Ask) -> Ask:
 
 
 def core(clusters: Mapping[str, Backend], observer: Observer, clock: Clock) -> Ask:
-    """The innermost ask: the target's own cluster, timed, priced and told to the observer in each of its three endings."""
+    """The innermost ask: the target's own cluster, timed, priced and told to the observer in each of its three endings.
+
+    A target's own timeout shortens the deadline of this one ask; what it leaves of the call's is for a fallback.
+    """
 
     async def ask(call: Call) -> Answer:
         target = call.target
@@ -44,8 +47,9 @@ def core(clusters: Mapping[str, Backend], observer: Observer, clock: Clock) -> A
         request = replace(call.request, model=target.model, version=target.version)
         rows = call.request.rows or 1
         start, outcome = clock(), "abandoned"
+        deadline = call.deadline if target.timeout is None else call.deadline.within(target.timeout, start)
         try:
-            response = await clusters[target.backend].infer(request, call.deadline)
+            response = await clusters[target.backend].infer(request, deadline)
             outcome = "ok"
         except InferenceError as error:
             outcome = error.kind.value

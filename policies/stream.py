@@ -15,7 +15,10 @@ StreamAsk = Callable[[Call], AsyncGenerator[Answer, None]]
 
 
 def streaming(clusters: Mapping[str, Backend], observer: Observer, clock: Callable[[], float]) -> StreamAsk:
-    """Every answer as it comes; the first carries the question's cost, `backend_seconds` is the time since it was asked."""
+    """Every answer as it comes; the first carries the question's cost, `backend_seconds` is the time since it was asked.
+
+    A target's own timeout is for the whole stream.
+    """
 
     async def ask(call: Call) -> AsyncGenerator[Answer, None]:
         target = call.target
@@ -23,9 +26,10 @@ def streaming(clusters: Mapping[str, Backend], observer: Observer, clock: Callab
         request = replace(call.request, model=target.model, version=target.version)
         rows, start, outcome = call.request.rows or 1, clock(), "abandoned"
         cost = target.cost * rows
-        answers = clusters[target.backend].stream(request, call.deadline)
+        deadline = call.deadline if target.timeout is None else call.deadline.within(target.timeout, start)
+        answers = clusters[target.backend].stream(request, deadline)
         try:
-            while (response := await _next(answers, call.deadline.at)) is not None:
+            while (response := await _next(answers, deadline.at)) is not None:
                 share = Share(target.variant, rows, response.model or target.model, response.version)
                 yield Answer(response, (share,), cost, clock() - start)
                 cost = 0.0

@@ -38,13 +38,30 @@ async def test_only_failures_fall_back(make_call: Make, make_answer: Reply, obse
     ask, asked = asking(make_answer, {"dear": kind})
     call = targeted(make_call(1, (("dear", None),), {"dear": "mid"}))
     if kind in FAILURES:
-        answer = await FallbackPolicy(observer)(call, ask)  # type: ignore[arg-type]
+        answer = await FallbackPolicy(observer, lambda: 5.0)(call, ask)  # type: ignore[arg-type]
         assert answer.shares[0].variant == "mid"
         assert observer.lines == [("fell_back", "digits", "dear", "mid")]  # type: ignore[attr-defined]
     else:
         with pytest.raises(InferenceError):
-            await FallbackPolicy(observer)(call, ask)  # type: ignore[arg-type]
+            await FallbackPolicy(observer, lambda: 5.0)(call, ask)  # type: ignore[arg-type]
         assert asked == ["dear"]
+
+
+@pytest.mark.parametrize(("timeout", "at", "variant"), [(2.0, 5.1, "mid"), (2.0, 5.0, ""), (None, 5.1, "")])
+async def test_an_own_timeout_falls_back(
+    make_call: Make, make_answer: Reply, observer: object, timeout: float | None, at: float, variant: str
+) -> None:
+    """A target that took all of its own time is stood in for while the call has some left; else nobody waits any more."""
+    ask, asked = asking(make_answer, {"dear": ErrorKind.DEADLINE})
+    call = make_call(1, (("dear", None),), {"dear": "mid"}, at)
+    call = replace(call, target=replace(call.plan.stages[0].target, timeout=timeout))
+    if variant:
+        answer = await FallbackPolicy(observer, lambda: 5.0)(call, ask)  # type: ignore[arg-type]
+        assert variant == answer.shares[0].variant
+    else:
+        with pytest.raises(InferenceError, match="dear failed"):
+            await FallbackPolicy(observer, lambda: 5.0)(call, ask)  # type: ignore[arg-type]
+        assert ["dear"] == asked
 
 
 async def test_chain_ends_with_the_first_cause(make_call: Make, make_answer: Reply, observer: object) -> None:
@@ -52,7 +69,7 @@ async def test_chain_ends_with_the_first_cause(make_call: Make, make_answer: Rep
     ask, asked = asking(make_answer, dict.fromkeys(("dear", "mid", "fast"), ErrorKind.BROKEN))
     call = targeted(make_call(1, (("dear", None),), {"dear": "mid", "mid": "fast"}))
     with pytest.raises(InferenceError, match="dear failed"):
-        await FallbackPolicy(observer)(call, ask)  # type: ignore[arg-type]
+        await FallbackPolicy(observer, lambda: 5.0)(call, ask)  # type: ignore[arg-type]
     assert asked == ["dear", "mid", "fast"]
 
 
@@ -60,5 +77,5 @@ async def test_without_fallback_nothing_is_added(make_call: Make, make_answer: R
     """A plan without fallbacks is one ask."""
     ask, asked = asking(make_answer, {"fast": ErrorKind.BROKEN})
     with pytest.raises(InferenceError):
-        await FallbackPolicy(observer)(targeted(make_call()), ask)  # type: ignore[arg-type]
+        await FallbackPolicy(observer, lambda: 5.0)(targeted(make_call()), ask)  # type: ignore[arg-type]
     assert asked == ["fast"]

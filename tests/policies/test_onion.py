@@ -56,9 +56,11 @@ class Answering:
     def __init__(self, outcome: InferenceResponse | BaseException) -> None:
         self.outcome = outcome
         self.asked: list[InferenceRequest] = []
+        self.deadlines: list[float] = []
 
     async def infer(self, request: InferenceRequest, deadline: Deadline) -> InferenceResponse:
         self.asked.append(request)
+        self.deadlines.append(deadline.at)
         if isinstance(self.outcome, BaseException):
             raise self.outcome
         return self.outcome
@@ -78,6 +80,15 @@ async def test_the_core_asks_by_the_backends_own_name(make_call: Make, observer:
     assert (answer.cost, answer.backend_seconds) == (4, 0.5)
     assert (answer.shares[0].variant, answer.shares[0].rows, answer.shares[0].version) == ("fast", 4, "3")
     assert observer.lines == [("asked", "digits", "fast", 4, "ok")]
+
+
+@pytest.mark.parametrize(("timeout", "at"), [(None, 9.0), (2.0, 3.0), (20.0, 9.0)])
+async def test_a_target_s_own_timeout(make_call: Make, observer: Any, timeout: float | None, at: float) -> None:
+    """It counts from this ask on, and never lengthens the call's deadline."""
+    backend = Answering(InferenceResponse("b_fast", "3", "", {}, Tensors(())))
+    call = make_call(at=9.0)
+    await ask_core(backend, observer)(replace(call, target=replace(call.plan.stages[0].target, timeout=timeout)))
+    assert [at] == backend.deadlines
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,16 @@ async def test_a_deadline_ends_it(make_call: Make, observer: Any) -> None:
     assert "deadline" == observer.lines[0][-1]
 
 
+async def test_a_target_s_own_timeout_ends_it(make_call: Make, observer: Any) -> None:
+    """Though the call had time left."""
+    call, clock = targeted(make_call), asyncio.get_running_loop().time
+    call = replace(call, target=replace(call.plan.stages[0].target, timeout=0.05))
+    found: list[Answer] = []
+    with pytest.raises(InferenceError) as caught:
+        await read(streaming({"triton": Backend(1, "hang")}, observer, clock)(call), found)  # type: ignore[dict-item]
+    assert (ErrorKind.DEADLINE, 1) == (caught.value.kind, len(found))
+
+
 async def test_left_early_is_abandoned(make_call: Make, observer: Any) -> None:
     """A reader that leaves closes the backend's stream at once, and it counts as abandoned."""
     backend = Backend(3)
