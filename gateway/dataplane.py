@@ -87,7 +87,7 @@ class Dataplane:
         if request.version:
             self._permit(model, plan.stages[0].target)
         timeout = plan.timeout if inquiry.timeout is None else min(plan.timeout, inquiry.timeout)
-        return Call(model.name, request, inquiry.principal, plan, Deadline(inquiry.received + timeout))
+        return Call(model.name, request, inquiry.principal, plan, Deadline(inquiry.received + timeout), question=question)
 
     def ask(self, snapshot: Snapshot, call: Call) -> Awaitable[Answer]:
         """One question, one answer. Raises INVALID at once for tensors that the first target is known not to take."""

@@ -13,6 +13,7 @@ from routing.conditions import Looks
 from routing.match import Versions
 from routing.plan import Target
 from routing.planner import Planner
+from routing.sampling import Sampling
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ class Model:
     targets: tuple[Target, ...]
     looks: Looks = field(default_factory=Looks)  # what its routes look at
     versions: Versions = field(default_factory=Versions)  # that clients may ask for
+    sampling: Sampling | None = None  # what to record of its requests; None: nothing
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,13 @@ from backends.deadline import Deadline
 from backends.errors import ErrorKind, InferenceError
 from backends.inference import InferenceRequest, InferenceResponse
 from routing.confidence import Scores
+from routing.match import Question
 from routing.plan import Plan, Target
 from routing.principal import Principal
 
 
 class Call(msgspec.Struct, frozen=True, gc=False):
-    """One question on its way in. `target` is None until a layer has chosen whom to ask."""
+    """One question on its way in. `target` is None until a layer has chosen whom to ask; `question` is what routing saw."""
 
     model: str  # the public name
     request: InferenceRequest
@@ -24,6 +25,7 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     plan: Plan
     deadline: Deadline
     target: Target | None = None
+    question: Question | None = None
 
 
 class Share(msgspec.Struct, frozen=True, gc=False):

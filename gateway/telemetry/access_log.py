@@ -1,29 +1,20 @@
-"""One JSON line for every request, written so that neither a slow disk nor a stopped reader can hold the event loop."""
+"""One JSON line for every request, for those who search for what became of it."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-import logging
-import queue
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from random import random
 from typing import BinaryIO
 
 import msgspec
 
+from gateway.telemetry.lines import MAX_WAITING, Lines
 from gateway.telemetry.record import RequestRecord
 from gateway.telemetry.trace import trace_id
 
 MAX_LINE = 4096  # bytes, newline included: what one write to a pipe keeps whole (PIPE_BUF), and log collectors take
-FLUSH_BYTES = 64 * 1024
-FLUSH_SECONDS = 0.2
-MAX_WAITING = 8 * 1024 * 1024  # bytes given to the writer and not written yet; beyond that lines are dropped and counted
-CLOSE_SECONDS = 2.0
-
-_log = logging.getLogger(__name__)
 
 
 class Line(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -110,105 +101,23 @@ def _careful(fields: dict[str, object]) -> bytes:
     return encoded
 
 
-def pieces(lines: bytes, most: int) -> Iterator[bytes]:
-    """The lines in pieces of at most `most` bytes, each of whole lines. No line is longer."""
-    begin = 0
-    while len(lines) - begin > most:
-        end = lines.rindex(b"\n", begin, begin + most) + 1
-        yield lines[begin:end]
-        begin = end
-    yield lines[begin:] if begin else lines
-
-
 _WELL = frozenset({"200", "OK"})
 
 
-class AccessLog:
-    """Gathers lines and gives them to a thread of its own, by FLUSH_BYTES or FLUSH_SECONDS, whichever is first.
+class AccessLog(Lines):
+    """Of requests that went well only a `share` is told, taken at random; of the others all.
 
-    Of requests that went well only a `share` is told, taken at random; of the others all. Where other processes write to the
-    same stream (`shared`), each write is whole lines of at most MAX_LINE bytes together.
+    Where other processes write to the same stream (`shared`), each write is whole lines of at most MAX_LINE bytes together.
     """
 
     def __init__(
         self, stream: BinaryIO, clock: Callable[[], float] = time.time, *, share: float = 1.0, shared: bool = False
     ) -> None:
-        self._clock = clock
+        super().__init__("access log", stream, clock, MAX_LINE if shared else MAX_WAITING)
         self._share = share
-        self._lines: list[bytes] = []
-        self._size = 0
-        self._timer: asyncio.TimerHandle | None = None
-        self._dropped = 0
-        self._writer = _Writer(stream, MAX_LINE if shared else MAX_WAITING)
 
     def write(self, record: RequestRecord) -> None:
         """Takes the record of one request. Called on the event loop."""
         if self._share < 1.0 and record.code in _WELL and random() >= self._share:
             return
-        line = encode(record, self._clock())
-        self._lines.append(line)
-        self._size += len(line)
-        if self._size >= FLUSH_BYTES:
-            self.flush()
-        elif self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.flush)
-
-    def flush(self) -> None:
-        """Gives the writer what there is; what has no room is dropped, and the next line that gets through says how many."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        lines, self._lines, self._size = self._lines, [], 0
-        if self._writer.waiting > MAX_WAITING:
-            self._dropped += len(lines)
-        elif lines or self._dropped:
-            if self._dropped:
-                lines.insert(0, _encode({"time": round(self._clock(), 3), "dropped": self._dropped}) + b"\n")
-                self._dropped = 0
-            self._writer.put(b"".join(lines))
-
-    async def close(self, patience: float = CLOSE_SECONDS) -> None:
-        """Writes what is left; gives up after `patience` seconds if nobody takes it."""
-        self.flush()
-        await asyncio.to_thread(self._writer.close, patience)
-
-
-class _Writer:
-    """The thread. `waiting` is counted up on the loop and down by `written`, each by one thread alone: no lock is needed."""
-
-    def __init__(self, stream: BinaryIO, most: int) -> None:
-        self._stream = stream
-        self._most = most
-        self._chunks: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        self._put = 0
-        self._written = 0
-        self._thread = threading.Thread(target=self._run, name="access-log", daemon=True)
-        self._thread.start()
-
-    @property
-    def waiting(self) -> int:
-        """Bytes not written yet."""
-        return self._put - self._written
-
-    def put(self, chunk: bytes) -> None:
-        """Gives the thread a chunk; never waits."""
-        self._put += len(chunk)
-        self._chunks.put(chunk)
-
-    def close(self, timeout: float) -> None:
-        """Waits for the last chunk, `timeout` seconds at most. A daemon thread does not hold up the process's end."""
-        self._chunks.put(None)
-        self._thread.join(timeout)
-
-    def _run(self) -> None:
-        broken = False
-        while (chunk := self._chunks.get()) is not None:
-            try:
-                if not broken:
-                    for piece in pieces(chunk, self._most):
-                        self._stream.write(piece)
-                        self._stream.flush()
-            except (OSError, ValueError) as error:  # a closed pipe, a full disk, a closed stream
-                broken = True
-                _log.error("the access log cannot be written and stops here: %s", error)
-            self._written += len(chunk)
+        self.put(encode(record, self._clock()))

@@ -4,6 +4,25 @@ from __future__ import annotations
 
 import msgspec
 
+from policies.call import Asked
+from routing.match import Question
+from routing.plan import Plan
+from routing.sampling import Sampling
+
+
+class Drawn(msgspec.Struct, gc=False):
+    """A request that is to be recorded as a sample: what routing saw of it. `plan` is None where the policy refused it.
+
+    `asked` is the name that the client used; `share` how many of such requests are drawn; `asks` come with the answer.
+    """
+
+    sampling: Sampling
+    question: Question
+    asked: str
+    plan: Plan | None
+    share: float
+    asks: tuple[Asked, ...] = ()
+
 
 class RequestRecord(msgspec.Struct, gc=False):  # mutable: making a new one at the end, with all its fields, cost 5 µs a request
     """Everything worth telling about a request at its end. Seconds, bytes; empty strings and zeros where nothing is known.
@@ -36,3 +55,4 @@ class RequestRecord(msgspec.Struct, gc=False):  # mutable: making a new one at t
     bytes_out: int = 0
     policy: str = ""
     reason: str = ""
+    drawn: Drawn | None = None

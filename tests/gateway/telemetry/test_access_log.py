@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.telemetry.access_log import FLUSH_BYTES, MAX_LINE, MAX_WAITING, AccessLog, encode, pieces
+from gateway.telemetry.access_log import MAX_LINE, AccessLog, encode
+from gateway.telemetry.lines import FLUSH_BYTES, MAX_WAITING, pieces
 from gateway.telemetry.record import RequestRecord
 
 NOW = 1_700_000_000.1234

@@ -1,0 +1,66 @@
+"""What a recorded sample of a model must say so that its routes can be judged again: what they look at, and no more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from routing.conditions import Looks, looks, together
+from routing.match import Match, Question, RouteTable, Split
+from routing.planner import unit_of
+from routing.split import place
+
+
+class Sided(msgspec.Struct, frozen=True):
+    """A split as a sample speaks of it: the names of its sides, and the unit that stays on one."""
+
+    route: str
+    unit: str
+    sides: tuple[str, ...]
+
+
+class Sampling(msgspec.Struct, frozen=True):
+    """For one model. `most` is the largest share that one of its routes records: refused requests, on no route, take that."""
+
+    model: str
+    headers: tuple[str, ...]
+    parameters: tuple[str, ...]
+    looks: Looks
+    splits: tuple[Sided, ...]
+    most: float
+
+
+def sampling(table: RouteTable) -> Sampling | None:
+    """What to record of the model's requests; None if no route is sampled."""
+    most = max(route.sample for route in table.routes)
+    if not most:
+        return None
+    matches = [each for route in table.routes for each in _all(route.match)]
+    return Sampling(
+        table.model,
+        tuple(sorted({name for match in matches for name, _ in match.headers})),
+        tuple(sorted({name for match in matches for name, _ in match.parameters})),
+        together(*map(looks, matches)),
+        tuple(
+            Sided(route.name, route.action.unit, tuple(target.variant for target, _ in route.action.shares))
+            for route in table.routes
+            if isinstance(route.action, Split) and route.action.unit != "request"  # which the request's id decides
+        ),
+        most,
+    )
+
+
+def places(each: Sampling, question: Question) -> dict[str, dict[str, float]]:
+    """Where the question's unit stands on the line of every side of every split, by `route unit` and side."""
+    found: dict[str, dict[str, float]] = {}
+    for split in each.splits:
+        unit = unit_of(question, split.unit)
+        found[f"{split.route} {split.unit}"] = {side: place(f"{each.model}/{split.route}/{side}", unit) for side in split.sides}
+    return found
+
+
+def _all(match: Match) -> Iterator[Match]:
+    yield match
+    for part in (*match.every, *match.some, *(() if match.never is None else (match.never,))):
+        yield from _all(part)
