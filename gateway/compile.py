@@ -25,9 +25,9 @@ from policies.fallback import FallbackPolicy
 from policies.onion import core, onion
 from policies.stream import streaming
 from routing.conditions import looks, together
-from routing.match import Cascade, Route, RouteTable, Split, Use
-from routing.plan import Target
+from routing.match import RouteTable
 from routing.planner import planner
+from routing.targets import targets
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,22 +90,6 @@ def compile_snapshot(blueprint: Blueprint, previous: Snapshot | None, metrics: M
     }
     specs = {spec.name: spec for spec in blueprint.clusters}
     return Snapshot(blueprint.version, models, clusters, specs, blueprint.aliases)
-
-
-def targets(table: RouteTable) -> tuple[Target, ...]:
-    """Every target that some route may ask, each once, in the document's order; fallbacks last."""
-    found = [target for route in table.routes for target in _asked(route)]
-    return tuple(dict.fromkeys([*found, *table.fallback.values()]))
-
-
-def _asked(route: Route) -> list[Target]:
-    match route.action:
-        case Use(target):
-            return [target]
-        case Split(shares, _):
-            return [target for target, weight in shares if weight > 0]
-        case Cascade(_, stages):
-            return [stage.target for stage in stages]
 
 
 def cluster(spec: ClusterSpec, sent: Sent) -> Cluster:

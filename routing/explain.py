@@ -8,7 +8,7 @@ import msgspec
 from msgspec.structs import replace
 
 from backends.errors import InferenceError
-from routing.conditions import Condition, conditions
+from routing.conditions import Condition, conditions, looks, together
 from routing.match import Match, Question, Route, RouteTable, Split, Use
 from routing.plan import Plan
 from routing.planner import Planner, planner, unit_of
@@ -62,10 +62,9 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class Explained(msgspec.Struct, frozen=True):
-    """One question and one table. Of a split that nothing decides yet there is one outcome for each side, else one in all."""
+    """Every route, in order, and of the one that is hit the split, if it has one."""
 
     tried: tuple[Tried, ...]
-    outcomes: tuple[Outcome, ...]
     lot: Lot | None = None
 
 
@@ -75,25 +74,23 @@ class Explainer:
     def __init__(self, table: RouteTable) -> None:
         self.table = table
         self.plan = planner(table)
+        self.looks = together(*(looks(route.match) for route in table.routes))
         self._conditions = [conditions(route.match) for route in table.routes]
 
-    def outcomes(self, question: Question) -> tuple[Outcome, ...]:
-        """What comes of the question, without the reasons."""
-        made = _outcome(self.plan, question)
-        if question.request_id:
-            return (made,)
+    def sides(self, question: Question) -> tuple[tuple[Planner, float], ...]:
+        """Where the route is a split that nothing in the question decides: a planner for each side, and the side's share."""
         hit = next((route for route, each in zip(self.table.routes, self._conditions, strict=True) if _all(each, question)), None)
         if hit is None or not isinstance(hit.action, Split) or unit_of(question, hit.action.unit):
-            return (made,)
+            return ()
         whole = sum(weight for _, weight in hit.action.shares)
         return tuple(
-            Outcome(_side(self.table, hit, Use(target), question).result, weight / whole)
+            (planner(replace(self.table, routes=(replace(hit, match=Match(), action=Use(target)),))), weight / whole)
             for target, weight in hit.action.shares
             if weight > 0
         )
 
     def explain(self, question: Question) -> Explained:
-        """What comes of the question, and why."""
+        """What each route makes of the question, and how its split would decide."""
         tried: list[Tried] = []
         hit: Route | None = None
         for route, each in zip(self.table.routes, self._conditions, strict=True):
@@ -103,7 +100,7 @@ class Explainer:
             hit = route if _all(each, question) else None
             tried.append(Tried(route.name, "hit" if hit else "missed", _findings(each, question)))
         lot = _lot(self.table, hit, hit.action, question) if hit is not None and isinstance(hit.action, Split) else None
-        return Explained(tuple(tried), self.outcomes(question), lot)
+        return Explained(tuple(tried), lot)
 
 
 def _all(several: tuple[Condition, ...], question: Question) -> bool:
@@ -136,16 +133,3 @@ def _lot(table: RouteTable, route: Route, split: Split, question: Question) -> L
         if weight > 0
     ]
     return Lot(split.unit, value, tuple(sides))
-
-
-def _side(table: RouteTable, route: Route, use: Use, question: Question) -> Outcome:
-    """The planner's word for one side of a split, whoever it is taken for."""
-    alone = replace(table, routes=(replace(route, match=Match(), action=use),))
-    return _outcome(planner(alone), question)
-
-
-def _outcome(plan: Planner, question: Question) -> Outcome:
-    try:
-        return Outcome(plan(question))
-    except InferenceError as error:
-        return Outcome(error)

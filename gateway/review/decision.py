@@ -1,45 +1,107 @@
-"""What the data plane decides before it asks anybody, found out without one: the same steps in the same order."""
+"""Asks the data plane itself what it would decide about a request, with nobody behind it: no backend, no clock, no tensors."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from typing import NamedTuple
 
-from backends.errors import ErrorKind, InferenceError
+from msgspec.structs import replace
+
+from backends.errors import InferenceError
+from backends.signature import Signature
 from gateway.configuration.schema_tests import Sample
-from gateway.review.sample import question_of
+from gateway.dataplane import Dataplane
+from gateway.review.sample import inquiry_of, principal_of, request_of
+from gateway.snapshot import Model, Snapshot
 from policies.authorize import demand
+from policies.call import Answer, Call
+from routing.conditions import Looks
 from routing.explain import Explainer, Outcome
 from routing.match import Question, RouteTable
+from routing.plan import Plan, Target
+from routing.planner import Planner
+from routing.targets import targets
+
+
+class Decision(NamedTuple):
+    """`explainer` is the model's, None if there is no such model; `question` is what its routes were asked, None if nothing.
+
+    Of a split that nothing in the sample decides there is one outcome for each side, else one in all.
+    """
+
+    explainer: Explainer | None
+    question: Question | None
+    outcomes: tuple[Outcome, ...]
 
 
 class Decider:
-    """Decides about samples by one document. `tables` by public model, `aliases` by the name that clients may use instead."""
+    """Decides about samples by one document. `tables` by public model, `aliases` by the name that clients may use instead.
+
+    Which versions a backend serves is not known here: of `latest(n)` any version is taken to be one.
+    """
 
     def __init__(self, tables: Mapping[str, RouteTable], aliases: Mapping[str, str]) -> None:
         self._tables = tables
         self._aliases = aliases
         self._explainers: dict[str, Explainer] = {}
 
-    def outcomes(self, sample: Sample) -> tuple[Outcome, ...]:
-        """What comes of the sample: one plan or refusal, or one for each side of a split that nothing in it decides."""
-        try:
-            explainer, question = self.admitted(sample)
-        except InferenceError as error:
-            return (Outcome(error),)
-        return explainer.outcomes(question)
+    def decide(self, sample: Sample) -> Decision:
+        """What comes of the sample; a refusal is an outcome too."""
+        explainer = self._explainer(sample.model)
+        if explainer is None:
+            return Decision(None, None, (Outcome(self._ask(sample, {})),))
+        seen: list[Question] = []
+        made = self._ask(sample, _noting(explainer, explainer.plan, sample, seen))
+        if not seen:
+            return Decision(explainer, None, (Outcome(made),))
+        sides = [
+            Outcome(self._ask(sample, _noting(explainer, plan, sample, seen)), share) for plan, share in explainer.sides(seen[0])
+        ]
+        return Decision(explainer, seen[0], tuple(sides) or (Outcome(made),))
 
-    def admitted(self, sample: Sample) -> tuple[Explainer, Question]:
-        """The model's routes and the question for them, if it gets that far. Raises NOT_FOUND, FORBIDDEN, INVALID."""
-        explainer = self.explainer(sample.model)
-        question = question_of(sample)
-        demand(question.principal, explainer.table.model)
-        return explainer, question
-
-    def explainer(self, name: str) -> Explainer:
-        """The routes of the model of that name or alias. Raises NOT_FOUND."""
-        model = name if name in self._tables else self._aliases.get(name, name)
-        if model not in self._tables:
-            raise InferenceError(ErrorKind.NOT_FOUND, f"unknown model '{name}'", source="client")
-        if model not in self._explainers:
+    def _explainer(self, name: str) -> Explainer | None:
+        model = name if name in self._tables else self._aliases.get(name, "")
+        if model in self._tables and model not in self._explainers:
             self._explainers[model] = Explainer(self._tables[model])
-        return self._explainers[model]
+        return self._explainers.get(model)
+
+    def _ask(self, sample: Sample, models: Mapping[str, Model]) -> Plan | InferenceError:
+        snapshot = Snapshot("", models, {}, {}, self._aliases)
+        try:
+            model = snapshot.model(sample.model)  # these two come first, as the fronts have it, before they read any further
+            demand(principal_of(sample), model.name)
+            request = request_of(sample)
+            return Dataplane(snapshot, _Newest(request.version)).plan(snapshot, request, inquiry_of(sample)).plan
+        except InferenceError as error:
+            return error
+
+
+class _Newest:
+    """Knows of every target that it serves the one version that is asked for."""
+
+    def __init__(self, version: str) -> None:
+        self._known = Signature({}, 0, versions=(version,) if version else ())
+
+    def get(self, _: Target, /) -> Signature:
+        return self._known
+
+
+def _noting(explainer: Explainer, plan: Planner, sample: Sample, seen: list[Question]) -> Mapping[str, Model]:
+    """The model with this planner, told the sizes of tensors that the sample does not have; what it is asked goes to `seen`."""
+
+    def noting(question: Question) -> Plan:
+        whole = replace(question, size=sample.bytes, text_lengths=sample.text_length)
+        seen.append(whole)
+        return plan(whole)
+
+    table, looked_at = explainer.table, Looks(priority=explainer.looks.priority)
+    model = Model(table.model, noting, _nobody, _no_stream, targets(table), looked_at, table.versions)
+    return {table.model: model}
+
+
+async def _nobody(_: Call) -> Answer:
+    raise AssertionError("who only decides asks nobody")
+
+
+def _no_stream(_: Call) -> AsyncGenerator[Answer, None]:
+    raise AssertionError("who only decides asks nobody")

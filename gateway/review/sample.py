@@ -1,23 +1,36 @@
-"""A written or recorded request as the question that routing sees, so that every review asks the serving code itself."""
+"""A written or recorded request as the serving code takes it, so that every review can ask the serving code itself."""
 
 from __future__ import annotations
 
+from backends.inference import InferenceRequest, Tensors, TensorSpec
 from gateway.configuration.schema_tests import Sample
-from routing.match import Question
+from gateway.dataplane import Inquiry
+from gateway.dialects.reply import client_timeout, request_id, version_asked
 from routing.principal import Principal
 
 
-def question_of(sample: Sample) -> Question:
-    """The question that the data plane would make of such a request. Header names in lower case, as the edge hands them on."""
+def headers_of(sample: Sample) -> dict[str, str]:
+    """Its headers as the edge hands them on: names in lower case, id and priority where a client would put them."""
+    said = {"x-request-id": sample.request_id} if sample.request_id else {}
+    if sample.priority is not None:
+        said["x-priority"] = str(sample.priority)
+    return {**said, **{name.lower(): value for name, value in sample.headers.items()}}
+
+
+def principal_of(sample: Sample) -> Principal:
+    """Who asks."""
     caller = sample.principal
-    return Question(
-        Principal(caller.subject, caller.tenant, caller.tier, frozenset(caller.scopes)),
-        {name.lower(): value for name, value in sample.headers.items()},
-        sample.rows,
-        sample.parameters,
-        sample.version,
-        sample.request_id,
-        sample.priority,
-        sample.bytes,
-        sample.text_length,
-    )
+    return Principal(caller.subject, caller.tenant, caller.tier, frozenset(caller.scopes))
+
+
+def inquiry_of(sample: Sample) -> Inquiry:
+    """What a front would know of the request beside its tensors. Raises INVALID where the front would."""
+    headers = headers_of(sample)
+    return Inquiry(principal_of(sample), headers, request_id(headers, ""), 0.0, client_timeout(headers))
+
+
+def request_of(sample: Sample) -> InferenceRequest:
+    """The request without what is in its tensors. Raises INVALID where a front would."""
+    inputs = () if sample.rows is None else (TensorSpec("rows", "BOOL", (sample.rows,)),)
+    version = version_asked(sample.version, headers_of(sample))
+    return InferenceRequest(sample.model, version, "", sample.parameters, inputs, (), Tensors(()))

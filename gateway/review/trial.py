@@ -11,8 +11,8 @@ from gateway.configuration.problems import PolicyError, Problem, nearest, path_t
 from gateway.configuration.schema_policy import PolicyDocument
 from gateway.configuration.schema_tests import Expect, PolicyTest
 from gateway.configuration.yaml_source import parse
-from gateway.review.decision import Decider
-from gateway.review.words import missed
+from gateway.review.decision import Decider, Decision
+from gateway.review.words import duration, missed, share
 from routing.explain import Explained, Outcome, Tried
 from routing.match import RouteTable
 from routing.plan import Plan
@@ -41,7 +41,7 @@ def failures(document: PolicyDocument, tables: Mapping[str, RouteTable]) -> tupl
 
 def holds(decider: Decider, test: PolicyTest) -> bool:
     """Whether the test holds."""
-    return all(_as_expected(test.expect, outcome) for outcome in decider.outcomes(test.request))
+    return all(_as_expected(test.expect, outcome) for outcome in decider.decide(test.request).outcomes)
 
 
 def refuse_failures(document: PolicyDocument, tables: Mapping[str, RouteTable], text: bytes, name: str) -> None:
@@ -54,11 +54,11 @@ def refuse_failures(document: PolicyDocument, tables: Mapping[str, RouteTable], 
 
 
 def _tried(decider: Decider, index: int, test: PolicyTest) -> Failure | None:
-    outcomes = decider.outcomes(test.request)
-    if all(_as_expected(test.expect, outcome) for outcome in outcomes):
+    decision = decider.decide(test.request)
+    if all(_as_expected(test.expect, outcome) for outcome in decision.outcomes):
         return None
-    came = " or ".join(_share(outcome) + _came(outcome.result, test.expect) for outcome in outcomes)
-    return Failure(index, test.name, expected(test.expect), came, tuple(_reasons(decider, test)))
+    came = " or ".join(_share(outcome) + _came(outcome.result, test.expect) for outcome in decision.outcomes)
+    return Failure(index, test.name, expected(test.expect), came, tuple(_reasons(decision, test.expect)))
 
 
 def _as_expected(expect: Expect, outcome: Outcome) -> bool:
@@ -81,14 +81,14 @@ def expected(expect: Expect) -> str:
     if expect.cascade:
         said.append(f"cascade {' → '.join(expect.cascade)}")
     if expect.timeout is not None:
-        said.append(f"timeout {expect.timeout:g} s")
+        said.append(f"timeout {duration(expect.timeout)}")
     if expect.refused is not None:
         said.append(f"refused: {expect.refused}")
     return ", ".join(said) or "an answer"
 
 
 def _share(outcome: Outcome) -> str:
-    return "" if outcome.share == 1 else f"in {100 * outcome.share:.3g} % of such requests "
+    return "" if outcome.share == 1 else f"in {share(outcome.share)} of such requests "
 
 
 def _came(result: Plan | InferenceError, expect: Expect) -> str:
@@ -96,22 +96,21 @@ def _came(result: Plan | InferenceError, expect: Expect) -> str:
         return f"refused: {result.reason} ({result.message})"
     stages = [stage.target.variant for stage in result.stages]
     used = f"use '{stages[0]}'" if len(stages) == 1 else f"cascade {' → '.join(stages)}"
-    timeout = f", timeout {result.timeout:g} s" if expect.timeout is not None else ""
+    timeout = f", timeout {duration(result.timeout)}" if expect.timeout is not None else ""
     return f"route '{result.route}', {used}{timeout}"
 
 
-def _reasons(decider: Decider, test: PolicyTest) -> Iterator[str]:
-    try:
-        explainer, question = decider.admitted(test.request)
-    except InferenceError:
+def _reasons(decision: Decision, expect: Expect) -> Iterator[str]:
+    explainer, question, _ = decision
+    if explainer is None or question is None:
         return
     explained = explainer.explain(question)
-    wanted, names = test.expect.route, [route.name for route in explainer.table.routes]
-    if wanted is not None and wanted not in names:
-        meant = nearest(wanted, names)
-        yield f"model '{explainer.table.model}' has no route '{wanted}'" + (f", only '{meant}'" if meant else "")
-    elif wanted is not None:
-        yield from _why_not(explained, next(each for each in explained.tried if each.route == wanted))
+    names = [route.name for route in explainer.table.routes]
+    if expect.route is not None and expect.route not in names:
+        meant = nearest(expect.route, names)
+        yield f"model '{explainer.table.model}' has no route '{expect.route}'" + (f", only '{meant}'" if meant else "")
+    elif expect.route is not None:
+        yield from _why_not(explained, next(each for each in explained.tried if each.route == expect.route))
     if explained.lot is not None and not explained.lot.value:
         yield f"nothing in the request decides the split by {explained.lot.unit}: give it one, or a request_id"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gateway.configuration.quantities import SECONDS
 from routing.explain import Finding
 
 
@@ -39,3 +40,17 @@ def had(found: str | float | bool) -> str:
     if isinstance(found, bool):
         return "true" if found else "false"
     return f"'{found}'" if isinstance(found, str) else f"{found}"
+
+
+def duration(seconds: float) -> str:
+    """As a policy writes it: `500us`, `150ms`, `2s`, `1.5m`, `24h`."""
+    for unit in ("h", "m", "s", "ms"):
+        size = float(SECONDS[unit])
+        if seconds >= size:
+            return f"{seconds / size:.10g}{unit}"
+    return f"{seconds * 1e6:.10g}us"
+
+
+def share(fraction: float) -> str:
+    """As people write it: `5 %`, `0.1 %`."""
+    return f"{100 * fraction:.4g} %"

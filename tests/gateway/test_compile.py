@@ -6,10 +6,11 @@ import pytest
 
 from backends.triton_grpc import TritonGrpc
 from backends.triton_http import TritonHttp
-from gateway.compile import blueprint, cluster, compile_snapshot, targets
+from gateway.compile import blueprint, cluster, compile_snapshot
 from gateway.configuration.problems import PolicyError
 from gateway.snapshot import ClusterSpec, Snapshot
 from gateway.telemetry.metrics import Metrics
+from routing.targets import targets
 
 POLICY = """
 version: 1

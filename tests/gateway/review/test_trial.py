@@ -68,7 +68,7 @@ def test_what_holds_says_nothing(test: str) -> None:
         ),
         (
             "request: {model: digits, rows: 64, principal: {tier: enterprise}}, expect: {route: nested, timeout: 1s}",
-            "test 't0' fails: expected route 'nested', timeout 1 s; came route 'enterprise', use 'accurate', timeout 2 s;"
+            "test 't0' fails: expected route 'nested', timeout 1s; came route 'enterprise', use 'accurate', timeout 2s;"
             " route 'nested' is not reached: 'enterprise' stands before it and takes the request",
         ),
         (

@@ -1,0 +1,164 @@
+"""Explains what a policy does with one request: every decision in the order in which it is taken, and what comes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from backends.errors import ErrorKind, InferenceError
+from gateway.configuration.schema_policy import Model, PolicyDocument
+from gateway.configuration.schema_tests import Sample
+from gateway.configuration.tables import route_tables
+from gateway.dialects.reply import client_timeout
+from gateway.dialects.v2_http import status
+from gateway.review.decision import Decider, Decision
+from gateway.review.sample import headers_of
+from routing.explain import Explained, Lot, Outcome, Tried
+from routing.plan import Plan, Stage
+
+
+class Step(msgspec.Struct, frozen=True):
+    """One decision before the routes: `holds` tells whether the request got past it."""
+
+    name: str  # model, authorize, version; request where something in the head is wrong
+    said: str
+    holds: bool = True
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """What the client hears: X-Penstock-Error, the HTTP status, the text."""
+
+    reason: str
+    status: int
+    message: str
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """One variant that is asked, in this place of a cascade."""
+
+    variant: str
+    backend: str
+    model: str  # the backend's own name
+    version: str  # "" for the backend's default
+    cost: float  # per row
+    timeout: float | None  # seconds that one ask may take; None: what is left of the deadline
+    accept: float | None  # rows at least so sure keep its answer; None: all do
+    fallback: tuple[str, ...]  # who is asked instead if it fails, one after the other
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What comes of the request, or of `share` of the requests like it: a refusal, or the plan."""
+
+    share: float
+    refused: Refusal | None
+    route: str = ""
+    deadline: float = 0.0  # seconds
+    deadline_of: str = ""  # whose it is: route, model or client
+    asked: tuple[Asked, ...] = ()
+    confidence: str = ""  # `max-softmax of probabilities`
+    least: float = 0.0  # cost if the first stage is sure of every row
+    most: float = 0.0  # cost if every stage is asked about every row
+    sample: float = 0.0  # the share of such requests that is recorded
+
+
+class Explanation(msgspec.Struct, frozen=True):
+    """All of it. `refused` is set where nobody would answer, whatever a split decides."""
+
+    policy: str  # the document's version
+    request: Sample
+    model: str  # as the policy calls it; "" if it has none such
+    steps: tuple[Step, ...]
+    routes: tuple[Tried, ...]
+    split: Lot | None
+    answers: tuple[Answer, ...]
+    refused: Refusal | None
+
+
+def explain(document: PolicyDocument, sample: Sample, version: str = "") -> Explanation:
+    """What this policy does with such a request; `version` is the policy's, to be shown."""
+    decision = Decider(route_tables(document), document.aliases).decide(sample)
+    name = decision.explainer.table.model if decision.explainer else ""
+    answers = tuple(_answer(document.models.get(name), outcome, sample) for outcome in decision.outcomes)
+    refusals = [answer.refused for answer in answers]
+    explained = decision.explainer.explain(decision.question) if decision.explainer and decision.question else Explained(())
+    return Explanation(
+        policy=version,
+        request=sample,
+        model=name,
+        steps=tuple(_steps(decision, sample, name)),
+        routes=explained.tried,
+        split=explained.lot,
+        answers=answers,
+        refused=refusals[0] if all(refusals) else None,
+    )
+
+
+def _steps(decision: Decision, sample: Sample, name: str) -> Iterator[Step]:
+    """What is decided before the routes are looked at."""
+    result = decision.outcomes[0].result
+    refused = result if decision.question is None and isinstance(result, InferenceError) else None
+    if refused is not None and not name:
+        yield Step("model", refused.message, False)
+        return
+    yield Step("model", f"'{name}'" if name == sample.model else f"'{sample.model}' is an alias of '{name}'")
+    if refused is not None and refused.kind is ErrorKind.FORBIDDEN:
+        yield Step("authorize", refused.message, False)
+        return
+    scopes = {"models:infer", f"models:infer:{name}"}.intersection(sample.principal.scopes)
+    yield Step("authorize", f"scope {min(scopes)} permits it")
+    if refused is not None:
+        yield Step("request", refused.message, False)
+        return
+    yield Step("version", _version(decision))
+
+
+def _version(decision: Decision) -> str:
+    if decision.explainer is None or decision.question is None or not decision.question.version:
+        return "none is asked for"
+    versions = decision.explainer.table.versions
+    policy = f"specific({', '.join(sorted(versions.named))})" if versions.named else "all"
+    if versions.latest is not None:
+        policy = f"latest({versions.latest}), and only the backend knows which those are"
+    return f"'{decision.question.version}' is asked for; version_policy: {policy}"
+
+
+def _answer(model: Model | None, outcome: Outcome, sample: Sample) -> Answer:
+    plan = outcome.result
+    if isinstance(plan, InferenceError):
+        return Answer(outcome.share, Refusal(plan.reason, status(plan.kind), plan.message))
+    assert model is not None, "nobody plans for a model that is not there"
+    deadline, whose = _deadline(model, plan, sample)
+    asked = tuple(_asked(stage, plan) for stage in plan.stages)
+    rows = sample.rows or 1
+    return Answer(
+        share=outcome.share,
+        refused=None,
+        route=plan.route,
+        deadline=deadline,
+        deadline_of=whose,
+        asked=asked,
+        confidence=f"{plan.confidence.metric} of {plan.confidence.output}" if plan.confidence else "",
+        least=asked[0].cost * rows,
+        most=sum(each.cost for each in asked) * rows,
+        sample=plan.sample,
+    )
+
+
+def _deadline(model: Model, plan: Plan, sample: Sample) -> tuple[float, str]:
+    own = next(route.timeout for route in model.routes if route.name == plan.route)
+    client = client_timeout(headers_of(sample))
+    if client is not None and client < plan.timeout:
+        return client, "client"
+    return plan.timeout, "model" if own is None else "route"
+
+
+def _asked(stage: Stage, plan: Plan) -> Asked:
+    target, instead = stage.target, []
+    following = plan.fallback.get(target.variant)
+    while following is not None:  # the check of the document refuses circles
+        instead.append(following.variant)
+        following = plan.fallback.get(following.variant)
+    return Asked(
+        target.variant, target.backend, target.model, target.version, target.cost, target.timeout, stage.accept, tuple(instead)
+    )
