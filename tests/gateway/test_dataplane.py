@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +11,14 @@ import pytest
 from msgspec.structs import replace
 
 from backends.errors import ErrorKind, InferenceError
-from backends.inference import Description, InferenceRequest
+from backends.inference import Description, InferenceRequest, Tensors, TensorSpec
 from backends.signature import Input, Signature
+from backends.tensors import Tensor, pack_bytes
 from gateway.dataplane import Dataplane, Inquiry
-from routing.plan import Stage, Target
+from gateway.snapshot import Model, Snapshot
+from routing.conditions import Looks
+from routing.match import Question, Versions
+from routing.plan import Plan, Stage, Target
 from routing.principal import Principal
 
 if TYPE_CHECKING:
@@ -235,3 +240,102 @@ async def test_ready_is_all_of_it(fake: Fake) -> None:
     fake.backend.failure = RuntimeError("a defect")  # type: ignore[assignment]
     with pytest.raises(RuntimeError):
         await plane.ready("digits", "", ANN)
+
+
+def changed(snapshot: Snapshot, **fields: Any) -> Snapshot:
+    """The snapshot with these fields of its model `digits`."""
+    model: Model = dataclasses.replace(snapshot.models["digits"], **fields)
+    return dataclasses.replace(snapshot, models={**snapshot.models, "digits": model})
+
+
+def aliased(fake: Fake) -> Dataplane:
+    return Dataplane(dataclasses.replace(fake.snapshot(), aliases={"mnist": "digits"}), {})
+
+
+async def test_an_alias_is_its_model(fake: Fake, make_request: Make) -> None:
+    """Who may ask the model may ask it by its alias; the call is the model's, descriptions have the name that was asked for."""
+    plane, mine = aliased(fake), Principal("ann", scopes=frozenset({"models:infer:digits"}))
+    assert "digits" == plane.plan(plane.snapshot, make_request(model="mnist"), inquiry(mine)).model
+    assert await plane.ready("mnist", "", mine)
+    assert "mnist" == (await plane.describe("metadata", "mnist", "", mine))["name"]
+    stats = (await plane.describe("stats", "mnist", "", mine))["model_stats"]
+    assert {"mnist"} == {entry["name"] for entry in stats}
+
+
+async def test_the_alias_itself_is_no_scope(fake: Fake, make_request: Make) -> None:
+    """A permission names the model; one for the alias's own name opens nothing."""
+    plane, other = aliased(fake), Principal("bob", scopes=frozenset({"models:infer:mnist"}))
+    assert ErrorKind.FORBIDDEN is await refusal(plane, make_request(model="mnist"), inquiry(other))
+    for ask in (plane.ready("mnist", "", other), plane.describe("config", "mnist", "", other)):
+        assert ErrorKind.FORBIDDEN is (await told(ask))[0]
+
+
+async def test_the_index_lists_aliases(fake: Fake) -> None:
+    """Behind the models, for who may ask those, in their state."""
+    plane = aliased(fake)
+    assert [("digits", "READY"), ("mnist", "READY")] == [(each["name"], each["state"]) for each in await plane.index(ANN)]
+    fake.backend.unready = True
+    assert ["UNAVAILABLE"] * 2 == [each["state"] for each in await plane.index(ANN)]
+    assert [] == await plane.index(STRANGER)
+    everything = await plane.describe("stats", "", "", ANN)
+    assert {"digits"} == {entry["name"] for entry in everything["model_stats"]}
+
+
+def keeping(fake: Fake, versions: Versions, *told: str) -> Dataplane:
+    """A data plane whose model keeps versions back; its open variant's backend has told of these."""
+    fake.plan = replace(fake.plan, stages=(Stage(replace(fake.fast, version="1")),))
+    return Dataplane(changed(fake.snapshot(), versions=versions), {fake.fast: Signature({}, 0, (), told)} if told else {})
+
+
+@pytest.mark.parametrize("versions", [Versions(frozenset({"2", "3"})), Versions(latest=2)])
+async def test_a_version_that_the_policy_keeps_back(fake: Fake, make_request: Make, versions: Versions) -> None:
+    """It is not there, whatever is asked and though its backend has it, and nobody is asked."""
+    plane = keeping(fake, versions, "1", "3", "4")
+    for what in DESCRIPTIONS:
+        assert (ErrorKind.NOT_FOUND, "version") == await told(plane.describe(what, "digits", "1", ANN))
+    assert (ErrorKind.NOT_FOUND, "version") == await told(plane.ready("digits", "1", ANN))
+    with pytest.raises(InferenceError, match="model 'digits' has no version '1'"):
+        plane.plan(plane.snapshot, make_request(version="1"), inquiry())
+    assert [] == fake.backend.asked
+    assert await plane.ready("digits", "3", ANN)
+
+
+async def test_versions_that_are_offered(fake: Fake) -> None:
+    """Metadata lists no other ones; those to which the policy itself pins a variant are always among them."""
+    plane = keeping(fake, Versions(latest=1))
+    fake.backend.versions = ["1", "3", "4"]
+    assert ["4", "2"] == (await plane.describe("metadata", "digits", "", ANN))["versions"]
+    assert await plane.ready("digits", "2", ANN)
+
+
+async def test_versions_that_nobody_knows_yet(fake: Fake, make_request: Make) -> None:
+    """Whether one is among the latest cannot be told: try again; a question without a version is answered."""
+    plane = keeping(fake, Versions(latest=1))
+    for ask in (plane.ready("digits", "1", ANN), plane.describe("config", "digits", "1", ANN)):
+        assert (ErrorKind.UNAVAILABLE, "not-ready") == await told(ask)
+    with pytest.raises(InferenceError, match="not known yet"):
+        plane.plan(plane.snapshot, make_request(version="1"), inquiry())
+    assert fake.plan is plane.plan(plane.snapshot, make_request(), inquiry()).plan
+
+
+async def test_routing_sees_what_the_model_looks_at(fake: Fake, make_request: Make) -> None:
+    """And no more than that: where nothing is looked at, the tensors stay as they came."""
+    seen: list[Question] = []
+
+    def plan(question: Question) -> Plan:
+        seen.append(question)
+        return fake.plan
+
+    class Unread:
+        def tensors(self) -> tuple[Tensor, ...]:
+            raise AssertionError("looked at")
+
+    text = Tensor("t", "BYTES", (1,), pack_bytes([b"abc"]))
+    request = replace(make_request(), inputs=(TensorSpec("t", "BYTES", (1,)),), payload=Tensors((text,)))
+    plane = Dataplane(changed(fake.snapshot(), plan=plan), {})
+    assert not plane.takes_long(plane.snapshot, request)
+    plane.plan(plane.snapshot, replace(request, payload=Unread()), inquiry())
+    looking = changed(plane.snapshot, looks=Looks(True, True, frozenset("t")))
+    assert plane.takes_long(looking, request)
+    plane.plan(looking, request, Inquiry(ANN, {"x-priority": "4"}, "r", 100.0, None))
+    assert [(None, 0, {}), (4, 7, {"t": 3})] == [(each.priority, each.size, each.text_lengths) for each in seen]

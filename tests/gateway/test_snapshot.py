@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,6 +21,14 @@ def test_models_by_their_public_names(fake: Fake) -> None:
         with pytest.raises(InferenceError, match="repository/index") as caught:
             snapshot.model(name)
         assert (ErrorKind.NOT_FOUND, "client") == (caught.value.kind, caught.value.source)
+
+
+def test_models_by_their_aliases(fake: Fake) -> None:
+    """An alias leads to its model; what nobody declared leads nowhere."""
+    snapshot = dataclasses.replace(fake.snapshot(), aliases={"mnist": "digits"})
+    assert snapshot.models["digits"] is snapshot.model("mnist")
+    with pytest.raises(InferenceError, match="unknown model 'minst'"):
+        snapshot.model("minst")
 
 
 def test_who_streams(fake: Fake) -> None:
