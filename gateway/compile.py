@@ -55,7 +55,7 @@ def drawn(document: PolicyDocument, text: bytes, name: str) -> Blueprint:
             backend.balance,
             backend.max_in_flight,
         )
-        for cluster_name, backend in document.backends.items()
+        for cluster_name, backend in sorted(document.backends.items())
     )
     tables = route_tables(document)
     refuse_failures(document, tables, text, name)
