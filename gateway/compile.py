@@ -27,6 +27,7 @@ from policies.stream import streaming
 from routing.conditions import looks, together
 from routing.match import RouteTable
 from routing.planner import planner
+from routing.sampling import sampling
 from routing.targets import targets
 
 
@@ -85,6 +86,7 @@ def compile_snapshot(blueprint: Blueprint, previous: Snapshot | None, metrics: M
             targets(table),
             together(*(looks(route.match) for route in table.routes)),
             table.versions,
+            sampling(table),
         )
         for name, table in blueprint.tables.items()
     }

@@ -41,6 +41,7 @@ from gateway.spawner import Spawner
 from gateway.telemetry.access_log import AccessLog
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.record import RequestRecord
+from gateway.telemetry.samples import recorder
 from gateway.telemetry.stall import StallProbe
 
 CLOSE_SECONDS = 5.0  # for what is still in flight after the grace to notice that it was cancelled
@@ -76,6 +77,8 @@ class Gateway:
         if document.telemetry.access_log == "json":
             share = document.telemetry.access_log_share
             self._access_log = AccessLog(sys.stdout.buffer, share=share, shared=self._shared)
+        samples = document.telemetry.samples
+        self._samples = recorder(Path(samples.file), samples.size, samples.keep) if samples is not None else None
         self._authenticator: Authenticator
         self._stalls: StallProbe
         self.ports: Ports
@@ -87,7 +90,8 @@ class Gateway:
         """
         document, listening = self.document, self.document.listen
         self._authenticator = await build_authenticator(_auth_settings(document.auth), self.spawner.spawn)
-        parts = FrontParts(self.plane, self._authenticator, self._record, _Ids(), self.ready, document.limits.inflated)
+        plane, inflated = self.plane, document.limits.inflated
+        parts = FrontParts(plane, self._authenticator, self._record, _Ids(), self.ready, inflated, self._samples)
         self.metrics.policy_loaded(self.plane.snapshot.version)
         self.spawner.spawn(self._signatures.watch(lambda: self.plane.snapshot), "signatures")
         limits = Limits(**structs.asdict(document.limits)).of_each(document.workers)
@@ -136,11 +140,15 @@ class Gateway:
         await self.ports.admin.close()
         if self._access_log is not None:
             await self._access_log.close()
+        if self._samples is not None:
+            await self._samples.close()
 
     def _record(self, record: RequestRecord) -> None:
         self.metrics.requested(record)
         if self._access_log is not None:
             self._access_log.write(record)
+        if record.drawn is not None and self._samples is not None:
+            self._samples.take(record.drawn, record)
 
 
 def _auth_settings(auth: Auth) -> AuthSettings:

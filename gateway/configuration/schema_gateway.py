@@ -14,7 +14,7 @@ import msgspec
 
 from gateway.configuration.decode import read_text
 from gateway.configuration.problems import NOT_YET, UnreadableError, shown
-from gateway.configuration.quantities import read_share
+from gateway.configuration.quantities import read_share, read_size
 from gateway.configuration.readers import Address, Count, Limit, Timeout, one_of, read_listener
 
 ALGORITHMS = ("RS256", "ES256", "EdDSA")
@@ -51,6 +51,14 @@ def read_path(value: object) -> str:
     if not path.isprintable() or "://" in path:
         raise UnreadableError("must be the path of a file")
     return path
+
+
+def read_sample_size(value: object) -> int:
+    """A size of at least 64KiB, which holds the largest sample. Raises UnreadableError."""
+    size = read_size(value)
+    if size < 64 << 10:
+        raise UnreadableError(f"{shown(value)} is too small: one sample may have 64KiB", "64MiB")
+    return size
 
 
 def read_jwks(value: object) -> str:
@@ -139,11 +147,20 @@ class Auth(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     anonymous: bool = False
 
 
+class Samples(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where requests of sampled routes are recorded: `keep` files of `size` at most, for each process."""
+
+    file: Annotated[str, read_path]
+    size: Annotated[int, read_sample_size] = 64 << 20
+    keep: Count = 4
+
+
 class Telemetry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is told about requests, beside the metrics."""
 
     access_log: Annotated[str, one_of(("json", "off"))] = "json"
     access_log_share: Annotated[float, read_share] = 1.0  # of the requests that went well; the others are all told
+    samples: Samples | None = None  # of routes that say `sample`
     otlp: Annotated[str, read_otlp] | None = None
 
 

@@ -10,9 +10,11 @@ from backends.errors import InferenceError
 from gateway.dataplane import Outcome
 from gateway.dialects.reply import request_id
 from gateway.edge.messages import RequestHead
+from gateway.snapshot import Snapshot
 from gateway.telemetry.record import RequestRecord
+from gateway.telemetry.samples import Recorder
 from gateway.telemetry.trace import passed_on
-from routing.plan import Plan
+from policies.call import Call
 from routing.principal import Principal
 
 _NOBODY = Principal(subject="")
@@ -39,10 +41,13 @@ class Exchange(msgspec.Struct, gc=False):
         """What goes on to backends beside the tensors."""
         return (("x-request-id", self.record.request_id), *passed_on(self.headers))
 
-    def planned(self, plan: Plan) -> None:
-        """Notes the route, also of a request that will fail."""
+    def planned(self, call: Call, snapshot: Snapshot, samples: Recorder | None) -> None:
+        """Notes the route, also of a request that will fail, and whether it is to be recorded as a sample."""
+        plan = call.plan
         self.record.route = plan.route
         self.dearest = plan.dearest
+        if plan.sample and samples is not None:
+            self.record.drawn = samples.planned(snapshot, call)
 
     def answered(self, outcome: Outcome) -> None:
         """Notes who answered and what it cost."""
@@ -58,6 +63,8 @@ class Exchange(msgspec.Struct, gc=False):
         record.baseline = self.dearest * max(1, record.rows)
         record.escalation = answer.escalation
         record.policy = outcome.policy
+        if record.drawn is not None:
+            record.drawn.asks = answer.asks
 
     def failed(self, error: InferenceError) -> None:
         """Notes why there was no answer."""

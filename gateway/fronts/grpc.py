@@ -113,11 +113,16 @@ class GrpcFront:
         timeouts = [limit for limit in (call.deadline, client_timeout(call.metadata)) if limit is not None]
         timeout = min(timeouts, default=None)
         inquiry = Inquiry(exchange.principal, call.metadata, exchange.record.request_id, call.received, timeout)
-        if call.size > _INLINE and self._plane.takes_long(snapshot, request):
-            planned = await asyncio.to_thread(self._plane.plan, snapshot, request, inquiry)
-        else:
-            planned = self._plane.plan(snapshot, request, inquiry)
-        exchange.planned(planned.plan)
+        try:
+            if call.size > _INLINE and self._plane.takes_long(snapshot, request):
+                planned = await asyncio.to_thread(self._plane.plan, snapshot, request, inquiry)
+            else:
+                planned = self._plane.plan(snapshot, request, inquiry)
+        except InferenceError as error:
+            if self._parts.samples is not None:
+                exchange.record.drawn = self._parts.samples.refused(snapshot, request, inquiry, error)
+            raise
+        exchange.planned(planned, snapshot, self._parts.samples)
         if may_lie(request):
             if call.size > _INLINE:
                 await asyncio.to_thread(request.payload.tensors)

@@ -125,11 +125,16 @@ class HttpFront:
         exchange.record.rows = request.rows or 1
         inquiry = Inquiry(exchange.principal, headers, exchange.record.request_id, exchange.received, client_timeout(headers))
         snapshot = self._plane.snapshot
-        if len(body) > _INLINE and self._plane.takes_long(snapshot, request):
-            call = await asyncio.to_thread(self._plane.plan, snapshot, request, inquiry)
-        else:
-            call = self._plane.plan(snapshot, request, inquiry)
-        exchange.planned(call.plan)
+        try:
+            if len(body) > _INLINE and self._plane.takes_long(snapshot, request):
+                call = await asyncio.to_thread(self._plane.plan, snapshot, request, inquiry)
+            else:
+                call = self._plane.plan(snapshot, request, inquiry)
+        except InferenceError as error:
+            if self._parts.samples is not None:
+                exchange.record.drawn = self._parts.samples.refused(snapshot, request, inquiry, error)
+            raise
+        exchange.planned(call, snapshot, self._parts.samples)
         outcome = Outcome(await self._plane.ask(snapshot, call), call.plan, snapshot.version)
         exchange.answered(outcome)
         encoded = encode_response(outcome.answer.response, request)

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from gateway.auth.authenticator import Authenticator
 from gateway.dataplane import Dataplane
 from gateway.telemetry.record import RequestRecord
+from gateway.telemetry.samples import Recorder
 
 
 @dataclass(frozen=True, slots=True)
 class FrontParts:
-    """`ready` says whether this process wants traffic; `new_id` makes request ids; `inflated` bounds a body once inflated."""
+    """`ready` says whether this process wants traffic; `new_id` makes request ids; `inflated` bounds a body once inflated;
+    `samples` records requests of sampled routes.
+    """
 
     plane: Dataplane
     authenticator: Authenticator
@@ -20,3 +23,4 @@ class FrontParts:
     new_id: Callable[[], str]
     ready: Callable[[], bool]
     inflated: int
+    samples: Recorder | None = None

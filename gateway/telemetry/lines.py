@@ -1,4 +1,4 @@
-"""Gathers lines and has a thread of its own write them, so that neither a slow disk nor a stopped reader can hold the event loop."""
+"""Gathers lines and has a thread write them, so that neither a slow disk nor a stopped reader can hold the event loop."""
 
 from __future__ import annotations
 

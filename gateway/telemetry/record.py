@@ -13,9 +13,11 @@ from routing.sampling import Sampling
 class Drawn(msgspec.Struct, gc=False):
     """A request that is to be recorded as a sample: what routing saw of it. `plan` is None where the policy refused it.
 
-    `asked` is the name that the client used; `share` how many of such requests are drawn; `asks` come with the answer.
+    `policy` is the version that did, `asked` the name that the client used, `share` how many of such requests are drawn; `asks`
+    come with the answer.
     """
 
+    policy: str
     sampling: Sampling
     question: Question
     asked: str

@@ -1,4 +1,4 @@
-"""The files that samples are written to: of bounded size, rolled over, one for each process, and no worry to anybody who serves."""
+"""The files that samples are written to: of bounded size, rolled over, one for each process, no worry to who serves."""
 
 from __future__ import annotations
 

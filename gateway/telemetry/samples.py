@@ -13,15 +13,22 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from hashlib import blake2b
+from pathlib import Path
 from random import random
 from typing import Protocol
 
 import msgspec
 import numpy as np
 
-from backends.inference import Parameter
+from backends.errors import ErrorKind, InferenceError
+from backends.inference import InferenceRequest, Parameter
+from gateway.dataplane import Inquiry
+from gateway.question import looked_at, takes_long
+from gateway.snapshot import Snapshot
+from gateway.telemetry.lines import Lines
 from gateway.telemetry.record import Drawn, RequestRecord
-from policies.call import Asked
+from gateway.telemetry.sample_file import SampleFile, salt_for
+from policies.call import Asked, Call
 from routing.confidence import Scores
 from routing.match import Question
 from routing.plan import Confidence, Plan, Target
@@ -132,6 +139,10 @@ class LineTaker(Protocol):
         """Takes one line, newline included."""
         ...
 
+    async def close(self) -> None:
+        """Writes what is left, or gives up."""
+        ...
+
 
 class Recorder:
     """Draws requests by their route's share and writes what came of them. `chance` gives numbers from [0, 1)."""
@@ -145,9 +156,32 @@ class Recorder:
         self._chance = chance
         self._complained = False
 
-    def drawn(self, share: float) -> bool:
-        """Whether this one is to be recorded."""
-        return self._chance() < share
+    def planned(self, snapshot: Snapshot, call: Call) -> Drawn | None:
+        """The request as it is to be recorded, if its route's share draws it."""
+        sampling, question, share = snapshot.models[call.model].sampling, call.question, call.plan.sample
+        if sampling is None or question is None or self._chance() >= share:
+            return None
+        return Drawn(snapshot.version, sampling, question, call.request.model, call.plan, share)
+
+    def refused(self, snapshot: Snapshot, request: InferenceRequest, inquiry: Inquiry, error: InferenceError) -> Drawn | None:
+        """The same of a request that the policy refused.
+
+        What any policy would refuse is not recorded: who may not ask, a model that is not there, a priority that is none, tensors
+        that do not hold.
+        """
+        if error.kind is ErrorKind.FORBIDDEN:
+            return None
+        try:
+            model = snapshot.model(request.model)
+            sampling = model.sampling
+            if sampling is None or takes_long(model.looks, request) or self._chance() >= sampling.most:
+                return None
+            who, said, named = inquiry.principal, inquiry.headers, inquiry.request_id
+            question = Question(who, said, request.rows, request.parameters, request.version, named)
+            question = looked_at(question, model.looks, request)
+        except InferenceError:
+            return None
+        return Drawn(snapshot.version, sampling, question, request.model, None, sampling.most)
 
     def take(self, drawn: Drawn, record: RequestRecord) -> None:
         """Writes the sample of a request that has ended. Never raises for what a client sent."""
@@ -161,6 +195,10 @@ class Recorder:
             self._complained = True
             _log.warning("a request of model '%s' is too large to be recorded as a sample", record.model)
 
+    async def close(self) -> None:
+        """Writes what is left, or gives up."""
+        await self._lines.close()
+
     def _sample(self, drawn: Drawn, record: RequestRecord) -> Sample:
         question, sampling, plan, salt = drawn.question, drawn.sampling, drawn.plan, self._salt
         who, looks = question.principal, sampling.looks
@@ -169,7 +207,7 @@ class Recorder:
             round(self._clock(), 3),
             record.request_id,
             salt.hex(),
-            record.policy,
+            drawn.policy,
             drawn.share,
             sampling.model,
             record.code,
@@ -206,6 +244,11 @@ class Recorder:
     def _parameters(self, sampling: Sampling, question: Question) -> dict[str, Parameter | None]:
         given = question.parameters
         return {name: hidden(self._salt, given[name]) if name in given else None for name in sampling.parameters}
+
+
+def recorder(path: Path, size: int, keep: int) -> Recorder:
+    """One that writes `keep` files of `size` bytes at most, beginning with `path`. Starts a thread."""
+    return Recorder(Lines("sample log", SampleFile(path, size, keep)), salt_for(path))
 
 
 def _asks(drawn: Drawn, record: RequestRecord) -> tuple[Ask, ...]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from backends.deadline import Deadline
 from backends.errors import ErrorKind, InferenceError
-from backends.inference import InferenceResponse, Tensors
+from backends.inference import InferenceRequest, InferenceResponse, Tensors
 from gateway.dataplane import Outcome
 from gateway.edge.messages import RequestHead
 from gateway.fronts.exchange import began
-from policies.call import Answer, Share
+from gateway.snapshot import Snapshot
+from policies.call import Answer, Call, Share
 from routing.plan import Plan, Stage, Target
 from routing.principal import Principal
 
@@ -15,12 +19,13 @@ PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 PLAN = Plan("default", (Stage(Target("fast", "b", "m", cost=1.0)),), 1.0, dearest=40.0)
 
 
-def test_an_exchange_that_went_well() -> None:
+def test_an_exchange_that_went_well(make_request: Callable[..., InferenceRequest]) -> None:
     """Time in the gateway is what the backends did not take; the baseline is the dearest variant's price for all rows."""
     headers = {"traceparent": PARENT, "x-request-id": "mine"}
     exchange = began(RequestHead("POST", "/p", "", headers, "1.2.3.4", 10.0), "made")
     exchange.record.rows, exchange.record.model = 3, "digits"
-    exchange.planned(PLAN)
+    call = Call("digits", make_request(rows=3), Principal("ann", "acme"), PLAN, Deadline(11.0))
+    exchange.planned(call, Snapshot("v1", {}, {}, {}), None)
     exchange.principal = Principal("ann", "acme")
     shares = (Share("fast", 2, "m", "1"), Share("dear", 1, "n", "1"))
     answer = Answer(InferenceResponse("m", "1", "", {}, Tensors(())), shares, 42.0, 0.3, "fast→dear")
