@@ -84,7 +84,7 @@ def _find(text: bytes) -> _Found:
         problems.append(Problem("", line, "this line ... closes a document that no line --- opens", "---"))
     seal = _SEAL.fullmatch(closing["rest"])
     if seal is None:
-        said = shown(closing["rest"].decode(errors="replace").strip())
+        said = shown(closing["rest"].decode(errors="replace").removesuffix("\r"))
         message = f"behind ... stands {said}; only a seal may stand there, as `penstock policy seal` writes it"
         problems.append(Problem("", line, message, "...", column=4))
     if closing.end() < len(text):
