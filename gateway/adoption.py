@@ -36,9 +36,10 @@ def _objections(before: Standing, after: Standing) -> Iterator[Problem]:
     elif now is Ends.OPEN and was is not Ends.OPEN:
         yield Problem("", last, "the policy in force ends with a line ..., this one does not: it may be half a file", "...")
     if was is Ends.SEALED and now is Ends.CLOSED:
-        meant = "`penstock policy seal` does, with --remove it says that none is wanted"
+        meant = "seal it with `penstock policy seal`, or say by its --remove that no seal is wanted"
         yield Problem("", last, f"the policy in force is sealed, this one is not; {meant}")
     for part in PARTS:
         if getattr(before.document, part, ()) and not getattr(after.document, part, ()) and part not in after.document.without:
-            message = f"the policy in force has {part}, this one has none; if that was meant, write without: [{part}]"
-            yield Problem(part, 1, message, f"without: [{part}]")
+            yield Problem(
+                part, 1, f"the policy in force has {part}, this one has none; if that was meant, write without: [{part}]"
+            )
