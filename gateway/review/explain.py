@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
 from backends.errors import ErrorKind, InferenceError
+from gateway.configuration.problems import nearest
 from gateway.configuration.schema_policy import Model, PolicyDocument
 from gateway.configuration.schema_tests import Sample
 from gateway.configuration.tables import route_tables
@@ -14,8 +15,11 @@ from gateway.dialects.reply import client_timeout
 from gateway.dialects.v2_http import status
 from gateway.review.decision import Decider, Decision
 from gateway.review.sample import headers_of
+from policies.onion import ORDER
 from routing.explain import Explained, Lot, Outcome, Tried
 from routing.plan import Plan, Stage
+
+_LAYERS = ("deadline", "authorize")  # round every ask
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -60,6 +64,7 @@ class Answer(msgspec.Struct, frozen=True):
     least: float = 0.0  # cost if the first stage is sure of every row
     most: float = 0.0  # cost if every stage is asked about every row
     sample: float = 0.0  # the share of such requests that is recorded
+    layers: tuple[str, ...] = ()  # what stands round the ask, outermost first
 
 
 class Explanation(msgspec.Struct, frozen=True):
@@ -86,7 +91,7 @@ def explain(document: PolicyDocument, sample: Sample, version: str = "") -> Expl
         policy=version,
         request=sample,
         model=name,
-        steps=tuple(_steps(decision, sample, name)),
+        steps=tuple(_steps(decision, sample, name, (*document.models, *document.aliases))),
         routes=explained.tried,
         split=explained.lot,
         answers=answers,
@@ -94,12 +99,13 @@ def explain(document: PolicyDocument, sample: Sample, version: str = "") -> Expl
     )
 
 
-def _steps(decision: Decision, sample: Sample, name: str) -> Iterator[Step]:
-    """What is decided before the routes are looked at."""
+def _steps(decision: Decision, sample: Sample, name: str, names: Iterable[str]) -> Iterator[Step]:
+    """What is decided before the routes are looked at; `names` are those that clients may use."""
     result = decision.outcomes[0].result
     refused = result if decision.question is None and isinstance(result, InferenceError) else None
     if refused is not None and not name:
-        yield Step("model", refused.message, False)
+        meant = nearest(sample.model, names)
+        yield Step("model", f"unknown model '{sample.model}'" + (f" — did you mean '{meant}'?" if meant else ""), False)
         return
     yield Step("model", f"'{name}'" if name == sample.model else f"'{sample.model}' is an alias of '{name}'")
     if refused is not None and refused.kind is ErrorKind.FORBIDDEN:
@@ -142,7 +148,12 @@ def _answer(model: Model | None, outcome: Outcome, sample: Sample) -> Answer:
         least=asked[0].cost * rows,
         most=sum(each.cost for each in asked) * rows,
         sample=plan.sample,
+        layers=tuple(layer for layer in ORDER if layer in _LAYERS or _works(layer, plan)),
     )
+
+
+def _works(layer: str, plan: Plan) -> bool:
+    return bool(plan.fallback) if layer == "fallback" else layer == "cascade" and len(plan.stages) > 1
 
 
 def _deadline(model: Model, plan: Plan, sample: Sample) -> tuple[float, str]:

@@ -1,0 +1,115 @@
+"""An explanation as people read it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gateway.cli.ink import Ink
+from gateway.configuration.schema_tests import Caller, Sample
+from gateway.review.explain import Answer, Asked, Explanation, Refusal
+from gateway.review.words import asked, duration, had, missed, share
+from policies.onion import ORDER
+from routing.explain import Finding, Lot, Tried
+
+_WIDTH = 11  # of the words on the left
+
+
+def lines(explanation: Explanation, name: str, ink: Ink) -> Iterator[str]:
+    """The explanation, line by line; `name` is the policy file's."""
+    yield ink.faint(f"{name}, version {explanation.policy}")
+    yield f"{'request':<{_WIDTH}}{ink.strong(_request(explanation.request))}"
+    for step in explanation.steps:
+        yield f"{step.name:<{_WIDTH}}{step.said if step.holds else ink.bad(step.said)}"
+    if explanation.routes:
+        yield from ("", ink.strong("routes"))
+        yield from _routes(explanation.routes, ink)
+    if explanation.split is not None:
+        yield from ("", *_split(explanation.split, explanation.answers, ink))
+    for answer in explanation.answers:
+        yield from ("", *_answer(answer, ink))
+
+
+def _request(sample: Sample) -> str:
+    said = [f"model {sample.model}"]
+    said += [f"{what} {word}" for what in ("tenant", "tier", "subject") if (word := getattr(sample.principal, what))]
+    if sample.principal.scopes != Caller().scopes:
+        said.append(f"scope {' '.join(sample.principal.scopes)}")
+    said.append("no rows" if sample.rows is None else f"{sample.rows} row{'s'[: sample.rows != 1]}")
+    said += [f"header {name}: {value}" for name, value in sample.headers.items()]
+    said += [f"parameter {name}: {had(value)}" for name, value in sample.parameters.items()]
+    said += [f"{name} of {length} characters" for name, length in sample.text_length.items()]
+    named = {"version": sample.version, "priority": sample.priority, "bytes": sample.bytes or None, "id": sample.request_id}
+    return ", ".join(said + [f"{what} {word}" for what, word in named.items() if word not in ("", None)])
+
+
+def _routes(routes: tuple[Tried, ...], ink: Ink) -> Iterator[str]:
+    width = max(len(each.route) for each in routes)
+    for each in routes:
+        name = f"{each.route:<{width}}"
+        if each.outcome == "hit":
+            held = " and ".join(asked(one) for one in each.conditions) or "no match: it takes everything"
+            yield f"  {ink.good(f'✓ {name}')}  {held}"
+        elif each.outcome == "missed":
+            first, *more = _reasons(each.conditions)
+            yield f"  {ink.bad('✗')} {name}  {first}"
+            yield from (f"    {'':<{width}}  {reason}" for reason in more)
+        else:
+            yield ink.faint(f"  · {name}  not reached")
+
+
+def _reasons(conditions: tuple[Finding, ...]) -> list[str]:
+    held = [asked(each) for each in conditions if each.holds]
+    return [missed(each) for each in conditions if not each.holds] + ([f"({' and '.join(held)} holds)"] if held else [])
+
+
+def _split(lot: Lot, answers: tuple[Answer, ...], ink: Ink) -> Iterator[str]:
+    told = f" '{lot.value}': the lowest bid wins" if lot.value else ": nothing in this request decides it"
+    yield f"{ink.strong('split')} by {lot.unit}{told}"
+    width = max(len(side.variant) for side in lot.sides)
+    lowest = min((side.bid for side in lot.sides if side.bid is not None), default=None)
+    for side in lot.sides:
+        won = side.bid is not None and side.bid == lowest
+        bid = "" if side.bid is None else f"  bid {side.bid:.6f}"
+        line = f"{side.variant:<{width}}  {share(side.share):>6}{bid}"
+        yield f"  {ink.good(f'✓ {line}')}" if won else f"    {line}"
+
+
+def _answer(answer: Answer, ink: Ink) -> Iterator[str]:
+    part = "" if answer.share == 1 else f" for {share(answer.share)} of such requests"
+    if answer.refused is not None:
+        yield ink.strong(f"refused{part}")
+        yield from _refused(answer.refused, ink)
+        return
+    yield ink.strong(f"plan{part}")
+    yield _line("route", answer.route)
+    yield _line("deadline", f"{duration(answer.deadline)} for the whole answer, the {answer.deadline_of}'s")
+    for index, each in enumerate(answer.asked):
+        yield from _asked("then" if index else "ask", each, answer)
+    if len(answer.asked) > 1:
+        yield _line("cost", f"{answer.least:g} if {answer.asked[0].variant} is sure of every row, {answer.most:g} if nobody is")
+    else:
+        yield _line("cost", f"{answer.most:g}")
+    if answer.sample:
+        yield _line("recorded", f"{share(answer.sample)} of such requests")
+    idle = ", ".join(layer for layer in ORDER if layer not in answer.layers)
+    yield _line("layers", " → ".join(answer.layers) + ink.faint(f"  (without effect: {idle})"))
+
+
+def _refused(refusal: Refusal, ink: Ink) -> Iterator[str]:
+    yield _line("answer", ink.bad(f"{refusal.status}, X-Penstock-Error: {refusal.reason}"))
+    yield _line("text", refusal.message)
+
+
+def _asked(word: str, each: Asked, answer: Answer) -> Iterator[str]:
+    version = f" version {each.version}" if each.version else ""
+    yield _line(word, f"{each.variant} ({each.backend}: {each.model}{version}), {each.cost:g} a row")
+    if each.timeout is not None:
+        yield _line("", f"at most {duration(each.timeout)} for one ask, the variant's")
+    if each.accept is not None:
+        yield _line("", f"rows with {answer.confidence} of at least {each.accept:g} keep its answer")
+    if each.fallback:
+        yield _line("", f"if it fails: {', then '.join(each.fallback)}")
+
+
+def _line(word: str, text: str) -> str:
+    return f"  {word:<{_WIDTH - 2}}{text}"
