@@ -6,48 +6,41 @@ from collections.abc import Collection, Iterator, Mapping
 from itertools import pairwise
 
 from gateway.configuration import schema_policy as policy
+from gateway.configuration.checks_names import check_distinct, check_known
 from gateway.configuration.checks_order import check_order
+from gateway.configuration.checks_tests import check_tests, check_without
+from gateway.configuration.checks_versions import check_match, check_versions
 from gateway.configuration.decode import Findings
-from gateway.configuration.problems import Path, nearest, shown
+from gateway.configuration.problems import Path, shown
 
 
 def check_policy(found: Findings, document: policy.PolicyDocument) -> None:
     """Notes in `found` whatever makes no sense."""
     for name, backend in document.backends.items():
-        _check_distinct(found, ("backends", name, "endpoints"), [str(each) for each in backend.endpoints])
+        check_distinct(found, ("backends", name, "endpoints"), [str(each) for each in backend.endpoints])
     backends = dict.fromkeys(found.source.keys(("backends",)))
     for name, model in document.models.items():
         _check_model(found, ("models", name), model, backends)
+    _check_aliases(found, document.aliases)
+    check_tests(found, document)
+    check_without(found, document.without)
 
 
 def _check_model(found: Findings, path: Path, model: policy.Model, backends: Collection[str]) -> None:
     for name, variant in model.variants.items():
-        _check_known(found, (*path, "variants", name, "backend"), "backend", variant.backend, backends)
+        check_known(found, (*path, "variants", name, "backend"), "backend", variant.backend, backends)
+    askable = check_versions(found, path, model)
     known, routes = dict.fromkeys(found.source.keys((*path, "variants"))), (*path, "routes")
-    _check_distinct(found, routes, [route.name for route in model.routes], "name")
+    check_distinct(found, routes, [route.name for route in model.routes], "name")
     for index, route in enumerate(model.routes):
         _check_route(found, (*routes, index), route, known)
         if route.cascade is not None:
             _check_cascade(found, (*routes, index, "cascade"), route.cascade, model.variants, (*path, "variants"))
+        if route.match is not None:
+            check_match(found, (*routes, index, "match"), route.match, askable)
+    _check_timeouts(found, path, model)
     check_order(found, routes, model.routes)
     _check_fallback(found, (*path, "fallback"), model.fallback, known)
-
-
-def _check_known(found: Findings, path: Path, what: str, name: str, known: Collection[str]) -> None:
-    """`known` is what the file declares, readable or not: a mistake in a declaration does not make its name unknown."""
-    if name not in known:
-        meant = nearest(name, known)
-        there = "" if meant else f"; there is {', '.join(list(known)[:8])}"
-        found.wrong(path, f"unknown {what} {shown(name)}{there}", meant)
-
-
-def _check_distinct(found: Findings, path: Path, words: list[str], key: str | None = None) -> None:
-    first: dict[str, int] = {}
-    for index, word in enumerate(words):
-        if first.setdefault(word, index) != index:
-            place = (*path, index) if key is None else (*path, index, key)
-            line = found.source.mark((*path, first[word])).line
-            found.wrong(place, f"{shown(word)} is already on line {line}")
 
 
 def _check_route(found: Findings, path: Path, route: policy.Route, known: Collection[str]) -> None:
@@ -58,7 +51,7 @@ def _check_route(found: Findings, path: Path, route: policy.Route, known: Collec
     if route.unit is not None and route.split is None:
         found.wrong((*path, "unit"), "a unit decides who gets which side of a split; this route has no split")
     for place, name in _asked(path, route):
-        _check_known(found, place, "variant", name, known)
+        check_known(found, place, "variant", name, known)
     if route.split is not None and not sum(route.split.values()) > 0:
         found.wrong((*path, "split"), "the weights sum to nothing, so nobody would be asked")
 
@@ -80,7 +73,7 @@ def _check_cascade(
     stages = (*path, "stages")
     if len(cascade.stages) < 2:
         found.wrong(stages, "a cascade has at least two stages; for one variant write use")
-    _check_distinct(found, stages, [stage.use for stage in cascade.stages], "use")
+    check_distinct(found, stages, [stage.use for stage in cascade.stages], "use")
     last = len(cascade.stages) - 1
     for index, stage in enumerate(cascade.stages):
         _check_accept(found, (*stages, index), stage, index == last, cascade.confidence.metric)
@@ -113,10 +106,43 @@ def _check_accept(found: Findings, path: Path, stage: policy.Stage, last: bool, 
         found.wrong((*path, "accept"), f"{stage.accept:g} is out of range: {metric} lies between 0 and 1", percent)
 
 
+def _check_timeouts(found: Findings, path: Path, model: policy.Model) -> None:
+    """A variant's own timeout that is longer than that of a route which asks it could never run out there."""
+    shortest: dict[str, tuple[float, int]] = {}  # by variant: of the routes that ask it, and where that route stands
+    for index, route in enumerate(model.routes):
+        own = (*path, "routes", index, "timeout") if route.timeout is not None else (*path, "timeout")
+        if own in found.spoiled or (*path, "routes", index, "timeout") in found.spoiled:
+            continue  # how long it is nobody knows
+        for _, name in _asked((), route):
+            shortest[name] = min(
+                shortest.get(name, (route.timeout or model.timeout, index)), (route.timeout or model.timeout, index)
+            )
+    for name, (seconds, index) in shortest.items():
+        variant = model.variants.get(name)
+        if variant is not None and variant.timeout is not None and variant.timeout > seconds:
+            route, line = model.routes[index], found.source.mark((*path, "routes", index)).line
+            message = (
+                f"{variant.timeout:g} s is more than the {seconds:g} s that route {shown(route.name)} (line {line}) has in all"
+            )
+            found.wrong((*path, "variants", name, "timeout"), message)
+
+
+def _check_aliases(found: Findings, aliases: Mapping[str, str]) -> None:
+    models = dict.fromkeys(found.source.keys(("models",)))
+    for alias, name in aliases.items():
+        path = ("aliases", alias)
+        if alias in models:
+            found.wrong(path, f"{shown(alias)} is a model's own name, so the alias would never be looked at")
+        elif name in aliases and name not in models:
+            found.wrong(path, f"{shown(name)} is an alias itself; name the model", aliases[name])
+        else:
+            check_known(found, path, "model", name, models)
+
+
 def _check_fallback(found: Findings, path: Path, fallback: Mapping[str, str], known: Collection[str]) -> None:
     for failed, instead in fallback.items():
         for name in {failed: None, instead: None}:
-            _check_known(found, (*path, failed), "variant", name, known)
+            check_known(found, (*path, failed), "variant", name, known)
     followed: set[str] = set()  # from here on nothing new is found
     for failed in fallback:
         chain: dict[str, None] = {}
