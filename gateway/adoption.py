@@ -40,6 +40,5 @@ def _objections(before: Standing, after: Standing) -> Iterator[Problem]:
         yield Problem("", last, f"the policy in force is sealed, this one is not; {meant}")
     for part in PARTS:
         if getattr(before.document, part, ()) and not getattr(after.document, part, ()) and part not in after.document.without:
-            yield Problem(
-                part, 1, f"the policy in force has {part}, this one has none; if that was meant, write without: [{part}]"
-            )
+            meant = f"if that was meant, write without: [{part}]"
+            yield Problem(part, 1, f"the policy in force has {part}, this one has none; {meant}")

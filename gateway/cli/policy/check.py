@@ -1,4 +1,4 @@
-"""`penstock policy check`: every mistake in a policy document at once."""
+"""`penstock policy check`: every mistake in a policy document at once, its own tests included."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from gateway.configuration.files import MAX_BYTES
-from gateway.configuration.load import load_policy, version
-from gateway.configuration.problems import PolicyError
+from gateway.configuration.load import version
 from gateway.configuration.schema_policy import PolicyDocument
+from gateway.review.report import Report, report
 
 _EXAMPLE = """example:
   penstock policy check config/policy.yaml
@@ -40,31 +40,31 @@ def run_check(arguments: argparse.Namespace) -> int:
     except OSError as error:
         print(f"penstock policy check: {name}: {error.strerror or error}", file=sys.stderr)
         return 2
-    try:
-        document = load_policy(text, name)
-    except PolicyError as error:
-        _print_refusal(error, version(text), arguments.json)
-        return 1
+    found = report(text, name)
     if arguments.json:
-        print(json.dumps({"file": name, "ok": True, "version": version(text), "problems": []}))
-    else:
-        print(f"{name}: ok, version {version(text)}: {_summary(document)}")
-    return 0
+        _print_json(found, name, version(text))
+    elif found.problems:
+        for problem in found.problems:
+            print(problem.text(name))
+        print(f"{_counted(len(found.problems), 'problem')}; the policy cannot be used")
+    elif found.document is not None:
+        print(f"{name}: ok, version {version(text)}: {_summary(found.document)}")
+        for note in found.notes:
+            print(f"note: {note}")
+    return 1 if found.problems else 0
 
 
-def _print_refusal(error: PolicyError, name: str, as_json: bool) -> None:
-    if as_json:
-        problems = [asdict(problem) for problem in error.problems]
-        print(json.dumps({"file": error.name, "ok": False, "version": name, "problems": problems}))
-        return
-    for problem in error.problems:
-        print(problem.text(error.name))
-    print(f"{_counted(len(error.problems), 'problem')}; the policy cannot be used")
+def _print_json(found: Report, name: str, version: str) -> None:
+    problems = [asdict(problem) for problem in found.problems]
+    answer = {"file": name, "ok": not problems, "version": version, "problems": problems, "notes": found.notes}
+    print(json.dumps(answer))
 
 
 def _summary(document: PolicyDocument) -> str:
     routes = sum(len(model.routes) for model in document.models.values())
     counts = {"backend": len(document.backends), "model": len(document.models), "route": routes}
+    if document.tests:
+        counts["test"] = len(document.tests)
     return ", ".join(_counted(count, what) for what, count in counts.items())
 
 

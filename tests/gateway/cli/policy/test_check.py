@@ -10,15 +10,18 @@ from pathlib import Path
 import pytest
 
 from gateway.cli.policy import add_parser
+from gateway.configuration.integrity import sealed
 from gateway.configuration.load import version
 
-POLICY = """version: 1
+POLICY = """---
+version: 1
 backends:
   triton: {protocol: triton-http, endpoints: [127.0.0.1:8000]}
 models:
   digits:
     variants: {fast: {backend: triton, model: f}}
     routes: [{name: a, use: fast}]
+...
 """
 
 
@@ -57,8 +60,8 @@ def test_bad(bad: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Every mistake is one line with file and line; the status is 1."""
     assert 1 == run("check", str(bad))
     assert [
-        f"{bad}:2: limits: 'limits' is not supported by this version yet",
-        f"{bad}:8: models.digits.routes[0].use: unknown variant 'fats' — did you mean 'fast'?",
+        f"{bad}:3: limits: 'limits' is not supported by this version yet",
+        f"{bad}:9: models.digits.routes[0].use: unknown variant 'fats' — did you mean 'fast'?",
         "2 problems; the policy cannot be used",
     ] == capsys.readouterr().out.splitlines()
 
@@ -66,8 +69,47 @@ def test_bad(bad: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_json(good: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """For tools the same is one JSON object."""
     assert 0 == run("check", "--json", str(good))
-    expected = {"file": str(good), "ok": True, "version": version(POLICY.encode()), "problems": []}
+    expected = {"file": str(good), "ok": True, "version": version(POLICY.encode()), "problems": [], "notes": []}
     assert expected == json.loads(capsys.readouterr().out)
+
+
+def test_open(good: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """That nothing would show whether the file is whole is worth a note, and no mistake."""
+    good.write_text(POLICY.removeprefix("---\n").removesuffix("...\n"))
+    assert 0 == run("check", str(good))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(f"{good}: ok, version ")
+    assert [
+        "note: the file does not begin with --- and end with ...: a copy of it that is cut off could be taken for the whole"
+    ] == lines[1:]
+    assert 0 == run("check", "--json", str(good))
+    assert ["note: " + note for note in json.loads(capsys.readouterr().out)["notes"]] == lines[1:]
+
+
+def test_cut_off(good: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of half a file is said that it is half, and not what the missing half would have held."""
+    good.write_text(POLICY[:-20])
+    assert 1 == run("check", str(good))
+    cut = "cut off: a file that begins with --- ends with a line that is just ..., and this one does not"
+    assert [f"{good}:8: {cut}", "1 problem; the policy cannot be used"] == capsys.readouterr().out.splitlines()
+
+
+def test_edited_since_it_was_sealed(bad: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A seal that does not fit any more hides no mistake."""
+    bad.write_bytes(sealed(bad.read_bytes(), "").replace(b"model: f", b"model: g"))
+    assert 1 == run("check", str(bad))
+    assert [3, 9, 10] == [int(line.split(":")[1]) for line in capsys.readouterr().out.splitlines()[:-1]]
+
+
+def test_its_own_tests(good: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The document's tests are run; one that fails is a problem at its line."""
+    tests = "tests: [{name: default, request: {model: digits}, expect: {%s}}]\n..."
+    good.write_text(POLICY.replace("...", tests % "use: fast"))
+    assert 0 == run("check", str(good))
+    assert capsys.readouterr().out.endswith(": 1 backend, 1 model, 1 route, 1 test\n")
+    good.write_text(POLICY.replace("...", tests % "refused: forbidden"))
+    assert 1 == run("check", str(good))
+    assert f"{good}:9: tests[0]: " in capsys.readouterr().out
 
 
 def test_json_of_a_bad_one(bad: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -77,7 +119,7 @@ def test_json_of_a_bad_one(bad: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert not answer["ok"]
     assert {
         "path": "models.digits.routes[0].use",
-        "line": 8,
+        "line": 9,
         "column": 24,
         "message": "unknown variant 'fats'",
         "suggestion": "fast",

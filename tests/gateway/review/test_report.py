@@ -1,0 +1,53 @@
+"""Tests of gateway.review.report."""
+
+from __future__ import annotations
+
+from gateway.configuration.integrity import sealed
+from gateway.review.report import report
+
+POLICY = b"""version: 1
+backends:
+  triton: {protocol: triton-http, endpoints: [127.0.0.1:8000]}
+models:
+  digits:
+    variants: {fast: {backend: triton, model: f}}
+    routes: [{name: a, use: fast}]
+"""
+CLOSED = b"---\n" + POLICY + b"...\n"
+FAILING = b"tests: [{name: a, request: {model: digits}, expect: {refused: forbidden}}]\n"
+
+
+def test_nothing_to_say() -> None:
+    """A whole policy without mistakes is its document."""
+    for text in (CLOSED, sealed(CLOSED, "")):
+        found = report(text, "f")
+        assert found.document is not None
+        assert ((), ()) == (found.problems, found.notes)
+
+
+def test_notes() -> None:
+    """A file that does not say where it ends can be used, and a note says what that risks."""
+    found = report(POLICY, "f")
+    assert found.document is not None
+    assert ((), 1) == (found.problems, len(found.notes))
+
+
+def test_cut_off() -> None:
+    """Half a file is that and nothing else."""
+    assert ["cut off"] == [problem.message[:7] for problem in report(CLOSED[:-10], "f").problems]
+
+
+def test_a_wrong_seal_hides_nothing() -> None:
+    """Beside a seal that does not fit, the mistakes of the document are told, its failing tests too, in the order of lines."""
+    text = sealed(CLOSED, "")
+    edited = report(text.replace(b"model: f", b"model: g"), "f")
+    assert [9] == [problem.line for problem in edited.problems]
+    assert edited.document is not None
+    assert [8, 9] == [problem.line for problem in report(text.replace(b"use: fast", b"use: fats"), "f").problems]
+    assert [9, 10] == [problem.line for problem in report(text.replace(b"...", FAILING + b"..."), "f").problems]
+
+
+def test_failing_tests() -> None:
+    """A document whose own tests fail cannot be used."""
+    found = report(POLICY + FAILING, "f")
+    assert (None, [8]) == (found.document, [problem.line for problem in found.problems])
