@@ -2,56 +2,41 @@
 
 from __future__ import annotations
 
-from msgspec.structs import replace
-
-from backends.inference import Parameter
 from gateway.configuration import schema_policy as policy
 from gateway.configuration.decode import Findings
 from gateway.configuration.problems import Path, shown
 from gateway.configuration.tables import match_of
-from routing.match import Match, Range
+from routing.cover import Cover
+from routing.match import Match
+
+_NAMED = 4  # routes that one message names
 
 
 def check_order(found: Findings, path: Path, routes: tuple[policy.Route, ...]) -> None:
-    """Notes in `found` every route of one model that no question reaches, and a last one that not every question reaches."""
+    """Notes in `found` every route of one model that no question reaches, and a last one that not every question reaches.
+
+    A route that could not be read wholly is not judged, and hides no other: one slip is one problem.
+    """
     matches = [match_of(route.match) for route in routes]
     if matches[-1] != Match():
         message = f"the last route {shown(routes[-1].name)} must have no match, so that every request finds a route"
         found.wrong((*path, len(routes) - 1, "match"), message)
-    readable: list[int] = []  # routes above whose conditions are known
-    for index, match in enumerate(matches):
-        place = (*path, index)
-        earlier = next((at for at in readable if covers(matches[at], match)), None)
-        if place not in found.spoiled:
-            readable.append(index)
-        if earlier is not None:
-            why = "has no match and takes everything" if matches[earlier] == Match() else "matches whatever this one does"
-            line = found.source.mark((*path, earlier)).line
-            name, first = shown(routes[index].name), shown(routes[earlier].name)
-            found.wrong(place, f"route {name} can never match: {first} (line {line}) {why}")
+    readable = [None if (*path, index) in found.spoiled else match for index, match in enumerate(matches)]
+    for index, takers in Cover(readable).hidden():
+        place, never = (*path, index), f"route {shown(routes[index].name)} can never match"
+        if not takers:
+            found.wrong((*place, "match"), f"{never}: no request can meet all its conditions")
+            continue
+        named = [f"{shown(routes[each].name)} (line {found.source.mark((*path, each)).line})" for each in takers]
+        if matches[takers[0]] == Match():
+            found.wrong(place, f"{never}: {named[0]} has no match and takes everything")
+        elif len(takers) == 1:
+            found.wrong(place, f"{never}: {named[0]} matches whatever this one does")
+        else:
+            found.wrong(place, f"{never}: {_several(named)} together take everything it does")
 
 
-def covers(wide: Match, narrow: Match) -> bool:
-    """Whether every question that `narrow` matches is matched by `wide`, as far as the conditions themselves tell."""
-    if replace(wide, tenants=frozenset(), tiers=frozenset(), headers=(), rows=None, parameters=()) != Match():
-        return False  # conditions that are not compared yet
-    return (
-        (not wide.tenants or (bool(narrow.tenants) and narrow.tenants <= wide.tenants))
-        and (not wide.tiers or (bool(narrow.tiers) and narrow.tiers <= wide.tiers))
-        and (not wide.headers or set(wide.headers) <= set(narrow.headers))
-        and _covers_rows(wide.rows, narrow.rows)
-        and (not wide.parameters or _kinds(wide.parameters) <= _kinds(narrow.parameters))
-    )
-
-
-def _kinds(parameters: tuple[tuple[str, Parameter], ...]) -> set[tuple[str, bool, Parameter]]:
-    """Parameters as routing compares them: true is not 1, though Python's sets hold them for the same."""
-    return {(name, isinstance(value, bool), value) for name, value in parameters}
-
-
-def _covers_rows(wide: Range | None, narrow: Range | None) -> bool:
-    if wide is None:
-        return True
-    if narrow is None or narrow.low < wide.low:
-        return False
-    return wide.high is None or (narrow.high is not None and narrow.high <= wide.high)
+def _several(named: list[str]) -> str:
+    if len(named) > _NAMED:
+        named = [*named[: _NAMED - 1], f"{len(named) - _NAMED + 1} others"]
+    return f"{', '.join(named[:-1])} and {named[-1]}"

@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from gateway.configuration.checks_order import covers
 from gateway.configuration.load import load_policy
 from gateway.configuration.problems import PolicyError
-from routing.conditions import predicates
-from routing.match import Match, Question, Range
-from routing.principal import Principal
 
 HEAD = """version: 1
 backends:
@@ -65,28 +59,56 @@ def test_every_later_route_is_named() -> None:
     ] == [problem[0] for problem in found(f"{HEAD}{body}{LAST}")]
 
 
-WORDS = st.frozensets(st.sampled_from("ab"), max_size=2)
-PAIRS = st.sets(st.sampled_from([("p", True), ("p", 1), ("q", "x")]), max_size=2).map(lambda pairs: tuple(sorted(pairs, key=str)))
-RANGES = st.none() | st.builds(
-    lambda low, width: Range(low, None if width is None else low + width), st.integers(0, 4), st.none() | st.integers(0, 3)
-)
-HEADERS = st.sampled_from([(), (("h", "1"),), (("g", "2"), ("h", "1"))])
-MATCHES = st.builds(Match, tenants=WORDS, tiers=WORDS, headers=HEADERS, rows=RANGES, parameters=PAIRS)
-QUESTIONS = st.builds(
-    lambda tenant, tier, headers, rows, parameters: Question(
-        Principal("s", tenant, tier), dict(headers), rows, dict(parameters), "", ""
-    ),
-    st.sampled_from("abc"),
-    st.sampled_from("abc"),
-    st.sets(st.sampled_from([("h", "1"), ("g", "2"), ("g", "3")])),
-    st.none() | st.integers(0, 8),
-    PAIRS,
-)
+def routes(*matches: str) -> list[str]:
+    """The messages about a model with routes a, b, c … of these matches, and a last one without."""
+    body = "".join(
+        f"      - {{name: {name}, match: {match}, use: fast}}\n" for name, match in zip("abcdefgh", matches, strict=False)
+    )
+    return [message for _, _, message in found(f"{HEAD}{body}{LAST}")]
 
 
-@given(MATCHES, MATCHES, QUESTIONS)
-def test_covers(wide: Match, narrow: Match, question: Question) -> None:
-    """A match that is said to cover another holds for every question for which the other does."""
-    holds = [all(predicate(question) for predicate in predicates(match)) for match in (wide, narrow)]
-    assert covers(wide, wide)
-    assert not (covers(wide, narrow) and holds[1] and not holds[0])
+@pytest.mark.parametrize(
+    ("matches", "why"),
+    [
+        (["{rows: ..8}", "{rows: 9..}", "{rows: 4..20}"], "'a' (line 9) and 'b' (line 10) together take everything it does"),
+        (["{any: [{tier: x}, {tier: y}]}", "{header: {h: '1'}, tier: [x, y]}"], "'a' (line 9) matches whatever this one does"),
+        (
+            ["{tier: x}", "{rows: ..9, scope: s}", "{rows: ..9, not: {scope: s}}", "{rows: 3}"],
+            "'b' (line 10) and 'c' (line 11) tog",
+        ),
+        (["{rows: 1}", "{rows: 2}", "{rows: 3}", "{rows: ..3}"], "'a' (line 9), 'b' (line 10) and 'c' (line 11) together"),
+        (
+            [f"{{priority: {each}..{each}}}" for each in range(5)] + ["{priority: ..4}"],
+            "'b' (line 10), 'c' (line 11) and 2 others tog",
+        ),
+    ],
+)
+def test_several_together(matches: list[str], why: str) -> None:
+    """A route that others take from it bit by bit is named with all of them, and with none that could be missing."""
+    (message,) = routes(*matches)
+    assert message.startswith(f"route '{'abcdefgh'[len(matches) - 1]}' can never match: ")
+    assert why in message
+
+
+@pytest.mark.parametrize(
+    "match", ["{all: [{tier: a}, {tier: b}]}", "{not: {}}", "{tier: a, not: {tier: [a, b]}}", "{rows: ..3, all: [{rows: 4..}]}"]
+)
+def test_a_match_that_contradicts_itself(match: str) -> None:
+    """A match that no request can meet is a mistake wherever its route stands."""
+    body = f"      - {{name: a, match: {match}, use: fast}}\n"
+    assert [
+        ("models.digits.routes[0].match", FIRST, "route 'a' can never match: no request can meet all its conditions")
+    ] == found(f"{HEAD}{body}{LAST}")
+
+
+def test_what_differs_hides_nothing() -> None:
+    """Conditions on different things, or of which one has room left, leave every route reachable."""
+    matches = ["{scope: s}", "{scope: t}", "{version: '1'}", "{bytes: 1MiB..}", "{text_length: {t: ..9}}", "{parameter: {p: 1}}"]
+    assert [] == routes(*matches, "{parameter: {p: true}}", "{rows: ..8}")
+    assert [] == routes("{rows: ..8}", "{rows: 10..}", "{rows: 4..20}")
+
+
+def test_a_route_that_could_not_be_read_hides_nothing() -> None:
+    """Of a route with a slip in it only the slip is told, not what it would hide nor what would hide it."""
+    body = "      - {name: a, match: {teir: x}, use: fast}\n      - {name: b, match: {tier: x}, use: fast}\n"
+    assert ["models.digits.routes[0].match.teir"] == [place for place, _, _ in found(f"{HEAD}{body}{LAST}")]
