@@ -77,34 +77,42 @@ class Explainer:
         self.looks = together(*(looks(route.match) for route in table.routes))
         self._conditions = [conditions(route.match) for route in table.routes]
 
+    def hit(self, question: Question, start: int = 0) -> int | None:
+        """The place of the first route, from `start` on, that takes the question."""
+        each = range(start, len(self._conditions))
+        return next((at for at in each if all(condition.holds(question) for condition in self._conditions[at])), None)
+
     def sides(self, question: Question) -> tuple[tuple[Planner, float], ...]:
         """Where the route is a split that nothing in the question decides: a planner for each side, and the side's share."""
-        hit = next((route for route, each in zip(self.table.routes, self._conditions, strict=True) if _all(each, question)), None)
-        if hit is None or not isinstance(hit.action, Split) or unit_of(question, hit.action.unit):
+        at = self.hit(question)
+        route = None if at is None else self.table.routes[at]
+        if route is None or not isinstance(route.action, Split) or unit_of(question, route.action.unit):
             return ()
-        whole = sum(weight for _, weight in hit.action.shares)
+        whole = sum(weight for _, weight in route.action.shares)
         return tuple(
-            (planner(replace(self.table, routes=(replace(hit, match=Match(), action=Use(target)),))), weight / whole)
-            for target, weight in hit.action.shares
+            (planner(only(self.table, replace(route, action=Use(target)))), weight / whole)
+            for target, weight in route.action.shares
             if weight > 0
         )
 
     def explain(self, question: Question) -> Explained:
         """What each route makes of the question, and how its split would decide."""
-        tried: list[Tried] = []
-        hit: Route | None = None
-        for route, each in zip(self.table.routes, self._conditions, strict=True):
-            if hit is not None:
-                tried.append(Tried(route.name, "not reached"))
-                continue
-            hit = route if _all(each, question) else None
-            tried.append(Tried(route.name, "hit" if hit else "missed", _findings(each, question)))
+        at = self.hit(question)
+        reached = len(self._conditions) if at is None else at + 1
+        tried = [
+            Tried(route.name, "hit" if place == at else "missed", _findings(each, question))
+            if place < reached
+            else Tried(route.name, "not reached")
+            for place, (route, each) in enumerate(zip(self.table.routes, self._conditions, strict=True))
+        ]
+        hit = None if at is None else self.table.routes[at]
         lot = _lot(self.table, hit, hit.action, question) if hit is not None and isinstance(hit.action, Split) else None
         return Explained(tuple(tried), lot)
 
 
-def _all(several: tuple[Condition, ...], question: Question) -> bool:
-    return all(condition.holds(question) for condition in several)
+def only(table: RouteTable, route: Route | None) -> RouteTable:
+    """The table as if every question came to this route, or to none."""
+    return replace(table, routes=() if route is None else (replace(route, match=Match()),))
 
 
 def _findings(several: tuple[Condition, ...], question: Question) -> tuple[Finding, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from backends.errors import InferenceError
-from gateway.configuration.problems import PolicyError, Problem, nearest, path_text
+from gateway.configuration.problems import PolicyError, Problem, path_text
 from gateway.configuration.schema_policy import PolicyDocument
 from gateway.configuration.schema_tests import Expect, PolicyTest
 from gateway.configuration.yaml_source import parse
@@ -39,11 +39,6 @@ def failures(document: PolicyDocument, tables: Mapping[str, RouteTable]) -> tupl
     return tuple(failure for index, test in enumerate(document.tests) if (failure := _tried(decider, index, test)) is not None)
 
 
-def holds(decider: Decider, test: PolicyTest) -> bool:
-    """Whether the test holds."""
-    return all(_as_expected(test.expect, outcome) for outcome in decider.decide(test.request).outcomes)
-
-
 def refuse_failures(document: PolicyDocument, tables: Mapping[str, RouteTable], text: bytes, name: str) -> None:
     """Raises PolicyError if a test of the document fails, at the line where it stands. `text` is the file's, `name` its name."""
     failed = failures(document, tables)
@@ -55,14 +50,18 @@ def refuse_failures(document: PolicyDocument, tables: Mapping[str, RouteTable], 
 
 def _tried(decider: Decider, index: int, test: PolicyTest) -> Failure | None:
     decision = decider.decide(test.request)
-    if all(_as_expected(test.expect, outcome) for outcome in decision.outcomes):
+    if as_expected(test.expect, decision.outcomes):
         return None
     came = " or ".join(_share(outcome) + _came(outcome.result, test.expect) for outcome in decision.outcomes)
     return Failure(index, test.name, expected(test.expect), came, tuple(_reasons(decision, test.expect)))
 
 
-def _as_expected(expect: Expect, outcome: Outcome) -> bool:
-    result = outcome.result
+def as_expected(expect: Expect, outcomes: tuple[Outcome, ...]) -> bool:
+    """Whether what comes of a request, whatever a split decides, is what a test demands."""
+    return all(_is(expect, outcome.result) for outcome in outcomes)
+
+
+def _is(expect: Expect, result: Plan | InferenceError) -> bool:
     if isinstance(result, InferenceError):
         return result.reason == expect.refused
     stages = tuple(stage.target.variant for stage in result.stages)
@@ -105,11 +104,7 @@ def _reasons(decision: Decision, expect: Expect) -> Iterator[str]:
     if explainer is None or question is None:
         return
     explained = explainer.explain(question)
-    names = [route.name for route in explainer.table.routes]
-    if expect.route is not None and expect.route not in names:
-        meant = nearest(expect.route, names)
-        yield f"model '{explainer.table.model}' has no route '{expect.route}'" + (f", only '{meant}'" if meant else "")
-    elif expect.route is not None:
+    if expect.route is not None:
         yield from _why_not(explained, next(each for each in explained.tried if each.route == expect.route))
     if explained.lot is not None and not explained.lot.value:
         yield f"nothing in the request decides the split by {explained.lot.unit}: give it one, or a request_id"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from gateway.configuration.quantities import SECONDS
+from gateway.configuration.schema_tests import Caller, Sample
+from routing.conditions import Condition
 from routing.explain import Finding
 
 
@@ -21,12 +23,12 @@ def _part(part: tuple[Finding, ...]) -> str:
     return " and ".join(missed(each) for each in part if not each.holds)
 
 
-def together(part: tuple[Finding, ...]) -> str:
+def together(part: tuple[Finding | Condition, ...]) -> str:
     """What a match asks, in one line: `tier enterprise and rows 64..`; an empty one is `everything`."""
     return " and ".join(asked(each) for each in part) or "everything"
 
 
-def asked(finding: Finding) -> str:
+def asked(finding: Finding | Condition) -> str:
     """What one condition asks, whether or not it holds."""
     if not finding.parts:
         return f"{finding.key} {finding.wanted}"
@@ -54,3 +56,18 @@ def duration(seconds: float) -> str:
 def share(fraction: float) -> str:
     """As people write it: `5 %`, `0.1 %`."""
     return f"{100 * fraction:.4g} %"
+
+
+def request(sample: Sample) -> str:
+    """What is asked and by whom, without what is as usual: `digits, tier free, 64 rows`."""
+    said = [sample.model]
+    said += [f"{what} {word}" for what in ("tenant", "tier", "subject") if (word := getattr(sample.principal, what))]
+    if sample.principal.scopes != Caller().scopes:
+        said.append(f"scope {' '.join(sample.principal.scopes)}")
+    if sample.rows != 1:
+        said.append("no rows" if sample.rows is None else f"{sample.rows} rows")
+    said += [f"header {name}={value}" for name, value in sample.headers.items()]
+    said += [f"parameter {name}={had(value)}" for name, value in sample.parameters.items()]
+    said += [f"{name} of {length} characters" for name, length in sample.text_length.items()]
+    named = {"version": sample.version, "priority": sample.priority, "bytes": sample.bytes or None, "id": sample.request_id}
+    return ", ".join(said + [f"{what} {word}" for what, word in named.items() if word not in ("", None)])

@@ -12,7 +12,7 @@ import msgspec
 
 from gateway.cli.ink import Ink
 from gateway.cli.policy.explained import lines
-from gateway.configuration.files import MAX_BYTES
+from gateway.cli.source import read
 from gateway.configuration.load import load_policy, version
 from gateway.configuration.problems import PolicyError, Problem, UnreadableError
 from gateway.configuration.quantities import read_size
@@ -73,8 +73,8 @@ def run_explain(arguments: argparse.Namespace) -> int:
     words = dict(_words(arguments))
     name = {"-": "stdin", None: "the request"}.get(arguments.request, arguments.request)
     try:
-        policy = _read(str(arguments.policy))
-        asked = None if arguments.request is None else _read(arguments.request)
+        policy = read(str(arguments.policy))
+        asked = None if arguments.request is None else read(arguments.request)
     except OSError as error:
         print(f"{_PROGRAM}{error.filename}: {error.strerror}", file=sys.stderr)
         return 2
@@ -103,13 +103,6 @@ def run_explain(arguments: argparse.Namespace) -> int:
 def _unplaced(problem: Problem) -> str:
     """Without the line: the command line has none."""
     return replace(problem, line=0).text("").removeprefix(":0: ")
-
-
-def _read(name: str) -> bytes:
-    if name == "-":
-        return sys.stdin.buffer.read(MAX_BYTES + 1)
-    with Path(name).open("rb") as file:  # pipes too
-        return file.read(MAX_BYTES + 1)
 
 
 def _words(arguments: argparse.Namespace) -> Iterator[tuple[tuple[str, ...], Value]]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gateway.cli.ink import Ink
-from gateway.configuration.schema_tests import Caller, Sample
 from gateway.review.explain import Answer, Asked, Explanation, Refusal
-from gateway.review.words import asked, duration, had, missed, share
+from gateway.review.words import asked, duration, missed, request, share
 from policies.onion import ORDER
 from routing.explain import Finding, Lot, Tried
 
@@ -17,7 +16,7 @@ _WIDTH = 11  # of the words on the left
 def lines(explanation: Explanation, name: str, ink: Ink) -> Iterator[str]:
     """The explanation, line by line; `name` is the policy file's."""
     yield ink.faint(f"{name}, version {explanation.policy}")
-    yield f"{'request':<{_WIDTH}}{ink.strong(_request(explanation.request))}"
+    yield f"{'request':<{_WIDTH}}{ink.strong(request(explanation.request))}"
     for step in explanation.steps:
         yield f"{step.name:<{_WIDTH}}{step.said if step.holds else ink.bad(step.said)}"
     if explanation.routes:
@@ -27,19 +26,6 @@ def lines(explanation: Explanation, name: str, ink: Ink) -> Iterator[str]:
         yield from ("", *_split(explanation.split, explanation.answers, ink))
     for answer in explanation.answers:
         yield from ("", *_answer(answer, ink))
-
-
-def _request(sample: Sample) -> str:
-    said = [f"model {sample.model}"]
-    said += [f"{what} {word}" for what in ("tenant", "tier", "subject") if (word := getattr(sample.principal, what))]
-    if sample.principal.scopes != Caller().scopes:
-        said.append(f"scope {' '.join(sample.principal.scopes)}")
-    said.append("no rows" if sample.rows is None else f"{sample.rows} row{'s'[: sample.rows != 1]}")
-    said += [f"header {name}: {value}" for name, value in sample.headers.items()]
-    said += [f"parameter {name}: {had(value)}" for name, value in sample.parameters.items()]
-    said += [f"{name} of {length} characters" for name, length in sample.text_length.items()]
-    named = {"version": sample.version, "priority": sample.priority, "bytes": sample.bytes or None, "id": sample.request_id}
-    return ", ".join(said + [f"{what} {word}" for what, word in named.items() if word not in ("", None)])
 
 
 def _routes(routes: tuple[Tried, ...], ink: Ink) -> Iterator[str]:

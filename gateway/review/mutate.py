@@ -1,0 +1,119 @@
+"""Finds out whether a policy's tests would notice: every rule is made wrong in small ways, and some test should fail."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import msgspec
+from msgspec.structs import replace
+
+from gateway.configuration.schema_policy import PolicyDocument
+from gateway.configuration.schema_tests import PolicyTest, Sample
+from gateway.review.decision import Decider
+from gateway.review.mutants import Mutant, mutants
+from gateway.review.suggest import sample_of, test_of, written
+from gateway.review.trial import as_expected
+from routing.conditions import predicates
+from routing.cover import witness
+from routing.explain import Explainer, only
+from routing.match import Question, RouteTable, Split
+from routing.planner import unit_of
+
+DRAWS = 2000  # requests that are tried until one falls to the side of a split that is to be shown
+
+
+class Survivor(msgspec.Struct, frozen=True):
+    """A mutant that no test notices: what is wrong with it, and a test that would notice, as lines of the document."""
+
+    said: str
+    test: tuple[str, ...]
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """One route: how many mutants of it were tried, and which survived."""
+
+    model: str
+    index: int  # among the model's routes
+    route: str
+    mutants: int
+    survivors: tuple[Survivor, ...]
+
+
+class _Known(NamedTuple):
+    """A test, the question its request is, and the route that takes it."""
+
+    test: PolicyTest
+    question: Question
+    hit: int | None
+
+
+def examine(document: PolicyDocument, tables: Mapping[str, RouteTable]) -> Iterator[Rule]:
+    """Every rule in the document's order, one by one, since it may take a while. The document's tests must hold."""
+    for model, table in tables.items():
+        bench = _Bench(document, table)
+        for index, route in enumerate(table.routes):
+            yield Rule(model, index, route.name, *bench.tried(index))
+
+
+class _Bench:
+    """One model, and those of the document's tests that get to its routes."""
+
+    def __init__(self, document: PolicyDocument, table: RouteTable) -> None:
+        self._table = table
+        self._aliases = document.aliases
+        self._decider = Decider({table.model: table}, document.aliases)
+        self._explainer = Explainer(table)
+        self._tests = [each for test in document.tests if (each := self._known(test)) is not None]
+
+    def _known(self, test: PolicyTest) -> _Known | None:
+        question = self._decider.decide(test.request).question
+        return None if question is None else _Known(test, question, self._explainer.hit(question))
+
+    def tried(self, index: int) -> tuple[int, tuple[Survivor, ...]]:
+        """How many mutants were tried, and the survivors; a route that could be taken away is not looked at any further."""
+        count, survivors = 0, []
+        for mutant in mutants(self._table, index):
+            count += 1
+            if any(self._fails(mutant, each) for each in self._tests):
+                continue
+            found = self._showing(mutant)
+            if found is not None:
+                survivors.append(Survivor(mutant.said, written(found)))
+            if count == 1 and survivors:
+                break
+        return count, tuple(survivors)
+
+    def _fails(self, mutant: Mutant, known: _Known) -> bool:
+        test, question, hit = known
+        if hit is not None and hit < mutant.index:
+            return False
+        if all(holds(question) for holds in predicates(mutant.route.match)):
+            new: int | None = mutant.index
+        else:
+            new = self._explainer.hit(question, mutant.index + 1) if hit == mutant.index else hit
+        route = mutant.route if new == mutant.index else None if new is None else self._table.routes[new]
+        if new == hit and (route is None or new != mutant.index or route.action == self._table.routes[new].action):
+            return False
+        alone = Decider({self._table.model: only(self._table, route)}, self._aliases)
+        return not as_expected(test.expect, alone.decide(test.request).outcomes)
+
+    def _showing(self, mutant: Mutant) -> PolicyTest | None:
+        """A test that holds, and fails with the mutant; None where the mutant changes nothing that a test could tell."""
+        before = [route.match for route in self._table.routes[: mutant.index]]
+        for shown in mutant.shows:
+            question = witness([*before, shown], mutant.index)
+            for sample in () if question is None else self._samples(mutant, question):
+                test = test_of(sample, self._decider.decide(sample).outcomes)
+                known = self._known(test)
+                if known is not None and self._fails(mutant, known):
+                    return test
+        return None
+
+    def _samples(self, mutant: Mutant, question: Question) -> Iterator[Sample]:
+        """Requests that ask this question; where a split is made wrong, with ids that fall now to one side, now to another."""
+        sample, action = sample_of(self._table.model, question), mutant.route.action
+        if action != self._table.routes[mutant.index].action and isinstance(action, Split) and not unit_of(question, action.unit):
+            yield from (replace(sample, request_id=f"r{number}") for number in range(DRAWS))
+        else:
+            yield sample

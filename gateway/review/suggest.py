@@ -1,0 +1,78 @@
+"""Writes a test that a policy could have: the request, what it gets today, as the document would say it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+
+import msgspec
+
+from backends.errors import InferenceError
+from gateway.configuration.schema_tests import Caller, Expect, PolicyTest, Sample
+from gateway.configuration.yaml_source import resolve
+from gateway.review.words import request
+from routing.explain import Outcome
+from routing.match import Question
+
+_LINE = re.compile(r"[A-Za-z0-9_/.][A-Za-z0-9_/., =→-]*")  # of these characters YAML makes nothing but text
+_PLAIN = re.compile(r"[A-Za-z0-9_/.][A-Za-z0-9_/. -]*(?<! )")
+
+
+def sample_of(model: str, question: Question) -> Sample:
+    """The request that asks the model this question."""
+    principal = question.principal
+    return Sample(
+        model,
+        Caller(principal.subject, principal.tenant, principal.tier, tuple(sorted(principal.scopes))),
+        question.rows,
+        question.headers,
+        question.parameters,
+        question.version,
+        question.priority,
+        question.size,
+        question.text_lengths,
+        question.request_id,
+    )
+
+
+def test_of(sample: Sample, outcomes: tuple[Outcome, ...]) -> PolicyTest:
+    """A test that this request gets what it gets: of a split that nothing decides only the route."""
+    result = outcomes[0].result
+    if isinstance(result, InferenceError):
+        return PolicyTest(f"{request(sample)} → {result.reason}", sample, Expect(refused=result.reason))
+    stages = tuple(stage.target.variant for stage in result.stages)
+    expect = Expect(route=result.route)
+    if len(stages) > 1:
+        expect = Expect(route=result.route, cascade=stages)
+    elif len(outcomes) == 1:
+        expect = Expect(route=result.route, use=stages[0])
+    return PolicyTest(f"{request(sample)} → {result.route}", sample, expect)
+
+
+def written(test: PolicyTest) -> tuple[str, str, str]:
+    """The test as three lines of a document's `tests`."""
+    value, usual = msgspec.to_builtins(test), msgspec.to_builtins(PolicyTest("", Sample(""), Expect()))
+    asked, expected = (_flow(_unusual(value[part], usual[part])) for part in ("request", "expect"))
+    name = test.name if _LINE.fullmatch(test.name) else json.dumps(test.name, ensure_ascii=False)
+    return f"- name: {name}", f"  request: {asked}", f"  expect: {expected}"
+
+
+def _unusual(value: Mapping[str, object], usual: Mapping[str, object]) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for name, each in value.items():
+        before = usual.get(name)
+        if each != before:
+            found[name] = _unusual(each, before) if isinstance(each, dict) and isinstance(before, dict) else each
+    return found
+
+
+def _flow(value: object) -> str:
+    """In YAML's flow style, in quotes only what needs them."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_flow(str(name))}: {_flow(each)}" for name, each in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_flow, value)) + "]"
+    if isinstance(value, str) and _PLAIN.fullmatch(value) and resolve(value) == value:
+        return value
+    return json.dumps(value, ensure_ascii=False)
