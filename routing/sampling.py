@@ -33,9 +33,12 @@ class Sampling(msgspec.Struct, frozen=True):
 
 def sampling(table: RouteTable) -> Sampling | None:
     """What to record of the model's requests; None if no route is sampled."""
-    most = max(route.sample for route in table.routes)
-    if not most:
-        return None
+    found = looked_at(table)
+    return found if found.most else None
+
+
+def looked_at(table: RouteTable) -> Sampling:
+    """What the model's routes look at, sampled or not."""
     matches = [each for route in table.routes for each in _all(route.match)]
     return Sampling(
         table.model,
@@ -47,7 +50,7 @@ def sampling(table: RouteTable) -> Sampling | None:
             for route in table.routes
             if isinstance(route.action, Split) and route.action.unit != "request"  # which the request's id decides
         ),
-        most,
+        max(route.sample for route in table.routes),
     )
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from pathlib import Path
 from random import random
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import msgspec
 import numpy as np
@@ -67,9 +67,9 @@ class Sample(msgspec.Struct, frozen=True, omit_defaults=True):
     sample: int  # FORMAT
     time: float  # seconds of the epoch
     request_id: str
-    salt: str
+    salt: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
     policy: str
-    share: float  # of such requests that are recorded
+    share: Annotated[float, msgspec.Meta(gt=0, le=1)]  # of such requests that are recorded
     model: str
     code: str
     ms: float
