@@ -134,7 +134,9 @@ def _check_aliases(found: Findings, aliases: Mapping[str, str]) -> None:
         if alias in models:
             found.wrong(path, f"{shown(alias)} is a model's own name, so the alias would never be looked at")
         elif name in aliases and name not in models:
-            found.wrong(path, f"{shown(name)} is an alias itself; name the model", aliases[name])
+            found.wrong(
+                path, f"{shown(name)} is an alias itself; name the model", aliases[name] if aliases[name] in models else None
+            )
         else:
             check_known(found, path, "model", name, models)
 

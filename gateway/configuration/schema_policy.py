@@ -26,7 +26,7 @@ DEFAULT_UNIT = "request"  # every request on its own
 LOWEST_PRIORITY = 9
 _TOKEN = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]{1,128}")  # RFC 9110 section 5.1, lower-cased
 CREDENTIALS = ("authorization", "proxy-authorization", "cookie", "x-api-key")
-_ROWS = re.compile(r"(?P<low>[0-9]{1,9})?\.\.(?P<high>[0-9]{1,9})?")
+_RANGE = re.compile(r"(?P<low>[0-9]{1,9})?\.\.(?P<high>[0-9]{1,9})?")
 _VERSION_POLICY = re.compile(r"latest\((?P<latest>[1-9][0-9]{0,3})\)|specific\((?P<named>[A-Za-z0-9._-]+(, *[A-Za-z0-9._-]+)*)\)")
 _COMPARISON = re.compile(r"(?P<sign>[<>])(?P<same>=?) ?(?P<number>[0-9]{1,9})")
 
@@ -40,19 +40,29 @@ def read_words(value: object) -> tuple[str, ...]:
 
 def read_rows(value: object) -> Range:
     """`4` (exactly), `1..8` (both included), `16..` (at least) or `..8` (at most); never less than 1. Raises UnreadableError."""
-    text = f"{value}..{value}" if isinstance(value, int) and not isinstance(value, bool) else value
-    found = _ROWS.fullmatch(text) if isinstance(text, str) else None
-    if found is None or text == "..":
-        raise UnreadableError(f"{shown(value)} is not a number of rows; write 4, 1..8, 16.. or ..8", _range_for(str(value)))
-    low, high = int(found["low"] or 0), int(found["high"]) if found["high"] else None
-    if high == 0:
+    found = _read_range(value, "a number of rows", 1)
+    if found.high == 0:
         raise UnreadableError(f"{shown(value)} can never match: there is at least 1 row", "1" if value == 0 else "..1")
+    return Range(max(1, found.low), found.high)
+
+
+def read_counts(value: object) -> Range:
+    """As `read_rows`, for what may be 0. Raises UnreadableError."""
+    return _read_range(value, "a range of numbers", 0)
+
+
+def _read_range(value: object, what: str, least: int) -> Range:
+    text = f"{value}..{value}" if isinstance(value, int) and not isinstance(value, bool) else value
+    found = _RANGE.fullmatch(text) if isinstance(text, str) else None
+    if found is None or text == "..":
+        raise UnreadableError(f"{shown(value)} is not {what}; write 4, 1..8, 16.. or ..8", _range_for(str(value), least))
+    low, high = int(found["low"] or 0), int(found["high"]) if found["high"] else None
     if high is not None and high < low:
         raise UnreadableError(f"no number lies in {shown(value)}", f"{high}..{low}")
-    return Range(max(1, low), high)
+    return Range(low, high)
 
 
-def _range_for(text: str) -> str | None:
+def _range_for(text: str, least: int) -> str | None:
     """What a quoted number, `1-8` or a comparison such as `>=16` is in this grammar."""
     if re.fullmatch(r"[1-9][0-9]{0,8}", text):
         return text
@@ -62,30 +72,19 @@ def _range_for(text: str) -> str | None:
     if found is None:
         return None
     number, strict = int(found["number"]), not found["same"]
-    return f"{number + strict}.." if found["sign"] == ">" else f"..{max(1, number - strict)}"
+    return f"{number + strict}.." if found["sign"] == ">" else f"..{max(least, number - strict)}"
 
 
 def read_sizes(value: object) -> Range:
     """A range of sizes: `1MiB..`, `..64KiB`, `4KiB..1MiB`. Raises UnreadableError."""
     low, dots, high = value.partition("..") if isinstance(value, str) else ("", "", "")
     if not dots or not (low or high):
-        raise UnreadableError(f"{shown(value)} is not a range of sizes; write 1MiB.., ..64KiB or 4KiB..1MiB")
+        message = f"{shown(value)} is not a range of sizes; write 1MiB.., ..64KiB or 4KiB..1MiB"
+        raise UnreadableError(message, f"{low.strip()}.." if re.fullmatch(r"[0-9.]+ ?[A-Za-z]+", low.strip()) else None)
     found = Range(read_size(low) if low else 0, read_size(high) if high else None)
     if found.high is not None and found.high < found.low:
         raise UnreadableError(f"no size lies in {shown(value)}", f"{high}..{low}")
     return found
-
-
-def read_counts(value: object) -> Range:
-    """As `read_rows`, for what may be 0. Raises UnreadableError."""
-    text = f"{value}..{value}" if isinstance(value, int) and not isinstance(value, bool) else value
-    found = _ROWS.fullmatch(text) if isinstance(text, str) else None
-    if found is None or text == "..":
-        raise UnreadableError(f"{shown(value)} is not a range of numbers; write 4, 1..8, 16.. or ..8", _range_for(str(value)))
-    low, high = int(found["low"] or 0), int(found["high"]) if found["high"] else None
-    if high is not None and high < low:
-        raise UnreadableError(f"no number lies in {shown(value)}", f"{high}..{low}")
-    return Range(low, high)
 
 
 def read_priorities(value: object) -> Range:
@@ -98,17 +97,27 @@ def read_priorities(value: object) -> Range:
 
 def read_version_policy(value: object) -> Versions:
     """`all`, `latest(2)` or `specific(1, 3)`. Raises UnreadableError."""
-    text = read_text(value)
-    if text == "all":
+    if value == "all":
         return Versions()
-    found = _VERSION_POLICY.fullmatch(text)
+    text = value if isinstance(value, str) else f"latest({value})"  # what a bare number probably means
+    found = _VERSION_POLICY.fullmatch(text) if text is value else None
     if found is None:
-        meant = nearest(text.partition("(")[0], ("all", "latest", "specific"))
-        examples = {"all": "all", "latest": "latest(2)", "specific": "specific(1, 3)"}
-        raise UnreadableError(f"{shown(text)} is not one of all, latest(2) or specific(1, 3)", examples.get(meant or ""))
+        raise UnreadableError(f"{shown(value)} is not one of all, latest(2) or specific(1, 3)", _version_policy_for(text))
     if found["latest"]:
         return Versions(latest=int(found["latest"]))
     return Versions(named=frozenset(re.split(r", *", found["named"])))
+
+
+def _version_policy_for(text: str) -> str | None:
+    """What a misspelt `version_policy` probably is, with the versions or the number that it names."""
+    word, *named = re.findall(r"[A-Za-z]+|[A-Za-z0-9._-]+", text[:100]) or [""]
+    match nearest(word, ("all", "latest", "specific")):
+        case "latest":
+            return f"latest({named[0]})" if len(named) == 1 and re.fullmatch(r"[1-9][0-9]{0,3}", named[0]) else "latest(2)"
+        case "specific":
+            return f"specific({', '.join(named or ('1', '3'))})"
+        case meant:
+            return meant
 
 
 def read_header(value: object) -> str:

@@ -177,3 +177,56 @@ def test_one_slip_is_one_problem() -> None:
     """A misspelt key brings no second complaint about what it should have said."""
     assert "models.digits.routes[0].uze" == only(f"{HEAD}    routes:\n      - {{name: a, uze: fast}}\n")[0]
     assert "models.digits.variants.accurate.costs" == only(cascade(GOOD).replace("cost: 40", "costs: 40"))[0]
+
+
+@pytest.mark.parametrize(
+    ("aliases", "path", "what", "meant"),
+    [
+        ("{mnist: digts}", "mnist", "unknown model 'digts'", "digits"),
+        ("{mnist: zzz}", "mnist", "unknown model 'zzz'; there is digits", None),
+        ("{digits: digits}", "digits", "'digits' is a model's own name", None),
+        ("{old: mnist, mnist: digits}", "old", "'mnist' is an alias itself; name the model", "digits"),
+        ("{mnist: mnist}", "mnist", "'mnist' is an alias itself", None),
+        ("{a b: digits}", '"a b"', "'a b' is not a name", "a-b"),
+    ],
+)
+def test_aliases(aliases: str, path: str, what: str, meant: str | None) -> None:
+    """An alias is a new name for a model that there is, in one step."""
+    text = f"{HEAD}    routes:\n{LAST}aliases: "
+    assert [] == found(f"{text}{{mnist: digits, old-digits: digits}}\n")
+    place, line, message, suggestion = only(f"{text}{aliases}\n")
+    assert (f"aliases.{path}", FIRST + 2, meant) == (place, line, suggestion)
+    assert what in message
+
+
+TIMED = HEAD.replace("model: a,", "model: a, timeout: 2s,")
+
+
+@pytest.mark.parametrize(
+    ("routes", "said"),
+    [
+        (LAST, None),
+        ("      - {name: a, use: accurate}\n", None),
+        ("      - {name: a, use: accurate, timeout: 2s}\n", None),
+        ("      - {name: a, use: fast, timeout: 1s}\n", None),
+        ("      - {name: a, use: accurate, timeout: 1s}\n", "2 s is more than the 1 s that route 'a' (line 11) has in all"),
+        ("      - {name: a, split: {accurate: 1}, timeout: 500ms}\n", "more than the 0.5 s that route 'a' (line 11)"),
+        ("      - {name: a, use: accurate}\n    timeout: 1s\n", "more than the 1 s that route 'a' (line 11)"),
+        (f"      - {{name: b, match: {{tier: x}}, use: accurate, timeout: 3s}}\n{LAST}    timeout: 1s\n", None),
+    ],
+)
+def test_timeouts(routes: str, said: str | None) -> None:
+    """A variant may not have longer for its own part than a route that asks it has in all."""
+    problems = found(f"{TIMED}    routes:\n{routes}")
+    assert ([] if said is None else [("models.digits.variants.accurate.timeout", 9)]) == [each[:2] for each in problems]
+    assert said is None or said in problems[0][2]
+
+
+def test_a_stage_s_timeout() -> None:
+    """Stages count one by one: they may well have more together than the route, for they are not all asked."""
+    timed = cascade(GOOD).replace("model: a,", "model: a, timeout: 2s,").replace("model: b,", "model: b, timeout: 2s,")
+    assert [] == found(f"{timed}    timeout: 3s\n")
+    assert ["models.digits.variants.balanced.timeout", "models.digits.variants.accurate.timeout"] == [
+        problem[0] for problem in found(f"{timed}    timeout: 1s\n")
+    ]
+    assert ["models.digits.timeout"] == [problem[0] for problem in found(f"{timed}    timeout: 1\n")]

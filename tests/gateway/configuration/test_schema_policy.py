@@ -10,16 +10,20 @@ from gateway.configuration.load import load_policy
 from gateway.configuration.problems import PolicyError, UnreadableError
 from gateway.configuration.schema_policy import (
     LATER_PROTOCOLS,
+    read_counts,
     read_header,
     read_header_value,
     read_metric,
     read_parameter,
+    read_priorities,
     read_rows,
+    read_sizes,
     read_unit,
     read_version,
+    read_version_policy,
     read_words,
 )
-from routing.match import Range
+from routing.match import Range, Versions
 
 Read = Callable[[object], object]
 
@@ -72,6 +76,89 @@ def test_no_rows(written: object, meant: str | None) -> None:
     with pytest.raises(UnreadableError) as refused:
         read_rows(written)
     assert meant == refused.value.suggestion
+
+
+@pytest.mark.parametrize(
+    ("read", "written", "range_"),
+    [
+        (read_counts, 0, Range(0, 0)),
+        (read_counts, "0..8", Range(0, 8)),
+        (read_counts, "200..", Range(200, None)),
+        (read_counts, "..80", Range(0, 80)),
+        (read_priorities, 0, Range(0, 0)),
+        (read_priorities, "..3", Range(0, 3)),
+        (read_priorities, "7..", Range(7, 9)),
+        (read_priorities, "0..9", Range(0, 9)),
+        (read_sizes, "1MiB..", Range(1 << 20, None)),
+        (read_sizes, "..64KiB", Range(0, 1 << 16)),
+        (read_sizes, "1.5KiB..4 KiB", Range(1536, 4096)),
+        (read_sizes, "0B..0B", Range(0, 0)),
+    ],
+)
+def test_ranges(read: Read, written: object, range_: Range) -> None:
+    """Lengths may be 0, priorities end at 9, sizes have units."""
+    assert range_ == read(written)
+
+
+@pytest.mark.parametrize(
+    ("read", "written", "meant"),
+    [
+        (read_counts, "<1", "..0"),
+        (read_counts, "10-20", "10..20"),
+        (read_counts, "9..1", "1..9"),
+        (read_counts, -1, None),
+        (read_counts, True, None),
+        (read_counts, "..", None),
+        (read_counts, None, None),
+        (read_counts, "1KiB..", None),
+        (read_priorities, 10, None),
+        (read_priorities, "8..12", None),
+        (read_priorities, "3..0", "0..3"),
+        (read_priorities, "<=3", "..3"),
+        (read_priorities, "high", None),
+        (read_sizes, "1MiB", "1MiB.."),
+        (read_sizes, "1 MB", "1 MB.."),
+        (read_sizes, 1024, None),
+        (read_sizes, "..", None),
+        (read_sizes, "1024..", None),
+        (read_sizes, "1MB..", "1MiB"),
+        (read_sizes, "4KiB..1KiB", "1KiB..4KiB"),
+        (read_sizes, "2000GiB..", None),
+        (read_sizes, ["1KiB"], None),
+        (read_version_policy, "last(2)", "latest(2)"),
+        (read_version_policy, "latest(0)", "latest(2)"),
+        (read_version_policy, "Latest( 3 )", "latest(3)"),
+        (read_version_policy, "latest", "latest(2)"),
+        (read_version_policy, "specific 1, 10", "specific(1, 10)"),
+        (read_version_policy, "2", None),
+        (read_version_policy, "specific( 1 ,2 )", "specific(1, 2)"),
+        (read_version_policy, "specific()", "specific(1, 3)"),
+        (read_version_policy, "All", "all"),
+        (read_version_policy, 2, "latest(2)"),
+        (read_version_policy, "", None),
+        (read_version_policy, None, "latest(2)"),
+        (read_version_policy, ["1"], "latest(1)"),
+    ],
+)
+def test_no_ranges(read: Read, written: object, meant: str | None) -> None:
+    """What is written otherwise is refused, with what it probably means."""
+    with pytest.raises(UnreadableError) as refused:
+        read(written)
+    assert meant == refused.value.suggestion
+
+
+@pytest.mark.parametrize(
+    ("written", "versions"),
+    [
+        ("all", Versions()),
+        ("latest(2)", Versions(latest=2)),
+        ("specific(1)", Versions(frozenset("1"))),
+        ("specific(1,3, 10)", Versions(frozenset({"1", "3", "10"}))),
+    ],
+)
+def test_version_policy(written: str, versions: Versions) -> None:
+    """As Triton has it in a model's own configuration, in a word."""
+    assert versions == read_version_policy(written)
 
 
 def test_words() -> None:
@@ -182,7 +269,7 @@ models:
     [
         *(("    protocol: triton-http\n", f"    {key}: 1\n") for key in ("retry", "hedge", "breaker", "health")),
         *(("  digits:\n", f"    {key}: 1\n") for key in ("cache", "shadows", "rollouts")),
-        *(("version: 1\n", f"{key}: []\n") for key in ("limits", "tests")),
+        ("version: 1\n", "limits: []\n"),
     ],
 )
 def test_keys_of_later_versions(place: str, key: str) -> None:
@@ -195,11 +282,43 @@ def test_keys_of_later_versions(place: str, key: str) -> None:
     assert text.split("\n").index(key.rstrip("\n")) + 1 == problem.line
 
 
-@pytest.mark.parametrize("key", ["scope", "bytes", "text_length", "priority", "version"])
-def test_later_conditions(key: str) -> None:
-    """Conditions of later versions are told from misspelt ones."""
-    with pytest.raises(PolicyError, match=f"routes\\[0\\].match.{key}: '{key}' is not supported by this version yet"):
-        load_policy(POLICY.replace("tier: x", f"{key}: 1").encode(), "policy.yaml")
+def test_nested_matches() -> None:
+    """Matches lie in one another as deep as YAML may, each with every condition there is."""
+    inner = "{scope: a, version: ['1'], bytes: 1KiB.., priority: ..3, text_length: {prompt: 5}, not: {tenant: t}}"
+    document = load_policy(POLICY.replace("tier: x", f"any: [{inner}, {{all: [{{tier: y}}]}}]").encode(), "policy.yaml")
+    match = document.models["digits"].routes[0].match
+    assert match is not None
+    first, second = match.any
+    assert (("a",), ("1",), Range(1024), Range(0, 3), {"prompt": Range(5, 5)}) == (
+        first.scope,
+        first.version,
+        first.bytes,
+        first.priority,
+        first.text_length,
+    )
+    assert first.never is not None
+    assert (("t",), ("y",)) == (first.never.tenant, second.all[0].tier)
+
+
+@pytest.mark.parametrize(
+    ("condition", "path", "meant"),
+    [
+        ("any: [{teir: a}]", "any[0].teir", "tier"),
+        ("any: {tier: a}", "any", None),
+        ("all: []", "all", None),
+        ("not: {not: {rows: 1-8}}", "not.not.rows", "1..8"),
+        ("text_length: 5", "text_length", None),
+        ("text_length: {prompt: '>=5'}", "text_length.prompt", "5.."),
+        ("byte: 1KiB..", "byte", "bytes"),
+        ("never: {tier: a}", "never", None),
+    ],
+)
+def test_nested_mistakes(condition: str, path: str, meant: str | None) -> None:
+    """They are named where they stand."""
+    with pytest.raises(PolicyError) as refused:
+        load_policy(POLICY.replace("tier: x", condition).encode(), "policy.yaml")
+    (problem,) = refused.value.problems
+    assert (f"models.digits.routes[0].match.{path}", 9, meant) == (problem.path, problem.line, problem.suggestion)
 
 
 @pytest.mark.parametrize("protocol", LATER_PROTOCOLS)
@@ -216,4 +335,19 @@ def test_defaults() -> None:
     assert ("least-request", 256) == (backend.balance, backend.max_in_flight)
     model = document.models["digits"]
     assert (30.0, {}) == (model.timeout, model.fallback)
-    assert ("", 0.0) == (model.variants["fast"].version, model.variants["fast"].cost)
+    assert ("", 0.0, None) == (model.variants["fast"].version, model.variants["fast"].cost, model.variants["fast"].timeout)
+    assert (Versions(), 0.0) == (model.version_policy, model.routes[0].sample)
+    assert ({}, (), ()) == (document.aliases, document.tests, document.without)
+
+
+def test_a_request_in_a_test() -> None:
+    """It says no more than it must: a caller who may ask, one row."""
+    entry = "tests: [{name: t, request: {model: digits}, expect: {use: fast}}]\n"
+    (test,) = load_policy(f"{POLICY}{entry}".encode(), "policy.yaml").tests
+    assert (("models:infer",), 1, None, {}, "") == (
+        test.request.principal.scopes,
+        test.request.rows,
+        test.request.priority,
+        test.request.headers,
+        test.request.version,
+    )

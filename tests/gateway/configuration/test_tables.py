@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.compile import blueprint
 from gateway.configuration.load import load_policy
 from gateway.configuration.tables import route_tables
-from routing.match import Cascade, Match, Range, Route, RouteTable, Split, Use
+from routing.match import Cascade, Match, Range, Route, RouteTable, Split, Use, Versions
 from routing.plan import Confidence, Stage, Target
 
 TEXT = b"""
@@ -22,13 +24,25 @@ models:
   digits:
     timeout: 500ms
     variants:
-      fast: {backend: triton, model: f, cost: 1}
+      fast: {backend: triton, model: f, cost: 1, timeout: 250ms}
       slow: {backend: triton, model: s, version: "2", cost: 40}
     routes:
       - name: all
         match: {tier: [y, x], tenant: t, header: {X-B: "1", x-a: two words}, rows: 1..8, parameter: {q: true, p: 1.5}}
         use: slow
         timeout: 2s
+      - name: later
+        match:
+          scope: a
+          version: ["2", "1"]
+          bytes: 1KiB..
+          priority: ..3
+          text_length: {prompt: 5.., hint: ..5}
+          all: [{tier: x}]
+          any: [{tenant: t}, {not: {rows: 2..}}]
+          not: {tenant: u}
+        use: fast
+        sample: 1%
       - {name: shared, match: {rows: 9..}, split: {slow: 1, fast: 9}, unit: "header:X-User"}
       - {name: lonely, match: {rows: ..1}, split: {slow: 1}}
       - name: own
@@ -37,8 +51,9 @@ models:
       - name: default
         cascade: {confidence: {output: p, metric: margin}, stages: [{use: fast, accept: 0.5}, {use: slow}]}
     fallback: {slow: fast}
+    version_policy: specific(1, 2)
 """
-FAST = Target("fast", "triton", "f", "", 1.0)
+FAST = Target("fast", "triton", "f", "", 1.0, 0.25)
 SLOW = Target("slow", "triton", "s", "2", 40.0)
 
 
@@ -46,12 +61,27 @@ def test_table() -> None:
     """Everything a policy says of a model stands in its table, in the routing's own values."""
     stages = (Stage(FAST, 0.5), Stage(SLOW))
     match = Match(
-        frozenset({"t"}), frozenset({"x", "y"}), (("x-a", "two words"), ("x-b", "1")), Range(1, 8), (("p", 1.5), ("q", True))
+        tenants=frozenset({"t"}),
+        tiers=frozenset({"x", "y"}),
+        headers=(("x-a", "two words"), ("x-b", "1")),
+        rows=Range(1, 8),
+        parameters=(("p", 1.5), ("q", True)),
+    )
+    later = Match(
+        scopes=frozenset({"a"}),
+        versions=frozenset({"1", "2"}),
+        size=Range(1024),
+        priority=Range(0, 3),
+        text_lengths=(("hint", Range(0, 5)), ("prompt", Range(5))),
+        every=(Match(tiers=frozenset({"x"})),),
+        some=(Match(tenants=frozenset({"t"})), Match(never=Match(rows=Range(2)))),
+        never=Match(tenants=frozenset({"u"})),
     )
     expected = RouteTable(
         model="digits",
         routes=(
             Route("all", match, Use(SLOW), 2.0),
+            Route("later", later, Use(FAST), 0.5, 0.01),
             Route("shared", Match(rows=Range(9, None)), Split(((FAST, 9.0), (SLOW, 1.0)), "header:x-user"), 0.5),
             Route("lonely", Match(rows=Range(1, 1)), Split(((SLOW, 1.0),), "request"), 0.5),
             Route(
@@ -64,6 +94,7 @@ def test_table() -> None:
         ),
         fallback={"slow": FAST},
         dearest=40.0,
+        versions=Versions(frozenset({"1", "2"})),
     )
     assert {"digits": expected} == route_tables(load_policy(TEXT, "policy.yaml"))
 
@@ -75,15 +106,27 @@ ROUTES = st.fixed_dictionaries(
     optional={
         "unit": st.sampled_from(["tenant", "subject", "request", "header:x-user"]),
         "timeout": st.sampled_from(["1s", "1000ms"]),
+        "sample": st.sampled_from(["1%", "50%"]),
     },
 )
+CONDITIONS = {
+    "tier": st.lists(VALUES, min_size=1),
+    "scope": VALUES,
+    "header": st.dictionaries(st.sampled_from(["x-a", "x-b"]), VALUES, min_size=1),
+    "rows": st.sampled_from(["1..8", "16..", 4]),
+    "bytes": st.sampled_from(["1MiB..", "..64KiB"]),
+    "priority": st.sampled_from(["..3", 9]),
+    "text_length": st.dictionaries(NAMES, st.sampled_from(["5..", 0]), min_size=1),
+    "parameter": st.dictionaries(NAMES, st.booleans() | st.integers(-9, 9) | VALUES, min_size=1),
+}
+PART = st.fixed_dictionaries({"header": st.fixed_dictionaries({"x-c": VALUES}, optional={"x-d": VALUES})})
+REFUSED = st.fixed_dictionaries({"header": st.fixed_dictionaries({"x-e": VALUES})}, optional={"tier": VALUES})
 MATCHES = st.fixed_dictionaries(
     {"tenant": st.text("tuv", min_size=3, max_size=6)},
     optional={
-        "tier": st.lists(VALUES, min_size=1),
-        "header": st.dictionaries(st.sampled_from(["x-a", "x-b"]), VALUES, min_size=1),
-        "rows": st.sampled_from(["1..8", "16..", 4]),
-        "parameter": st.dictionaries(NAMES, st.booleans() | st.integers(-9, 9) | VALUES, min_size=1),
+        **CONDITIONS,
+        "any": st.lists(PART, min_size=1, max_size=3),
+        "not": REFUSED,
     },
 )
 
@@ -91,12 +134,15 @@ MATCHES = st.fixed_dictionaries(
 def _policy(routes: list[tuple[dict[str, Any], dict[str, Any]]]) -> dict[str, Any]:
     written = [{"name": f"r{index}", "match": match, **route} for index, (match, route) in enumerate(routes)]
     variants = {name: {"backend": "t", "model": name, "cost": cost} for cost, name in enumerate("abc")}
+    last = {"name": "last", "use": "a"}
+    model = {"variants": variants, "routes": [*written, last], "fallback": {"c": "b", "b": "a"}, "version_policy": "latest(2)"}
+    backend = {"protocol": "triton-grpc", "endpoints": ["h:1"]}
     return {
         "version": 1,
-        "backends": {"t": {"protocol": "triton-grpc", "endpoints": ["h:1"]}},
-        "models": {
-            "m": {"variants": variants, "routes": [*written, {"name": "last", "use": "a"}], "fallback": {"c": "b", "b": "a"}}
-        },
+        "backends": {"t": backend, "s": backend},
+        "models": {"m": model, "n": model},
+        "aliases": {"o": "m", "p": "n"},
+        "tests": [{"name": "any", "request": {"model": "o"}, "expect": {"route": "last"}}],
     }
 
 
@@ -107,13 +153,24 @@ def _reversed(value: Any) -> Any:
     return [_reversed(each) for each in value] if isinstance(value, list) else value
 
 
+class _Plain(yaml.SafeDumper):
+    """Writes what is there twice twice."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+
 @given(st.lists(st.tuples(MATCHES, ROUTES), max_size=4, unique_by=lambda pair: pair[0]["tenant"]))
 def test_equal_documents_compile_to_equal_tables(routes: list[tuple[dict[str, Any], dict[str, Any]]]) -> None:
-    """The order of keys in the file, its layout and its comments make no difference to the tables."""
-    written: Callable[[Any], bytes] = lambda value: json.dumps(value).encode()  # noqa: E731 - twice the same line
+    """The order of keys in the file, flow or block style, and comments make no difference to what is compiled."""
     policy = _policy(routes)
-    first = load_policy(written(policy), "one.yaml")
-    second = load_policy(b"# the same\n" + json.dumps(_reversed(policy), indent=2).encode(), "two.yaml")
+    flow = json.dumps(policy).encode()
+    block = yaml.dump(_reversed(policy), Dumper=_Plain, sort_keys=False, default_flow_style=False)
+    commented = "\n".join(f"{line}  # the same" for line in block.splitlines()).encode()
+    first, second = load_policy(flow, "one.yaml"), load_policy(commented, "two.yaml")
     assert first == second
-    assert repr(route_tables(first)["m"].routes) == repr(route_tables(second)["m"].routes)
     assert route_tables(first) == route_tables(second)
+    assert repr(route_tables(first)["m"].routes) == repr(route_tables(second)["m"].routes)
+    drawn = [replace(blueprint(text, "x.yaml"), version="") for text in (flow, commented)]
+    assert drawn[0] == drawn[1]
+    assert drawn[0].clusters == drawn[1].clusters
