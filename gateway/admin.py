@@ -1,21 +1,32 @@
-"""The operators' port: metrics, health and readiness, apart from the clients' port and bound to loopback by default."""
+"""The operators' port: metrics, health, readiness and the admin API, apart from the clients' port, on loopback by default."""
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from gateway.api import MAX_BODY, Answer, ApiError, Asked
+
 if TYPE_CHECKING:
     from aiohttp import web
+
+BODY_SECONDS = 10.0  # that a request's body may take
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class AdminState:
-    """Whom the port asks: `exposition` for the metrics as Prometheus text, `unready` for why no traffic is wanted, if so."""
+    """Whom the port asks: `exposition` for the metrics as Prometheus text, `unready` for why no traffic is wanted, if so.
+
+    `api` answers what is asked below /api.
+    """
 
     exposition: Callable[[], Awaitable[bytes]]
     unready: Callable[[], Sequence[str]]
+    api: Callable[[Asked], Awaitable[Answer]]
 
 
 class AdminPort(Protocol):
@@ -26,6 +37,15 @@ class AdminPort(Protocol):
     async def close(self) -> None:
         """No questions any more."""
         ...
+
+
+class NoPort:
+    """Stands where there is none: operators ask somebody else."""
+
+    port = 0
+
+    async def close(self) -> None:
+        """Nothing to do."""
 
 
 class AdminListener:
@@ -40,14 +60,22 @@ class AdminListener:
         await self._runner.cleanup()
 
 
+def _fit_to_log(record: logging.LogRecord) -> bool:
+    """Whether it is no complaint of the parser, which quotes headers: a credential may stand in them."""
+    from aiohttp.http_exceptions import HttpProcessingError
+
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+
+
 async def listen(state: AdminState, host: str, port: int) -> AdminListener:
     """Serves the port from now on. Raises OSError if it cannot be had."""
     from aiohttp import web  # tens of milliseconds and megabytes: only a process that serves pays for it
 
-    app = web.Application()
+    app = web.Application(client_max_size=MAX_BODY)
     _routes(app, state)
     app.on_response_prepare.append(_plain)
-    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
+    _log.addFilter(_fit_to_log)
+    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0, logger=_log)
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port).start()
@@ -73,12 +101,31 @@ def _routes(app: web.Application, state: AdminState) -> None:
         return web.json_response({"ready": not reasons, "reasons": reasons}, status=503 if reasons else 200)
 
     async def unknown(_: web.Request) -> web.Response:
-        return web.json_response({"error": "not here: GET /metrics, /healthz or /readyz"}, status=404)
+        return web.json_response({"error": "not here: GET /metrics, /healthz or /readyz, or /api/policy"}, status=404)
+
+    async def api(request: web.Request) -> web.Response:
+        headers = {name.lower(): request.headers.getall(name) for name in request.headers}
+        answer = await state.api(Asked(request.method, request.path, headers, lambda: _body(request)))
+        allow = {"Allow": answer.allow} if answer.allow else None
+        return web.json_response(answer.content, status=answer.status, headers=allow)
 
     app.router.add_get("/metrics", metrics)
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", readyz)
+    app.router.add_route("*", "/api{path:(/.*)?}", api)
     app.router.add_route("*", "/{path:.*}", unknown)
+
+
+async def _body(request: web.Request) -> bytes:
+    from aiohttp import web
+
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            return await request.read()
+    except web.HTTPRequestEntityTooLarge as error:
+        raise ApiError(413, f"the body may have {MAX_BODY >> 10} KiB") from error
+    except TimeoutError as error:
+        raise ApiError(408, f"the body was not there within {BODY_SECONDS:g} s") from error
 
 
 async def _plain(_: web.Request, response: web.StreamResponse) -> None:

@@ -1,6 +1,6 @@
-"""Runs what may take long or hang (files, large policies) beside the event loop, so that neither requests nor the end wait for it.
+"""Runs what may take long or hang (files, large policies) beside the event loop: neither requests nor the end wait for it.
 
-asyncio's own executor is waited for when the loop ends; a thread that hangs in a file system's call would then hold the process for
+asyncio's own executor is waited for when the loop ends; a thread that hangs in a file system's call would hold the process for
 ever. Here it is a daemon.
 """
 

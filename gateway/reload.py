@@ -1,68 +1,192 @@
-"""Takes a changed policy into use: everything that can fail is built first, then one assignment swaps it."""
+"""Takes a changed policy into use: everything that can fail comes first, then it is put in force at once, then written down.
+
+What asks for it: the watch (a changed file), SIGHUP and the admin API. What puts it in force is given: a process alone swaps its
+snapshot, a parent hands the document on to its workers.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
-from pathlib import Path
-from typing import Any
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
-from gateway.compile import Blueprint, blueprint, compile_snapshot
-from gateway.configuration.files import read_file
-from gateway.configuration.problems import PolicyError
-from gateway.dataplane import Dataplane
-from gateway.snapshot import Snapshot
-from gateway.telemetry.metrics import Metrics
+from gateway.adoption import Standing, objections
+from gateway.audit import Change
+from gateway.compile import Blueprint, drawn
+from gateway.configuration.load import load_policy, version
+from gateway.configuration.problems import PolicyError, Problem
+from gateway.history import Kept, Origin
+from gateway.policy_file import PolicyFile, Reading
+from gateway.records import Records, now
+from gateway.watch import Sight, watch
 
-Spawn = Callable[[Coroutine[Any, Any, None], str], object]
+BY_FILE, BY_SIGNAL = Origin("file", "file"), Origin("SIGHUP", "signal")
+SAID = 2000  # characters of a refusal in one line
 _log = logging.getLogger(__name__)
 
 
-def read_blueprint(path: Path) -> Blueprint:
-    """What the policy in the file says. Raises PolicyError for what it says and OSError for the file itself."""
-    return blueprint(read_file(path), str(path))
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A policy that can be used."""
+
+    standing: Standing
+    blueprint: Blueprint
+
+    @property
+    def version(self) -> str:
+        """The name of its content."""
+        return self.blueprint.version
 
 
-def read_snapshot(path: Path, metrics: Metrics, clock: Callable[[], float]) -> Snapshot:
-    """The first snapshot of a process. Raises as `read_blueprint`."""
-    return compile_snapshot(read_blueprint(path), None, metrics, clock)
+def judged(text: bytes, name: str, before: Standing | None = None) -> Candidate:
+    """The policy in these bytes, if it can be used and may take the place of the one `before`. Raises PolicyError."""
+    standing = Standing(text, load_policy(text, name))
+    if found := objections(before, standing):
+        raise PolicyError(name, found)
+    return Candidate(standing, drawn(standing.document, text, name))
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """`after` is in force and `before` was. `note` says what there is to know about it."""
+
+    before: str
+    after: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What was not taken, when, and why: `error` in one line; `problems` one by one, if it was read so far."""
+
+    time: str
+    origin: Origin
+    error: str
+    problems: tuple[Problem, ...] = ()
 
 
 class Reloader:
-    """Reloads one policy file into one data plane."""
+    """Keeps one policy in force. `put` puts another in force; `refused` counts what is not taken."""
 
-    def __init__(self, path: Path, plane: Dataplane, metrics: Metrics, clock: Callable[[], float], spawn: Spawn) -> None:
-        self._path = path
-        self._plane = plane
-        self._metrics = metrics
-        self._clock = clock
-        self._spawn = spawn
-        self._reloading = asyncio.Lock()
+    def __init__(
+        self,
+        file: PolicyFile,
+        first: tuple[Reading, Candidate],
+        put: Callable[[Candidate], Awaitable[None]],
+        refused: Callable[[], None],
+        records: Records,
+    ) -> None:
+        self.records = records
+        self.in_force = first[1]
+        self.since: Kept | None = None  # known when it has begun
+        self.note = ""  # what there is to know about it
+        self.refusal: Refusal | None = None  # of what was offered last, if it was not taken
+        self.beside = file.run  # where to do what takes long
+        self._file = file
+        self._put = put
+        self._refused = refused
+        self._said = first[0].said
+        self._sight = Sight(first[0].mark)
+        self._changing = asyncio.Lock()  # else what was read first might be taken last
 
-    async def reload(self) -> bool:
-        """Whether the file's policy is in force now; if not, the old one goes on and the log says why.
+    async def keep(self) -> None:
+        """Takes every change of the file into use, for ever."""
+        async with self._changing:
+            await self._begin()
+        await watch(self._file, self._sight, self.changed, self._gone)
 
-        The file is read and checked in a thread: a large policy takes half a second, in which requests go on.
-        """
-        async with self._reloading:  # else what was read first might be taken last
-            return await self._reload()
+    async def reload(self, origin: Origin) -> Done | Refusal:
+        """Takes the file into use again, also where it says what it said before."""
+        async with self._changing:
+            try:
+                reading = await self._file.read()
+            except OSError as error:
+                return await self._refuse(origin, error)
+            return await self._take(origin, reading)
 
-    async def _reload(self) -> bool:
+    async def changed(self) -> None:
+        """The file has changed: takes it into use, unless it says what it said before or is being written."""
+        async with self._changing:
+            try:
+                reading = await self._file.read()
+            except OSError as error:
+                await self._refuse(BY_FILE, error)
+            else:
+                if not reading.torn and reading.said != self._said:  # what is torn looks otherwise at the next look
+                    await self._take(BY_FILE, reading)
+
+    async def rollback(self, name: str, origin: Origin) -> Done | Refusal | None:
+        """Puts a kept version in force again and writes it to the file, so that a restart keeps it; None if it is not kept."""
+        async with self._changing:
+            text = self.records.history.text(name)
+            if text is None:
+                return None
+            try:
+                candidate = await self._file.run(lambda: judged(text, f"version {name}"))
+                await self._put(candidate)
+            except Exception as error:  # noqa: BLE001 - see _refuse
+                return await self._refuse(origin, error, name)
+            failed = await self._file.write(text, lambda found: self.records.history.text(version(found)) is not None)
+            not_written = f"{self._file.path} was not written ({failed}): in force until it changes or is reloaded"
+            return await self._adopted(candidate, origin, not_written if failed else "")
+
+    async def _begin(self) -> None:
+        newest = next(iter(self.records.history.entries), None)
+        if newest is not None and newest.version == self.in_force.version:
+            self.since = newest
+            return
+        before = newest.version if newest else None
+        change = Change(now(), "start", "start", "start", before, self.in_force.version, "ok")
+        self.since = await self.records.adopted(change, self.in_force.standing.text)
+
+    async def _take(self, origin: Origin, reading: Reading) -> Done | Refusal:
+        self._said = reading.said
+        before, text = self.in_force.standing, reading.text
         try:
-            drawn = await asyncio.to_thread(read_blueprint, self._path)
-        except (PolicyError, OSError) as error:
-            self._metrics.policy_refused()
-            said = error if isinstance(error, PolicyError) else f"{self._path}: {error.strerror}"
-            _log.error("policy not taken, version %s stays in force: %s", self._plane.snapshot.version, said)
-            return False
-        previous = self._plane.snapshot
-        snapshot = compile_snapshot(drawn, previous, self._metrics, self._clock)
-        self._plane.snapshot = snapshot
-        self._metrics.policy_loaded(snapshot.version)
-        kept = set(map(id, snapshot.clusters.values()))
-        for cluster in previous.clusters.values():
-            if id(cluster) not in kept:
-                self._spawn(cluster.close(), f"close cluster {cluster.name}")  # which waits for what it has in flight
-        _log.info("policy version %s in force", snapshot.version)
-        return True
+            self._file.trust(reading)
+            if origin is BY_FILE and version(text) == self.in_force.version:  # its author is back where they were
+                self.refusal, self.note = None, ""
+                return Done(self.in_force.version, self.in_force.version)
+            candidate = await self._file.run(lambda: judged(text, str(self._file.path), before))
+            await self._put(candidate)
+        except Exception as error:  # noqa: BLE001 - see _refuse
+            return await self._refuse(origin, error, version(text))
+        return await self._adopted(candidate, origin)
+
+    async def _adopted(self, candidate: Candidate, origin: Origin, note: str = "") -> Done:
+        before, self.in_force = self.in_force.version, candidate
+        self.refusal, self.note = None, note
+        _log.info("policy version %s in force, before it %s (%s)%s", candidate.version, before, origin, note and f"; {note}")
+        if before != candidate.version:
+            change = Change(now(), origin.who, origin.via, origin.what, before, candidate.version, "ok", note=note)
+            self.since = await self.records.adopted(change, candidate.standing.text)
+        return Done(before, candidate.version, note)
+
+    async def _refuse(self, origin: Origin, error: Exception, offered: str = "") -> Refusal:
+        """The old policy goes on. A defect of ours refuses too: nothing that a file says may end the watch."""
+        self._refused()
+        problems = error.problems if isinstance(error, PolicyError) else ()
+        defect = None if isinstance(error, PolicyError | OSError) else error
+        said = one_line(error)
+        stays = self.in_force.version
+        _log.error("policy not taken (%s), version %s stays in force: %s", origin, stays, said, exc_info=defect)
+        self.refusal = Refusal(now(), origin, said, problems)
+        change = Change(self.refusal.time, origin.who, origin.via, origin.what, stays, stays, "refused", offered, said)
+        await self.records.told(change)
+        return self.refusal
+
+    def _gone(self, error: OSError) -> None:
+        _log.error("%s, version %s stays in force", one_line(error), self.in_force.version)
+
+
+def one_line(error: Exception) -> str:
+    """What went wrong in at most SAID characters, none of which a terminal obeys."""
+    if isinstance(error, PolicyError):
+        text = "; ".join(problem.text(error.name) for problem in error.problems)
+    elif isinstance(error, OSError):
+        text = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    else:
+        text = f"a defect of the gateway: {type(error).__name__}: {error}"
+    plain = "".join(each if each.isprintable() else each.encode("unicode_escape", "backslashreplace").decode() for each in text)
+    return plain if len(plain) <= SAID else plain[: SAID - 1] + "…"

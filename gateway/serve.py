@@ -10,7 +10,7 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,11 +18,14 @@ from pathlib import Path
 import uvloop
 from msgspec import structs
 
-from gateway.admin import AdminPort, AdminState
+from gateway.admin import AdminPort, AdminState, NoPort
 from gateway.admin import listen as listen_admin
+from gateway.api import Api
+from gateway.aside import Aside
 from gateway.auth.authenticator import Authenticator
 from gateway.auth.authenticator import build as build_authenticator
 from gateway.auth.settings import AuthSettings, Claims, JwtIssuer
+from gateway.compile import compile_snapshot
 from gateway.configuration.files import read_file
 from gateway.configuration.load import load_gateway
 from gateway.configuration.schema_gateway import Auth, GatewayDocument
@@ -35,7 +38,10 @@ from gateway.edge.listener import listen as listen_http
 from gateway.fronts.grpc import GrpcFront
 from gateway.fronts.http import HttpFront
 from gateway.fronts.parts import FrontParts
-from gateway.reload import Reloader, read_snapshot
+from gateway.operators import STOPPING, Verdict, judge
+from gateway.policy_file import PolicyFile
+from gateway.records import Records
+from gateway.reload import BY_SIGNAL, Candidate, Reloader, judged
 from gateway.signatures import Signatures
 from gateway.spawner import Spawner
 from gateway.telemetry.access_log import AccessLog
@@ -57,21 +63,33 @@ class Ports:
     admin: AdminPort
 
 
-ListenAdmin = Callable[[AdminState, str, int], Awaitable[AdminPort]]
-
-
 class Gateway:
     """One process's worth of gateway. Made by `start`; `reload` and `stop` are what signals ask for."""
 
-    def __init__(self, document: GatewayDocument, policy: Path, metrics: Metrics) -> None:
+    def __init__(self, document: GatewayDocument, policy: Path, metrics: Metrics, given: bytes | None = None) -> None:
+        """`policy` is the file to keep in force. A worker's parent does that, and has `given` it what the file says.
+
+        Raises PolicyError for what the policy says, OSError for the file.
+        """
         self.document = document
         self.metrics = metrics
-        self.plane = Dataplane(read_snapshot(policy, metrics, time.monotonic), signatures := Signatures())
+        self.reloader: Reloader | None = None
+        self._name = str(policy)
+        self._beside, self._recording = Aside("policy"), Aside("state")  # apart: a folder that hangs must not hold up the other
+        if given is None:
+            file = PolicyFile(policy, self._beside)
+            reading = file.first()
+            first = judged(reading.text, self._name)
+            records = Records(document.state_folder, self._recording)
+            self.reloader = Reloader(file, (reading, first), self._put, metrics.policy_refused, records)
+        else:
+            first = judged(given, self._name)
+        snapshot = compile_snapshot(first.blueprint, None, metrics, time.monotonic)
+        self.plane = Dataplane(snapshot, signatures := Signatures())
         self.draining = False
         metrics.in_flight = self._in_flight
         self.spawner = Spawner()
         self._signatures = signatures
-        self._reloader = Reloader(policy, self.plane, metrics, time.monotonic, self.spawner.spawn)
         self._shared = document.workers > 1  # the ports and the standard output, with other processes
         self._access_log: AccessLog | None = None
         if document.telemetry.access_log == "json":
@@ -83,8 +101,8 @@ class Gateway:
         self._stalls: StallProbe
         self.ports: Ports
 
-    async def start(self, listen_admin: ListenAdmin = listen_admin) -> None:
-        """Opens the ports, the operators' by `listen_admin`.
+    async def start(self) -> None:
+        """Opens the ports; operators ask a worker's parent.
 
         Raises KeySourceError for key files that cannot be used, OSError for a port that cannot be had.
         """
@@ -99,9 +117,17 @@ class Gateway:
         self.ports = Ports(
             await listen_http(HttpFront(parts), listening.http.host, listening.http.port, limits, self._shared),
             await listen_grpc(GrpcFront(parts), listening.grpc.host, listening.grpc.port, grpc_limits, self._shared),
-            await listen_admin(AdminState(self.exposition, self.unready), listening.admin.host, listening.admin.port),
+            await self._listen_admin(),
         )
         self._stalls = StallProbe(self.metrics.stalled)
+        if self.reloader is not None:
+            self.spawner.spawn(self.reloader.keep(), "policy")
+
+    async def _listen_admin(self) -> AdminPort:
+        if self.reloader is None:
+            return NoPort()
+        address, api = self.document.listen.admin, Api(self.reloader, self.judge)
+        return await listen_admin(AdminState(self.exposition, self.unready, api.answer), address.host, address.port)
 
     async def exposition(self) -> bytes:
         """The metrics as Prometheus text."""
@@ -119,8 +145,33 @@ class Gateway:
         return ["draining"] if self.draining else []
 
     async def reload(self) -> None:
-        """Takes the policy file and the keys into use again; what cannot be used stays as it was and is logged."""
-        await asyncio.gather(self._reloader.reload(), self._authenticator.reload())
+        """Takes the keys and, if it is this process's to read, the policy file into use again.
+
+        What cannot be used stays as it was and is logged.
+        """
+        policy = [] if self.reloader is None else [self.reloader.reload(BY_SIGNAL)]
+        await asyncio.gather(*policy, self._authenticator.reload())
+
+    async def take(self, policy: bytes) -> None:
+        """Puts a document in force that a worker's parent has judged. Raises PolicyError."""
+        await self._put(await self._beside(lambda: judged(policy, self._name)))
+
+    async def _put(self, candidate: Candidate) -> None:
+        """All that can fail, then one assignment."""
+        previous = self.plane.snapshot
+        snapshot = compile_snapshot(candidate.blueprint, previous, self.metrics, time.monotonic)
+        self.plane.snapshot = snapshot
+        self.metrics.policy_loaded(snapshot.version)
+        kept = set(map(id, snapshot.clusters.values()))
+        for cluster in previous.clusters.values():
+            if id(cluster) not in kept:
+                self.spawner.spawn(cluster.close(), f"close cluster {cluster.name}")  # which waits for what it has in flight
+
+    async def judge(self, credentials: Mapping[str, str]) -> Verdict:
+        """Whether an operator shows these credentials."""
+        if self.draining:
+            return STOPPING
+        return await judge(self._authenticator, credentials, time.time())
 
     def reload_soon(self) -> None:
         """What SIGHUP asks for."""
@@ -138,6 +189,8 @@ class Gateway:
                 await asyncio.gather(*(cluster.close() for cluster in self.plane.snapshot.clusters.values()))
         self._stalls.stop()
         await self.ports.admin.close()
+        self._beside.close()
+        self._recording.close()
         if self._access_log is not None:
             await self._access_log.close()
         if self._samples is not None:

@@ -7,6 +7,7 @@ Paths are relative to the directory the gateway is started in.
 from __future__ import annotations
 
 import ipaddress
+from pathlib import Path
 from typing import Annotated, ClassVar
 from urllib.parse import urlsplit
 
@@ -59,6 +60,14 @@ def read_sample_size(value: object) -> int:
     if size < 64 << 10:
         raise UnreadableError(f"{shown(value)} is too small: one sample may have 64KiB", "64MiB")
     return size
+
+
+def read_folder(value: object) -> str:
+    """A folder's path. Raises UnreadableError."""
+    path = read_text(value)
+    if not path.isprintable() or "://" in path:
+        raise UnreadableError("must be the path of a folder, or null")
+    return path
 
 
 def read_jwks(value: object) -> str:
@@ -171,13 +180,19 @@ class Drain(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class GatewayDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The whole of it."""
+    """The whole of it. `state` is the folder for what shall outlive the process; None: nothing does."""
 
     LATER: ClassVar[frozenset[str]] = frozenset({"xds"})
     listen: Listen = Listen()
     workers: Annotated[int, read_workers] = 1
     store: Annotated[str, read_store] = "memory"
+    state: Annotated[str, read_folder] | None = None
     limits: Limits = Limits()
     auth: Auth = Auth()
     telemetry: Telemetry = Telemetry()
     drain: Drain = Drain()
+
+    @property
+    def state_folder(self) -> Path | None:
+        """`state` as a path."""
+        return None if self.state is None else Path(self.state)

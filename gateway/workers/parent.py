@@ -6,18 +6,23 @@ import asyncio
 import gc
 import logging
 import signal
+from collections.abc import Mapping
 from pathlib import Path
 from socket import socket
 
+import msgspec
 from msgspec.structs import replace
 
 from gateway.admin import AdminListener, AdminState
 from gateway.admin import listen as listen_admin
-from gateway.configuration.files import read_file
-from gateway.configuration.load import load_policy, version
-from gateway.configuration.problems import PolicyError
+from gateway.api import Api
+from gateway.aside import here
 from gateway.configuration.readers import Address
 from gateway.configuration.schema_gateway import GatewayDocument
+from gateway.operators import STOPPING, Verdict
+from gateway.policy_file import PolicyFile
+from gateway.records import Records
+from gateway.reload import BY_SIGNAL, Candidate, Reloader, judged
 from gateway.serve import CLOSE_SECONDS
 from gateway.spawner import Spawner
 from gateway.telemetry.merge import Totals
@@ -27,6 +32,7 @@ from gateway.workers.seat import Seat
 from gateway.workers.worker import work
 
 LOOK_SECONDS = 1.0  # between looks at the workers: what one counted since the last is lost if it is killed outright
+HAND_ON_SECONDS = 5.0  # that a reload waits for workers
 LAST_SECONDS = 3 * CLOSE_SECONDS  # that an orderly end may take beyond the grace
 _log = logging.getLogger(__name__)
 
@@ -41,10 +47,14 @@ class Parent:
 
     def __init__(self, document: GatewayDocument, policy: Path) -> None:
         self._file = policy
-        self._policy = read_file(policy)  # what is in force: a worker that starts later gets it, whatever the file says then
-        self._version = _checked(self._policy, policy)
+        file = PolicyFile(policy, here)
+        reading = file.first()
+        first = judged(reading.text, str(policy))
+        self._policy = reading.text  # in force: a worker that starts later gets it, whatever the file says then
         self._metrics = ParentMetrics()
         self._metrics.policy_loaded()
+        records = Records(document.state_folder, here)
+        self._reloader = Reloader(file, (reading, first), self._hand_on, self._metrics.policy_refused, records)
         self._totals = Totals(without=ParentMetrics.WHOLE)
         http, self._http = reserve(document.listen.http)
         grpc, self._grpc = reserve(document.listen.grpc)
@@ -53,13 +63,13 @@ class Parent:
         self._stopping = asyncio.Event()
         self._hurried = asyncio.Event()
         self._started = False
-        self._reloading = asyncio.Lock()
         self._spawner = Spawner()
 
     async def run(self) -> None:
         """From the start of the workers to the end of the last."""
         address = self._document.listen.admin
-        admin = await listen_admin(AdminState(self.exposition, self.unready), address.host, address.port)
+        api = Api(self._reloader, self._judge)
+        admin = await listen_admin(AdminState(self.exposition, self.unready, api.answer), address.host, address.port)
         self._heed_signals()
         gc.collect()
         gc.freeze()  # else a child's first collection would write to, and so copy, all the memory that it shares
@@ -73,6 +83,7 @@ class Parent:
             if await self._all_started(started):
                 self._tell_ready(admin)
                 self._spawner.spawn(self._look(), "looking at workers")
+                self._spawner.spawn(self._reloader.keep(), "policy")
                 await self._stopping.wait()
                 _log.info("stopping: requests in flight have %g s", self._document.drain.grace)
         finally:
@@ -97,27 +108,35 @@ class Parent:
         return [] if any(seat.serving for seat in self._seats) else ["no worker serves"]
 
     async def reload(self) -> None:
-        """Checks the policy, then gives it to every worker; what is refused changes nothing anywhere."""
-        async with self._reloading:
-            try:
-                text = read_file(self._file)
-                wanted = _checked(text, self._file)
-            except (PolicyError, OSError) as error:
-                self._metrics.policy_refused()
-                said = error if isinstance(error, PolicyError) else f"{self._file}: {error.strerror}"
-                _log.error("policy not taken, version %s stays in force: %s", self._version, said)
-                text, wanted = self._policy, self._version  # the keys are read again all the same
-            else:
-                self._metrics.policy_loaded()
-            self._policy, self._version = text, wanted
-            in_force = await asyncio.gather(*(seat.take(text) for seat in self._seats))
-            for seat, found in zip(self._seats, in_force, strict=True):
-                if found not in ("", wanted):
-                    _log.error("worker %d has policy version %s in force and not %s", seat.number, found, wanted)
-                    seat.signal(signal.SIGTERM)  # its successor starts with the one in force
+        """Takes the policy file into use again, and has every worker read the keys again."""
+        await self._reloader.reload(BY_SIGNAL)
+        await asyncio.gather(*(seat.read_keys() for seat in self._seats))
+
+    async def _hand_on(self, candidate: Candidate) -> None:
+        """Every worker gets the policy, those too that start later; who does not take it in time does so when it can."""
+        self._policy = candidate.standing.text
+        self._metrics.policy_loaded()
+        given = [self._spawner.spawn(self._give(seat, candidate), f"policy to {seat.number}") for seat in self._seats]
+        await asyncio.wait(given, timeout=HAND_ON_SECONDS)
+
+    async def _give(self, seat: Seat, candidate: Candidate) -> None:
+        found = await seat.take(candidate.standing.text)
+        if found not in ("", candidate.version):
+            _log.error("worker %d has policy version %s in force and not %s", seat.number, found, candidate.version)
+            seat.signal(signal.SIGTERM)  # its successor starts with the one in force
+
+    async def _judge(self, credentials: Mapping[str, str]) -> Verdict:
+        """A worker's verdict: the keys are theirs."""
+        if self._stopping.is_set():
+            return STOPPING
+        asked = msgspec.json.encode(credentials)
+        for seat in self._seats:
+            if verdict := await seat.judge(asked):
+                return msgspec.json.decode(verdict, type=Verdict)
+        return Verdict(503, error="no worker can check the credential now: try again")
 
     def _work(self, line: socket) -> int:
-        return work(line, self._document, self._policy)
+        return work(line, self._document, self._file, self._policy)
 
     def _ended(self, exposition: bytes, unasked: bool) -> None:
         self._totals.ended(exposition)
@@ -178,9 +197,3 @@ class Parent:
 
 async def _until(event: asyncio.Event) -> None:
     await event.wait()
-
-
-def _checked(policy: bytes, file: Path) -> str:
-    """The version of a policy that can be used. Raises PolicyError."""
-    load_policy(policy, str(file))
-    return version(policy)

@@ -22,7 +22,7 @@ from gateway.workers.channel import Questions
 from gateway.workers.fork import Forked, fork
 from gateway.workers.restarts import Restarts
 
-PATIENCE = 1.0  # seconds that a worker may take to tell its metrics
+PATIENCE = 1.0  # seconds that a worker may take to tell its metrics, or who an operator is
 HUNG = 10  # looks in a row that a worker did not answer, before it is taken for hung and killed
 _log = logging.getLogger(__name__)
 
@@ -100,6 +100,20 @@ class Seat:
             return (await self._questions.ask(channel.POLICY, policy)).decode()
         except ConnectionError:
             return ""
+
+    async def read_keys(self) -> None:
+        """Has the worker read the key files again, if there is one."""
+        if self._questions is not None:
+            with suppress(ConnectionError):
+                await self._questions.ask(channel.KEYS)
+
+    async def judge(self, credentials: bytes) -> bytes:
+        """The worker's verdict on an operator's credentials, "" if it has none within PATIENCE."""
+        if self._questions is not None and self.serving:
+            with suppress(ConnectionError, TimeoutError):
+                async with asyncio.timeout(PATIENCE):
+                    return await self._questions.ask(channel.OPERATOR, credentials)
+        return b""
 
     def stop(self) -> None:
         """Lets the worker end in order; no other is started."""

@@ -3,72 +3,45 @@
 from __future__ import annotations
 
 import asyncio
-import os
+import logging
 import signal
 import socket
 from pathlib import Path
 
+import msgspec
 import uvloop
 
-from gateway.admin import AdminState
 from gateway.auth.settings import KeySourceError
 from gateway.configuration.problems import PolicyError
 from gateway.configuration.schema_gateway import GatewayDocument
+from gateway.reload import one_line
 from gateway.serve import Gateway, settle
 from gateway.telemetry.metrics import Metrics
 from gateway.workers import channel
 
+_log = logging.getLogger(__name__)
 
-def work(line: socket.socket, document: GatewayDocument, policy: bytes) -> int:
+
+def work(line: socket.socket, document: GatewayDocument, file: Path, policy: bytes) -> int:
     """Serves until SIGTERM or until there is no parent any more, then ends in order; returns the exit status.
 
-    `document` says on which ports, none of them 0; `policy` is the document that the parent has in force.
+    `document` says on which ports, none of them 0; `policy` is what the parent has in force, read from `file`.
     """
-    return uvloop.run(_work(line, document, PolicyFile(policy)))
+    return uvloop.run(_work(line, document, file, policy))
 
 
-class PolicyFile:
-    """The policy as a file of this process's memory: what is in force, whatever is being written to the one on disk."""
-
-    def __init__(self, policy: bytes) -> None:
-        self._number = os.memfd_create("policy.yaml")
-        self.path = Path(f"/proc/self/fd/{self._number}")
-        self.write(policy)
-
-    def write(self, policy: bytes) -> None:
-        """Puts another document in place of the one that is there."""
-        os.ftruncate(self._number, 0)
-        os.pwrite(self._number, policy, 0)
-
-
-class _Line:
-    """Stands where a process alone has its operators' port: the line is open for as long as the process lives."""
-
-    port = 0
-
-    async def close(self) -> None:
-        """Nothing to do."""
-
-
-async def _no_port(state: AdminState, host: str, port: int) -> _Line:
-    return _Line()
-
-
-async def _work(line: socket.socket, document: GatewayDocument, policy: PolicyFile) -> int:
+async def _work(line: socket.socket, document: GatewayDocument, file: Path, policy: bytes) -> int:
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
     answers = channel.Answers(*await asyncio.open_unix_connection(sock=line))
     metrics = Metrics()
-    refusal, gateway = b"", None
     try:
-        gateway = Gateway(document, policy.path, metrics)
-        await gateway.start(_no_port)
+        gateway = Gateway(document, file, metrics, policy)
+        await gateway.start()
     except (PolicyError, KeySourceError, OSError) as error:
-        refusal = str(error).encode() or b"it cannot start"
-    serving = asyncio.create_task(_answer(answers, refusal, gateway, policy), name="parent")
-    if gateway is None or refusal:
-        await serving  # until the parent has heard why, and hangs up
+        await answers.give(_refusals(str(error).encode() or b"it cannot start"))  # until the parent has heard it, and hangs up
         return 1
+    serving = asyncio.create_task(answers.give(_answers(gateway)), name="parent")
     settle()
     stopped = asyncio.create_task(stopping.wait(), name="stopping")
     await asyncio.wait((serving, stopped), return_when=asyncio.FIRST_COMPLETED)
@@ -80,18 +53,46 @@ async def _work(line: socket.socket, document: GatewayDocument, policy: PolicyFi
     return 0
 
 
-async def _answer(answers: channel.Answers, refusal: bytes, gateway: Gateway | None, policy: PolicyFile) -> None:
+def _refusals(refusal: bytes) -> dict[bytes, channel.Answer]:
+    """What a worker answers that cannot start."""
+
     async def started(_: bytes) -> bytes:
         return refusal
 
+    async def nothing(_: bytes) -> bytes:
+        return b""
+
+    return {channel.START: started, channel.METRICS: nothing, channel.POLICY: nothing}
+
+
+def _answers(gateway: Gateway) -> dict[bytes, channel.Answer]:
+    async def started(_: bytes) -> bytes:
+        return b""
+
     async def metrics(_: bytes) -> bytes:
-        return b"" if gateway is None else gateway.metrics.exposition()
+        return gateway.metrics.exposition()
 
     async def take(text: bytes) -> bytes:
-        if gateway is None or gateway.draining:
+        if gateway.draining:
             return b""
-        policy.write(text)
-        await gateway.reload()
+        try:
+            await gateway.take(text)
+        except PolicyError as error:  # the parent took it, and sees by the answer that this worker did not
+            _log.error("policy not taken from the parent: %s", one_line(error))
         return gateway.plane.snapshot.version.encode()
 
-    await answers.give({channel.START: started, channel.METRICS: metrics, channel.POLICY: take})
+    async def keys(_: bytes) -> bytes:
+        if not gateway.draining:
+            await gateway.reload()
+        return b""
+
+    async def operator(credentials: bytes) -> bytes:
+        return msgspec.json.encode(await gateway.judge(msgspec.json.decode(credentials, type=dict[str, str])))
+
+    return {
+        channel.START: started,
+        channel.METRICS: metrics,
+        channel.POLICY: take,
+        channel.KEYS: keys,
+        channel.OPERATOR: operator,
+    }

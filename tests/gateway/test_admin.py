@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gzip
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -9,7 +11,8 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
-from gateway.admin import AdminListener, AdminState, listen
+from gateway.admin import AdminListener, AdminState, NoPort, listen
+from gateway.api import MAX_BODY, Answer, ApiError, Asked
 from gateway.telemetry.metrics import CONTENT_TYPE, Metrics
 
 
@@ -24,6 +27,17 @@ async def nothing() -> bytes:
     return b""
 
 
+async def echo(asked: Asked) -> Answer:
+    """What the API was asked, with 405 for DELETE."""
+    if asked.method == "DELETE":
+        return Answer(405, {"error": "no"}, "GET, POST")
+    try:
+        body = (await asked.body()).decode()
+    except ApiError as error:
+        return Answer(error.status, error.content)
+    return Answer(200, {"method": asked.method, "path": asked.path, "keys": asked.headers.get("x-api-key", []), "body": body})
+
+
 @pytest.fixture
 async def served() -> AsyncIterator[Fixture]:
     """A listening port and the state behind it."""
@@ -32,7 +46,7 @@ async def served() -> AsyncIterator[Fixture]:
     async def exposition() -> bytes:
         return fixture.metrics.exposition()
 
-    listener: AdminListener = await listen(AdminState(exposition, lambda: fixture.reasons), "127.0.0.1", 0)
+    listener: AdminListener = await listen(AdminState(exposition, lambda: fixture.reasons, echo), "127.0.0.1", 0)
     fixture.url = f"http://127.0.0.1:{listener.port}"
     yield fixture
     await listener.close()
@@ -70,12 +84,48 @@ async def test_readiness_follows_its_reasons(served: Fixture, client: aiohttp.Cl
         assert (503, {"ready": False, "reasons": ["draining"]}) == (answer.status, await answer.json())
 
 
-@pytest.mark.parametrize(("method", "path"), [("GET", "/"), ("GET", "/metrics/x"), ("POST", "/metrics"), ("GET", "/api/policy")])
+@pytest.mark.parametrize(("method", "path"), [("GET", "/"), ("GET", "/metrics/x"), ("POST", "/metrics"), ("GET", "/apis")])
 async def test_everything_else_is_not_here(served: Fixture, client: aiohttp.ClientSession, method: str, path: str) -> None:
     """Other paths and methods are 404, in JSON, and say what there is."""
     async with client.request(method, served.url + path) as answer:
         assert 404 == answer.status
         assert "/metrics" in (await answer.json())["error"]
+
+
+async def test_the_api_is_asked_as_it_came(served: Fixture, client: aiohttp.ClientSession) -> None:
+    """Method, path without its query, headers in lower case with all their values, and the body."""
+    headers = [("X-Api-Key", "one"), ("X-Api-Key", "two")]
+    async with client.post(served.url + "/api/policy/reload?x=1", data=b"{}", headers=headers) as answer:
+        expected = {"method": "POST", "path": "/api/policy/reload", "keys": ["one", "two"], "body": "{}"}
+        assert (200, expected) == (answer.status, await answer.json())
+    async with client.delete(served.url + "/api") as answer:
+        assert (405, "GET, POST") == (answer.status, answer.headers["Allow"])
+
+
+async def test_a_body_is_bounded(served: Fixture, client: aiohttp.ClientSession) -> None:
+    """One that is too large is refused, compressed or not; the largest is read."""
+    async with client.post(served.url + "/api/x", data=b"x" * MAX_BODY) as answer:
+        assert MAX_BODY == len((await answer.json())["body"])
+    packed = {"Content-Encoding": "gzip"}
+    for body, headers in ((b"x" * (MAX_BODY + 1), {}), (gzip.compress(b"x" * (MAX_BODY + 1)), packed)):
+        async with client.post(served.url + "/api/x", data=body, headers=headers) as answer:
+            assert (413, {"error": "the body may have 64 KiB"}) == (answer.status, await answer.json())
+
+
+async def test_a_credential_that_is_no_header_stays_out_of_the_log(served: Fixture, caplog: pytest.LogCaptureFixture) -> None:
+    """The parser's complaint may quote it; nobody but its sender sees that."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(served.url.rpartition(":")[2]))
+    writer.write(b"GET /api/policy HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer secr\x01et\r\n\r\n")
+    assert b" 400 " in await reader.readline()
+    writer.close()
+    assert "secr" not in caplog.text
+
+
+async def test_where_there_is_no_port_nothing_is_closed() -> None:
+    """A worker has none."""
+    port = NoPort()
+    await port.close()
+    assert 0 == port.port
 
 
 async def test_answers_name_no_versions(served: Fixture, client: aiohttp.ClientSession) -> None:
@@ -88,12 +138,12 @@ async def test_answers_name_no_versions(served: Fixture, client: aiohttp.ClientS
 async def test_taken_port_is_an_oserror(served: Fixture) -> None:
     """A port in use is said at the start, by the exception the caller expects."""
     with pytest.raises(OSError, match="address already in use"):
-        await listen(AdminState(nothing, list), "127.0.0.1", int(served.url.rpartition(":")[2]))
+        await listen(AdminState(nothing, list, echo), "127.0.0.1", int(served.url.rpartition(":")[2]))
 
 
 async def test_closed_port_refuses(client: aiohttp.ClientSession) -> None:
     """After close nobody listens."""
-    listener = await listen(AdminState(nothing, list), "127.0.0.1", 0)
+    listener = await listen(AdminState(nothing, list, echo), "127.0.0.1", 0)
     await listener.close()
     with pytest.raises(aiohttp.ClientConnectorError):
         await client.get(f"http://127.0.0.1:{listener.port}/healthz")

@@ -39,13 +39,13 @@ async def test_a_policy_that_cannot_be_used_starts_nothing(make: Make) -> None:
 async def test_a_reload_counts_once_and_refuses_whole(make: Make, tmp_path: Path) -> None:
     """However many workers there are; the version in force is that of the last good document."""
     parent = make(POLICY)
-    first = parent._version
+    first = parent._reloader.in_force.version
     (tmp_path / "policy.yaml").write_text("broken")
     await parent.reload()
-    assert first == parent._version
+    assert first == parent._reloader.in_force.version
     (tmp_path / "policy.yaml").write_text(POLICY + "# changed\n")
     await parent.reload()
-    assert first != parent._version
+    assert first != parent._reloader.in_force.version
     lines = (await parent.exposition()).decode().splitlines()
     assert 'penstock_policy_reloads_total{result="ok"} 2' in lines
     assert 'penstock_policy_reloads_total{result="refused"} 1' in lines

@@ -1,14 +1,61 @@
-"""The part of a worker that needs no process: the policy it keeps for itself. The rest is in tests/faults/test_workers.py."""
+"""What a worker answers its parent, without a process or ports. The rest is in tests/faults/test_workers.py."""
 
 from __future__ import annotations
 
-from gateway.configuration.files import read_file
-from gateway.workers.worker import PolicyFile
+from pathlib import Path
+
+import pytest
+
+from gateway.auth.authenticator import Authenticator
+from gateway.configuration.load import load_gateway, version
+from gateway.serve import Gateway
+from gateway.telemetry.metrics import Metrics
+from gateway.workers import channel
+from gateway.workers.worker import _answers, _refusals
+
+POLICY = b"""version: 1
+backends: {b: {protocol: triton-http, endpoints: ["127.0.0.1:1"]}}
+models: {m: {variants: {v: {backend: b, model: x}}, routes: [{name: r, use: v}]}}
+"""
 
 
-def test_the_policy_is_a_file_that_can_be_read_and_changed() -> None:
-    """Whole each time, also when the next is shorter, and apart from other workers' files."""
-    one, other = PolicyFile(b"the first, and long"), PolicyFile(b"another's")
-    assert b"the first, and long" == read_file(one.path)
-    one.write(b"second")
-    assert [b"second", b"another's"] == [read_file(one.path), read_file(other.path)]
+@pytest.fixture
+async def gateway() -> Gateway:
+    """A worker's gateway, with a policy that stands in no file."""
+    document = load_gateway(b"telemetry: {access_log: 'off'}\nauth: {anonymous: true, api_keys: null}\n", "gateway.yaml")
+    made = Gateway(document, Path("/nowhere/policy.yaml"), Metrics(), POLICY)
+    made._authenticator = Authenticator(anonymous=True)
+    return made
+
+
+async def test_it_has_the_policy_that_it_is_given(gateway: Gateway) -> None:
+    """The first as well as later ones, whatever stands in a file; each answer is the version in force then."""
+    assert version(POLICY) == gateway.plane.snapshot.version
+    take = _answers(gateway)[channel.POLICY]
+    assert version(POLICY + b"# new\n").encode() == await take(POLICY + b"# new\n")
+    assert version(POLICY + b"# new\n") == gateway.plane.snapshot.version
+
+
+async def test_what_it_cannot_use_changes_nothing(gateway: Gateway, caplog: pytest.LogCaptureFixture) -> None:
+    """Its parent sees that by the answer."""
+    assert version(POLICY).encode() == await _answers(gateway)[channel.POLICY](b"broken")
+    assert "policy not taken from the parent: /nowhere/policy.yaml:1:" in caplog.text
+
+
+async def test_who_is_draining_takes_nothing(gateway: Gateway) -> None:
+    """Its successor will."""
+    gateway.draining = True
+    assert b"" == await _answers(gateway)[channel.POLICY](POLICY + b"# new\n")
+    assert b"" == await _answers(gateway)[channel.KEYS](b"")
+
+
+async def test_it_says_who_is_an_operator(gateway: Gateway) -> None:
+    """Its parent has no keys."""
+    answer = await _answers(gateway)[channel.OPERATOR](b"{}")
+    assert answer.startswith(b'{"status":401,"error":"send a credential')
+
+
+async def test_who_cannot_start_says_why() -> None:
+    """And has nothing else to tell."""
+    answers = _refusals(b"no room")
+    assert [b"no room", b"", b""] == [await answers[kind](b"") for kind in (channel.START, channel.METRICS, channel.POLICY)]

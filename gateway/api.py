@@ -1,0 +1,162 @@
+"""The admin API under /api: what operators may ask and change, in JSON, apart from the sockets that it comes in by."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from gateway.configuration.problems import PolicyError
+from gateway.history import Kept, Origin
+from gateway.operators import Verdict, shown
+from gateway.reload import Done, Refusal, Reloader, one_line
+from gateway.review.explain import Explanation, explain
+from gateway.review.written import read_sample
+
+MAX_BODY = 64 << 10
+PATIENCE = 30.0  # seconds that a change may take before its caller is told that it goes on
+Judge = Callable[[Mapping[str, str]], Awaitable[Verdict]]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request. `headers` by lower-case name; `body` reads it, at most MAX_BODY bytes, and raises ApiError if there is more."""
+
+    method: str
+    path: str
+    headers: Mapping[str, Sequence[str]]
+    body: Callable[[], Awaitable[bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`content` is JSON as plain values; `allow` lists the methods with a 405."""
+
+    status: int
+    content: Mapping[str, Any]
+    allow: str = ""
+
+
+class ApiError(Exception):
+    """A request that has no other answer than this status and message."""
+
+    def __init__(self, status: int, message: str, **more: Any) -> None:
+        super().__init__(message)
+        self.status = status
+        self.content = {"error": message, **more}
+
+
+class RollbackBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What to roll back to."""
+
+    version: str
+
+
+Act = Callable[[Asked, str], Awaitable[Mapping[str, Any]]]  # the request and its operator's subject
+
+
+class Api:
+    """Answers for one policy. `judge` says whose credential a request shows."""
+
+    def __init__(self, policy: Reloader, judge: Judge) -> None:
+        self._policy = policy
+        self._judge = judge
+        self._going: set[asyncio.Task[Any]] = set()
+        self._routes: dict[str, dict[str, Act]] = {
+            "/api/policy": {"GET": self._in_force},
+            "/api/policy/history": {"GET": self._history},
+            "/api/policy/reload": {"POST": self._reload},
+            "/api/policy/rollback": {"POST": self._rollback},
+            "/api/policy/explain": {"POST": self._explain},
+        }
+
+    async def answer(self, asked: Asked) -> Answer:
+        """What to say. Who has no say here learns nothing, not even which paths there are."""
+        try:
+            return Answer(200, await self._act(asked))
+        except ApiError as error:
+            return Answer(error.status, error.content, ", ".join(self._routes.get(asked.path, ())) if error.status == 405 else "")
+
+    async def _act(self, asked: Asked) -> Mapping[str, Any]:
+        credentials = shown(asked.headers)
+        if credentials is None:
+            raise ApiError(400, "a credential stands here twice: send one")
+        verdict = await self._judge(credentials)
+        if verdict.status != 200:
+            raise ApiError(verdict.status, verdict.error)
+        methods = self._routes.get(asked.path)
+        if methods is None:
+            raise ApiError(404, f"not here; there is {', '.join(self._routes)}")
+        if asked.method not in methods:
+            raise ApiError(405, f"this takes {' or '.join(methods)}")
+        return await methods[asked.method](asked, verdict.subject)
+
+    async def _in_force(self, asked: Asked, subject: str) -> Mapping[str, Any]:
+        policy, refusal = self._policy, self._policy.refusal
+        return {
+            "version": policy.in_force.version,
+            "since": None if policy.since is None else _told(policy.since),
+            "note": policy.note,
+            "text": policy.in_force.standing.text.decode(errors="replace"),
+            "refused": None if refusal is None else _refused(refusal),
+            "versions": [each.version for each in policy.records.history.entries],
+        }
+
+    async def _history(self, asked: Asked, subject: str) -> Mapping[str, Any]:
+        history = self._policy.records.history
+        return {
+            "version": self._policy.in_force.version,
+            "versions": [{"version": each.version, **_told(each)} for each in history.entries],
+            "damaged": history.damaged,
+        }
+
+    async def _reload(self, asked: Asked, subject: str) -> Mapping[str, Any]:
+        return await self._changed(self._policy.reload(Origin(subject, "api")))
+
+    async def _rollback(self, asked: Asked, subject: str) -> Mapping[str, Any]:
+        try:
+            wanted = msgspec.json.decode(await asked.body(), type=RollbackBody).version
+        except msgspec.DecodeError as error:
+            raise ApiError(400, f'{error}; send {{"version": "…"}}, one of GET /api/policy/history') from error
+        return await self._changed(self._policy.rollback(wanted, Origin(subject, "api", "rollback")))
+
+    async def _explain(self, asked: Asked, subject: str) -> Mapping[str, Any]:
+        body, in_force = await asked.body(), self._policy.in_force
+
+        def explained() -> Explanation:
+            return explain(in_force.standing.document, read_sample(body, "the request", {}), in_force.version)
+
+        try:
+            found: dict[str, Any] = msgspec.to_builtins(await self._policy.beside(explained))
+        except PolicyError as error:
+            raise ApiError(400, one_line(error), problems=msgspec.to_builtins(error.problems)) from error
+        return found
+
+    async def _changed(self, change: Any) -> Mapping[str, Any]:
+        """What became of it. It goes on whatever becomes of its caller: half a change would be worse than a late one."""
+        task = asyncio.ensure_future(change)
+        self._going.add(task)
+        task.add_done_callback(self._going.discard)
+        await asyncio.wait((task,), timeout=PATIENCE)
+        if not task.done():
+            raise ApiError(503, f"not done within {PATIENCE:g} s; it goes on: GET /api/policy says what is in force")
+        match task.result():
+            case Done(before, after, note):
+                return {"version": after, "before": before, "note": note}
+            case Refusal() as refusal:
+                raise ApiError(409, refusal.error, **_refused(refusal), version=self._policy.in_force.version)
+            case _:
+                kept = ", ".join(each.version for each in self._policy.records.history.entries)
+                raise ApiError(404, f"that version is not kept; kept are {kept}")
+
+
+def _told(kept: Kept) -> dict[str, Any]:
+    return {"time": kept.time, "who": kept.who, "via": kept.via, "what": kept.what}
+
+
+def _refused(refusal: Refusal) -> dict[str, Any]:
+    origin = msgspec.to_builtins(refusal.origin)
+    return {"time": refusal.time, **origin, "error": refusal.error, "problems": msgspec.to_builtins(refusal.problems)}
