@@ -12,7 +12,7 @@ DOCS = ROOT / "docs"
 PAGES = tuple(sorted(DOCS.glob("*.md")))
 # What may stand behind ```: these run or are loaded, and `text output` is what the block before it must say …
 RUN = ("bash test", "python client", "yaml policy", "yaml part", "yaml mistaken", "yaml gateway", "text output")
-SHOWN = ("bash", "text", "ini")  # … and these are for reading: what a test must not do, or shows as it was seen once.
+SHOWN = ("bash", "text", "ini", "yaml")  # … and these are for reading: what a test must not do, or shows as it was seen once.
 _FENCE = re.compile(r"^```([a-z ]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 

@@ -1,0 +1,234 @@
+"""What every key of the two configuration files is for, in a sentence: editors show it, the reference page lists it.
+
+Beside the types instead of in them, so that these can be read at a glance; a test sees to it that every field has its line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from gateway.configuration import schema_gateway as process
+from gateway.configuration import schema_policy as policy
+from gateway.configuration import schema_tests as tests
+
+Struct = type[msgspec.Struct]
+
+DESCRIPTIONS: Mapping[Struct, Mapping[str, str]] = {
+    policy.PolicyDocument: {
+        "version": "The version of the file's format.",
+        "backends": "Who can answer: groups of servers, by names of your own.",
+        "models": "What clients may ask for; the name is the {model} in their URL.",
+        "aliases": "Other public names of models: `alias: model`. Whoever may ask the model may ask it by its alias.",
+        "tests": "Requests and what must become of them; a document whose own tests fail is never used.",
+        "without": "Parts left out on purpose; else a file that lacks what the policy in force has is taken for half of one.",
+    },
+    policy.Backend: {
+        "protocol": "How its servers are asked; models that stream need triton-grpc.",
+        "endpoints": "Every server that holds the same models. If one cannot be reached, the next is asked.",
+        "balance": "least-request: of two endpoints taken at random the one with less to do; round-robin: each in turn.",
+        "max_in_flight": "Requests at this backend at once; one more is answered 503.",
+    },
+    policy.Model: {
+        "variants": "The models that may answer, by names of your own.",
+        "routes": "Who is answered by which variant, from top to bottom: the first that matches. The last has no match.",
+        "timeout": "For the whole answer, all stages and fallbacks together; a route may set its own.",
+        "fallback": "`variant: variant` asked instead when the first fails (not when it is unsure, nor when time is up).",
+        "version_policy": "Which versions a client may ask for by number.",
+    },
+    policy.Variant: {
+        "backend": "Which of the backends has it.",
+        "model": "The model's name at that backend.",
+        "version": "The model's version at that backend, in quotes; without one the backend chooses.",
+        "cost": "Of one row, in any unit you like.",
+        "timeout": "For one answer of this variant; what is left of the route's timeout if that is less.",
+    },
+    policy.Route: {
+        "name": "In the response header X-Penstock-Route, in metrics and logs.",
+        "match": "Which requests take this route; all conditions must hold. The last route has none.",
+        "use": "The variant that answers. A route has exactly one of use, split and cascade.",
+        "split": "Variants by weight; the weights need not add up to 100, and weight 0 asks nobody.",
+        "unit": "What keeps getting the same side of the split. Without one, every request on its own.",
+        "cascade": "Cheap variants first; only rows that these are unsure of go on to dearer ones.",
+        "timeout": "For the whole answer on this route, instead of the model's.",
+        "sample": "The share of its requests that is recorded for `penstock policy diff` and `backtest`.",
+    },
+    policy.Match: {
+        "tenant": "The caller's tenant, from the verified token or API key.",
+        "tier": "The caller's tier, from the verified token or API key.",
+        "scope": "A scope of the caller, from the verified token or API key.",
+        "version": "The version that the client asks for.",
+        "header": "Headers (gRPC: metadata) and the exact value that each must have. Never a credential.",
+        "parameter": "Parameters of the request and the exact value and kind that each must have: `true` is not `1`.",
+        "rows": "How many rows are asked at once; never holds for a request without rows.",
+        "bytes": "The size of all input tensors in binary form, the same in every dialect.",
+        "priority": "X-Priority, from 0, the highest, to 9; never holds for a request without it.",
+        "text_length": "By input: the characters of its longest text. The inputs must be of datatype BYTES.",
+        "all": "Further conditions, all of which must hold.",
+        "any": "Conditions of which at least one must hold.",
+        "not": "Conditions that must not all hold.",
+    },
+    policy.Cascade: {
+        "confidence": "How sure an answer is, row by row.",
+        "stages": "Variants from cheap to dear, at least two.",
+    },
+    policy.Confidence: {
+        "metric": "How the output's values become a confidence; `output:<name>` takes that output itself.",
+        "output": "Which output has the probabilities.",
+    },
+    policy.Stage: {
+        "use": "The variant that is asked.",
+        "accept": "Rows at least so sure keep this answer. The last stage has none: it takes whatever comes.",
+    },
+    tests.PolicyTest: {
+        "name": "What is being tested, in words.",
+        "request": "The request.",
+        "expect": "What must become of it.",
+    },
+    tests.Sample: {
+        "model": "The public name that is asked for, or an alias.",
+        "principal": "Who asks.",
+        "rows": "How many rows; null for a request without rows.",
+        "headers": "Headers (gRPC: metadata), by name.",
+        "parameters": "The request's parameters, by name.",
+        "version": "The version that is asked for.",
+        "priority": "X-Priority.",
+        "bytes": "The size of all input tensors in binary form.",
+        "text_length": "By input of datatype BYTES: the characters of its longest text.",
+        "request_id": "X-Request-Id: in a split by request it decides the side.",
+    },
+    tests.Caller: {
+        "subject": "Who it is, in a split by subject.",
+        "tenant": "The tenant.",
+        "tier": "The tier.",
+        "scopes": "What the caller may do.",
+    },
+    tests.Expect: {
+        "route": "The route that is taken.",
+        "use": "The only variant that is asked; of a split, the side that is taken.",
+        "cascade": "The variants of the stages, in order.",
+        "timeout": "The time that the answer may take.",
+        "refused": "The reason why it is refused, as in X-Penstock-Error: no-route, version, forbidden, not-found.",
+    },
+    process.GatewayDocument: {
+        "listen": "Where clients and operators come in.",
+        "workers": "How many processes serve.",
+        "store": "Where what replicas share is kept.",
+        "limits": "What one client may take of the process; docs/limits.md explains them one by one.",
+        "auth": "Who is let in.",
+        "telemetry": "What is told about requests, beside the metrics.",
+        "drain": "How the process stops.",
+        "state": "The folder in which earlier policies and the audit log are kept; null: in memory and on the log only.",
+    },
+    process.Listen: {
+        "http": "Inference over HTTP.",
+        "grpc": "Inference over gRPC.",
+        "admin": "Metrics, health and the admin API; keep it away from clients.",
+    },
+    process.Limits: {
+        "body": "Of one request's body, as it comes.",
+        "inflated": "Of one body once its content coding is undone.",
+        "chunks": "Chunks of a chunked body.",
+        "request_line": "Method, path with query and version.",
+        "headers": "All header lines together.",
+        "header_count": "Header lines.",
+        "connections": "Open connections in all.",
+        "connections_per_address": "Open connections of one IPv4 address or IPv6 /64 network; null: no bound of its own.",
+        "pipelined": "What is read of later requests while one is being answered.",
+        "unread": "What is thrown away of a refused request's body to keep its connection.",
+        "unsent": "Answers that wait for their clients, of all clients together.",
+        "first_byte_timeout": "A new connection without a byte.",
+        "headers_timeout": "From a request's first byte to the end of its headers.",
+        "body_grace": "How long a body may take before it must keep body_rate.",
+        "body_rate": "Bytes per second of a body sent, and of an answer taken.",
+        "write_timeout": "The span in which an answer that waits must be taken at body_rate.",
+        "idle_timeout": "From an answer to the first byte of the next request.",
+        "linger_timeout": "For a refused client to hear why.",
+    },
+    process.Auth: {
+        "jwt": "Whose tokens are believed.",
+        "claims": "Which claim of a token says what.",
+        "api_keys": "The file of API keys' hashes; null: no API keys.",
+        "anonymous": "true lets in whoever comes without a credential.",
+    },
+    process.Issuer: {
+        "issuer": "The token's `iss`.",
+        "audience": "The token's `aud`.",
+        "jwks": "Where the issuer's public keys are.",
+        "algorithms": "How its tokens may be signed.",
+    },
+    process.Claims: {
+        "tenant": "The claim with the tenant.",
+        "tier": "The claim with the tier.",
+        "scopes": "The claim with the scopes.",
+    },
+    process.Telemetry: {
+        "access_log": "One line of JSON per request on standard output, or none.",
+        "access_log_share": "Of the requests that went well, taken at random; the others are all told.",
+        "samples": "Where requests of routes that say `sample` are recorded; null: nowhere.",
+        "otlp": "Where traces go.",
+    },
+    process.Samples: {
+        "file": "Where they are written, one line of JSON each.",
+        "size": "Of one file, before the next begins.",
+        "keep": "How many files are kept, for each process.",
+    },
+    process.Drain: {
+        "grace": "How long requests in flight may take to end after SIGTERM.",
+    },
+}
+
+EXAMPLES: Mapping[Struct, str] = {
+    policy.Backend: """
+protocol: triton-http
+endpoints: [triton-a.internal:8000, triton-b.internal:8000]
+""",
+    policy.Model: """
+timeout: 500ms
+variants:
+  fast:     {backend: triton, model: digits_fast, cost: 1}
+  accurate: {backend: triton, model: digits_accurate, cost: 40}
+routes:
+  - {name: enterprise, match: {tier: enterprise}, use: accurate}
+  - {name: default, use: fast}
+fallback: {accurate: fast}
+""",
+    policy.Variant: """
+{backend: triton, model: digits_accurate, version: "2", cost: 40, timeout: 200ms}
+""",
+    policy.Route: """
+name: experiment
+match: {header: {x-experiment: "1"}}
+split: {accurate: 95, accurate-v2: 5}
+unit: tenant
+timeout: 1s
+""",
+    policy.Match: """
+tier: [free, trial]
+rows: ..16
+any:
+  - priority: 7..
+  - not: {scope: batch}
+""",
+    policy.Cascade: """
+confidence: {output: probabilities, metric: margin}
+stages:
+  - {use: fast, accept: 0.7}
+  - {use: accurate}
+""",
+    tests.PolicyTest: """
+name: enterprise always gets the accurate model
+request: {model: digits, principal: {tier: enterprise}, rows: 4}
+expect: {route: enterprise, use: accurate}
+""",
+    process.Auth: """
+jwt:
+  - issuer: https://id.example.com
+    audience: penstock
+    jwks: https://id.example.com/jwks.json
+    algorithms: [RS256]
+claims: {tenant: org, tier: plan, scopes: scope}
+api_keys: config/api-keys.yaml
+""",
+}

@@ -1,0 +1,189 @@
+"""What each reader of a single value accepts, as a fragment of JSON Schema; patterns are ECMA 262's and Python's alike.
+
+A fragment's `title` says how the value is written, for people. Where a pattern would have to count (a duration longer than a
+year, a range that runs backwards) the fragment is the milder of the two: the loader still refuses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from gateway.configuration import readers, schema_gateway, schema_policy, schema_tests
+from gateway.configuration.decode import read_text
+from gateway.configuration.problems import listed
+from gateway.configuration.quantities import BYTES, SECONDS, read_share
+from gateway.configuration.readers import OneOf
+from routing.match import Versions
+
+Schema = dict[str, Any]
+_NUMBER = r"[0-9]{1,18}(\.[0-9]{1,18})?"
+_DURATION = rf"{_NUMBER} ?({'|'.join(SECONDS)})"
+_SIZE = rf"{_NUMBER} ?({'|'.join(BYTES)})"
+_SHARE = r"(0{0,15}100(\.0{1,18})?|0{0,16}[0-9]{1,2}(\.[0-9]{1,18})?) ?%"
+_LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_BYTE = r"(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+_HOST = rf"(\[[0-9A-Fa-f:.]+\]|{_BYTE}(\.{_BYTE}){{3}}|(?![0-9.]+:){_LABEL}(\.{_LABEL})*)"
+_PORT = r"(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[0-5]?[0-9]{1,4})"
+_FIELD = r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}"
+_VERSION = r"[A-Za-z0-9._-]+"
+
+
+def _any_case(word: str) -> str:
+    return "".join(f"[{char}{char.upper()}]" if char.isalpha() else char for char in word)
+
+
+_HEADER = (
+    rf"(?!{_any_case('x-penstock-')})(?!({'|'.join(map(_any_case, schema_policy.CREDENTIALS))})$){_FIELD}"  # nor a credential
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Fragment:
+    """What a reader accepts, and how a value that it gave is written in a file (for defaults)."""
+
+    schema: Mapping[str, Any]
+    write: Callable[[Any], object] = lambda value: value
+
+
+def fragment(reader: object) -> Fragment:
+    """The reader's fragment. Raises KeyError for a reader that has none here: it needs one."""
+    if isinstance(reader, OneOf):
+        return Fragment({"type": "string", "enum": list(reader.words)})
+    return FRAGMENTS[reader]
+
+
+def duration(seconds: float) -> str:
+    """`30s`, `500ms`: in the largest unit that needs no fraction."""
+    exact = Fraction(str(seconds))
+    return next(
+        f"{exact / SECONDS[unit]}{unit}" for unit in ("h", "m", "s", "ms", "us") if (exact / SECONDS[unit]).denominator == 1
+    )
+
+
+def size(count: int) -> str:
+    """`64MiB`, `512B`: in the largest unit that needs no fraction."""
+    return next(f"{count // per.numerator}{unit}" for unit, per in reversed(BYTES.items()) if not count % per.numerator)
+
+
+def share(fraction: float) -> str:
+    """`5%`."""
+    return f"{100 * fraction:g}%"
+
+
+def version_policy(versions: Versions) -> str:
+    """`all`, `latest(2)`, `specific(1, 3)`."""
+    if versions.named:
+        return f"specific({', '.join(sorted(versions.named))})"
+    return "all" if versions.latest is None else f"latest({versions.latest})"
+
+
+def _number(number: float) -> float:
+    return int(number) if number == int(number) else number
+
+
+def _text(title: str, pattern: str, *examples: object) -> Schema:
+    schema: Schema = {"type": "string", "title": title, "pattern": f"^{pattern}$"}
+    return {**schema, "examples": list(examples)} if examples else schema
+
+
+def _whole(title: str, low: int, high: int) -> Schema:
+    return {"type": "integer", "title": title, "minimum": low, "maximum": high}
+
+
+def _ranges(title: str, whole: tuple[int, int], pattern: str, *examples: object) -> Schema:
+    """A whole number or, in a text, a range of them."""
+    return {**_whole(title, *whole), **_text(title, pattern, *examples), "type": ["integer", "string"]}
+
+
+_WORD = {"type": "string", "minLength": 1}
+_COUNTED = 999_999_999  # nine digits
+_ROWS = r"(?!\.\.$)([0-9]{1,9})?\.\.(?!0{1,9}$)([0-9]{1,9})?"
+_COUNTS = r"(?!\.\.$)([0-9]{1,9})?\.\.([0-9]{1,9})?"
+_PRIORITIES = r"(?!\.\.$)(0{0,8}[0-9])?\.\.(0{0,8}[0-9])?"
+_PATH = r"(?!.*://)[^\u0000-\u001f\u007f]+"
+
+FRAGMENTS: Mapping[object, Fragment] = {
+    read_text: Fragment({"type": "string", "title": "text", "minLength": 1}),
+    read_share: Fragment(_text("a share", _SHARE, "5%", "0.1%", "100%"), share),
+    readers.read_name: Fragment(_text("a name", r"[A-Za-z0-9._-]{1,128}")),
+    readers.read_count: Fragment(_whole("a whole number from 1", 1, 1_000_000_000)),
+    readers.read_amount: Fragment(
+        {"type": "number", "title": "a number from 0", "minimum": 0, "maximum": readers.LARGEST_AMOUNT}, _number
+    ),
+    readers.read_number: Fragment({"type": "number", "title": "a number"}, _number),
+    readers.read_timeout: Fragment(
+        _text("a duration", rf"(?=.*[1-9]){_DURATION}", "500us", "150ms", "2s", "1.5m", "24h"), duration
+    ),
+    readers.read_limit: Fragment(_text("a size", rf"(?=.*[1-9]){_SIZE}", "512B", "32KiB", "64MiB"), size),
+    readers.read_listener: Fragment(_text("host:port", rf"{_HOST}:{_PORT}", "127.0.0.1:8080", "[::1]:8080"), str),
+    readers.read_address: Fragment(
+        _text("host:port", rf"{_HOST}:(?!0{{1,5}}$){_PORT}", "127.0.0.1:8000", "triton-a.internal:8001"), str
+    ),
+    schema_policy.read_words: Fragment(
+        {
+            "title": "a word or a list of words",
+            "anyOf": [_WORD, {"type": "array", "minItems": 1, "items": _WORD}],
+        },
+        list,
+    ),
+    schema_policy.read_rows: Fragment(
+        _ranges("a number of rows or a range", (1, _COUNTED), _ROWS, 4, "1..8", "16..", "..8"),
+    ),
+    schema_policy.read_counts: Fragment(
+        _ranges("a number or a range", (0, _COUNTED), _COUNTS, 4, "1..80", "200..", "..80"),
+    ),
+    schema_policy.read_priorities: Fragment(
+        _ranges("a priority or a range, within 0 to 9", (0, schema_policy.LOWEST_PRIORITY), _PRIORITIES, 0, "..3", "7.."),
+    ),
+    schema_policy.read_sizes: Fragment(
+        _text("a range of sizes", rf"(?!\.\.$)({_SIZE})?\.\.({_SIZE})?", "1MiB..", "..64KiB", "4KiB..1MiB")
+    ),
+    schema_policy.read_version_policy: Fragment(
+        _text(
+            "which versions",
+            rf"(all|latest\([1-9][0-9]{{0,3}}\)|specific\({_VERSION}(, *{_VERSION})*\))",
+            *("all", "latest(2)", "specific(1, 3)"),
+        ),
+        version_policy,
+    ),
+    schema_policy.read_header: Fragment(_text("a header's name", _HEADER, "x-experiment")),
+    schema_policy.read_header_value: Fragment(
+        _text("text as a header carries it", r"[^\s\u0000-\u001f\u007f]([^\u0000-\u001f\u007f]*[^\s\u0000-\u001f\u007f])?", "1")
+    ),
+    schema_policy.read_unit: Fragment(
+        {
+            "type": "string",
+            "title": listed(f"`{unit}`" for unit in (*schema_policy.UNITS, "header:<name>")),
+            "anyOf": [{"enum": list(schema_policy.UNITS)}, {"pattern": f"^header:{_HEADER}$"}],
+        }
+    ),
+    schema_policy.read_metric: Fragment(
+        {
+            "type": "string",
+            "title": listed(f"`{metric}`" for metric in (*schema_policy.METRICS, "output:<name>")),
+            "anyOf": [{"enum": list(schema_policy.METRICS)}, {"pattern": r"^output:\S(.*\S)?$"}],
+        }
+    ),
+    schema_policy.read_version: Fragment({"title": "1", "type": "integer", "const": 1}),
+    schema_tests.read_number: Fragment(_whole("a whole number from 0", 0, schema_tests.LARGEST)),
+    schema_tests.read_priority: Fragment(_whole("a priority: 0 to 9", 0, 9)),
+    schema_tests.read_parameter: Fragment({"type": ["string", "number", "boolean"], "title": "text, a number, true or false"}),
+    schema_tests.read_any_text: Fragment({"type": "string", "title": "text"}),
+    schema_gateway.read_workers: Fragment(_whole("a whole number from 1", 1, schema_gateway.MAX_WORKERS)),
+    schema_gateway.read_sample_size: Fragment(_text("a size", rf"(?=.*[1-9]){_SIZE}", "64MiB"), size),
+    schema_gateway.read_store: Fragment({"type": "string", "enum": ["memory"]}),
+    schema_gateway.read_otlp: Fragment({"type": "null", "title": "nothing yet"}),
+    schema_gateway.read_path: Fragment(_text("a file's path", _PATH, "config/api-keys.yaml")),
+    schema_gateway.read_folder: Fragment(_text("a folder's path", _PATH, ".penstock")),
+    schema_gateway.read_jwks: Fragment(
+        _text(
+            "an https URL or a file's path",
+            rf"(https?://[^\s@#]+|{_PATH})",
+            "https://id.example.com/jwks.json",
+            "config/jwks.json",
+        )
+    ),
+}
