@@ -84,7 +84,7 @@ def compile_snapshot(blueprint: Blueprint, previous: Snapshot | None, metrics: M
             falling_back if table.fallback else plain,
             stream,
             targets(table),
-            together(*(looks(route.match) for route in table.routes)),
+            together(*(looks(route.match) for route in table.routes)) or None,
             table.versions,
             sampling(table),
         )

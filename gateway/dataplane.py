@@ -81,7 +81,7 @@ class Dataplane:
         question = Question(
             inquiry.principal, inquiry.headers, request.rows, request.parameters, request.version, inquiry.request_id
         )
-        if model.looks:
+        if model.looks is not None:
             question = looked_at(question, model.looks, request)
         plan = model.plan(question)
         if request.version:

@@ -17,8 +17,10 @@ from routing.match import Question
 _LENGTH = struct.Struct("<I")
 
 
-def looked_at(question: Question, looks: Looks, request: InferenceRequest) -> Question:
+def looked_at(question: Question, looks: Looks | None, request: InferenceRequest) -> Question:
     """The question with what the model's routes look at. Raises INVALID: no priority, or tensors that do not hold."""
+    if looks is None:
+        return question
     tensors = request.payload.tensors() if looks.size or looks.texts else ()
     return replace(
         question,
@@ -28,9 +30,9 @@ def looked_at(question: Question, looks: Looks, request: InferenceRequest) -> Qu
     )
 
 
-def takes_long(looks: Looks, request: InferenceRequest) -> bool:
+def takes_long(looks: Looks | None, request: InferenceRequest) -> bool:
     """Whether looking walks through elements one by one: through texts, or through a gRPC message's own fields."""
-    if not (looks.size or looks.texts):
+    if looks is None or not (looks.size or looks.texts):
         return False
     payload = request.payload
     return (isinstance(payload, GrpcPayload) and bool(payload.typed)) or any(spec.datatype == BYTES for spec in request.inputs)

@@ -36,7 +36,7 @@ class Model:
     ask: Ask
     stream: StreamAsk
     targets: tuple[Target, ...]
-    looks: Looks = field(default_factory=Looks)  # what its routes look at
+    looks: Looks | None = None  # None where its routes look at nothing that costs: asked of every request
     versions: Versions = field(default_factory=Versions)  # that clients may ask for
     sampling: Sampling | None = None  # what to record of its requests; None: nothing
 

@@ -41,6 +41,7 @@ class Unread:
 def test_only_what_is_asked_for_is_found_out() -> None:
     """A model that looks at priorities has no tensor decoded, and one that looks at sizes reads no priority."""
     blind = InferenceRequest("m", "", "", {}, (), (), Unread())
+    assert looked_at(asked := question(**{"x-priority": "none"}), None, blind) is asked
     assert 3 == looked_at(question(**{"x-priority": "3"}), Looks(priority=True), blind).priority
     found = looked_at(question(**{"x-priority": "none of ours"}), Looks(size=True), request(Tensor("x", "FP32", (2,), bytes(8))))
     assert (None, 8, {}) == (found.priority, found.size, found.text_lengths)
@@ -103,6 +104,7 @@ def test_what_takes_long() -> None:
         assert takes_long(looks, request(array, text))
         assert takes_long(looks, from_grpc(typed.SerializeToString()))
     assert not takes_long(Looks(priority=True), request(text))
+    assert not takes_long(None, request(text))
 
 
 @pytest.mark.parametrize("written", ["", "10", "-1", "a", "1.0", " 1", "\u0661"])
