@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from gateway.configuration.load import load_gateway
@@ -24,6 +26,7 @@ FULL = b"""
 listen: {http: 127.0.0.1:1, grpc: "[::1]:2", admin: 127.0.0.1:3}
 workers: 4
 store: memory
+state: /var/lib/penstock
 limits:
   {body: 1MiB, inflated: 2MiB, chunks: 3, request_line: 4KiB, headers: 8KiB, header_count: 5, connections: 6,
    connections_per_address: null, pipelined: 7KiB, unread: 8KiB, unsent: 16KiB, first_byte_timeout: 9s, headers_timeout: 10s,
@@ -44,6 +47,7 @@ def test_everything() -> None:
     expected = GatewayDocument(
         Listen(Address("127.0.0.1", 1), Address("::1", 2), Address("127.0.0.1", 3)),
         workers=4,
+        state="/var/lib/penstock",
         limits=Limits(1 << 20, 2 << 20, 3, 4 << 10, 8 << 10, 5, 6, None, 7 << 10, 8 << 10, 16 << 10, 9, 10, 11, 12, 13, 14, 15),
         auth=Auth((issuer,), Claims("org", "plan", "scp"), "keys.yaml", True),
         telemetry=Telemetry("off", 0.05),
@@ -56,6 +60,9 @@ def test_everything() -> None:
     ("text", "path", "what", "meant"),
     [
         ("workers: 65", "workers", "'65' is not a number of workers: 1 to 64", None),
+        ("state: [x]", "state", "must be text", None),
+        ("state: s3://bucket", "state", "must be the path of a folder, or null", None),
+        ("state: ''", "state", "has no value", None),
         ("workers: 0", "workers", "'0' is not a number of workers", None),
         ("workers: true", "workers", "'true' is not a number of workers", None),
         ("store: redis://localhost", "store", "Redis as a store is not supported by this version yet", "memory"),
@@ -141,3 +148,8 @@ def test_no_path(path: object) -> None:
     """A file's path is printable text and no URL."""
     with pytest.raises(UnreadableError):
         read_path(path)
+
+
+def test_the_state_is_a_folder_or_nothing() -> None:
+    """As a path, which may be relative."""
+    assert (None, Path(".penstock")) == (GatewayDocument().state_folder, GatewayDocument(state=".penstock").state_folder)
