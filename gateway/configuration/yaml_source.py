@@ -110,7 +110,9 @@ def _syntax(error: yaml.YAMLError, text: str) -> Problem:
     if isinstance(error, yaml.MarkedYAMLError):
         mark = error.problem_mark or error.context_mark
         what = ", ".join(part for part in (error.context, error.problem) if part)
-        return Problem("", mark.line + 1 if mark else 1, f"not valid YAML: {what}", column=mark.column + 1 if mark else 1)
+        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+        # The end of a last line without a line break is for libyaml on a line after it.
+        return Problem("", min(line, _line(text, len(text))), f"not valid YAML: {what}", column=column)
     # A reader error: a character that YAML does not allow. Its position counts characters or bytes, by the loader in use.
     found = yaml.reader.Reader.NON_PRINTABLE.search(text)
     at = found.start() if found else 0
