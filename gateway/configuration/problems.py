@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import heapq
 import json
 import re
 from collections.abc import Iterable
@@ -12,7 +13,8 @@ from itertools import islice
 Path = tuple[str | int, ...]  # from the document's top: mapping keys and list positions
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]{1,128}")
 MAX_PROBLEMS = 100  # of one file: nobody reads more, and logs should not hold more
-_COMPARED = 500  # names that a misspelt one is compared with: it takes 10 µs each
+_COMPARED = 500  # names that a misspelt one is compared with by the letters they share: it takes 5 µs each
+_LIKELY, _LONG = 5, 48  # of those, as many are compared in full, in so many characters: up to 0.3 ms each
 _SHOWN = 60  # characters of the author's own text that a message repeats
 
 
@@ -54,9 +56,17 @@ NOT_YET = "not supported by this version yet"
 
 
 def nearest(word: str, valid: Iterable[str]) -> str | None:
-    """The valid word that `word` most resembles; None if none comes close."""
-    spellings = {name.lower(): name for name in islice(valid, _COMPARED)}
-    found = difflib.get_close_matches(word[:128].lower(), spellings, n=1, cutoff=0.6)
+    """The valid word that `word` most resembles; None if none comes close. At most 5 ms, whatever they are."""
+    word = word[:_LONG].lower()
+    spellings = {name[:_LONG].lower(): name for name in islice(valid, _COMPARED)}
+    matcher = difflib.SequenceMatcher(b=word)
+
+    def shared(spelling: str) -> float:
+        matcher.set_seq1(spelling)
+        return matcher.quick_ratio()
+
+    likely = heapq.nlargest(_LIKELY, spellings, shared)
+    found = difflib.get_close_matches(word, likely, n=1, cutoff=0.6)
     return spellings[found[0]] if found else None
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from time import process_time
+
 from gateway.configuration.problems import PolicyError, Problem, listed, nearest, path_text, shown
 
 
@@ -25,6 +27,14 @@ def test_nearest() -> None:
     assert nearest("zzz", ("fast", "balanced")) is None
     assert nearest("x" * 100_000, ("fast",)) is None
     assert nearest("a", ()) is None
+
+
+def test_nearest_of_many() -> None:
+    """Among hundreds the nearest is found too, and names made to be hard to compare take no time."""
+    assert "variant-77" == nearest("varaint-77", [f"variant-{number}" for number in range(400)])
+    began = process_time()
+    assert nearest("ab" * 500, [f"{number:03}{'ba' * 500}" for number in range(10_000)])
+    assert process_time() - began < 0.1
 
 
 def test_path_text() -> None:

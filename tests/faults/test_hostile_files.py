@@ -1,0 +1,101 @@
+"""Configuration files made to be slow: each of up to a megabyte is read or refused in less than a second, in few words."""
+
+from __future__ import annotations
+
+from time import process_time
+
+import pytest
+
+from gateway.configuration.load import load_policy
+from gateway.configuration.problems import MAX_PROBLEMS, PolicyError
+from gateway.configuration.yaml_source import MAX_BYTES
+
+pytestmark = pytest.mark.slow
+
+SECONDS = 1.0  # of CPU; measured: 0.55 at most
+TOP = "version: 1\nbackends: {t: {protocol: triton-http, endpoints: [h:1]}}\n"
+MODEL = TOP + "models:\n m:\n  variants:\n"
+ONE = MODEL + "   v: {backend: t, model: m}\n  routes:\n"
+
+
+def filled(before: str, part: str, after: str = "") -> str:
+    """As much of `part` as goes into the largest file."""
+    size = MAX_BYTES - len((before + after).encode())
+    return before + part * (size // len(part.encode())) + after
+
+
+def numbered(part: str, count: int) -> str:
+    """The part so many times, each # in it the number."""
+    return "".join(part.replace("#", str(number)) for number in range(count))
+
+
+FILES = {
+    "nested lists": filled("", "["),
+    "nested mappings": filled("", "{a: "),
+    "nested block lists": filled("", "- "),
+    "nested keys": filled("", "? "),
+    "steps": "".join(" " * depth + "a:\n" for depth in range(1400)),
+    "a long plain scalar": filled("a: ", "x"),
+    "a folded scalar": filled("a:\n", " x\n"),
+    "folded blank lines": filled("a:\n x", "\n", "\n y"),
+    "digits": filled("version: ", "9"),
+    "a fraction": filled("version: .", "9"),
+    "a long key": filled("? ", "x", "\n: 1"),
+    "escapes": filled('a: "', "\\x41", '"'),
+    "an open quote": filled("a: '", "x "),
+    "block blanks": filled("a: |\n", "\n"),
+    "comments": filled("", "#\n"),
+    "blank comments with CR": filled("", "# \r\n"),
+    "anchors": filled("[", "&a 1,"),
+    "aliases": filled("[&a 1,", "*a,"),
+    "tags": filled("[", "!a 1,"),
+    "a tag that is never closed": filled("# ", "!", "\n!%C0%80 a"),
+    "directives": numbered("%TAG !t#! tag:x\n", 40000),
+    "documents": filled("", "---\n"),
+    "ends": filled("", "...\n"),
+    "ends and more": filled("---\n...", " "),
+    "strange line breaks": filled("", "a\u2028"),
+    "line breaks of CR": filled("", "a: 1\r"),
+    "an unprintable end": filled("", "x", "\x07"),
+    "zeros": filled("", "\0"),
+    "small values": filled("[", "1,", "]"),
+    "keys": numbered("k#: 1\n", 100_000),
+    "unknown keys": TOP + numbered("mode#: 1\n", 40000),
+    "the same key": filled("", "a: 1\n"),
+    "models": TOP + "models:\n" + numbered(" m#: {variants: {f: {backend: t, model: m}}, routes: [{name: d, use: f}]}\n", 5000),
+    "variants": MODEL + numbered("   v#: {backend: t, model: m}\n", 12000) + "  routes: [{name: d, use: v1}]\n",
+    "endpoints": filled(TOP.replace("[h:1]}}", "["), "h:1,", "h:1]}}\n"),
+    "words": filled(ONE + "   - {name: a, match: {tier: [", "x,", "x]}, use: v}\n   - {name: d, use: v}\n"),
+    "routes": ONE + numbered("   - {name: r#, match: {tier: t#}, use: v}\n", 8000) + "   - {name: d, use: v}\n",
+    "routes by header": ONE + numbered("   - {name: r#, match: {header: {h#: a}}, use: v}\n", 6000) + "   - {name: d, use: v}\n",
+    "nested nots": ONE
+    + "   - {name: a, match: "
+    + "{not: " * 20
+    + "{tier: x}"
+    + "}" * 20
+    + ", use: v}\n   - {name: d, use: v}\n",
+    "names that resemble": MODEL
+    + "".join(f"   {number:03}{'a' * 100}: {{backend: t, model: m}}\n" for number in range(600))
+    + "  routes:\n"
+    + numbered(f"   - {{name: r#, match: {{tier: t#}}, use: {'a' * 120}}}\n", 100)
+    + "   - {name: d, use: v}\n",
+    "versions": filled(ONE + "   - {name: d, use: v}\n  version_policy: specific(1", ", 1", "!)\n"),
+    "a duration": filled(ONE + "   - {name: d, use: v, timeout: ", "1", "s}\n"),
+    "aliases of aliases": ONE + "   - {name: d, use: v}\naliases:\n" + "".join(f" a{n}: a{n + 1}\n" for n in range(40000)),
+    "tests": ONE + "   - {name: d, use: v}\ntests:\n" + numbered(" - {name: t#, request: {model: m}, expect: {use: v}}\n", 6000),
+}
+
+
+@pytest.mark.parametrize("text", FILES.values(), ids=FILES.keys())
+def test_time(text: str) -> None:
+    """It takes little time, and what is said of it can be read."""
+    raw = text.encode()
+    assert len(raw) <= MAX_BYTES
+    began, said, problems = process_time(), "", 0
+    try:
+        load_policy(raw, "file.yaml")
+    except PolicyError as error:
+        said, problems = str(error), len(error.problems)
+    assert process_time() - began < SECONDS
+    assert problems <= MAX_PROBLEMS
+    assert len(said) < 1000 * (problems + 1)
