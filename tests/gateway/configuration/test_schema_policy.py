@@ -14,7 +14,6 @@ from gateway.configuration.schema_policy import (
     read_header,
     read_header_value,
     read_metric,
-    read_parameter,
     read_priorities,
     read_rows,
     read_sizes,
@@ -189,12 +188,6 @@ def test_header_value() -> None:
             read_header_value(value)
 
 
-@pytest.mark.parametrize("value", [True, 1, 1.5, "x", ""])
-def test_parameter(value: object) -> None:
-    """A parameter is compared with text, a number, true or false."""
-    assert value == read_parameter(value)
-
-
 @pytest.mark.parametrize(("text", "unit"), [("tenant", "tenant"), ("request", "request"), ("header:X-User", "header:x-user")])
 def test_unit(text: str, unit: str) -> None:
     """A split sticks to the tenant, the subject, a header's value, or to nothing."""
@@ -214,8 +207,6 @@ def test_unit(text: str, unit: str) -> None:
         (read_words, []),
         (read_words, ["a", 1]),
         (read_words, 7),
-        (read_parameter, None),
-        (read_parameter, [1]),
         (read_version, 2),
         (read_version, "1"),
         (read_version, True),
@@ -223,7 +214,7 @@ def test_unit(text: str, unit: str) -> None:
     ],
 )
 def test_refused(read: Read, value: object) -> None:
-    """Nothing else is a unit, a metric, a list of words, a parameter's value, or a version."""
+    """Nothing else is a unit, a metric, a list of words, or a version."""
     with pytest.raises(UnreadableError):
         read(value)
 
