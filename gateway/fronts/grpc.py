@@ -22,6 +22,7 @@ from gateway.edge.messages import RequestHead
 from gateway.fronts.exchange import Exchange, began
 from gateway.fronts.parts import FrontParts
 from gateway.snapshot import Snapshot
+from policies.authorize import demand
 from policies.call import Call
 from routing.principal import Principal
 
@@ -107,6 +108,7 @@ class GrpcFront:
         exchange.principal = await self._principal(call)
         snapshot = self._plane.snapshot
         exchange.record.model = snapshot.model(request.model).name
+        demand(exchange.principal, exchange.record.model)  # as over HTTP, before anything else is found wrong
         exchange.record.rows = request.rows or 1
         version = version_asked(request.version, call.metadata)
         request = replace(request, version=version, headers=exchange.passed_headers())

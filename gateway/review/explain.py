@@ -80,9 +80,12 @@ class Explanation(msgspec.Struct, frozen=True):
     refused: Refusal | None
 
 
-def explain(document: PolicyDocument, sample: Sample, version: str = "") -> Explanation:
-    """What this policy does with such a request; `version` is the policy's, to be shown."""
-    decision = Decider(route_tables(document), document.aliases).decide(sample)
+def explain(document: PolicyDocument, sample: Sample, version: str = "", decider: Decider | None = None) -> Explanation:
+    """What this policy does with such a request; `version` is the policy's, to be shown.
+
+    Whoever asks often hands over the same `decider` each time: one of this document, else one is made.
+    """
+    decision = (decider or Decider(route_tables(document), document.aliases)).decide(sample)
     name = decision.explainer.table.model if decision.explainer else ""
     answers = tuple(_answer(document.models.get(name), outcome, sample) for outcome in decision.outcomes)
     refusals = [answer.refused for answer in answers]
