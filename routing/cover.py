@@ -58,16 +58,17 @@ class Branch(NamedTuple):
 
 
 class Axis:
-    """The classes of one attribute. Words: class 0 is every word that no route names; numbers: classes are ascending."""
+    """The classes of one attribute: of words first all that no route names (what is absent, too), then each; numbers ascend."""
 
     def __init__(self, key: Key, wanted: Iterable[Wanted]) -> None:
         """`wanted` is all that the model's conditions want of the attribute."""
-        self.key, what = key, key[0]
+        self.key = key
+        what = key[0]
         ranges = [each for each in wanted if isinstance(each, Range)]
         if ranges:
             first = 0 if what == "size" else ABSENT
             end = LOWEST_PRIORITY + 1 if what == "priority" else None
-            cuts = {first, 0, 1, *(each.low for each in ranges), *(each.high + 1 for each in ranges if each.high is not None)}
+            cuts = {first, 1, *(each.low for each in ranges), *(each.high + 1 for each in ranges if each.high is not None)}
             self.values: list[Any] = sorted(cut for cut in cuts if first <= cut and (end is None or cut < end))
         else:
             words = {word for each in wanted if isinstance(each, frozenset) for word in each}
@@ -89,8 +90,8 @@ class Axis:
         return None if self.values[place] == ABSENT else self.values[place]
 
     def pick(self, allowed: int) -> int:
-        """The most ordinary class of these."""
-        return self.usual if allowed >> self.usual & 1 else _lowest(allowed)
+        """The usual class if it is one of these, else the last: ranges mostly grow from route to route."""
+        return self.usual if allowed >> self.usual & 1 else allowed.bit_length() - 1
 
 
 def witness(matches: Sequence[Match | None], route: int) -> Question | None:
@@ -124,6 +125,8 @@ class Cover:
         """
         left = STEPS
         for route in (route for route, known in enumerate(self._known) if known):
+            if left <= 0:
+                return
             allowed = self._left = min(left, STEPS_OF_ONE)
             takers = self._search(route, (1 << route) - 1)
             needed = self._needed(route, sorted(takers)) if isinstance(takers, frozenset) else None
@@ -218,8 +221,6 @@ class Cover:
             if holds:
                 return route, reason
             possible &= ~(1 << route)
-            for axis in reason:  # whoever forbids the same class fails like it
-                possible &= ~self._forbids[axis][point.get(axis, self._usual[axis])]
         return None
 
     def _less(self, region: Box, box: Box) -> Iterator[Box]:
@@ -232,10 +233,10 @@ class Cover:
             kept[axis] = here & allowed
 
     def _needed(self, route: int, takers: list[int]) -> tuple[int, ...]:
-        """One of the takers, if it takes all of the route alone, else as few as can be found by leaving one out after another."""
-        for each in takers:
-            if isinstance(self._search(route, 1 << each), frozenset):
-                return (each,)
+        """Those of the takers without which the route would be reached, as far as steps are left to tell.
+
+        A taker that takes all of it alone is the last one, for it leaves nothing to later ones: so it is what stays.
+        """
         needed = sum(1 << each for each in takers)
         for each in reversed(takers):
             if isinstance(self._search(route, needed & ~(1 << each)), frozenset):

@@ -23,7 +23,7 @@ FOUND: dict[str, list[Any]] = {
     "tier": ["", "a", "b", "z"],
     "scopes": [frozenset(), frozenset("s"), frozenset("t"), frozenset("st"), frozenset("z")],
     "version": ["", "1", "2", "3"],
-    "header": [{}, {"h": "1"}, {"h": "2", "g": "1"}, {"h": "3"}, {"g": "1"}, {"h": "1", "g": "1"}],
+    "header": [dict(zip("hg", pair, strict=True)) for pair in product("123", "12")] + [{}, {"g": "1"}, {"h": "1"}, {"h": "2"}],
     "parameter": [{}, {"p": True}, {"p": 1}, {"p": 1.0}, {"p": "1"}, {"p": False}, {"p": 0}, {"p": "z"}],
     "rows": [None, 0, 1, 2, 3, 4, 5, 6],
     "size": [0, 1, 2, 3, 4, 5, 6],
@@ -195,6 +195,9 @@ def test_hidden(matches: list[Match | None], hidden: list[tuple[int, tuple[int, 
 def test_the_plainest_question() -> None:
     """A witness asks no more than its route needs: no tenant, no header, one row, the scope that every caller has."""
     assert Question(Principal("", "", "a", frozenset({"models:infer"})), {}, 1, {}, "", "") == witness([tier("a")], 0)
+    assert Question(Principal("", "", "a", frozenset({"models:infer"})), {}, 1, {}, "", "") == witness(
+        [Match(rows=Range(5)), tier("a")], 1
+    )
     assert Question(Principal(""), {}, None, {}, "", "", size=7) == witness(
         [Match(scopes=frozenset({"models:infer"})), Match(rows=Range(1)), Match(size=Range(7))], 2
     )
@@ -250,6 +253,7 @@ def test_what_is_too_hard_is_no_mistake() -> None:
     """A riddle that takes too long to solve passes for reachable, and many of them cost no more time than is allowed for all."""
     assert [(0, ())] == list(Cover([pigeons(4), Match()]).hidden())
     assert witness([pigeons(10)], 0) is None
-    seconds, hidden = spent([*[pigeons(10)] * 40, Match()])
+    seconds, hidden = spent([*[pigeons(10)] * 40, tier("a"), tier("a"), Match()])
     assert [] == hidden
     assert seconds < 5
+    assert [(6, (5,))] == list(Cover([*[pigeons(10)] * 5, tier("a"), tier("a"), Match()]).hidden())
