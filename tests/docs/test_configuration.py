@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
 
@@ -13,6 +14,7 @@ from gateway.cli import main
 from gateway.configuration.load import load_gateway, load_policy
 from gateway.configuration.problems import PolicyError
 from gateway.configuration.schema_gateway import GatewayDocument
+from gateway.configuration.schema_policy import PolicyDocument
 from tests.docs.pages import DOCS, ROOT, Block, blocks, words
 from tests.docs.pages import table as cells
 
@@ -35,7 +37,8 @@ def test_part_of_a_policy(block: Block) -> None:
     if isinstance(part, list):
         model["routes"] = [*part, {"name": "rest", "use": "fast"}] if "match" in part[-1] else part
     else:
-        whole = _over(whole, part) if "backends" in part else {**whole, "models": {"digits": _over(model, part)}}
+        top = part.keys() & {field.encode_name for field in msgspec.structs.fields(PolicyDocument)}
+        whole = _over(whole, part) if top else {**whole, "models": {"digits": _over(model, part)}}
     load_policy(yaml.safe_dump(whole).encode(), str(block))
 
 
