@@ -1,0 +1,157 @@
+"""`penstock policy diff`: what changes between two policies, in words, and for recorded requests in numbers."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from gateway.cli.ink import Ink
+from gateway.cli.policy.traffic import Loaded, heeded, loaded
+from gateway.configuration.problems import PolicyError
+from gateway.review.caveats import about_log, about_replay, heard_of
+from gateway.review.changes import changes
+from gateway.review.changes_routes import Change
+from gateway.review.log import Heard, LogError
+from gateway.review.moves import KINDS, Moves, Part, tenants
+from gateway.review.words import share
+
+MOST = 10  # tiers, tenants or models that are told one by one
+_EXAMPLE = """examples:
+  penstock policy diff config/policy.yaml new.yaml
+  penstock policy diff config/policy.yaml new.yaml --log samples*.jsonl*   # and what it does to recorded requests
+
+exit status: 0 no difference, 1 they differ, 2 a file could not be read or a policy cannot be used
+"""
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds `diff`."""
+    about = "say what changes between two policies, and for whom"
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = commands.add_parser("diff", help=about, description=about, epilog=_EXAMPLE, formatter_class=raw)
+    parser.add_argument("old", metavar="OLD", help="a policy document; - is stdin")
+    parser.add_argument("new", metavar="NEW", help="another; - is stdin")
+    log = "recorded samples (telemetry.samples in gateway.yaml), packed by gzip or not"
+    parser.add_argument("--log", metavar="FILE", nargs="+", type=Path, default=[], help=log)
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=run_diff)
+
+
+@dataclass(frozen=True, slots=True)
+class _Traffic:
+    """What the log showed."""
+
+    heard: Heard
+    files: int
+    whole: Part
+    parts: tuple[Part, ...]
+    notes: tuple[str, ...]
+
+
+def run_diff(arguments: argparse.Namespace) -> int:
+    """Prints the differences. 0: there is none; 1: there are some; 2: something could not be read."""
+    try:
+        old, new = loaded(arguments.old), loaded(arguments.new)
+        found = changes(old.document, new.document)
+        traffic = _traffic(old, new, arguments.log) if arguments.log else None
+    except PolicyError as error:
+        print(f"{error}\nthat policy cannot be used", file=sys.stderr)
+        return 2
+    except (OSError, LogError) as error:
+        said = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else error
+        print(f"penstock policy diff: {said}", file=sys.stderr)
+        return 2
+    if arguments.json:
+        print(json.dumps(_as_json(old, new, found, traffic)))
+    else:
+        print("\n".join(_report(old, new, found, traffic)))
+    return 1 if found or (traffic is not None and traffic.whole.moved) else 0
+
+
+def _traffic(old: Loaded, new: Loaded, log: list[Path]) -> _Traffic:
+    before, after, heard = old.treatment(), new.treatment(), Heard()
+    moves = Moves(before, after, tenants(old.tables) | tenants(new.tables))
+    for sample in heeded(log, heard, "penstock policy diff"):
+        moves.take(sample)
+    notes = (*about_log(heard), *about_replay(before.replay, "OLD"), *about_replay(after.replay, "NEW"))
+    return _Traffic(heard, len(log), moves.whole(), tuple(moves.parts()), notes)
+
+
+def _report(old: Loaded, new: Loaded, found: tuple[Change, ...], traffic: _Traffic | None) -> Iterator[str]:
+    ink = Ink(sys.stdout)
+    if not found:
+        differ = "" if old.version == new.version else f"; they are only written differently ({old.version}, {new.version})"
+        yield f"no difference{differ}"
+    else:
+        yield ink.strong(f"{old.name} {old.version} → {new.name} {new.version}: {_counted(len(found), 'change')}")
+        path = ""
+        for change in found:
+            if change.path != path:
+                path = change.path
+                yield f"  {path}"
+            yield f"    {change.text}"
+    if traffic is not None:
+        yield ""
+        yield from _moved(traffic, ink)
+
+
+def _moved(traffic: _Traffic, ink: Ink) -> Iterator[str]:
+    whole = traffic.whole
+    yield ink.strong(heard_of(traffic.heard, whole.requests, traffic.files))
+    if not whole.moved:
+        yield "  nothing changes for any of them"
+    for each in whole.moved:
+        yield f"  {share(each.requests / whole.requests)} of requests {each.what}"
+    if whole.moved:
+        for kind in KINDS:
+            parts = [part for part in traffic.parts if part.kind == kind]
+            if len(parts) > 1 or kind != "model":
+                yield from _parts(kind, parts, ink)
+    for note in traffic.notes:
+        yield ink.faint(f"note: {note}")
+
+
+def _parts(kind: str, parts: list[Part], ink: Ink) -> Iterator[str]:
+    yield ""
+    shown = [part for part in parts if part.moved][:MOST]
+    width = max((len(part.name) for part in shown), default=0)
+    for part in shown:
+        for each in part.moved:
+            count = ink.faint(f"{each.requests:,.0f} of {part.requests:,.0f}")
+            yield f"  {kind} {part.name.ljust(width)}  {share(each.requests / part.requests)} of requests {each.what}  {count}"
+    same = sum(1 for part in parts if not part.moved)
+    more = len(parts) - same - len(shown)
+    if more:
+        yield f"  and {_counted(more, kind)} more for which something changes"
+    if same:
+        yield f"  nothing changes for {_counted(same, kind)}"
+
+
+def _as_json(old: Loaded, new: Loaded, found: tuple[Change, ...], traffic: _Traffic | None) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "old": {"file": old.name, "version": old.version},
+        "new": {"file": new.name, "version": new.version},
+        "changes": [change._asdict() for change in found],
+    }
+    if traffic is not None:
+        heard = traffic.heard
+        told["traffic"] = {
+            "samples": heard.samples,
+            "damaged": heard.damaged,
+            "dropped": heard.dropped,
+            **msgspec.to_builtins(traffic.whole),
+            "parts": msgspec.to_builtins(traffic.parts),
+            "notes": list(traffic.notes),
+        }
+    return told
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

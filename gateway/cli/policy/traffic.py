@@ -1,0 +1,65 @@
+"""Policies and recorded traffic named on a command line, read with progress for people who wait."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.cli.source import read
+from gateway.configuration.load import load_policy, version
+from gateway.configuration.schema_policy import PolicyDocument
+from gateway.configuration.tables import route_tables
+from gateway.review.decided import ByPolicy
+from gateway.review.log import Heard, read_samples, total_bytes
+from gateway.telemetry.samples import Sample
+from routing.match import RouteTable
+
+SILENCE = 2.0  # seconds after which something is to be seen
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A policy document that can be used."""
+
+    name: str
+    version: str
+    document: PolicyDocument
+    tables: Mapping[str, RouteTable]
+
+    def treatment(self) -> ByPolicy:
+        """It, as it decides about recorded requests."""
+        return ByPolicy(self.tables, self.document.aliases)
+
+
+def loaded(name: str) -> Loaded:
+    """The policy in a file. Raises PolicyError for what it says and OSError for the file itself."""
+    text = read(name)
+    document = load_policy(text, name)
+    return Loaded(name, version(text), document, route_tables(document))
+
+
+def heeded(paths: list[Path], heard: Heard, command: str) -> Iterator[Sample]:
+    """The samples; every SILENCE seconds a line on stderr says how far that is. Raises LogError and OSError."""
+    total, began = total_bytes(paths), time.monotonic()
+    told = began
+
+    def look(at: int) -> None:
+        nonlocal told
+        now = time.monotonic()
+        if now - told > SILENCE:
+            told = now
+            part = f", {100 * at / total:.0f} %" if total and at else ""
+            print(f"{command}: {heard.samples:,} samples{part}", file=sys.stderr)
+
+    yield from read_samples(paths, heard, look)
+
+
+def table(lines: list[list[str]]) -> Iterator[str]:
+    """Columns under each other: the first to the left, the others to the right."""
+    widths = [max(len(line[index]) for line in lines) for index in range(len(lines[0]))]
+    for first, *others in lines:
+        cells = (cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True))
+        yield "  ".join((first.ljust(widths[0]), *cells)).rstrip()

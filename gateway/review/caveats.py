@@ -1,0 +1,48 @@
+"""What a replay of recorded traffic could not know, in words: every figure above it is to be read with these."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from gateway.review.log import Heard
+from gateway.review.replay import Replay
+
+
+def heard_of(heard: Heard, requests: float, files: int) -> str:
+    """What was read, in a line."""
+    count = _counted(heard.samples, "recorded request") + f" from {_counted(files, 'file')}"
+    if not heard.samples:
+        return count
+    standing = f", standing for {requests:,.0f}" if round(requests) != heard.samples else ""
+    begin, end = (datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M") for at in (heard.begin, heard.end))
+    return f"{count}{standing}, {begin} to {end} UTC"
+
+
+def about_log(heard: Heard) -> Iterator[str]:
+    """What is missing from the log."""
+    if heard.damaged:
+        lines = "line could" if heard.damaged == 1 else "lines could"
+        yield f"{heard.damaged} {lines} not be read and are left out; the first is {heard.where}"
+    if heard.dropped:
+        yield f"the gateway could not write {_counted(heard.dropped, 'sample')} when it recorded this log"
+
+
+def about_replay(replay: Replay, whose: str) -> Iterator[str]:
+    """What the samples do not say that the policy would have looked at. `whose` policy: `NEW`."""
+    for what, count in sorted(replay.blind.items()):
+        yield (
+            f"{_counted(count, 'sample')} do not say '{what}', which {whose} looks at and the policy in force did not: "
+            "judged as if the request had none"
+        )
+    if replay.drawn:
+        yield (
+            f"{_counted(replay.drawn, 'sample')} do not say where their unit stands in a split of {whose}: "
+            "the shares of the sides are right, who gets which side is not"
+        )
+    if replay.guessed:
+        yield f"{_counted(replay.guessed, 'sample')} name a version of the latest n: which those were, only the backend knew"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
