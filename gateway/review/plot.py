@@ -36,10 +36,7 @@ class Pair(NamedTuple):
 
 def svg(result: Result, title: str, foot: Sequence[str]) -> str:
     """The whole picture; `foot` is small print, a line each."""
-    rows = result.rows[:1] if len(result.rows) == 2 else result.rows[1:]
-    if len(result.rows) == 2 or not rows:
-        rows = result.rows[:1]
-    rows = rows[:MOST]
+    rows = (result.rows[1:] or result.rows)[:MOST]
     panels = [
         _ways(result),
         _pairs("Cost, in the policies' unit", [Pair(_name(row), _cost(row.old), _cost(row.new)) for row in rows]),
@@ -75,10 +72,8 @@ def _ways(result: Result) -> _Panel:
     rows = [row for row in result.rows[1:] if not row.tier][:MOST] or list(result.rows[:1])
     labels = list(dict.fromkeys(label for row in rows for side in (row.old, row.new) for label in side.answered))
     colours = {label: WAYS[index] if index < len(WAYS) else OTHERS for index, label in enumerate(labels)}
-    parts = [
-        _text(16, 30, "Who answers", weight=600),
-        *_legend(colours, any(side.refused for row in rows for side in _both(row))),
-    ]
+    refused = any(row.old.refused or row.new.refused for row in rows)
+    parts = [_text(16, 30, "Who answers", weight=600), *_legend(colours, refused)]
     for index, row in enumerate(rows):
         y = HEAD + PAIR * index
         parts.append(_text(LEFT - 44, y + 21, _short(row.model or "everything", 20), anchor="end"))
@@ -176,10 +171,6 @@ def p95_text(time: Time) -> str:
 def unknown_text(time: Time) -> str:
     """Of how many requests nothing is known; "" if of none."""
     return f" ({100 * time.unknown:.3g} % unknown)" if time.unknown else ""
-
-
-def _both(row: Row) -> tuple[Was, Was]:
-    return row.old, row.new
 
 
 def _name(row: Row) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from gateway.cli.policy import check, explain, history, rollback, schema, seal, test
+from gateway.cli.policy import backtest, check, diff, explain, history, rollback, schema, seal, test
 
 _EXAMPLE = """example:
   penstock policy check config/policy.yaml
@@ -17,5 +17,5 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     raw = argparse.RawDescriptionHelpFormatter
     policy = subparsers.add_parser("policy", help="check a policy document", epilog=_EXAMPLE, formatter_class=raw)
     commands = policy.add_subparsers(dest="policy_command", required=True, metavar="COMMAND")
-    for command in (check, explain, history, rollback, schema, seal, test):
+    for command in (check, diff, backtest, explain, history, rollback, schema, seal, test):
         command.add_parser(commands)
