@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -116,4 +116,13 @@ class Backend(Protocol):
 
     async def close(self) -> None:
         """Let go of every connection, each as soon as it has nothing in flight."""
+        ...
+
+
+@runtime_checkable
+class Repository(Protocol):
+    """A backend that can say which models it could serve: an extension of the protocol."""
+
+    async def models(self, deadline: Deadline) -> tuple[str, ...]:
+        """Their names, each once. Raises InferenceError where the server does not tell."""
         ...

@@ -90,6 +90,11 @@ class TritonGrpc:
         answer = await self._message(method, form(name=model, version=version), deadline)
         return plain(answer.config if what == "config" else answer)
 
+    async def models(self, deadline: Deadline) -> tuple[str, ...]:
+        """RepositoryIndex. Implements backends.inference.Repository."""
+        answer = await self._message("RepositoryIndex", service_pb2.RepositoryIndexRequest(), deadline)
+        return tuple(dict.fromkeys(each.name for each in answer.models))
+
     async def close(self) -> None:
         """Ends the connection as soon as nothing is in flight, and returns then.
 

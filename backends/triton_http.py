@@ -21,6 +21,12 @@ _PATHS: dict[Description, str] = {"metadata": "", "config": "/config", "stats": 
 _PART = re.compile(r"(?!\.+\Z)[A-Za-z0-9._-]{1,128}")
 
 
+class _Indexed(msgspec.Struct, frozen=True):
+    """One model version in the index of a repository."""
+
+    name: str
+
+
 class TritonHttp:
     """One endpoint. Implements backends.inference.Backend; decoupled models need triton-grpc."""
 
@@ -59,6 +65,16 @@ class TritonHttp:
             return dict(msgspec.json.decode(answer.body, type=dict[str, Any]))
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
             raise self._broken("sent a description that is not JSON") from error
+
+    async def models(self, deadline: Deadline) -> tuple[str, ...]:
+        """The repository's index. Implements backends.inference.Repository."""
+        answer = await self._pool.ask(UpstreamRequest("POST", "/v2/repository/index", (), (b"{}",), True), deadline)
+        if answer.status != 200:
+            raise self._failure(answer)
+        try:
+            return tuple(dict.fromkeys(each.name for each in msgspec.json.decode(answer.body, type=list[_Indexed])))
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+            raise self._broken("sent an index of its models that cannot be read") from error
 
     async def close(self) -> None:
         """Closes every connection."""

@@ -17,7 +17,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from backends.deadline import Deadline
 from backends.errors import ErrorKind, InferenceError
-from backends.inference import Backend, InferenceRequest, InferenceResponse, Tensors, TensorSpec
+from backends.inference import Backend, InferenceRequest, InferenceResponse, Repository, Tensors, TensorSpec
 from backends.tensors import from_array
 from backends.triton_grpc import TritonGrpc
 
@@ -76,6 +76,11 @@ class Recording(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[
         return service_pb2.ModelStatisticsResponse(
             model_stats=[service_pb2.ModelStatistics(name=request.name, version="1", inference_count=2**40)]
         )
+
+    async def RepositoryIndex(self, request: Any, context: Any) -> Any:
+        await self._seen(request, context)
+        entries = [service_pb2.RepositoryIndexResponse.ModelIndex(name=name) for name in ("a", "a", "b")]
+        return service_pb2.RepositoryIndexResponse(models=entries)
 
     async def ModelInfer(self, request: Any, context: Any) -> Any:
         await self._seen(request, context)
@@ -235,6 +240,16 @@ async def test_describe(backend: TritonGrpc) -> None:
     assert (config["name"], config["max_batch_size"]) == ("m", 8)
     (stats,) = (await backend.describe("stats", "m", "", soon()))["model_stats"]
     assert (stats["name"], stats["inference_count"]) == ("m", 2**40)
+
+
+async def test_models(backend: TritonGrpc, servicer: Recording) -> None:
+    """Every model of the repository's index by name, once; a server that has none does not offer this."""
+    assert ("a", "b") == await backend.models(soon())
+    assert isinstance(backend, Repository)
+    servicer.failure = (grpc.StatusCode.UNIMPLEMENTED, "")
+    with pytest.raises(InferenceError) as caught:
+        await backend.models(soon())
+    assert ErrorKind.UNSUPPORTED is caught.value.kind
 
 
 @pytest.mark.parametrize(

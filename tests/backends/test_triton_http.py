@@ -13,11 +13,11 @@ import pytest
 from backends.deadline import Deadline
 from backends.errors import ErrorKind, InferenceError
 from backends.http1.pool import HttpPool, PoolLimits
-from backends.inference import InferenceRequest, Tensors, TensorSpec
+from backends.inference import InferenceRequest, Repository, Tensors, TensorSpec
 from backends.protocols.v2_http_request import decode_request
 from backends.tensors import from_array
 from backends.triton_http import TritonHttp
-from tests.features.oip_server import Server, Waiting, failing, saying
+from tests.features.oip_server import Server, Waiting, failing, saying, written
 
 if TYPE_CHECKING:
     from tests.features.oip_server import Script
@@ -169,3 +169,35 @@ async def test_a_sequence_is_not_asked_twice(server: Server) -> None:
     await backend.infer(decoded(parameters={"sequence_id": 7}), soon())
     await backend.close()
     assert [True, False] == noted
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "expected"),
+    [
+        (200, b'[{"name":"a","version":"1","state":"READY"},{"name":"a","version":"2"},{"name":"b"}]', ("a", "b")),
+        (200, b"[]", ()),
+        (200, b'{"models":[]}', ErrorKind.BROKEN),
+        (200, b"[{}]", ErrorKind.BROKEN),
+        (404, b'{"error":"no extension"}', ErrorKind.NOT_FOUND),
+    ],
+)
+async def test_models(status: int, body: bytes, expected: object) -> None:
+    """Every model of the repository's index by name, once; what is no index is an error."""
+    asked: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"{}"))
+        writer.write(written(status, body, {}))
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    backend = TritonHttp(HttpPool("127.0.0.1", server.sockets[0].getsockname()[1], PoolLimits(), "triton"), "triton")
+    try:
+        found: object = await backend.models(soon())
+    except InferenceError as error:
+        found = error.kind
+    assert expected == found
+    assert asked[0].startswith(b"POST /v2/repository/index HTTP/1.1\r\n")
+    assert isinstance(backend, Repository)
+    await backend.close()
+    server.close()
