@@ -61,9 +61,10 @@ Act = Callable[[Asked, str], Awaitable[Mapping[str, Any]]]  # the request and it
 class Api:
     """Answers for one policy. `judge` says whose credential a request shows."""
 
-    def __init__(self, policy: Reloader, judge: Judge) -> None:
+    def __init__(self, policy: Reloader, judge: Judge, patience: float = PATIENCE) -> None:
         self._policy = policy
         self._judge = judge
+        self._patience = patience
         self._going: set[asyncio.Task[Any]] = set()
         self._routes: dict[str, dict[str, Act]] = {
             "/api/policy": {"GET": self._in_force},
@@ -140,9 +141,9 @@ class Api:
         task = asyncio.ensure_future(change)
         self._going.add(task)
         task.add_done_callback(self._going.discard)
-        await asyncio.wait((task,), timeout=PATIENCE)
+        await asyncio.wait((task,), timeout=self._patience)
         if not task.done():
-            raise ApiError(503, f"not done within {PATIENCE:g} s; it goes on: GET /api/policy says what is in force")
+            raise ApiError(503, f"not done within {self._patience:g} s; it goes on: GET /api/policy says what is in force")
         match task.result():
             case Done(before, after, note):
                 return {"version": after, "before": before, "note": note}

@@ -31,7 +31,6 @@ def append(path: Path, change: Change) -> None:
     line = msgspec.json.encode(change)
     if len(line) > MAX_LINE:
         line = msgspec.json.encode(msgspec.structs.replace(change, error=change.error[: MAX_LINE // 8]))
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if path.exists() and path.stat().st_size + len(line) > MAX_BYTES:
         path.replace(path.with_name(path.name + ".1"))
     descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)

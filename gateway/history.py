@@ -78,10 +78,10 @@ class History:
         return self._entries[name]
 
     def store(self, kept: Kept, text: bytes) -> None:
-        """Writes one entry into the folder and takes out what is not kept any more. Raises OSError."""
+        """Writes one entry into the folder, whose parent is there, and takes out what is not kept any more. Raises OSError."""
         if self._folder is None:
             return
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._folder.mkdir(mode=0o700, exist_ok=True)
         replace_file(self._folder / f"{kept.version}.yaml", text)
         note = self._folder / f"{kept.version}.json"
         replace_file(note, msgspec.json.encode(kept) + b"\n")

@@ -78,7 +78,7 @@ class PolicyFile:
             raise OSError(errno.EPERM, f"belongs to user {reading.owner}, who is not {known}", str(self.path))
 
     async def write(self, text: bytes, known: Callable[[bytes], bool]) -> str:
-        """Puts the text into the file, owner and mode as before; "", or why that could not be.
+        """Puts the text into the file, owner and mode as before; what there is to know about that, "" for nothing.
 
         A link is left alone: whoever made it (Kubernetes, for one) has the last word. Something that is not `known` is not
         lost, but kept beside the file under its name and REPLACED.
@@ -91,20 +91,23 @@ class PolicyFile:
         return Reading(text, _marked(before), before.st_uid, bool(before.st_mode & stat.S_IWOTH), torn)
 
     def _write(self, text: bytes, known: Callable[[bytes], bool]) -> str:
+        note = ""
         try:
             if self.path.is_symlink():
-                return "it is a symbolic link"
+                raise OSError("it is a symbolic link")
             if self.path.exists():
                 found = self._read()
                 self.trust(found)
                 if found.text == text:
                     return ""
                 if not known(found.text):
-                    replace_file(self.path.with_name(self.path.name + REPLACED), found.text)
+                    beside = self.path.with_name(self.path.name + REPLACED)
+                    replace_file(beside, found.text)
+                    note = f"what stood in {self.path} and never was in force is kept as {beside}"
             replace_file(self.path, text)
         except OSError as error:
-            return error.strerror or str(error)
-        return ""
+            return f"{self.path} was not written ({error.strerror or error}): in force until it changes or is reloaded"
+        return note
 
 
 def _marked(status: os.stat_result) -> Mark:

@@ -39,20 +39,25 @@ class Records:
     async def adopted(self, change: Change, text: bytes) -> Kept:
         """This document is in force from now on. Its entry in the history, written down if the folder answers in time."""
         kept = self.history.add(text, Origin(change.who, change.via, change.what), change.time)
-        await self._save(lambda: self.history.store(kept, text))
+        await self._save(lambda _: self.history.store(kept, text))
         await self.told(change)
         return kept
 
     async def told(self, change: Change) -> None:
         """A line for the audit log."""
-        if self._state is not None:
-            path = self._state / "audit.jsonl"
-            await self._save(lambda: append(path, change))
+        await self._save(lambda state: append(state / "audit.jsonl", change))
 
-    async def _save(self, work: Callable[[], None]) -> None:
+    async def _save(self, work: Callable[[Path], None]) -> None:
+        if (state := self._state) is None:
+            return
+
+        def within() -> None:
+            state.mkdir(mode=0o700, parents=True, exist_ok=True)
+            work(state)
+
         try:
             async with asyncio.timeout(PATIENCE):
-                await self._run(work)
+                await self._run(within)
         except TimeoutError:
             _log.error("%s: does not answer; what changes is written down when it does", self._state)
         except OSError as error:

@@ -127,9 +127,8 @@ class Reloader:
                 await self._put(candidate)
             except Exception as error:  # noqa: BLE001 - see _refuse
                 return await self._refuse(origin, error, name)
-            failed = await self._file.write(text, lambda found: self.records.history.text(version(found)) is not None)
-            not_written = f"{self._file.path} was not written ({failed}): in force until it changes or is reloaded"
-            return await self._adopted(candidate, origin, not_written if failed else "")
+            note = await self._file.write(text, lambda found: self.records.history.text(version(found)) is not None)
+            return await self._adopted(candidate, origin, note)
 
     async def _begin(self) -> None:
         newest = next(iter(self.records.history.entries), None)

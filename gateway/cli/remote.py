@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,10 +16,16 @@ from urllib.parse import urlsplit
 from gateway.configuration.files import read_file
 
 KEY = "PENSTOCK_API_KEY"
-SECONDS = 35.0  # a change may take half a minute; then the gateway itself says that it goes on
-SILENCE = 2.0  # seconds until people are told that something is being waited for
 LARGEST = 8 << 20  # bytes of an answer
 MAKE_KEY = "penstock keys new --subject NAME --scope models:admin --file config/api-keys.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Seconds until the gateway is given up, which itself answers within 30, and until people are told that they wait."""
+
+    whole: float = 35.0
+    silent: float = 2.0
 
 
 class RemoteError(Exception):
@@ -41,12 +48,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
-def ask(arguments: argparse.Namespace, method: str, path: str, body: object = None) -> dict[str, Any]:
+def ask(
+    arguments: argparse.Namespace, method: str, path: str, body: object = None, patience: Patience = Patience()
+) -> dict[str, Any]:
     """The gateway's JSON. Raises RemoteError and NoError."""
     host, port = _address(arguments.admin)
     headers = {"X-API-Key": _key(arguments.key_file), "Content-Type": "application/json"}
-    connection = http.client.HTTPConnection(host, port, timeout=SECONDS)
-    waiting = threading.Timer(SILENCE, lambda: print(f"waiting for {arguments.admin} …", file=sys.stderr))
+    connection = http.client.HTTPConnection(host, port, timeout=patience.whole)
+    waiting = threading.Timer(patience.silent, lambda: print(f"waiting for {arguments.admin} …", file=sys.stderr))
     waiting.daemon = True
     waiting.start()
     try:
@@ -58,7 +67,7 @@ def ask(arguments: argparse.Namespace, method: str, path: str, body: object = No
             f"what answers at {arguments.admin} is no admin port of Penstock, which is 8082 unless configured"
         ) from error
     except TimeoutError as error:
-        raise RemoteError(f"{arguments.admin} does not answer within {SECONDS:g} s") from error
+        raise RemoteError(f"{arguments.admin} does not answer within {patience.whole:g} s") from error
     except OSError as error:
         why = error.strerror or str(error)
         raise RemoteError(f"no gateway at {arguments.admin}: {why}; is it running, and is that its listen.admin?") from error
