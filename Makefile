@@ -37,7 +37,7 @@ check: .venv/.dev-stamp lint ## the quick part, under a minute: format, lint, ty
 
 FUZZ_SECONDS ?= 600
 .PHONY: fuzz
-fuzz: .venv/.dev-stamp ## hostile bytes for the gate, the tensor head, the JSON and the answers; FUZZ_SECONDS=600 for all
+fuzz: .venv/.dev-stamp ## hostile bytes for the gate, the tensor head, the JSON, the answers and the policy; FUZZ_SECONDS=600 for all
 	@$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) --only "$(FUZZ_ONLY)" $(if $(FUZZ_SEED),--seed $(FUZZ_SEED))
 
 .PHONY: lint
