@@ -12,7 +12,7 @@ from gateway.configuration.schema_policy import PolicyDocument
 from gateway.configuration.schema_tests import PolicyTest, Sample
 from gateway.review.decision import Decider
 from gateway.review.mutants import Mutant, mutants
-from gateway.review.suggest import sample_of, test_of, written
+from gateway.review.suggest import sample_of, suggested, written
 from gateway.review.trial import as_expected
 from routing.conditions import predicates
 from routing.cover import witness
@@ -104,7 +104,7 @@ class _Bench:
         for shown in mutant.shows:
             question = witness([*before, shown], mutant.index)
             for sample in () if question is None else self._samples(mutant, question):
-                test = test_of(sample, self._decider.decide(sample).outcomes)
+                test = suggested(sample, self._decider.decide(sample).outcomes)
                 known = self._known(test)
                 if known is not None and self._fails(mutant, known):
                     return test

@@ -15,7 +15,7 @@ from gateway.review.words import request
 from routing.explain import Outcome
 from routing.match import Question
 
-_LINE = re.compile(r"[A-Za-z0-9_/.][A-Za-z0-9_/., =→-]*")  # of these characters YAML makes nothing but text
+_LINE = re.compile(r"[A-Za-z0-9_/.][A-Za-z0-9_/., =→-]*(?<! )")  # of these characters YAML makes nothing but text
 _PLAIN = re.compile(r"[A-Za-z0-9_/.][A-Za-z0-9_/. -]*(?<! )")
 
 
@@ -36,7 +36,7 @@ def sample_of(model: str, question: Question) -> Sample:
     )
 
 
-def test_of(sample: Sample, outcomes: tuple[Outcome, ...]) -> PolicyTest:
+def suggested(sample: Sample, outcomes: tuple[Outcome, ...]) -> PolicyTest:
     """A test that this request gets what it gets: of a split that nothing decides only the route."""
     result = outcomes[0].result
     if isinstance(result, InferenceError):
@@ -54,7 +54,8 @@ def written(test: PolicyTest) -> tuple[str, str, str]:
     """The test as three lines of a document's `tests`."""
     value, usual = msgspec.to_builtins(test), msgspec.to_builtins(PolicyTest("", Sample(""), Expect()))
     asked, expected = (_flow(_unusual(value[part], usual[part])) for part in ("request", "expect"))
-    name = test.name if _LINE.fullmatch(test.name) else json.dumps(test.name, ensure_ascii=False)
+    plain = _LINE.fullmatch(test.name) and resolve(test.name) == test.name
+    name = test.name if plain else json.dumps(test.name, ensure_ascii=False)
     return f"- name: {name}", f"  request: {asked}", f"  expect: {expected}"
 
 

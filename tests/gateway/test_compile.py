@@ -12,7 +12,6 @@ from gateway.snapshot import ClusterSpec, Snapshot
 from gateway.telemetry.metrics import Metrics
 from routing.conditions import Looks
 from routing.match import Versions
-from routing.targets import targets
 
 POLICY = """
 version: 1
@@ -45,26 +44,6 @@ def test_the_document_becomes_a_snapshot() -> None:
     assert blueprint(POLICY.encode(), "x").version == snapshot.version
     assert ["127.0.0.1:1", "127.0.0.1:2"] == [endpoint.address for endpoint in snapshot.clusters["one"].endpoints]
     assert snapshot.streams(snapshot.models["digits"].targets[0])
-
-
-def test_targets_are_those_that_may_be_asked() -> None:
-    """Each once, in the routes' order, fallbacks last; a weight of nothing and a variant nobody names are not asked."""
-    found = targets(blueprint(POLICY.encode(), "x").tables["digits"])
-    assert ["dear", "fast", "spare"] == [target.variant for target in found]
-
-
-def test_what_a_model_looks_at() -> None:
-    """Every route's wishes together; None, which costs nothing to ask, where no route has any."""
-    assert compiled().models["digits"].looks is None
-    looking = POLICY.replace("match: {tier: x}", "match: {tier: x, any: [{priority: 1}, {text_length: {prompt: 5}}]}")
-    assert Looks(priority=True, texts=frozenset({"prompt"})) == compiled(looking).models["digits"].looks
-
-
-def test_aliases_and_versions() -> None:
-    """They go from the document into the snapshot."""
-    snapshot = compiled(POLICY + "    version_policy: latest(2)\naliases: {mnist: digits}\n")
-    assert snapshot.models["digits"] is snapshot.model("mnist")
-    assert Versions(latest=2) == snapshot.models["digits"].versions
 
 
 async def test_what_did_not_change_is_taken_over() -> None:
