@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.configuration.files import read_file
+from gateway.configuration.files import read_file, replace_file
 
 
 def test_a_file_is_read_whole(tmp_path: Path) -> None:
@@ -50,3 +50,44 @@ def test_size_is_bounded(tmp_path: Path) -> None:
         file.truncate(1 << 40)
     with pytest.raises(OSError, match="larger than 4096 KiB"):
         read_file(tmp_path / "sparse")
+
+
+def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
+    """Who has the old file open reads on in it; mode and owner stay, and nothing is left beside it."""
+    path = tmp_path / "policy.yaml"
+    path.write_bytes(b"old")
+    path.chmod(0o644)
+    if os.geteuid() == 0:
+        os.chown(path, 12345, 12345)
+    before = path.stat()
+    with path.open("rb") as reading:
+        replace_file(path, b"new")
+        assert b"old" == reading.read()
+    after = path.stat()
+    assert b"new" == path.read_bytes()
+    assert before.st_ino != after.st_ino
+    assert (before.st_mode, before.st_uid, before.st_gid) == (after.st_mode, after.st_uid, after.st_gid)
+    assert [path] == list(tmp_path.iterdir())
+
+
+def test_a_new_file_is_its_owners(tmp_path: Path) -> None:
+    """What was not there before, nobody else may read."""
+    replace_file(tmp_path / "new", b"x")
+    assert 0o600 == (tmp_path / "new").stat().st_mode & 0o777
+
+
+def test_behind_a_link_the_file_is_replaced(tmp_path: Path) -> None:
+    """The link stays and leads to the new content."""
+    (tmp_path / "policy.yaml").write_bytes(b"old")
+    (tmp_path / "link").symlink_to("policy.yaml")
+    replace_file(tmp_path / "link", b"new")
+    assert (tmp_path / "link").is_symlink()
+    assert b"new" == (tmp_path / "policy.yaml").read_bytes()
+
+
+def test_what_cannot_be_replaced_stays(tmp_path: Path) -> None:
+    """When it fails nothing is changed and nothing left behind."""
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(IsADirectoryError):
+        replace_file(tmp_path / "folder", b"new")
+    assert [tmp_path / "folder"] == list(tmp_path.iterdir())
