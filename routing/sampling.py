@@ -39,16 +39,18 @@ def sampling(table: RouteTable) -> Sampling | None:
 
 def looked_at(table: RouteTable) -> Sampling:
     """What the model's routes look at, sampled or not."""
+    splits = [(route, route.action) for route in table.routes if isinstance(route.action, Split)]
+    units = {split.unit.removeprefix("header:") for _, split in splits if split.unit.startswith("header:")}
     matches = [each for route in table.routes for each in _all(route.match)]
     return Sampling(
         table.model,
-        tuple(sorted({name for match in matches for name, _ in match.headers})),
+        tuple(sorted({name for match in matches for name, _ in match.headers} | units)),
         tuple(sorted({name for match in matches for name, _ in match.parameters})),
         together(*map(looks, matches)),
         tuple(
-            Sided(route.name, route.action.unit, tuple(target.variant for target, _ in route.action.shares))
-            for route in table.routes
-            if isinstance(route.action, Split) and route.action.unit != "request"  # which the request's id decides
+            Sided(route.name, split.unit, tuple(target.variant for target, _ in split.shares))
+            for route, split in splits
+            if split.unit != "request"  # which the request's id decides
         ),
         max(route.sample for route in table.routes),
     )

@@ -122,7 +122,7 @@ class GrpcFront:
                 planned = self._plane.plan(snapshot, request, inquiry)
         except InferenceError as error:
             if self._parts.samples is not None:
-                exchange.record.drawn = self._parts.samples.refused(snapshot, request, inquiry, error)
+                exchange.record.drawn = self._parts.samples.refused(snapshot, request, inquiry, error, call.size > _INLINE)
             raise
         exchange.planned(planned, snapshot, self._parts.samples)
         if may_lie(request):

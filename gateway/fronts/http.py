@@ -132,7 +132,7 @@ class HttpFront:
                 call = self._plane.plan(snapshot, request, inquiry)
         except InferenceError as error:
             if self._parts.samples is not None:
-                exchange.record.drawn = self._parts.samples.refused(snapshot, request, inquiry, error)
+                exchange.record.drawn = self._parts.samples.refused(snapshot, request, inquiry, error, len(body) > _INLINE)
             raise
         exchange.planned(call, snapshot, self._parts.samples)
         outcome = Outcome(await self._plane.ask(snapshot, call), call.plan, snapshot.version)

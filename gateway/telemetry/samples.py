@@ -163,18 +163,20 @@ class Recorder:
             return None
         return Drawn(snapshot.version, sampling, question, call.request.model, call.plan, share)
 
-    def refused(self, snapshot: Snapshot, request: InferenceRequest, inquiry: Inquiry, error: InferenceError) -> Drawn | None:
+    def refused(
+        self, snapshot: Snapshot, request: InferenceRequest, inquiry: Inquiry, error: InferenceError, large: bool
+    ) -> Drawn | None:
         """The same of a request that the policy refused.
 
         What any policy would refuse is not recorded: who may not ask, a model that is not there, a priority that is none, tensors
-        that do not hold.
+        that do not hold; nor a `large` one that would have to be walked through once more.
         """
         if error.kind is ErrorKind.FORBIDDEN:
             return None
         try:
             model = snapshot.model(request.model)
             sampling = model.sampling
-            if sampling is None or takes_long(model.looks, request) or self._chance() >= sampling.most:
+            if sampling is None or (large and takes_long(model.looks, request)) or self._chance() >= sampling.most:
                 return None
             who, said, named = inquiry.principal, inquiry.headers, inquiry.request_id
             question = Question(who, said, request.rows, request.parameters, request.version, named)
