@@ -18,15 +18,18 @@ _log = logging.getLogger(__name__)
 
 
 class Signatures:
-    """Signatures by target. A target that cannot be asked, or is gone from its backend, has none: then the backend judges."""
+    """Signatures by what a target is to its backend: a reload that changes a cost or a timeout forgets nothing.
+
+    A target that cannot be asked, or is gone from its backend, has none: then the backend judges.
+    """
 
     def __init__(self, interval: float = INTERVAL) -> None:
         self._interval = interval
-        self._known: dict[Target, Signature] = {}
+        self._known: dict[tuple[str, str, str], Signature] = {}
 
     def get(self, target: Target) -> Signature | None:
         """What the target takes, as far as is known."""
-        return self._known.get(target)
+        return self._known.get(_place(target))
 
     async def watch(self, snapshot: Callable[[], Snapshot]) -> None:
         """Looks at every target of the current snapshot, again and again, until cancelled."""
@@ -36,11 +39,11 @@ class Signatures:
 
     async def look(self, snapshot: Snapshot) -> None:
         """Asks all backends once, side by side, and forgets targets that the policy no longer names."""
-        targets = {target for model in snapshot.models.values() for target in model.targets}
-        for gone in self._known.keys() - targets:
+        targets = {_place(target): target for model in snapshot.models.values() for target in model.targets}
+        for gone in self._known.keys() - targets.keys():
             del self._known[gone]
         async with asyncio.TaskGroup() as group:
-            for target in targets:
+            for target in targets.values():
                 group.create_task(self._learn(snapshot, target), name=f"signature of {target.variant}")
 
     async def _learn(self, snapshot: Snapshot, target: Target) -> None:
@@ -54,6 +57,10 @@ class Signatures:
             _log.debug("no signature of %s: %s", target.variant, error.message)
             found = None
         if found is None:
-            self._known.pop(target, None)
+            self._known.pop(_place(target), None)
         else:
-            self._known[target] = found
+            self._known[_place(target)] = found
+
+
+def _place(target: Target) -> tuple[str, str, str]:
+    return target.backend, target.model, target.version

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from backends.errors import ErrorKind, InferenceError
 from backends.inference import TensorSpec
@@ -52,6 +53,16 @@ async def test_what_is_gone_is_forgotten(fake: Fake) -> None:
     fake.backend.failure = InferenceError(ErrorKind.UNAVAILABLE, "gone")
     await signatures.look(fake.snapshot(digits=(fake.fast,)))
     assert signatures.get(fake.fast) is None
+
+
+async def test_a_reload_forgets_nothing(fake: Fake) -> None:
+    """A target of another cost, timeout or name is the same to its backend, which is asked once for all of them."""
+    signatures = Signatures()
+    other = replace(fake.fast, variant="other", cost=7.0, timeout=1.0)
+    await signatures.look(fake.snapshot(digits=(fake.fast, other)))
+    assert [("metadata", "b_fast", ""), ("config", "b_fast", "")] == fake.backend.asked
+    assert signatures.get(other) is signatures.get(fake.fast) is not None
+    assert signatures.get(replace(other, version="1")) is None
 
 
 async def test_a_model_that_changes(fake: Fake) -> None:

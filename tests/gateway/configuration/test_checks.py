@@ -230,3 +230,33 @@ def test_a_stage_s_timeout() -> None:
         problem[0] for problem in found(f"{timed}    timeout: 1s\n")
     ]
     assert ["models.digits.timeout"] == [problem[0] for problem in found(f"{timed}    timeout: 1\n")]
+
+
+def _many(count: int, entry: str) -> str:
+    return ", ".join(entry.replace("#", str(index)) for index in range(count))
+
+
+BUSHY = "{tier: x, tenant: [a, b]}"
+for _ in range(6):
+    BUSHY = f"{{any: [{BUSHY}, {BUSHY}], not: {{all: [{BUSHY}]}}}}"
+TESTS = f"tests: [{_many(2600, '{name: t#, request: {model: digits}, expect: {route: zzz, use: fast}}')}]\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{HEAD}    routes:\n      - {{name: deep, match: {'{any: [' * 11}{{tier: x}}{']}' * 11}, use: fast}}\n{LAST}",
+        f"{HEAD}    routes:\n      - {{name: bushy, match: {BUSHY}, use: fast}}\n{LAST}",
+        f"{HEAD}    routes:\n      - {{name: wide, match: {{any: [{_many(15000, '{tier: t#}')}]}}, use: fast}}\n{LAST}",
+        f"{HEAD}    routes: [{_many(3000, '{name: r#, match: {tier: t#}, use: fast}')}, {{name: last, use: fast}}]\n{TESTS}",
+        f"{HEAD}    routes:\n{LAST}aliases: {{{_many(20000, 'a#: a#a')}}}\n",
+        f"{HEAD}    routes:\n{LAST}    version_policy: specific({_many(100_000, 'v#')})\n",
+        f"{HEAD}    routes:\n      - {{name: words, match: {{version: [{_many(40_000, 'v#')}]}}, use: fast}}\n{LAST}",
+    ],
+    ids=["deep", "bushy", "wide", "tests", "aliases", "versions", "words"],
+)
+def test_a_document_of_any_size_is_judged_in_time(text: str) -> None:
+    """Whatever the caps on size, depth and values let in takes less than two seconds, mistakes and all."""
+    begin = time.process_time()
+    found(text)
+    assert time.process_time() - begin < 2
