@@ -96,7 +96,7 @@ def _examined(document: PolicyDocument) -> Iterator[Rule]:
         if now - began > PATIENCE:
             return
         if now - told > SILENCE:
-            print(f"penstock policy test: {number} rules examined", file=sys.stderr)
+            print(f"penstock policy test: {_counted(number, 'rule')} examined", file=sys.stderr)
             told = now
 
 
@@ -137,7 +137,7 @@ def _report(tested: _Tested, rules: list[Rule], total: int, ink: Ink) -> Iterato
         f"{_counted(len(rules), 'rule')}, {tried}, " + (ink.bad(f"{survived} not noticed") if survived else "all noticed"),
     )
     if len(rules) < total:
-        yield f"{total - len(rules)} rules were not examined within {PATIENCE:g} s"
+        yield f"{_counted(total - len(rules), 'rule')} not examined within {PATIENCE:g} s"
 
 
 def _as_json(tested: _Tested, arguments: argparse.Namespace, rules: list[Rule], total: int) -> dict[str, object]:

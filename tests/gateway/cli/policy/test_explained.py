@@ -1,0 +1,100 @@
+"""An explanation as people read it."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from gateway.cli.ink import Ink
+from gateway.cli.policy.explained import lines
+from gateway.configuration.load import load_policy
+from gateway.configuration.schema_tests import Caller, Sample
+from gateway.review.explain import explain
+
+POLICY = b"""
+version: 1
+backends: {triton: {protocol: triton-http, endpoints: ["127.0.0.1:1"]}}
+models:
+  digits:
+    timeout: 2s
+    variants:
+      fast: {backend: triton, model: f, cost: 1, timeout: 300ms}
+      dear: {backend: triton, model: d, cost: 40, version: "1"}
+    routes:
+      - {name: gold, match: {tier: gold, rows: 2.., header: {x-a: "1"}}, use: dear, sample: 1%}
+      - {name: halves, match: {any: [{tier: free}, {not: {rows: ..9}}]}, split: {fast: 75, dear: 25}, unit: tenant}
+      - name: default
+        cascade: {confidence: {output: p, metric: margin}, stages: [{use: fast, accept: 0.9}, {use: dear}]}
+    fallback: {dear: fast}
+"""
+DOCUMENT = load_policy(POLICY, "policy.yaml")
+
+
+def told(sample: Sample) -> str:
+    return "\n".join(lines(explain(DOCUMENT, sample, "abc"), "policy.yaml", Ink(io.StringIO())))
+
+
+CASCADE = """\
+policy.yaml, version abc
+request    digits, tier gold, 2 rows
+model      'digits'
+authorize  scope models:infer permits it
+version    none is asked for
+
+routes
+  ✗ gold     has no header.x-a, wanted 1
+             (tier gold and rows 2.. holds)
+  ✗ halves   none of its 'any' holds (tier is 'gold', wanted free; rows 1..9 holds, and must not)
+  ✓ default  no match: it takes everything
+
+plan
+  route    default
+  deadline 2s for the whole answer, the model's
+  ask      fast (triton: f), 1 a row
+           at most 300ms for one ask, the variant's
+           rows with margin of p of at least 0.9 keep its answer
+  then     dear (triton: d version 1), 40 a row
+           if it fails: fast
+  cost     2 if fast is sure of every row, 82 if nobody is
+  layers   deadline → authorize → cascade → fallback  (without effect: limit, cache, coalesce, shadow)"""
+
+SPLIT = """\
+
+routes
+  ✗ gold     tier is 'free', wanted gold
+             has no header.x-a, wanted 1
+             rows is 1, wanted 2..
+  ✓ halves   any of (tier free; not (rows 1..9))
+  · default  not reached
+
+split by tenant: nothing in this request decides it
+    dear    25 %
+    fast    75 %
+
+plan for 25 % of such requests
+  route    halves"""
+
+
+@pytest.mark.parametrize(
+    ("sample", "text"),
+    [(Sample("digits", Caller(tier="gold"), 2), CASCADE), (Sample("digits", Caller(tier="free")), SPLIT)],
+)
+def test_the_whole_text(sample: Sample, text: str) -> None:
+    """Every decision in its order."""
+    assert text in told(sample)
+
+
+def test_a_split_that_is_decided() -> None:
+    """The unit, every side's bid, and who won."""
+    said = told(Sample("digits", Caller(tenant="acme", tier="free")))
+    assert "split by tenant 'acme': the lowest bid wins" in said
+    (won,) = [line for line in said.splitlines() if line.startswith("  ✓") and "bid" in line]
+    assert f"ask      {won.split()[1]} " in said
+
+
+def test_recorded_and_refused() -> None:
+    """The share that is recorded; what a client hears who is refused."""
+    assert "  recorded 1 % of such requests" in told(Sample("digits", Caller(tier="gold"), 2, {"x-a": "1"}))
+    refused = told(Sample("digits", version="7"))
+    assert "refused\n  answer   400, X-Penstock-Error: version\n  text     route 'default' is a cascade" in refused
