@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
+from gateway.cli.policy import live
 from gateway.configuration.files import MAX_BYTES
 from gateway.configuration.load import version
 from gateway.configuration.schema_policy import PolicyDocument
@@ -16,8 +17,9 @@ from gateway.review.report import Report, report
 _EXAMPLE = """example:
   penstock policy check config/policy.yaml
   penstock policy check --json config/policy.yaml | jq '.problems[].line'
+  penstock policy check --live config/policy.yaml
 
-exit status: 0 the policy can be used, 1 it cannot, 2 the file could not be read
+exit status: 0 the policy can be used, 1 it cannot (or, with --live, not with these backends), 2 the file could not be read
 """
 
 
@@ -28,6 +30,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     check = commands.add_parser("check", help=about, description=about, epilog=_EXAMPLE, formatter_class=raw)
     check.add_argument("file", metavar="FILE", type=Path, help="the policy document, such as config/policy.yaml")
     check.add_argument("--json", action="store_true", help="print JSON")
+    live.add_flags(check)
     check.set_defaults(run=run_check)
 
 
@@ -41,14 +44,17 @@ def run_check(arguments: argparse.Namespace) -> int:
         print(f"penstock policy check: {name}: {error.strerror or error}", file=sys.stderr)
         return 2
     found = report(text, name)
+    asked = arguments.live and not found.problems
+    if asked and found.document is not None:
+        found = replace(found, problems=live.look(found.document, text, name, arguments.timeout))
     if arguments.json:
         _print_json(found, name, version(text))
     elif found.problems:
         for problem in found.problems:
             print(problem.text(name))
-        print(f"{_counted(len(found.problems), 'problem')}; the policy cannot be used")
+        print(f"{_counted(len(found.problems), 'problem')}; the policy cannot be used{' with these backends' if asked else ''}")
     elif found.document is not None:
-        print(f"{name}: ok, version {version(text)}: {_summary(found.document)}")
+        print(f"{name}: ok, version {version(text)}: {_summary(found.document)}{'; the backends have it all' if asked else ''}")
         for note in found.notes:
             print(f"note: {note}")
     return 1 if found.problems else 0
