@@ -144,7 +144,7 @@ def _cascade(old: Cascade, new: Cascade) -> Iterator[tuple[str, str]]:
     if old.confidence != new.confidence:
         yield "cascade", f"confidence: {_metric(old.confidence)} → {_metric(new.confidence)}"
     if [stage.use for stage in old.stages] != [stage.use for stage in new.stages]:
-        yield "cascade", f"{_stages(old)} → {_stages(new)}"
+        yield "cascade", f"it was {_stages(old)}; it is {_stages(new)}"
         return
     for was_stage, now_stage in zip(old.stages, new.stages, strict=True):
         if was_stage.accept != now_stage.accept:

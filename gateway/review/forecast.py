@@ -34,7 +34,7 @@ class Facts(msgspec.Struct, frozen=True):
         return "→".join(stage.variant for stage in self.stages)
 
 
-class Forecast(msgspec.Struct, frozen=True):
+class Forecast(msgspec.Struct, frozen=True, gc=False):
     """Cost between `low` and `high`, which are equal where it is known. `asked` is None where it is not known who would be.
 
     `kept`: the plan is the one that was followed, so all went as it went then.

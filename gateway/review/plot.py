@@ -8,7 +8,7 @@ from xml.sax.saxutils import escape
 
 from gateway.review.backtest import Result, Row, Time, Was
 
-WIDTH, LEFT, RIGHT = 900, 190, 210  # pixels; bars stand between the names on the left and the figures on the right
+WIDTH, LEFT, RIGHT = 920, 190, 240  # pixels; bars stand between the names on the left and the figures on the right
 SPAN = WIDTH - LEFT - RIGHT
 BAR, PAIR, HEAD, GAP = 15, 42, 52, 16
 MOST = 12  # rows of a panel
@@ -37,13 +37,12 @@ class Pair(NamedTuple):
 def svg(result: Result, title: str, foot: Sequence[str]) -> str:
     """The whole picture; `foot` is small print, a line each."""
     rows = (result.rows[1:] or result.rows)[:MOST]
+    costs = [Pair(_name(row), _cost(row.old), _cost(row.new)) for row in rows]
+    times = [Pair(_name(row), _time(row.old.time), _time(row.new.time)) for row in rows]
     panels = [
         _ways(result),
-        _pairs("Cost, in the policies' unit", [Pair(_name(row), _cost(row.old), _cost(row.new)) for row in rows]),
-        _pairs(
-            "Time at backends in ms: the bar is the mean, the mark the 95th percentile",
-            [Pair(_name(row), _time(row.old.time), _time(row.new.time)) for row in rows],
-        ),
+        _pairs("Cost, in the policies' unit; a line spans what it may be", costs),
+        _pairs("Time at backends in ms: the bar is the mean, the mark the 95th percentile", times),
     ]
     height = 40 + sum(panel.height for panel in panels) + 17 * len(foot) + 24
     parts = [
@@ -122,9 +121,10 @@ def _pairs(title: str, pairs: list[Pair]) -> _Panel:
         parts.append(_text(x, bottom + 13, _number(tick), size=10, fill=FAINT, anchor="middle"))
     for index, pair in enumerate(pairs):
         y = HEAD + PAIR * index
-        parts.append(_text(LEFT - 10, y + 21, _short(pair.name, 24), anchor="end"))
-        parts += _bar(pair.old, OLD, y, scale)
-        parts += _bar(pair.new, NEW, y + BAR + 3, scale)
+        parts.append(_text(LEFT - 44, y + 21, _short(pair.name, 20), anchor="end"))
+        for offset, what, bar, colour in ((0, "was", pair.old, OLD), (BAR + 3, "is", pair.new, NEW)):
+            parts.append(_text(LEFT - 8, y + offset + 12, what, size=11, fill=FAINT, anchor="end"))
+            parts += _bar(bar, colour, y + offset, scale)
     return _Panel(HEAD + PAIR * len(pairs) + GAP + 10, parts)
 
 
@@ -155,7 +155,7 @@ def _time(time: Time) -> Bar:
     if time.mean is None or time.p95_low is None:
         return Bar(None, 0.0, 0.0, "unknown" if time.unknown else "nobody was answered")
     high = time.p95_high or time.p95_low
-    says = f"{time.mean:.3g}, {p95_text(time)}"
+    says = f"mean {time.mean:.3g}, 95th {p95_text(time)}"
     return Bar(time.mean, time.p95_low if high > time.p95_low else high, high, says + unknown_text(time))
 
 

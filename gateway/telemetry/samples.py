@@ -44,7 +44,7 @@ _encode = msgspec.json.Encoder().encode
 _log = logging.getLogger(__name__)
 
 
-class Step(msgspec.Struct, frozen=True, array_like=True):
+class Step(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One stage of the plan. `target` is `backend/model/version` in the backend's own names."""
 
     variant: str
@@ -52,7 +52,7 @@ class Step(msgspec.Struct, frozen=True, array_like=True):
     accept: float | None = None
 
 
-class Ask(msgspec.Struct, frozen=True, array_like=True):
+class Ask(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One ask that was answered: by whom, for how many rows, how long it took, and how sure it was of each, in 1/UNIT."""
 
     variant: str
@@ -61,7 +61,7 @@ class Ask(msgspec.Struct, frozen=True, array_like=True):
     scores: tuple[int, ...] | None = None
 
 
-class Sample(msgspec.Struct, frozen=True, omit_defaults=True):
+class Sample(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One line. Headers, parameters and text lengths are those that the policy looked at; null where the request had none."""
 
     sample: int  # FORMAT

@@ -13,16 +13,16 @@ from typing import Any
 import msgspec
 
 from gateway.cli.ink import Ink
-from gateway.cli.policy.traffic import Loaded, heeded, loaded
+from gateway.cli.policy.traffic import Loaded, heeded, loaded, percent
 from gateway.configuration.problems import PolicyError
 from gateway.review.caveats import about_log, about_replay, heard_of
 from gateway.review.changes import changes
 from gateway.review.changes_routes import Change
 from gateway.review.log import Heard, LogError
 from gateway.review.moves import KINDS, Moves, Part, tenants
-from gateway.review.words import share
 
 MOST = 10  # tiers, tenants or models that are told one by one
+WAYS = 5  # in which one of them is treated otherwise
 _EXAMPLE = """examples:
   penstock policy diff config/policy.yaml new.yaml
   penstock policy diff config/policy.yaml new.yaml --log samples*.jsonl*   # and what it does to recorded requests
@@ -107,31 +107,37 @@ def _moved(traffic: _Traffic, ink: Ink) -> Iterator[str]:
     yield ink.strong(heard_of(traffic.heard, whole.requests, traffic.files))
     if not whole.moved:
         yield "  nothing changes for any of them"
-    for each in whole.moved:
-        yield f"  {share(each.requests / whole.requests)} of requests {each.what}"
+    yield from _ways(whole, "", ink)
     if whole.moved:
         for kind in KINDS:
             parts = [part for part in traffic.parts if part.kind == kind]
-            if len(parts) > 1 or kind != "model":
+            if len(parts) > 1:
+                yield ""
                 yield from _parts(kind, parts, ink)
     for note in traffic.notes:
-        yield ink.faint(f"note: {note}")
+        yield f"note: {note}"
 
 
 def _parts(kind: str, parts: list[Part], ink: Ink) -> Iterator[str]:
-    yield ""
-    shown = [part for part in parts if part.moved][:MOST]
-    width = max((len(part.name) for part in shown), default=0)
-    for part in shown:
-        for each in part.moved:
-            count = ink.faint(f"{each.requests:,.0f} of {part.requests:,.0f}")
-            yield f"  {kind} {part.name.ljust(width)}  {share(each.requests / part.requests)} of requests {each.what}  {count}"
-    same = sum(1 for part in parts if not part.moved)
-    more = len(parts) - same - len(shown)
-    if more:
-        yield f"  and {_counted(more, kind)} more for which something changes"
-    if same:
-        yield f"  nothing changes for {_counted(same, kind)}"
+    moved = [part for part in parts if part.moved]
+    width = max((len(part.name) for part in moved[:MOST]), default=0) + 1
+    for part in moved[:MOST]:
+        yield from _ways(part, f"{kind} {f'{part.name}:'.ljust(width)} ", ink)
+    if len(moved) > MOST:
+        yield f"  {_counted(len(moved) - MOST, kind)} more for which something changes"
+    if len(moved) < len(parts):
+        yield f"  nothing changes for {_counted(len(parts) - len(moved), kind)}"
+
+
+def _ways(part: Part, whose: str, ink: Ink) -> Iterator[str]:
+    for each in part.moved[:WAYS]:
+        count = ink.faint(f"({each.requests:,.0f} of {part.requests:,.0f})")
+        yield f"  {whose}{percent(each.requests / part.requests)} of requests {each.what}  {count}"
+        whose = " " * len(whose)
+    rest = part.moved[WAYS:]
+    if rest:
+        share = sum(each.requests for each in rest) / part.requests
+        yield f"  {whose}{percent(share)} of requests in {_counted(len(rest), 'other way')}"
 
 
 def _as_json(old: Loaded, new: Loaded, found: tuple[Change, ...], traffic: _Traffic | None) -> dict[str, Any]:
