@@ -142,6 +142,7 @@ class Api:
         self._going.add(task)
         task.add_done_callback(self._going.discard)
         await asyncio.wait((task,), timeout=self._patience)
+        await self._policy.records.written()
         if not task.done():
             raise ApiError(503, f"not done within {self._patience:g} s; it goes on: GET /api/policy says what is in force")
         match task.result():

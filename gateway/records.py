@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from gateway.aside import Runner
 from gateway.audit import Change, append
 from gateway.history import History, Kept, Origin
 
-PATIENCE = 1.0  # seconds that a change waits until it is written down
+PATIENCE = 1.0  # seconds that whoever asked for a change waits until it is written down
+Spawn = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
 _log = logging.getLogger(__name__)
 
 
@@ -22,11 +24,13 @@ def now() -> str:
 
 
 class Records:
-    """History and audit log. `run` does what touches the folder."""
+    """History and audit log. `run` does what touches the folder, in the background work that `spawn` starts."""
 
-    def __init__(self, state: Path | None, run: Runner) -> None:
+    def __init__(self, state: Path | None, run: Runner, spawn: Spawn) -> None:
         self._state = state
         self._run = run
+        self._spawn = spawn
+        self._writing: set[asyncio.Task[None]] = set()
         try:
             self.history = History(state and state / "policies")
         except OSError as error:
@@ -36,29 +40,33 @@ class Records:
             shown = ", ".join(sorted(self.history.damaged)[:5])
             _log.warning("%s: %d damaged, left out: %s", state and state / "policies", len(self.history.damaged), shown)
 
-    async def adopted(self, change: Change, text: bytes) -> Kept:
-        """This document is in force from now on. Its entry in the history, written down if the folder answers in time."""
+    def adopted(self, change: Change, text: bytes) -> Kept:
+        """This document is in force from now on. Its entry in the history, which is written down by and by."""
         kept = self.history.add(text, Origin(change.who, change.via, change.what), change.time)
-        await self._save(lambda _: self.history.store(kept, text))
-        await self.told(change)
+        self._write(lambda _: self.history.store(kept, text))
+        self.told(change)
         return kept
 
-    async def told(self, change: Change) -> None:
+    def told(self, change: Change) -> None:
         """A line for the audit log."""
-        await self._save(lambda state: append(state / "audit.jsonl", change))
+        self._write(lambda state: append(state / "audit.jsonl", change))
 
-    async def _save(self, work: Callable[[Path], None]) -> None:
-        if (state := self._state) is None:
-            return
+    async def written(self) -> None:
+        """Returns when everything is written down, or when the folder has had long enough for it."""
+        if self._writing and (await asyncio.wait(self._writing, timeout=PATIENCE))[1]:
+            _log.error("%s: does not answer; what changes is written down when it does", self._state)
 
+    def _write(self, work: Callable[[Path], None]) -> None:
+        if self._state is not None:
+            self._writing.add(task := self._spawn(self._written(self._state, work), "policy records"))
+            task.add_done_callback(self._writing.discard)
+
+    async def _written(self, state: Path, work: Callable[[Path], None]) -> None:
         def within() -> None:
             state.mkdir(mode=0o700, parents=True, exist_ok=True)
             work(state)
 
         try:
-            async with asyncio.timeout(PATIENCE):
-                await self._run(within)
-        except TimeoutError:
-            _log.error("%s: does not answer; what changes is written down when it does", self._state)
+            await self._run(within)
         except OSError as error:
-            _log.error("%s: cannot be written: %s", self._state, error.strerror or error)
+            _log.error("%s: cannot be written: %s", state, error.strerror or error)

@@ -93,7 +93,7 @@ class Reloader:
     async def keep(self) -> None:
         """Takes every change of the file into use, for ever."""
         async with self._changing:
-            await self._begin()
+            self._begin()
         await watch(self._file, self._sight, self.changed, self._gone)
 
     async def reload(self, origin: Origin) -> Done | Refusal:
@@ -102,7 +102,7 @@ class Reloader:
             try:
                 reading = await self._file.read()
             except OSError as error:
-                return await self._refuse(origin, error)
+                return self._refuse(origin, error)
             return await self._take(origin, reading)
 
     async def changed(self) -> None:
@@ -111,7 +111,7 @@ class Reloader:
             try:
                 reading = await self._file.read()
             except OSError as error:
-                await self._refuse(BY_FILE, error)
+                self._refuse(BY_FILE, error)
             else:
                 if not reading.torn and reading.said != self._said:  # what is torn looks otherwise at the next look
                     await self._take(BY_FILE, reading)
@@ -126,18 +126,18 @@ class Reloader:
                 candidate = await self._file.run(lambda: judged(text, f"version {name}"))
                 await self._put(candidate)
             except Exception as error:  # noqa: BLE001 - see _refuse
-                return await self._refuse(origin, error, name)
+                return self._refuse(origin, error, name)
             note = await self._file.write(text, lambda found: self.records.history.text(version(found)) is not None)
-            return await self._adopted(candidate, origin, note)
+            return self._adopted(candidate, origin, note)
 
-    async def _begin(self) -> None:
+    def _begin(self) -> None:
         newest = next(iter(self.records.history.entries), None)
         if newest is not None and newest.version == self.in_force.version:
             self.since = newest
             return
         before = newest.version if newest else None
         change = Change(now(), "start", "start", "start", before, self.in_force.version, "ok")
-        self.since = await self.records.adopted(change, self.in_force.standing.text)
+        self.since = self.records.adopted(change, self.in_force.standing.text)
 
     async def _take(self, origin: Origin, reading: Reading) -> Done | Refusal:
         self._said = reading.said
@@ -150,19 +150,19 @@ class Reloader:
             candidate = await self._file.run(lambda: judged(text, str(self._file.path), before))
             await self._put(candidate)
         except Exception as error:  # noqa: BLE001 - see _refuse
-            return await self._refuse(origin, error, version(text))
-        return await self._adopted(candidate, origin)
+            return self._refuse(origin, error, version(text))
+        return self._adopted(candidate, origin)
 
-    async def _adopted(self, candidate: Candidate, origin: Origin, note: str = "") -> Done:
+    def _adopted(self, candidate: Candidate, origin: Origin, note: str = "") -> Done:
         before, self.in_force = self.in_force.version, candidate
         self.refusal, self.note = None, note
         _log.info("policy version %s in force, before it %s (%s)%s", candidate.version, before, origin, note and f"; {note}")
         if before != candidate.version:
             change = Change(now(), origin.who, origin.via, origin.what, before, candidate.version, "ok", note=note)
-            self.since = await self.records.adopted(change, candidate.standing.text)
+            self.since = self.records.adopted(change, candidate.standing.text)
         return Done(before, candidate.version, note)
 
-    async def _refuse(self, origin: Origin, error: Exception, offered: str = "") -> Refusal:
+    def _refuse(self, origin: Origin, error: Exception, offered: str = "") -> Refusal:
         """The old policy goes on. A defect of ours refuses too: nothing that a file says may end the watch."""
         self._refused()
         problems = error.problems if isinstance(error, PolicyError) else ()
@@ -172,7 +172,7 @@ class Reloader:
         _log.error("policy not taken (%s), version %s stays in force: %s", origin, stays, said, exc_info=defect)
         self.refusal = Refusal(now(), origin, said, problems)
         change = Change(self.refusal.time, origin.who, origin.via, origin.what, stays, stays, "refused", offered, said)
-        await self.records.told(change)
+        self.records.told(change)
         return self.refusal
 
     def _gone(self, error: OSError) -> None:

@@ -73,6 +73,7 @@ class Gateway:
         """
         self.document = document
         self.metrics = metrics
+        self.spawner = Spawner()
         self.reloader: Reloader | None = None
         self._name = str(policy)
         self._beside, self._recording = Aside("policy"), Aside("state")  # apart: a folder that hangs must not hold up the other
@@ -80,7 +81,7 @@ class Gateway:
             file = PolicyFile(policy, self._beside)
             reading = file.first()
             first = judged(reading.text, self._name)
-            records = Records(document.state_folder, self._recording)
+            records = Records(document.state_folder, self._recording, self.spawner.spawn)
             self.reloader = Reloader(file, (reading, first), self._put, metrics.policy_refused, records)
         else:
             first = judged(given, self._name)
@@ -88,7 +89,6 @@ class Gateway:
         self.plane = Dataplane(snapshot, signatures := Signatures())
         self.draining = False
         metrics.in_flight = self._in_flight
-        self.spawner = Spawner()
         self._signatures = signatures
         self._shared = document.workers > 1  # the ports and the standard output, with other processes
         self._access_log: AccessLog | None = None
@@ -183,6 +183,8 @@ class Gateway:
         self.draining = True
         grace = self.document.drain.grace
         await asyncio.gather(self.ports.http.drain(grace), self.ports.grpc.drain(grace))
+        if self.reloader is not None:
+            await self.reloader.records.written()
         await self.spawner.close()
         with suppress(TimeoutError):  # a backend that never lets go must not hold the process
             async with asyncio.timeout(CLOSE_SECONDS):

@@ -1,8 +1,8 @@
 """Notices that a file has changed, by looking at it again and again, and that whoever changed it has finished.
 
 Theory. A look is one stat, which follows links: a file renamed into place, a link swapped or one on the way (as Kubernetes does),
-and writing in place all show in device, inode, size or times. What is new must stay as it is for one more look before it
-counts; where the inode is the old one, somebody writes in place and may pause, so it must stay for IN_PLACE of them.
+and writing in place all show in device, inode, size or times. What is new must stay as it is for one more look, soon after,
+before it counts; where the inode is the old one, somebody writes in place and may pause, so it must stay for IN_PLACE of them.
 
     as handled  → nothing
     otherwise   → wait until it has stayed the same for as long as it must, then CHANGED, or GONE if there is no file; now handled
@@ -17,7 +17,8 @@ from enum import Enum
 from gateway.policy_file import Mark, PolicyFile
 
 LOOK_SECONDS = 0.05
-IN_PLACE = 5  # looks
+SETTLE_SECONDS = 0.025  # between looks at what has just changed
+IN_PLACE = 10  # of these
 
 
 class Event(Enum):
@@ -35,6 +36,11 @@ class Sight:
         self._handled = handled
         self._seen = handled
         self._still = 0
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing new is being looked at."""
+        return self._seen == self._handled
 
     def look(self, mark: Mark | None) -> Event:
         """Takes one look in; None stands for no file."""
@@ -56,7 +62,7 @@ async def watch(
 ) -> None:
     """Looks for ever. `changed` is waited for before the next look."""
     while True:
-        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.sleep(LOOK_SECONDS if sight.settled else SETTLE_SECONDS)
         mark = await file.mark()
         event = sight.look(mark if isinstance(mark, Mark) else None)
         if event is Event.CHANGED:

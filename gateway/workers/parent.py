@@ -53,7 +53,8 @@ class Parent:
         self._policy = reading.text  # in force: a worker that starts later gets it, whatever the file says then
         self._metrics = ParentMetrics()
         self._metrics.policy_loaded()
-        records = Records(document.state_folder, here)
+        self._spawner = Spawner()
+        records = Records(document.state_folder, here, self._spawner.spawn)
         self._reloader = Reloader(file, (reading, first), self._hand_on, self._metrics.policy_refused, records)
         self._totals = Totals(without=ParentMetrics.WHOLE)
         http, self._http = reserve(document.listen.http)
@@ -63,7 +64,6 @@ class Parent:
         self._stopping = asyncio.Event()
         self._hurried = asyncio.Event()
         self._started = False
-        self._spawner = Spawner()
 
     async def run(self) -> None:
         """From the start of the workers to the end of the last."""
@@ -88,6 +88,7 @@ class Parent:
                 _log.info("stopping: requests in flight have %g s", self._document.drain.grace)
         finally:
             await self._end(kept)
+            await self._reloader.records.written()
             await self._spawner.close()
             await admin.close()
             for held in (*self._http, *self._grpc):

@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 
 from gateway.api import Answer, Api, ApiError, Asked
-from gateway.aside import Aside
+from gateway.aside import Aside, here
 from gateway.configuration.load import version
 from gateway.operators import Verdict
 from gateway.policy_file import PolicyFile
 from gateway.records import Records
 from gateway.reload import Candidate, Reloader, judged
+from gateway.spawner import Spawner
 
 POLICY = """version: 1
 backends: {b: {protocol: triton-http, endpoints: ["127.0.0.1:1"]}}
@@ -37,7 +38,7 @@ class Place:
         file = PolicyFile(self.file, Aside("test"))
         reading = file.first()
         first = (reading, judged(reading.text, str(self.file)))
-        self.policy = Reloader(file, first, self.put, lambda: None, Records(None, Aside("state")))
+        self.policy = Reloader(file, first, self.put, lambda: None, Records(None, here, Spawner().spawn))
         self.api = Api(self.policy, self.judge)
 
     async def judge(self, credentials: Mapping[str, str]) -> Verdict:
@@ -67,7 +68,7 @@ class Place:
 async def place(tmp_path: Path) -> Place:
     """After the start, and a change of the file."""
     place = Place(tmp_path)
-    await place.policy._begin()
+    place.policy._begin()
     place.file.write_text(OTHER)
     await place.policy.changed()
     return place

@@ -67,6 +67,10 @@ async def test_what_is_read_carries_its_mark(file: PolicyFile) -> None:
     )
 
 
+def inside(folder: Path) -> list[Path]:
+    return list(folder.iterdir())
+
+
 def refusal(file: PolicyFile, reading: Reading) -> str:
     try:
         file.trust(reading)
@@ -106,7 +110,7 @@ async def test_writing_keeps_the_mode_and_what_nobody_else_has(file: PolicyFile,
     assert (b"two", 0o640, [file.path]) == (
         file.path.read_bytes(),
         file.path.stat().st_mode & 0o777,
-        list(tmp_path.iterdir()),
+        inside(tmp_path),
     )
     note = await file.write(b"three", lambda text: text == b"one")
     assert f"what stood in {file.path} and never was in force is kept as {file.path}.replaced" == note

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.aside import Aside
+from gateway.aside import Aside, here
 from gateway.configuration.load import version
 from gateway.configuration.problems import PolicyError, Problem
 from gateway.configuration.yaml_source import MAX_BYTES
@@ -17,6 +17,7 @@ from gateway.history import Origin
 from gateway.policy_file import PolicyFile
 from gateway.records import Records
 from gateway.reload import BY_SIGNAL, SAID, Candidate, Done, Refusal, Reloader, judged, one_line
+from gateway.spawner import Spawner
 
 POLICY = """version: 1
 backends: {b: {protocol: triton-http, endpoints: ["127.0.0.1:1"]}}
@@ -39,7 +40,7 @@ class Place:
         file = PolicyFile(self.file, Aside("test"))
         reading = file.first()
         first = (reading, judged(reading.text, str(self.file)))
-        self.reloader = Reloader(file, first, self.take, self.count, Records(folder / "state", Aside("state")))
+        self.reloader = Reloader(file, first, self.take, self.count, Records(folder / "state", here, Spawner().spawn))
 
     async def take(self, candidate: Candidate) -> None:
         if self.defect is not None:
@@ -55,7 +56,8 @@ class Place:
 
     async def begun(self) -> None:
         """What `keep` does before it watches."""
-        await self.reloader._begin()
+        self.reloader._begin()
+        await self.reloader.records.written()
 
     @property
     def in_force(self) -> str:
@@ -207,6 +209,7 @@ async def test_the_start_is_a_change_if_it_is_one(tmp_path: Path) -> None:
     assert first.reloader.since is not None
     assert ("start", "start") == (first.reloader.since.who, first.reloader.since.what)
     await first.reload(OTHER)
+    await first.reloader.records.written()
     again = Place(tmp_path, OTHER)
     await again.begun()
     assert (first.reloader.since, "SIGHUP") == (again.reloader.since, first.reloader.since.who)
