@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import stat
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -39,11 +41,14 @@ def run_check(arguments: argparse.Namespace) -> int:
     name = str(arguments.file)
     try:
         with arguments.file.open("rb") as file:  # pipes too, so that `policy check <(…)` works
-            text = file.read(MAX_BYTES + 1)
+            text, mode = file.read(MAX_BYTES + 1), os.fstat(file.fileno()).st_mode
     except OSError as error:
         print(f"penstock policy check: {name}: {error.strerror or error}", file=sys.stderr)
         return 2
     found = report(text, name)
+    if stat.S_ISREG(mode) and mode & stat.S_IWOTH:
+        note = f"everybody may write this file, so the gateway does not take it: chmod o-w {name}"
+        found = replace(found, notes=(*found.notes, note))
     asked = arguments.live and not found.problems
     if asked and found.document is not None:
         found = replace(found, problems=live.look(found.document, text, name, arguments.timeout))

@@ -86,6 +86,14 @@ def test_open(good: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert ["note: " + note for note in json.loads(capsys.readouterr().out)["notes"]] == lines[1:]
 
 
+def test_a_file_that_everybody_may_write(good: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What the policy says can be used; that the gateway will not take it from there is said too."""
+    good.chmod(0o666)
+    assert 0 == run("check", str(good))
+    note = f"note: everybody may write this file, so the gateway does not take it: chmod o-w {good}"
+    assert [note] == capsys.readouterr().out.splitlines()[1:]
+
+
 def test_cut_off(good: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Of half a file is said that it is half, and not what the missing half would have held."""
     good.write_text(POLICY[:-20])
