@@ -15,7 +15,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.telemetry.access_log import MAX_LINE, AccessLog, encode
-from gateway.telemetry.lines import FLUSH_BYTES, MAX_WAITING, pieces
 from gateway.telemetry.record import RequestRecord
 
 NOW = 1_700_000_000.1234
@@ -145,39 +144,6 @@ async def test_the_share_is_kept_about(finished: Finished) -> None:
     assert 286 < len(list(lines(stream))) < 514
 
 
-async def test_full_buffer_does_not_wait_for_the_timer(finished: Finished) -> None:
-    """At 64 KiB the lines go at once, in order, and none is lost."""
-    stream = Gated()
-    stream.open.set()
-    log = AccessLog(stream, lambda: NOW)
-    count = FLUSH_BYTES // len(encode(finished(), NOW)) + 1
-    for number in range(count):
-        log.write(finished(rows=number + 1))
-    assert stream.reached.wait(5)  # the event loop has not run since: no timer did this
-    await log.close()
-    assert list(range(1, count + 1)) == [line["rows"] for line in lines(stream)]
-
-
-async def test_stopped_reader_costs_lines_not_latency(finished: Finished) -> None:
-    """While nobody reads, writing never waits; beyond 8 MiB lines are dropped, and afterwards the log says how many."""
-    stream = Gated()
-    log = AccessLog(stream, lambda: NOW)
-    record = finished(path="/" + "x" * 3500)
-    wanted = MAX_WAITING // len(encode(record, NOW)) + 200
-    for _ in range(wanted):
-        log.write(record)
-    log.flush()
-    stream.open.set()
-    while log._writer.waiting:
-        await asyncio.to_thread(stream.reached.wait, 1)
-    log.write(finished())
-    await log.close()
-    found = lines(stream)
-    dropped = [line["dropped"] for line in found if "dropped" in line]
-    assert 1 == len(dropped)
-    assert wanted + 1 == len(found) - 1 + dropped[0]
-
-
 async def test_close_writes_what_is_left(finished: Finished) -> None:
     """The last requests before the end are in the log."""
     stream = io.BytesIO()
@@ -185,16 +151,6 @@ async def test_close_writes_what_is_left(finished: Finished) -> None:
     log.write(finished())
     await log.close()
     assert 1 == len(lines(stream))
-
-
-async def test_close_does_not_wait_for_ever(finished: Finished) -> None:
-    """A reader that has stopped cannot hold up the end of the process."""
-    stream = Gated()
-    log = AccessLog(stream, lambda: NOW)
-    log.write(finished())
-    await log.close(patience=0.01)
-    assert b"" == stream.getvalue()
-    stream.open.set()
 
 
 async def test_reader_that_left_ends_the_log_and_nothing_else(finished: Finished, caplog: pytest.LogCaptureFixture) -> None:
@@ -213,12 +169,3 @@ def test_line_costs_microseconds(finished: Finished) -> None:
     """Measured at 2 µs; the bound allows for a busy machine."""
     record = finished()
     assert min(timeit.repeat(lambda: encode(record, NOW), number=1000, repeat=20)) / 1000 < 12e-6
-
-
-@given(st.lists(st.integers(1, 64), min_size=1), st.integers(64, 200))
-def test_pieces_are_whole_lines(lengths: list[int], most: int) -> None:
-    """What several processes write to one pipe is never cut within a line, nor longer than the pipe keeps together."""
-    lines = b"".join(b"x" * (length - 1) + b"\n" for length in lengths)
-    found = list(pieces(lines, most))
-    assert lines == b"".join(found)
-    assert all(piece.endswith(b"\n") and len(piece) <= most for piece in found)
