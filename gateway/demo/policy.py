@@ -65,8 +65,10 @@ class Policy:
         return Policy(document)
 
     def with_split(self, route: str, weights: Mapping[str, float]) -> Policy:
-        """The same, with other weights in a route of `digits`."""
+        """The same, with other weights in a route of `digits`, and without the tests of who gets which side of it."""
         document = copy.deepcopy(dict(self.document))
+        if "tests" in document:
+            document["tests"] = [test for test in document["tests"] if test["expect"].get("route") != route]
         for each in document["models"][MODEL]["routes"]:
             if each.get("name") == route:
                 each["split"] = dict(weights)

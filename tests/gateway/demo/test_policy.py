@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.configuration.load import load_policy
+from gateway.compile import blueprint
 from gateway.demo.expect import StartError, WrongError
 from gateway.demo.policy import Policy, read
 from tests.gateway.demo.stage import POLICY, document
@@ -24,7 +24,7 @@ def test_what_the_demo_runs_is_a_policy_the_gateway_takes(tmp_path: Path) -> Non
     file = tmp_path / "policy.yaml"
     changed = read(POLICY).at("127.0.0.1:1", "127.0.0.1:2").with_comparisons().with_split("experiment", {"fast": 1})
     changed.write(file)
-    load_policy(file.read_bytes(), "policy.yaml")
+    blueprint(file.read_bytes(), "policy.yaml")
     found = read(file)
     assert changed == found
     assert {"fast": 1} == found.route("experiment")["split"]

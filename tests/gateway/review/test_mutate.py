@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from gateway.configuration.load import load_policy
 from gateway.configuration.tables import route_tables
 from gateway.review.mutate import Rule, examine
 from gateway.review.trial import failures
 
+ROOT = Path(__file__).parents[3]
 POLICY = """
 version: 1
 backends: {triton: {protocol: triton-http, endpoints: ["127.0.0.1:1"]}}
@@ -99,3 +102,11 @@ models:
   - {name: c, request: {model: digits}, expect: {route: default, use: fast}}
 """
     assert [(), (), ()] == [rule.survivors for rule in examined(tests, policy)]
+
+
+def test_the_shipped_policy_has_a_test_for_every_rule() -> None:
+    """Nobody can break a rule of config/policy.yaml unnoticed."""
+    document = load_policy((ROOT / "config" / "policy.yaml").read_bytes(), "policy.yaml")
+    tables = route_tables(document)
+    assert () == failures(document, tables)
+    assert [] == [(rule.model, rule.route, survivor.said) for rule in examine(document, tables) for survivor in rule.survivors]
