@@ -28,6 +28,7 @@ _BYTE = r"(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 _HOST = rf"(\[[0-9A-Fa-f:.]+\]|{_BYTE}(\.{_BYTE}){{3}}|(?![0-9.]+:){_LABEL}(\.{_LABEL})*)"
 _PORT = r"(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[0-5]?[0-9]{1,4})"
 _FIELD = r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}"
+_QUOTES = "; in quotes if it looks like a number"
 _VERSION = r"[A-Za-z0-9._-]+"
 
 
@@ -85,8 +86,11 @@ def _number(number: float) -> float:
 
 
 def _text(title: str, pattern: str, *examples: object) -> Schema:
+    """`errorMessage` is what an editor's language server says instead of showing the pattern; others pass over it."""
     schema: Schema = {"type": "string", "title": title, "pattern": f"^{pattern}$"}
-    return {**schema, "examples": list(examples)} if examples else schema
+    if not examples:
+        return {**schema, "errorMessage": f"must be {title}{_QUOTES}"}
+    return {**schema, "errorMessage": f"must be {title}, written like {listed(map(str, examples))}", "examples": list(examples)}
 
 
 def _whole(title: str, low: int, high: int) -> Schema:
@@ -106,9 +110,14 @@ _PRIORITIES = r"(?!\.\.$)(0{0,8}[0-9])?\.\.(0{0,8}[0-9])?"
 _PATH = r"(?!.*://)[^\u0000-\u001f\u007f]+"
 
 FRAGMENTS: Mapping[object, Fragment] = {
-    read_text: Fragment({"type": "string", "title": "text", "minLength": 1}),
+    read_text: Fragment({"type": "string", "title": "text", "minLength": 1, "errorMessage": f"must be text{_QUOTES}"}),
     read_share: Fragment(_text("a share", _SHARE, "5%", "0.1%", "100%"), share),
-    readers.read_name: Fragment(_text("a name", r"[A-Za-z0-9._-]{1,128}")),
+    readers.read_name: Fragment(
+        {
+            **_text("a name", r"[A-Za-z0-9._-]{1,128}"),
+            "errorMessage": f"must be a name: letters, digits, '.', '_' and '-'{_QUOTES}",
+        }
+    ),
     readers.read_count: Fragment(_whole("a whole number from 1", 1, 1_000_000_000)),
     readers.read_amount: Fragment(
         {"type": "number", "title": "a number from 0", "minimum": 0, "maximum": readers.LARGEST_AMOUNT}, _number
