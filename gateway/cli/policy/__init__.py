@@ -15,7 +15,9 @@ _EXAMPLE = """example:
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds `policy` to the command line; the parsed arguments carry `run`, which takes them and returns the exit status."""
     raw = argparse.RawDescriptionHelpFormatter
-    policy = subparsers.add_parser("policy", help="check, explain, test, compare and seal policy documents", epilog=_EXAMPLE, formatter_class=raw)
+    policy = subparsers.add_parser(
+        "policy", help="check, explain, test and compare policies", epilog=_EXAMPLE, formatter_class=raw
+    )
     commands = policy.add_subparsers(dest="policy_command", required=True, metavar="COMMAND")
     for command in (check, diff, backtest, explain, history, rollback, schema, seal, test):
         command.add_parser(commands)
