@@ -9,7 +9,7 @@ from typing import Annotated, Any, get_args, get_origin
 import jsonschema
 import msgspec
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.configuration import quantities, readers, schema_policy
@@ -109,6 +109,7 @@ def test_agrees_with_its_reader(reader: Any) -> None:
 def test_whatever_fits_the_pattern_is_read(reader: Any) -> None:
     """Made from the pattern itself, so that no corner of it lets through what the loader refuses."""
 
+    @settings(max_examples=50)
     @given(
         st.from_regex(FRAGMENTS[reader].schema["pattern"].removesuffix("$") + r"\Z", alphabet=st.characters(max_codepoint=126))
     )
