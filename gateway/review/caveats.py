@@ -32,16 +32,22 @@ def about_replay(replay: Replay, whose: str) -> Iterator[str]:
     """What the samples do not say that the policy would have looked at. `whose` policy: `NEW`."""
     for what, count in sorted(replay.blind.items()):
         yield (
-            f"{_counted(count, 'sample')} do not say '{what}', which {whose} looks at and the policy in force did not: "
+            f"{_do(count)} not say '{what}', which {whose} looks at and the policy in force did not: "
             "judged as if the request had none"
         )
     if replay.drawn:
+        their = "its unit stands" if replay.drawn == 1 else "their units stand"
         yield (
-            f"{_counted(replay.drawn, 'sample')} do not say where their unit stands in a split of {whose}: "
-            "the shares of the sides are right, who gets which side is not"
+            f"{_do(replay.drawn)} not say where {their} in a split of {whose}: "
+            "the shares of the sides are right, who gets which is not"
         )
     if replay.guessed:
-        yield f"{_counted(replay.guessed, 'sample')} name a version of the latest n: which those were, only the backend knew"
+        name = "names" if replay.guessed == 1 else "name"
+        yield f"{_counted(replay.guessed, 'sample')} {name} a version of the latest n: which those were, only the backend knew"
+
+
+def _do(count: int) -> str:
+    return f"{_counted(count, 'sample')} {'does' if count == 1 else 'do'}"
 
 
 def _counted(count: int, what: str) -> str:

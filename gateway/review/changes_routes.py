@@ -130,10 +130,12 @@ def _split(old: Route, new: Route) -> Iterator[tuple[str, str]]:
         yield "unit", f"by {was} → by {now}: every unit is dealt anew"
     if before == after:
         return
-    moves = movement(before, after) if was == now else {}
-    told = ", ".join(f"{share(part)} from {source} to {target}" for (source, target), part in moves.items())
     weights = f"{_weights(before)} → {_weights(after)}"
-    yield "split", f"{weights}: of its {_units(now)} move {told}" if told else weights
+    if was != now:
+        yield "split", weights
+        return
+    moves = ", ".join(f"{share(part)} from {source} to {target}" for (source, target), part in movement(before, after).items())
+    yield "split", f"{weights}: of its {_units(now)} move {moves}" if moves else f"{weights}: nobody moves"
 
 
 def _units(unit: str) -> str:

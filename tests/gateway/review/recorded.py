@@ -77,7 +77,8 @@ def gold(rows: int = 1, ms: float = 20.0, **more: Any) -> Sample:
     """One for the tier gold, answered by `accurate`."""
     stage = Step("accurate", "triton/a/")
     given: dict[str, Any] = {"stages": (stage,), "confidence": None, "asks": (Ask("accurate", rows, ms),), "rows": rows}
-    return sample(tier="gold", route="gold", cost=40.0 * rows, backend_ms=ms, ms=ms + 1, **{**given, **more})
+    given |= {"tier": "gold", "route": "gold", "cost": 40.0 * rows, "backend_ms": ms, "ms": ms + 1}
+    return sample(**{**given, **more})
 
 
 def written(path: Path, *samples: Sample) -> Path:

@@ -1,0 +1,45 @@
+"""What a replay could not know, said."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from gateway.review.caveats import about_log, about_replay, heard_of
+from gateway.review.log import Heard
+from gateway.review.replay import Replay
+
+
+def test_what_was_read() -> None:
+    """How many samples, how many requests they stand for, and when they were recorded."""
+    heard = Heard()
+    assert "0 recorded requests from 1 file" == heard_of(heard, 0.0, 1)
+    heard.samples, heard.begin, heard.end = 1200, 0.0, 86400.0
+    assert "1,200 recorded requests from 2 files, 1970-01-01 00:00 to 1970-01-02 00:00 UTC" == heard_of(heard, 1200.0, 2)
+    assert "1,200 recorded requests from 2 files, standing for 120,000, " in heard_of(heard, 120_000.0, 2)
+
+
+def test_what_is_missing_from_a_log() -> None:
+    """Damaged lines with the first of them, and what the gateway could not write; nothing where nothing is missing."""
+    heard = Heard()
+    assert [] == list(about_log(heard))
+    heard.spoilt(Path("a.jsonl"), 7)
+    heard.spoilt(Path("a.jsonl"), 9)
+    heard.dropped = 1
+    assert [
+        "2 lines could not be read and are left out; the first is a.jsonl:7",
+        "the gateway could not write 1 sample when it recorded this log",
+    ] == list(about_log(heard))
+
+
+def test_what_samples_do_not_say() -> None:
+    """Each thing that the policy looks at, splits that were drawn, versions that only a backend knew."""
+    replay = Replay({}, {})
+    assert [] == list(about_replay(replay, "NEW"))
+    replay.blind, replay.drawn, replay.guessed = Counter({"header x-a": 2}), 1, 3
+    assert [
+        "2 samples do not say 'header x-a', which NEW looks at and the policy in force did not: "
+        "judged as if the request had none",
+        "1 sample does not say where its unit stands in a split of NEW: the shares of the sides are right, who gets which is not",
+        "3 samples name a version of the latest n: which those were, only the backend knew",
+    ] == list(about_replay(replay, "NEW"))
