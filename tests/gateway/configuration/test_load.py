@@ -40,7 +40,7 @@ def test_shipped_policies(path: Path) -> None:
 
 def test_examples_are_there() -> None:
     """There is an example for a split, a cascade and a tier."""
-    assert {"split.yaml", "cascade.yaml", "enterprise.yaml"} <= {path.name for path in POLICIES}
+    assert {"canary.yaml", "cascade.yaml", "enterprise.yaml", "blue-green.yaml"} <= {path.name for path in POLICIES}
 
 
 def test_shipped_gateway_is_the_defaults() -> None:
