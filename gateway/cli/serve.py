@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 _EXAMPLE = """example:
   penstock serve --config config/gateway.yaml --policy config/policy.yaml
 
+A policy file that changes is taken into use by itself; `penstock policy history` and `rollback` go back.
 signals: SIGHUP takes the policy and key files into use again; SIGTERM and SIGINT let requests in flight end, then stop
 """
 

@@ -23,8 +23,8 @@ Penstock is up in front of a real Triton.
   inference, gRPC   {gateway.grpc}
   metrics           http://{gateway.admin}/metrics   (also /healthz, /readyz)
   policy            {gateway.policy}
-                    edit it, check it:  .venv/bin/penstock policy check {gateway.policy}
-                    take it into use:   kill -HUP {gateway.process.pid}
+                    edit and save it: it is in force at once; `tail -f` the gateway's log to see, or before that
+                    check it:  .venv/bin/penstock policy check {gateway.policy}
   gateway's log     {gateway.folder / "gateway.log"}
   requests' log     {gateway.access_log}
 

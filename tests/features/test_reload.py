@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -48,6 +49,26 @@ async def test_a_policy_that_is_gone(digits: Running) -> None:
     digits.policy.unlink()
     await digits.gateway.reload()
     assert 200 == (await digits.infer([0])).status
+
+
+async def test_a_saved_file_is_taken_by_itself(digits: Running) -> None:
+    """Nobody needs to send a signal."""
+    digits.policy.write_text(OTHER.replace("PORT", str(digits.backend.port)))
+    wanted = version(digits.policy.read_bytes())
+    await until(lambda: wanted == digits.gateway.plane.snapshot.version)
+    assert [300] == (await digits.infer([0])).output("label")
+
+
+async def test_a_file_system_that_hangs(digits: Running) -> None:
+    """Holds up no request; when it answers, the policy is taken."""
+    answering = threading.Event()
+    hung = asyncio.ensure_future(digits.gateway._beside(lambda: answering.wait(20)))
+    reloading = asyncio.ensure_future(digits.reload(OTHER))
+    assert {200} == {(await digits.infer([row])).status for row in range(20)}
+    assert not reloading.done()
+    answering.set()
+    await asyncio.gather(hung, reloading)
+    assert [300] == (await digits.infer([0])).output("label")
 
 
 async def test_an_unchanged_cluster_lives_on(digits: Running) -> None:
