@@ -185,7 +185,7 @@ def _changed(row: Row) -> str:
 
 def _ticks(most: float) -> list[float]:
     """Round numbers from 0 to at least `most`, five or six of them."""
-    if most <= 0:
+    if most < 1e-9:
         return [0.0, 1.0]
     step = 10.0 ** int(f"{most:e}".split("e")[1])
     for smaller in (0.1, 0.2, 0.25, 0.5, 1.0, 2.0):

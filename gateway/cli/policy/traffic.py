@@ -41,15 +41,15 @@ def loaded(name: str) -> Loaded:
     return Loaded(name, version(text), document, route_tables(document))
 
 
-def heeded(paths: list[Path], heard: Heard, command: str) -> Iterator[Sample]:
-    """The samples; every SILENCE seconds a line on stderr says how far that is. Raises LogError and OSError."""
+def heeded(paths: list[Path], heard: Heard, command: str, silence: float = SILENCE) -> Iterator[Sample]:
+    """The samples; every `silence` seconds a line on stderr says how far that is. Raises LogError and OSError."""
     total, began = total_bytes(paths), time.monotonic()
     told = began
 
     def look(at: int) -> None:
         nonlocal told
         now = time.monotonic()
-        if now - told > SILENCE:
+        if now - told > silence:
             told = now
             part = f", {100 * at / total:.0f} %" if total and at else ""
             print(f"{command}: {heard.samples:,} samples{part}", file=sys.stderr)

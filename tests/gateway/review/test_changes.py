@@ -28,15 +28,30 @@ FULL = POLICY.replace("    routes:", "    fallback: {accurate: balanced}\n    ro
         ("cost: 40", "cost: 41", "models.digits.variants.accurate.cost", "40 → 41"),
         ("model: a,", 'model: a, version: "2",', "models.digits.variants.accurate.version", "the backend's choice → 2"),
         ("model: f,", "model: f, timeout: 90ms,", "models.digits.variants.fast.timeout", "none → 90ms"),
-        ("accurate: balanced}", "accurate: fast}", "models.digits.fallback.accurate", "fast stands in when accurate fails; it was balanced"),
-        ("    fallback: {accurate: balanced}\n", "", "models.digits.fallback.accurate", "nobody stands in when accurate fails any more; it was balanced"),
+        (
+            "accurate: balanced}",
+            "accurate: fast}",
+            "models.digits.fallback.accurate",
+            "fast stands in when accurate fails; it was balanced",
+        ),
+        (
+            "    fallback: {accurate: balanced}\n",
+            "",
+            "models.digits.fallback.accurate",
+            "nobody stands in when accurate fails any more; it was balanced",
+        ),
         ("aliases: {numbers: digits}\n", "", "aliases.numbers", "alias 'numbers' goes: it was of digits"),
         ("{numbers: digits}", "{numbers: digits, n: digits}", "aliases.n", "alias 'n' is new: of digits"),
         ("expect: {route: gold}", "expect: {use: accurate}", "tests", "test 'gold' asks or expects something else"),
         ("{name: gold, request", "{name: best, request", "tests", "test 'best' is new"),
-        ("aliases:", "without: [limits]\naliases:", "without", "nothing → limits: parts that the document does without on purpose"),
+        (
+            "aliases:",
+            "without: [limits]\naliases:",
+            "without",
+            "nothing → limits: parts that the document does without on purpose",
+        ),
     ],
-)  # fmt: skip
+)
 def test_each_part_in_words(was: str, now: str, path: str, words: str) -> None:
     """Backends, times, variants field by field, fallbacks, aliases, tests."""
     new = FULL.replace(was, now, 1)

@@ -38,24 +38,44 @@ def told(old: list[str], new: list[str]) -> list[tuple[str, str]]:
         ([GOLD, LAST], [GOLD.replace("tier: gold", "tier: [gold, a]"), LAST], [("gold.match", "tier gold → tier a or gold")]),
         ([GOLD, LAST], [GOLD.replace("use: accurate", "use: fast"), LAST], [("gold.use", "use accurate → use fast")]),
         ([GOLD, LAST], [GOLD.replace("use: ", "timeout: 90ms, use: "), LAST], [("gold.timeout", "2s → 90ms")]),
-        ([GOLD, LAST], [GOLD.replace("use: ", "sample: 5%, use: "), LAST], [("gold.sample", "0 % → 5 % of its requests are recorded")]),
+        (
+            [GOLD, LAST],
+            [GOLD.replace("use: ", "sample: 5%, use: "), LAST],
+            [("gold.sample", "0 % → 5 % of its requests are recorded")],
+        ),
         (
             [SPLIT, LAST],
             [SPLIT.replace("90", "80").replace("accurate: 10", "accurate: 20"), LAST],
             [("trial.split", "fast 90, accurate 10 → fast 80, accurate 20: of its tenants move 10 % from fast to accurate")],
         ),
-        ([SPLIT, LAST], [SPLIT.replace("90", "180").replace("accurate: 10", "accurate: 20"), LAST], [("trial.split", "fast 90, accurate 10 → fast 180, accurate 20: nobody moves")]),
-        ([SPLIT, LAST], [SPLIT.replace("unit: tenant", "unit: subject"), LAST], [("trial.unit", "by tenant → by subject: every unit is dealt anew")]),
+        (
+            [SPLIT, LAST],
+            [SPLIT.replace("90", "180").replace("accurate: 10", "accurate: 20"), LAST],
+            [("trial.split", "fast 90, accurate 10 → fast 180, accurate 20: nobody moves")],
+        ),
+        (
+            [SPLIT, LAST],
+            [SPLIT.replace("unit: tenant", "unit: subject"), LAST],
+            [("trial.unit", "by tenant → by subject: every unit is dealt anew")],
+        ),
         ([CASCADE, LAST], [CASCADE.replace("0.9", "0.8"), LAST], [("climb.cascade", "fast keeps rows from 0.9 → 0.8")]),
-        ([CASCADE, LAST], [CASCADE.replace("margin", "entropy"), LAST], [("climb.cascade", "confidence: margin of p → entropy of p")]),
+        (
+            [CASCADE, LAST],
+            [CASCADE.replace("margin", "entropy"), LAST],
+            [("climb.cascade", "confidence: margin of p → entropy of p")],
+        ),
         (
             [CASCADE, LAST],
             [CASCADE.replace("{use: accurate}", "{use: balanced}"), LAST],
             [("climb.cascade", "it was fast (accept 0.9) → accurate; it is fast (accept 0.9) → balanced")],
         ),
-        ([GOLD, LAST], [GOLD.replace("use: accurate", "split: {fast: 1, accurate: 3}"), LAST], [("gold.use", "use accurate → split fast 1, accurate 3 by request")]),
+        (
+            [GOLD, LAST],
+            [GOLD.replace("use: accurate", "split: {fast: 1, accurate: 3}"), LAST],
+            [("gold.use", "use accurate → split fast 1, accurate 3 by request")],
+        ),
     ],
-)  # fmt: skip
+)
 def test_in_words(old: list[str], new: list[str], wanted: list[tuple[str, str]]) -> None:
     """Routes that come, go, move or are renamed; conditions, actions, weights with who moves, thresholds, times, samples."""
     assert wanted == told(old, new)
