@@ -46,7 +46,8 @@ def test_another_is_taken_in_by_weight() -> None:
     found = spread(10.0)
     found.take(spread(20.0, 40.0), 3.0)
     found.take(Spread(), 5.0)
-    assert (4.0, pytest.approx(25.0)) == (found.weight, found.mean)
+    assert 4.0 == found.weight
+    assert pytest.approx(25.0) == found.mean
 
 
 def test_one_after_the_other() -> None:
