@@ -47,14 +47,14 @@ async def test_only_failures_fall_back(make_call: Make, make_answer: Reply, obse
         assert asked == ["dear"]
 
 
-@pytest.mark.parametrize(("timeout", "at", "variant"), [(2.0, 5.1, "mid"), (2.0, 5.0, ""), (None, 5.1, "")])
+@pytest.mark.parametrize(("own", "at", "variant"), [(2.0, 5.1, "mid"), (2.0, 5.0, ""), (None, 5.1, "")])
 async def test_an_own_timeout_falls_back(
-    make_call: Make, make_answer: Reply, observer: object, timeout: float | None, at: float, variant: str
+    make_call: Make, make_answer: Reply, observer: object, own: float | None, at: float, variant: str
 ) -> None:
     """A target that took all of its own time is stood in for while the call has some left; else nobody waits any more."""
     ask, asked = asking(make_answer, {"dear": ErrorKind.DEADLINE})
     call = make_call(1, (("dear", None),), {"dear": "mid"}, at)
-    call = replace(call, target=replace(call.plan.stages[0].target, timeout=timeout))
+    call = replace(call, target=replace(call.plan.stages[0].target, timeout=own))
     if variant:
         answer = await FallbackPolicy(observer, lambda: 5.0)(call, ask)  # type: ignore[arg-type]
         assert variant == answer.shares[0].variant
