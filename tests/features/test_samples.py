@@ -113,16 +113,21 @@ async def until_recorded(gate: Any, folder: Path) -> None:
             assert 200 == (await gate.infer([0])).status
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file of samples."""
+    return {path.name: path.read_bytes() for path in folder.glob("s.jsonl*")}
+
+
 async def test_files_are_bounded(start: Start, tmp_path: Path) -> None:
     """By size and number, under more requests than fit."""
     gate = await start(POLICY, **settings(tmp_path / "s.jsonl", ", size: 64KiB, keep: 2"))
     for _ in range(600):
         await gate.infer(list(range(20)))
     await gate.gateway._samples.close()  # type: ignore[union-attr]
-    files = sorted(tmp_path.glob("s.jsonl*"))
-    assert ["s.jsonl", "s.jsonl.1"] == [path.name for path in files]
-    assert all(0 < path.stat().st_size <= 64 << 10 for path in files)
-    assert all(line.endswith(b"}\n") for path in files for line in path.read_bytes().splitlines(keepends=True))
+    files = contents(tmp_path)
+    assert ["s.jsonl", "s.jsonl.1"] == sorted(files)
+    assert all(0 < len(text) <= 64 << 10 for text in files.values())
+    assert all(line.endswith(b"}\n") for text in files.values() for line in text.splitlines(keepends=True))
 
 
 @pytest.mark.slow
