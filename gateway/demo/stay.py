@@ -25,6 +25,10 @@ Penstock is up in front of a real Triton.
   policy            {gateway.policy}
                     edit and save it: it is in force at once; `tail -f` the gateway's log to see, or before that
                     check it:  .venv/bin/penstock policy check {gateway.policy}
+                    go back, as an operator (scope models:admin):
+                    export PENSTOCK_API_KEY=$(.venv/bin/penstock keys new --subject me --scope models:admin \\
+                      --file {gateway.folder / "api-keys.yaml"} 2>/dev/null); kill -HUP {gateway.process.pid}
+                    .venv/bin/penstock policy history --admin http://{gateway.admin}
   gateway's log     {gateway.folder / "gateway.log"}
   requests' log     {gateway.access_log}
 
