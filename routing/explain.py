@@ -13,6 +13,7 @@ from routing.match import Match, Question, Route, RouteTable, Split, Use
 from routing.plan import Plan
 from routing.planner import Planner, planner, unit_of
 from routing.split import place
+from routing.targets import targets
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -69,11 +70,12 @@ class Explained(msgspec.Struct, frozen=True):
 
 
 class Explainer:
-    """A model's routes, made ready for many questions; `plan` is what serves them live."""
+    """A model's routes, made ready for many questions; `plan` is what serves them live, `looks` and `targets` as there."""
 
     def __init__(self, table: RouteTable) -> None:
         self.table = table
         self.plan = planner(table)
+        self.targets = targets(table)
         self.looks = together(*(looks(route.match) for route in table.routes))
         self._conditions = [conditions(route.match) for route in table.routes]
 
@@ -84,7 +86,7 @@ class Explainer:
 
     def sides(self, question: Question) -> tuple[tuple[Planner, float], ...]:
         """Where the route is a split that nothing in the question decides: a planner for each side, and the side's share."""
-        at = self.hit(question)
+        at = None if question.request_id else self.hit(question)  # an id decides every split
         route = None if at is None else self.table.routes[at]
         if route is None or not isinstance(route.action, Split) or unit_of(question, route.action.unit):
             return ()

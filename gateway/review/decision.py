@@ -20,7 +20,6 @@ from routing.explain import Explainer, Outcome
 from routing.match import Question, RouteTable
 from routing.plan import Plan, Target
 from routing.planner import Planner
-from routing.targets import targets
 
 
 class Decision(NamedTuple):
@@ -95,7 +94,7 @@ def _noting(explainer: Explainer, plan: Planner, sample: Sample, seen: list[Ques
         return plan(whole)
 
     table, looked_at = explainer.table, Looks(priority=explainer.looks.priority)
-    model = Model(table.model, noting, _nobody, _no_stream, targets(table), looked_at, table.versions)
+    model = Model(table.model, noting, _nobody, _no_stream, explainer.targets, looked_at, table.versions)
     return {table.model: model}
 
 

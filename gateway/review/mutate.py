@@ -14,10 +14,10 @@ from gateway.review.decision import Decider
 from gateway.review.mutants import Mutant, mutants
 from gateway.review.suggest import sample_of, suggested, written
 from gateway.review.trial import as_expected
-from routing.conditions import predicates
+from routing.conditions import Predicate, predicates
 from routing.cover import witness
 from routing.explain import Explainer, only
-from routing.match import Question, RouteTable, Split
+from routing.match import Match, Question, RouteTable, Split
 from routing.planner import unit_of
 
 DRAWS = 2000  # requests that are tried until one falls to the side of a split that is to be shown
@@ -75,20 +75,22 @@ class _Bench:
         count, survivors = 0, []
         for mutant in mutants(self._table, index):
             count += 1
-            if any(self._fails(mutant, each) for each in self._tests):
+            holding = predicates(mutant.route.match)
+            if any(self._fails(mutant, holding, each) for each in self._tests):
                 continue
-            found = self._showing(mutant)
+            found = self._showing(mutant, holding)
             if found is not None:
                 survivors.append(Survivor(mutant.said, written(found)))
             if count == 1 and survivors:
                 break
         return count, tuple(survivors)
 
-    def _fails(self, mutant: Mutant, known: _Known) -> bool:
+    def _fails(self, mutant: Mutant, holding: tuple[Predicate, ...], known: _Known) -> bool:
+        """Whether the test fails with the mutant; `holding` is the mutant's match, compiled."""
         test, question, hit = known
         if hit is not None and hit < mutant.index:
             return False
-        if all(holds(question) for holds in predicates(mutant.route.match)):
+        if all(holds(question) for holds in holding):
             new: int | None = mutant.index
         else:
             new = self._explainer.hit(question, mutant.index + 1) if hit == mutant.index else hit
@@ -98,17 +100,26 @@ class _Bench:
         alone = Decider({self._table.model: only(self._table, route)}, self._aliases)
         return not as_expected(test.expect, alone.decide(test.request).outcomes)
 
-    def _showing(self, mutant: Mutant) -> PolicyTest | None:
+    def _showing(self, mutant: Mutant, holding: tuple[Predicate, ...]) -> PolicyTest | None:
         """A test that holds, and fails with the mutant; None where the mutant changes nothing that a test could tell."""
-        before = [route.match for route in self._table.routes[: mutant.index]]
         for shown in mutant.shows:
-            question = witness([*before, shown], mutant.index)
+            question = self._reaching(shown, mutant.index)
             for sample in () if question is None else self._samples(mutant, question):
                 test = suggested(sample, self._decider.decide(sample).outcomes)
                 known = self._known(test)
-                if known is not None and self._fails(mutant, known):
+                if known is not None and self._fails(mutant, holding, known):
                     return test
         return None
+
+    def _reaching(self, shown: Match, index: int) -> Question | None:
+        """A question that the match takes and no route before `index` does; None if there is none."""
+        question = witness([shown], 0)  # most have nothing to do with the routes above: a thousand times faster
+        if question is None:
+            return None
+        first = self._explainer.hit(question)
+        if first is None or first >= index:
+            return question
+        return witness([*(route.match for route in self._table.routes[:index]), shown], index)
 
     def _samples(self, mutant: Mutant, question: Question) -> Iterator[Sample]:
         """Requests that ask this question; where a split is made wrong, with ids that fall now to one side, now to another."""
