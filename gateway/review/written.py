@@ -18,6 +18,7 @@ def read_sample(text: bytes | None, name: str, words: Words) -> Sample:
     source = Source(name, {}, {}) if text is None else parse(text, name)
     value = source.value if source.value is not None else {}
     if isinstance(value, dict):
+        value = {name: each for name, each in value.items() if each != {}}  # as programs say that there is nothing
         for path, word in words.items():
             value = _put(value, path, word)
     found = Findings(replace(source, value=value))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from gateway.configuration.problems import PolicyError
@@ -57,3 +58,9 @@ def test_a_word_may_be_wrong_too() -> None:
     """It is refused like what stands in a file."""
     with pytest.raises(PolicyError, match="not a priority"):
         read_sample(JSON, "r.json", {("priority",): 11})
+
+
+def test_what_a_program_writes_is_read_again() -> None:
+    """With everything that there is not said to be so."""
+    for sample in (Sample("digits"), Sample("digits", Caller("ann"), None, {"x-a": "1"}, {"p": 2.5}, "1", 3, 5, {"t": 7}, "r")):
+        assert sample == read_sample(msgspec.json.encode(sample), "r.json", {})
