@@ -202,15 +202,18 @@ class _Side:
 
 def _learn(times: Timetable, sample: Sample, weight: float) -> None:
     """The sample's own times. Whoever stood in for a stage goes by their variant's name, which no plan asks for."""
+    if len(sample.asks) == 1:
+        (stage, *_), (ask,) = sample.stages, sample.asks
+        times.asked(stage.target if stage.variant == ask.variant else f"~{ask.variant}", ask.rows, ask.ms, weight)
+        return
     named = [
         stage.target if stage.variant == ask.variant else f"~{ask.variant}"
         for stage, ask in zip(sample.stages, sample.asks, strict=False)
     ]
     for target, ask in zip(named, sample.asks, strict=False):
         times.asked(target, ask.rows, ask.ms, weight)
-    if len(named) > 1:
-        chain = tuple([(target, ask.rows.bit_length()) for target, ask in zip(named, sample.asks, strict=False)])
-        times.chained(chain, sample.backend_ms, weight)
+    chain = tuple([(target, ask.rows.bit_length()) for target, ask in zip(named, sample.asks, strict=False)])
+    times.chained(chain, sample.backend_ms, weight)
 
 
 def _way(decided: Decided) -> str:

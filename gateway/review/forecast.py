@@ -18,20 +18,19 @@ Asked = tuple[tuple[str, int], ...]  # the backend's own model, and how many row
 
 
 class Facts(msgspec.Struct, frozen=True):
-    """What a plan means for cost, in a sample's own words. `costs` is per row, by variant; `targets` by variant."""
+    """What a plan means for cost, in a sample's own words. `label` says who answers: `fast`, or `fast→accurate`.
+
+    `costs` is per row, by variant, `targets` by variant; `key` tells plans apart where that must be quick.
+    """
 
     route: str
+    label: str
     stages: tuple[Step, ...]
     confidence: tuple[str, str] | None
     costs: Mapping[str, float]
     targets: Mapping[str, str]
     timeout: float
-    key: int = 0  # tells plans apart where that must be quick
-
-    @property
-    def label(self) -> str:
-        """Who answers: `fast`, or `fast→accurate`."""
-        return "→".join(stage.variant for stage in self.stages)
+    key: int = 0
 
 
 class Forecast(msgspec.Struct, frozen=True, gc=False):
@@ -51,6 +50,7 @@ def facts(plan: Plan, key: int = 0) -> Facts:
     known = [*(stage.target for stage in plan.stages), *plan.fallback.values()]
     return Facts(
         plan.route,
+        "→".join(stage.target.variant for stage in plan.stages),
         steps(plan),
         confidence_text(plan.confidence),
         {target.variant: target.cost for target in known},
@@ -115,10 +115,13 @@ def _climbed(plan: Facts, rows: int, scores: Mapping[str, Mapping[int, int]]) ->
         if stage.accept is None:
             break
         known, bar = scores.get(stage.target, {}), stage.accept
-        perhaps = [row for row in perhaps if row not in known or known[row] / UNIT < bar]
-        perhaps += [row for row in surely if row not in known]
+        if perhaps:
+            perhaps = [row for row in perhaps if row not in known or known[row] / UNIT < bar]
+        if len(known) < rows:
+            perhaps += [row for row in surely if row not in known]
         surely = [row for row in surely if row in known and known[row] / UNIT < bar]
-        doubtful = doubtful or bool(perhaps)
-        if not surely and not perhaps:
+        if perhaps:
+            doubtful = True
+        elif not surely:
             break
     return Forecast(low, high, None if doubtful else tuple(asked))
