@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import islice
 
 import msgspec
 
 from backends.errors import InferenceError
-from gateway.configuration.problems import PolicyError, Problem, path_text
+from gateway.configuration.problems import MAX_PROBLEMS, PolicyError, Problem, path_text
 from gateway.configuration.schema_policy import PolicyDocument
 from gateway.configuration.schema_tests import Expect, PolicyTest
 from gateway.configuration.yaml_source import parse
@@ -35,13 +36,23 @@ class Failure(msgspec.Struct, frozen=True):
 
 def failures(document: PolicyDocument, tables: Mapping[str, RouteTable]) -> tuple[Failure, ...]:
     """The tests of the document that do not hold, in its order. `tables` are those made of it."""
+    return tuple(_failures(document, tables))
+
+
+def _failures(document: PolicyDocument, tables: Mapping[str, RouteTable]) -> Iterator[Failure]:
     decider = Decider(tables, document.aliases)
-    return tuple(failure for index, test in enumerate(document.tests) if (failure := _tried(decider, index, test)) is not None)
+    for index, test in enumerate(document.tests):
+        failure = _tried(decider, index, test)
+        if failure is not None:
+            yield failure
 
 
 def refuse_failures(document: PolicyDocument, tables: Mapping[str, RouteTable], text: bytes, name: str) -> None:
-    """Raises PolicyError if a test of the document fails, at the line where it stands. `text` is the file's, `name` its name."""
-    failed = failures(document, tables)
+    """Raises PolicyError if a test of the document fails, at the line where it stands. `text` is the file's, `name` its name.
+
+    After MAX_PROBLEMS the rest is not tried: of thousands that fail each would have to be explained.
+    """
+    failed = list(islice(_failures(document, tables), MAX_PROBLEMS))
     if failed:
         source = parse(text, name)
         paths = [(("tests", failure.index), failure) for failure in failed]

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from gateway import __version__
@@ -49,3 +53,13 @@ def test_the_command_s_own_status_is_returned(capsys: pytest.CaptureFixture[str]
     """What a command returns is what the process exits with."""
     assert 2 == main(["policy", "check", "/none.yaml"])
     assert "/none.yaml" in capsys.readouterr().err
+
+
+def test_a_reader_that_has_enough() -> None:
+    """`penstock … | head` ends without a word, and not with status 0."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "gateway", "policy", "schema"]
+    ended = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, timeout=30)
+    os.close(writing)
+    assert (1, b"") == (ended.returncode, ended.stderr)

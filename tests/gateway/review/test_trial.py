@@ -112,3 +112,16 @@ def test_a_document_that_fails_its_own_tests_is_refused() -> None:
     lines = [number for number, line in enumerate(text.splitlines(), 1) if "name: one" in line or "name: two" in line]
     assert lines == [problem.line for problem in refused.value.problems]
     assert ["tests[1]", "tests[2]"] == [problem.path for problem in refused.value.problems]
+
+
+def test_of_thousands_that_fail_a_hundred_are_told() -> None:
+    """A document whose every test fails is refused soon: what nobody reads is not explained."""
+    routes = [f"      - {{name: r{index}, match: {{rows: {index + 2}}}, use: v}}" for index in range(300)]
+    tests = [f"  - {{name: t{index}, request: {{model: m}}, expect: {{route: r{index}}}}}" for index in range(300)]
+    text = "\n".join(
+        ["version: 1", "backends: {b: {protocol: triton-http, endpoints: ['127.0.0.1:1']}}", "models:", "  m:"]
+        + ["    variants: {v: {backend: b, model: x}}", "    routes:", *routes, "      - {name: rest, use: v}", "tests:", *tests]
+    ).encode()
+    with pytest.raises(PolicyError) as refused:
+        blueprint(text, "policy.yaml")
+    assert 100 == len(refused.value.problems)
