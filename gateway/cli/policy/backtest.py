@@ -126,7 +126,8 @@ def _report(title: str, read: str, result: Result, notes: tuple[str, ...]) -> It
 def _table(result: Result) -> Iterator[list[str]]:
     yield ["", "requests", "changed", "refused", "", "cost", "", "mean ms", "", "p95 ms", ""]
     yield ["", "", "", "was", "is", "was", "is", "was", "is", "was", "is"]
-    for row in result.rows[:1] if len(result.rows) == 2 else result.rows:
+    one = len({row.model for row in result.rows}) == 2  # "" is everything, which is that one
+    for row in result.rows[1:] if one else result.rows:
         old, new = row.old, row.new
         yield [
             f"  {row.tier}" if row.tier else row.model or "everything",

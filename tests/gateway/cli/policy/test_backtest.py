@@ -34,8 +34,8 @@ def test_the_table(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert 0 == run(folder, "new.yaml", "--log", "log.jsonl")
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].endswith("against what was recorded")
-    everything = next(line.split() for line in lines if line.startswith("everything"))
-    assert ["everything", "8", "25", "%", "0", "0", "86", "8", "-90.7", "%", "6.5", "2"] == everything[:12]
+    digits = next(line.split() for line in lines if line.startswith("digits"))
+    assert ["digits", "8", "25", "%", "0", "0", "86", "8", "-90.7", "%", "6.5", "2"] == digits[:12]
     assert any(line.split()[:4] == ["gold", "2", "100", "%"] for line in lines)
     assert "2 requests  gold: accurate  ⇒  gold: fast  digits, tier gold" in lines
     assert lines[-3].startswith("A backtest knows nothing of quality")
