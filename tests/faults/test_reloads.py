@@ -13,7 +13,7 @@ import pytest
 
 from tests.faults.crew import ASKED
 from tests.faults.reloads import Backend, Place, backend, clients, document, named, replace, start, words
-from tests.real_parts import until
+from tests.real_parts import get, until
 
 pytestmark = pytest.mark.slow
 BAD = ("version: 1\nmodls: {", "", '{"version": 1, "backends": {}, "models": {}}', "\x00")
@@ -135,6 +135,7 @@ def test_half_a_file_is_never_in_force(place: Place, kept: Backend, changed: Bac
         file.write(other[: len(other) // 2])
         file.flush()
         until(lambda: 1 == place.gateway.metric("penstock_policy_reloads_total", result="refused"), 5)
+        assert 200 == get(place.gateway.admin, "/readyz")[0]
         assert "cut off" in place.api("GET", "/api/policy")[1]["refused"]["error"]
         assert named(text) == place.api("GET", "/api/policy")[1]["version"]
         file.write(other[len(other) // 2 :])
@@ -148,6 +149,7 @@ def test_a_vanished_file_keeps_the_policy(place: Place, kept: Backend, changed: 
     first = place.api("GET", "/api/policy")[1]["version"]
     place.file.unlink()
     until(lambda: "No such file or directory" in place.gateway.log(), 5)
+    assert 200 == get(place.gateway.admin, "/readyz")[0]
     assert first == place.api("GET", "/api/policy")[1]["version"]
     replace(place.file, other := document("b", kept, changed, 7))
     until(lambda: named(other) == place.api("GET", "/api/policy")[1]["version"], 5)

@@ -22,5 +22,13 @@ def test_commands_ask_the_gateway_with_its_key(held_out: HeldOut, tmp_path: Path
     bodies = [json.loads(body) for body in re.findall(r"-d '(.*)'", text)]
     assert [64, 16] == [len(body["inputs"][0]["data"]) for body in bodies]
     assert 2 == text.count("http://127.0.0.1:1/v2/models/")
-    for said in ("KEY=pk_a_b", "KEY=pk_c_d", "edit and save it", "kill -HUP 4711", "127.0.0.1:2", "http://127.0.0.1:3/metrics", "Ctrl-C"):
+    for said in (
+        "KEY=pk_a_b",
+        "KEY=pk_c_d",
+        "edit and save it",
+        "kill -HUP 4711",
+        "127.0.0.1:2",
+        "http://127.0.0.1:3/metrics",
+        "Ctrl-C",
+    ):
         assert said in text
