@@ -43,4 +43,4 @@ def _area(others: list[tuple[float, float]], begin: float, end: float) -> float:
     slope = 1 + sum(now for was, now in others if was < now * inside)
     if isinf(end):
         return 1 / (slope * (flat + slope * begin))
-    return (end - begin) / ((flat + slope * begin) * (flat + slope * end))
+    return (end - begin) / (flat + slope * end) / (flat + slope * begin)  # in this order: the product might be too large
