@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
-from math import inf, isinf
+from math import inf
+
+_FAR = 1e15  # beyond it there is no share that anybody could count
 
 
 def movement(old: Mapping[str, float], new: Mapping[str, float]) -> dict[tuple[str, str], float]:
@@ -38,9 +40,10 @@ def _flow(old: list[float], new: list[float], i: int, j: int) -> float:
 
 def _area(others: list[tuple[float, float]], begin: float, end: float) -> float:
     """The integral of 1/s^2 over a stretch without a kink."""
-    inside = begin + 1 if isinf(end) else (begin + end) / 2
+    endless = end > _FAR
+    inside = begin + 1 if endless else (begin + end) / 2
     flat = 1 + sum(was for was, now in others if was >= now * inside)
     slope = 1 + sum(now for was, now in others if was < now * inside)
-    if isinf(end):
+    if endless:
         return 1 / (slope * (flat + slope * begin))
-    return (end - begin) / (flat + slope * end) / (flat + slope * begin)  # in this order: the product might be too large
+    return (end - begin) / ((flat + slope * begin) * (flat + slope * end))

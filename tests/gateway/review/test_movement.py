@@ -43,6 +43,8 @@ def test_it_is_what_the_draw_does(old: dict[str, float], new: dict[str, float]) 
 
 @given(weights, weights)
 @example({"a": 1.0, "b": 1.0}, {"a": 5.0, "b": 4.641142022204872e-308})
+@example({"a": 0.0, "c": 1.0}, {"a": 1.0, "b": 8.0, "c": 4.641142022204872e-308})
+@example({"a": 5e-324, "c": 1.0}, {"a": 1.0, "b": 8.0, "c": 5e-324})
 def test_the_shares_add_up(old: dict[str, float], new: dict[str, float]) -> None:
     """What a side has afterwards is what it had, less what left, and what came."""
     flows = movement(old, new)
