@@ -10,8 +10,6 @@ from gateway.compile import blueprint, cluster, compile_snapshot
 from gateway.configuration.problems import PolicyError
 from gateway.snapshot import ClusterSpec, Snapshot
 from gateway.telemetry.metrics import Metrics
-from routing.conditions import Looks
-from routing.match import Versions
 
 POLICY = """
 version: 1

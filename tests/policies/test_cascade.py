@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
+from msgspec.structs import replace
 
 from backends.errors import ErrorKind, InferenceError
 from policies.call import Answer, Call
@@ -116,3 +117,19 @@ async def test_cancellation_reaches_the_stage_being_asked(make_call: Make, make_
     with pytest.raises(asyncio.CancelledError):
         await task
     assert ended.is_set()
+
+
+async def test_a_sampled_cascade_tells_each_ask(make_call: Make, make_answer: Reply, observer: object) -> None:
+    """Who was asked, about how many rows, how long it took and how sure it was; a cascade that is not sampled tells none of it."""
+    scores = {"fast": [0.95, 0.1, 0.2], "mid": [0, 0.5, 0.85], "dear": [0, 0.3, 0]}
+    call = make_call(3, STAGES)
+    sampled = replace(call, plan=replace(call.plan, sample=0.01))
+    policy = CascadePolicy(observer, lambda: 0.0)  # type: ignore[arg-type]
+    assert () == (await policy(call, Asked(make_answer, scores))).asks
+    answer = await policy(sampled, Asked(make_answer, scores))
+    assert [("fast", 3, 0.25), ("mid", 2, 0.25), ("dear", 1, 0.25)] == [
+        (ask.variant, ask.rows, ask.seconds) for ask in answer.asks
+    ]
+    assert [[0.95, 0.1, 0.2], [0.5, 0.85], None] == [None if ask.scores is None else ask.scores.tolist() for ask in answer.asks]
+    failing = Asked(make_answer, scores, {"mid": ErrorKind.UNAVAILABLE})
+    assert ["fast"] == [ask.variant for ask in (await policy(sampled, failing)).asks]

@@ -97,3 +97,18 @@ def test_part_takes_the_rows_in_order() -> None:
     (tensor,) = sub.payload.tensors()
     assert tensor.array().tolist() == [[6.0, 7.0], [2.0, 3.0]]
     assert sub.inputs[0].shape == (2, 2)
+
+
+def test_scores_are_kept_by_stage() -> None:
+    """Of the rows asked about, in their order; of a request without rows the least; of none at all, endless certainty."""
+    escalation = Escalation(PLAN, 2)
+    escalation.answered(0, answer([0.95, 0.2], 0))
+    escalation.answered(1, answer([0.5], 1))
+    escalation.answered(2, answer([0.1], 2))
+    assert {0: [0.95, 0.2], 1: [0.5]} == {stage: scores.tolist() for stage, scores in escalation.scores.items()}
+    whole = Escalation(PLAN, None)
+    whole.answered(0, answer([0.95, 0.2], 0))
+    assert [0.2] == whole.scores[0].tolist()
+    nothing = Escalation(PLAN, None)
+    nothing.answered(0, answer([], 0))
+    assert ([np.inf], []) == (nothing.scores[0].tolist(), nothing.unsure)

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from backends.deadline import Deadline
 from backends.errors import ErrorKind, InferenceError
 from backends.inference import InferenceRequest, InferenceResponse, Tensors
 from gateway.dataplane import Outcome
 from gateway.edge.messages import RequestHead
 from gateway.fronts.exchange import began
-from gateway.snapshot import Snapshot
-from policies.call import Answer, Call, Share
+from gateway.snapshot import Model, Snapshot
+from gateway.telemetry.samples import Recorder
+from policies.call import Answer, Asked, Call, Share
+from routing.match import Match, Question, Route, RouteTable, Use
 from routing.plan import Plan, Stage, Target
 from routing.principal import Principal
+from routing.sampling import sampling
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 PLAN = Plan("default", (Stage(Target("fast", "b", "m", cost=1.0)),), 1.0, dearest=40.0)
@@ -64,3 +69,26 @@ def test_what_goes_on_to_backends() -> None:
     headers = {"x-request-id": "not sane", "traceparent": PARENT, "cookie": "c"}
     exchange = began(RequestHead("POST", "/p", "", headers, "", 0.0), "made")
     assert (("x-request-id", "made"), ("traceparent", PARENT)) == exchange.passed_headers()
+
+
+def test_a_sampled_request_is_drawn_when_it_is_planned(make_request: Callable[..., InferenceRequest]) -> None:
+    """Where its route samples and samples are recorded; the asks of its answer come with it."""
+    route = Route("default", Match(), Use(Target("fast", "b", "m")), 1.0, sample=1.0)
+    model = Model("digits", lambda _: PLAN, None, None, (), sampling=sampling(RouteTable("digits", (route,))))  # type: ignore[arg-type]
+    snapshot = Snapshot("v1", {"digits": model}, {}, {})
+    question = Question(Principal("ann"), {}, 1, {}, "", "id")
+    plan = replace(PLAN, sample=1.0)
+    call = Call("digits", make_request(), Principal("ann"), plan, Deadline(11.0), question=question)
+    head = RequestHead("POST", "/p", "", {}, "", 0.0)
+    unrecorded, unsampled, drawn = began(head, "a"), began(head, "b"), began(head, "c")
+    samples = Recorder(None, bytes(16), chance=lambda: 0.5)  # type: ignore[arg-type]
+    unrecorded.planned(call, snapshot, None)
+    unsampled.planned(replace(call, plan=PLAN), snapshot, samples)
+    drawn.planned(call, snapshot, samples)
+    assert (None, None) == (unrecorded.record.drawn, unsampled.record.drawn)
+    asks = (Asked("fast", 1, 0.1, None),)
+    answer = Answer(InferenceResponse("m", "1", "", {}, Tensors(())), (Share("fast", 1, "m", "1"),), 1.0, 0.1, asks=asks)
+    for each in (unrecorded, drawn):
+        each.answered(Outcome(answer, plan, "v1"))
+    assert drawn.record.drawn is not None
+    assert (question, asks, "v1") == (drawn.record.drawn.question, drawn.record.drawn.asks, drawn.record.drawn.policy)

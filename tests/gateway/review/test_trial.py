@@ -119,8 +119,18 @@ def test_of_thousands_that_fail_a_hundred_are_told() -> None:
     routes = [f"      - {{name: r{index}, match: {{rows: {index + 2}}}, use: v}}" for index in range(300)]
     tests = [f"  - {{name: t{index}, request: {{model: m}}, expect: {{route: r{index}}}}}" for index in range(300)]
     text = "\n".join(
-        ["version: 1", "backends: {b: {protocol: triton-http, endpoints: ['127.0.0.1:1']}}", "models:", "  m:"]
-        + ["    variants: {v: {backend: b, model: x}}", "    routes:", *routes, "      - {name: rest, use: v}", "tests:", *tests]
+        [
+            "version: 1",
+            "backends: {b: {protocol: triton-http, endpoints: ['127.0.0.1:1']}}",
+            "models:",
+            "  m:",
+            "    variants: {v: {backend: b, model: x}}",
+            "    routes:",
+            *routes,
+            "      - {name: rest, use: v}",
+            "tests:",
+            *tests,
+        ]
     ).encode()
     with pytest.raises(PolicyError) as refused:
         blueprint(text, "policy.yaml")
