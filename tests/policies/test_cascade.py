@@ -120,7 +120,7 @@ async def test_cancellation_reaches_the_stage_being_asked(make_call: Make, make_
 
 
 async def test_a_sampled_cascade_tells_each_ask(make_call: Make, make_answer: Reply, observer: object) -> None:
-    """Who was asked, about how many rows, how long it took and how sure it was; a cascade that is not sampled tells none of it."""
+    """Who was asked, about how many rows, how long it took and how sure it was; one that is not sampled tells none of it."""
     scores = {"fast": [0.95, 0.1, 0.2], "mid": [0, 0.5, 0.85], "dear": [0, 0.3, 0]}
     call = make_call(3, STAGES)
     sampled = replace(call, plan=replace(call.plan, sample=0.01))

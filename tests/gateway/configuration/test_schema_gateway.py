@@ -17,6 +17,7 @@ from gateway.configuration.schema_gateway import (
     Issuer,
     Limits,
     Listen,
+    Samples,
     Telemetry,
     read_jwks,
     read_path,
@@ -153,3 +154,12 @@ def test_no_path(path: object) -> None:
 def test_the_state_is_a_folder_or_nothing() -> None:
     """As a path, which may be relative."""
     assert (None, Path(".penstock")) == (GatewayDocument().state_folder, GatewayDocument(state=".penstock").state_folder)
+
+
+def test_samples_have_a_place_or_none() -> None:
+    """A file with a size and a number; a size in which not even one sample fits is refused."""
+    assert load_gateway(b"", "gateway.yaml").telemetry.samples is None
+    found = load_gateway(b"telemetry: {samples: {file: s.jsonl}}", "gateway.yaml").telemetry.samples
+    assert Samples("s.jsonl", 64 << 20, 4) == found
+    with pytest.raises(PolicyError, match="too small: one sample may have 64KiB"):
+        load_gateway(b"telemetry: {samples: {file: s.jsonl, size: 1KiB}}", "gateway.yaml")
