@@ -18,9 +18,10 @@ from pathlib import Path
 import uvloop
 from msgspec import structs
 
-from gateway.admin import AdminPort, AdminState, NoPort
-from gateway.admin import listen as listen_admin
-from gateway.api import Api
+from gateway.admin.api import Api
+from gateway.admin.operators import STOPPING, Verdict, judge
+from gateway.admin.port import AdminPort, AdminState, NoPort
+from gateway.admin.port import listen as listen_admin
 from gateway.aside import Aside
 from gateway.auth.authenticator import Authenticator
 from gateway.auth.authenticator import build as build_authenticator
@@ -38,10 +39,9 @@ from gateway.edge.listener import listen as listen_http
 from gateway.fronts.grpc import GrpcFront
 from gateway.fronts.http import HttpFront
 from gateway.fronts.parts import FrontParts
-from gateway.operators import STOPPING, Verdict, judge
-from gateway.policy_file import PolicyFile
-from gateway.records import Records
-from gateway.reload import BY_SIGNAL, Candidate, Reloader, judged
+from gateway.reload.policy_file import PolicyFile
+from gateway.reload.records import Records
+from gateway.reload.reloader import BY_SIGNAL, Candidate, Reloader, judged
 from gateway.signatures import Signatures
 from gateway.spawner import Spawner
 from gateway.telemetry.access_log import AccessLog

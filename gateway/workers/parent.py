@@ -13,16 +13,16 @@ from socket import socket
 import msgspec
 from msgspec.structs import replace
 
-from gateway.admin import AdminListener, AdminState
-from gateway.admin import listen as listen_admin
-from gateway.api import Api
+from gateway.admin.api import Api
+from gateway.admin.operators import STOPPING, Verdict
+from gateway.admin.port import AdminListener, AdminState
+from gateway.admin.port import listen as listen_admin
 from gateway.aside import here
 from gateway.configuration.readers import Address
 from gateway.configuration.schema_gateway import GatewayDocument
-from gateway.operators import STOPPING, Verdict
-from gateway.policy_file import PolicyFile
-from gateway.records import Records
-from gateway.reload import BY_SIGNAL, Candidate, Reloader, judged
+from gateway.reload.policy_file import PolicyFile
+from gateway.reload.records import Records
+from gateway.reload.reloader import BY_SIGNAL, Candidate, Reloader, judged
 from gateway.serve import CLOSE_SECONDS
 from gateway.spawner import Spawner
 from gateway.telemetry.merge import Totals

@@ -14,7 +14,7 @@ import uvloop
 from gateway.auth.settings import KeySourceError
 from gateway.configuration.problems import PolicyError
 from gateway.configuration.schema_gateway import GatewayDocument
-from gateway.reload import one_line
+from gateway.reload.reloader import one_line
 from gateway.serve import Gateway, settle
 from gateway.telemetry.metrics import Metrics
 from gateway.workers import channel

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from gateway.adoption import Standing, objections
 from gateway.compile import drawn
 from gateway.configuration.integrity import sealed, unsealed
 from gateway.configuration.load import load_policy
 from gateway.configuration.problems import PolicyError
+from gateway.reload.adoption import Standing, objections
 
 CONFIG = Path(__file__).parents[2] / "config"
 POLICIES = [CONFIG / "policy.yaml", CONFIG / "examples" / "cascade.yaml", CONFIG / "examples" / "canary.yaml"]

@@ -9,11 +9,11 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.adoption import Standing, objections
 from gateway.configuration.integrity import sealed
 from gateway.configuration.load import load_gateway, load_policy
 from gateway.configuration.problems import PolicyError
 from gateway.configuration.yaml_source import parse
+from gateway.reload.adoption import Standing, objections
 from tests.fuzz.wires import OFTEN, changes, mutated
 
 CONFIG = Path(__file__).parents[2] / "config"

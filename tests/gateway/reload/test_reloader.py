@@ -13,10 +13,10 @@ from gateway.aside import Aside, here
 from gateway.configuration.load import version
 from gateway.configuration.problems import PolicyError, Problem
 from gateway.configuration.yaml_source import MAX_BYTES
-from gateway.history import Origin
-from gateway.policy_file import PolicyFile
-from gateway.records import Records
-from gateway.reload import BY_SIGNAL, SAID, Candidate, Done, Refusal, Reloader, judged, one_line
+from gateway.reload.history import Origin
+from gateway.reload.policy_file import PolicyFile
+from gateway.reload.records import Records
+from gateway.reload.reloader import BY_SIGNAL, SAID, Candidate, Done, Refusal, Reloader, judged, one_line
 from gateway.spawner import Spawner
 
 POLICY = """version: 1

@@ -9,10 +9,10 @@ from typing import Any
 
 import msgspec
 
+from gateway.admin.operators import Verdict, shown
 from gateway.configuration.problems import PolicyError
-from gateway.history import Kept, Origin
-from gateway.operators import Verdict, shown
-from gateway.reload import Done, Refusal, Reloader, one_line
+from gateway.reload.history import Kept, Origin
+from gateway.reload.reloader import Done, Refusal, Reloader, one_line
 from gateway.review.explain import Explanation, explain
 from gateway.review.written import read_sample
 

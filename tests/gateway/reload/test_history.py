@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from gateway.configuration.load import version
-from gateway.history import KEPT, History, Origin
+from gateway.reload.history import KEPT, History, Origin
 
 ALICE = Origin("alice", "api", "rollback")
 
@@ -123,7 +123,7 @@ def test_files_of_others_are_left_alone(folder: Path) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from gateway.history import History, Origin
+from gateway.reload.history import History, Origin
 history = History(Path(sys.argv[1]))
 number = int(sys.argv[2])
 print("up", flush=True)

@@ -11,15 +11,15 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from gateway.adoption import Standing, objections
-from gateway.audit import Change
 from gateway.compile import Blueprint, drawn
 from gateway.configuration.load import load_policy, version
 from gateway.configuration.problems import PolicyError, Problem
-from gateway.history import Kept, Origin
-from gateway.policy_file import PolicyFile, Reading
-from gateway.records import Records, now
-from gateway.watch import Sight, watch
+from gateway.reload.adoption import Standing, objections
+from gateway.reload.audit import Change
+from gateway.reload.history import Kept, Origin
+from gateway.reload.policy_file import PolicyFile, Reading
+from gateway.reload.records import Records, now
+from gateway.reload.watch import Sight, watch
 
 BY_FILE, BY_SIGNAL = Origin("file", "file"), Origin("SIGHUP", "signal")
 SAID = 2000  # characters of a refusal in one line

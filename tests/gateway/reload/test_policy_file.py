@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gateway.aside import here
-from gateway.policy_file import Mark, PolicyFile, Reading
+from gateway.reload.policy_file import Mark, PolicyFile, Reading
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from gateway.policy_file import Mark, PolicyFile
-from gateway.watch import IN_PLACE, LOOK_SECONDS, Event, Sight, watch
+from gateway.reload.policy_file import Mark, PolicyFile
+from gateway.reload.watch import IN_PLACE, LOOK_SECONDS, Event, Sight, watch
 
 T = TypeVar("T")
 OLD = Mark(1, 10, 100, 1, 1)

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from gateway.api import MAX_BODY, Answer, ApiError, Asked
+from gateway.admin.api import MAX_BODY, Answer, ApiError, Asked
 
 if TYPE_CHECKING:
     from aiohttp import web

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from gateway.aside import Runner
-from gateway.audit import Change, append
-from gateway.history import History, Kept, Origin
+from gateway.reload.audit import Change, append
+from gateway.reload.history import History, Kept, Origin
 
 PATIENCE = 1.0  # seconds that whoever asked for a change waits until it is written down
 Spawn = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]

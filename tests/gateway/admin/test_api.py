@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from gateway.api import Answer, Api, ApiError, Asked
+from gateway.admin.api import Answer, Api, ApiError, Asked
+from gateway.admin.operators import Verdict
 from gateway.aside import Aside, here
 from gateway.configuration.load import version
-from gateway.operators import Verdict
-from gateway.policy_file import PolicyFile
-from gateway.records import Records
-from gateway.reload import Candidate, Reloader, judged
+from gateway.reload.policy_file import PolicyFile
+from gateway.reload.records import Records
+from gateway.reload.reloader import Candidate, Reloader, judged
 from gateway.spawner import Spawner
 
 POLICY = """version: 1

@@ -14,7 +14,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from enum import Enum
 
-from gateway.policy_file import Mark, PolicyFile
+from gateway.reload.policy_file import Mark, PolicyFile
 
 LOOK_SECONDS = 0.05
 SETTLE_SECONDS = 0.025  # between looks at what has just changed

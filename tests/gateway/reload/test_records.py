@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from gateway.aside import Aside, here
-from gateway.audit import Change
-from gateway.records import Records, now
+from gateway.reload.audit import Change
+from gateway.reload.records import Records, now
 
 
 def spawn(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from gateway.admin.operators import Verdict, judge, shown
 from gateway.auth.api_keys import ApiKeys, entry_of, new_key
 from gateway.auth.authenticator import Authenticator
 from gateway.auth.principals import principal_of
 from gateway.cli.keys import as_yaml
-from gateway.operators import Verdict, judge, shown
 
 NOW = 1_800_000_000.0
 ADMIN, CLIENT = new_key(), new_key()

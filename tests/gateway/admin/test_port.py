@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
-from gateway.admin import AdminListener, AdminState, NoPort, listen
-from gateway.api import MAX_BODY, Answer, ApiError, Asked
+from gateway.admin.api import MAX_BODY, Answer, ApiError, Asked
+from gateway.admin.port import AdminListener, AdminState, NoPort, listen
 from gateway.telemetry.metrics import CONTENT_TYPE, Metrics
 
 
@@ -151,5 +151,5 @@ async def test_closed_port_refuses(client: aiohttp.ClientSession) -> None:
 
 def test_importing_it_costs_no_aiohttp() -> None:
     """Commands that serve nothing do not pay for the web server."""
-    program = "import gateway.admin, sys; sys.exit('aiohttp' in sys.modules)"
+    program = "import gateway.admin.port, sys; sys.exit('aiohttp' in sys.modules)"
     assert 0 == subprocess.run([sys.executable, "-c", program], check=False).returncode

@@ -1,12 +1,12 @@
-"""Tests of gateway.adoption."""
+"""Tests of gateway.reload.adoption."""
 
 from __future__ import annotations
 
 import pytest
 
-from gateway.adoption import Standing, objections
 from gateway.configuration.integrity import sealed, unsealed
 from gateway.configuration.load import load_policy
+from gateway.reload.adoption import Standing, objections
 
 SHORT = b"""version: 1
 backends:
