@@ -96,7 +96,7 @@ class Backtest:
         if changed:
             group.changed += weight
             self._moves[sample.model, group.tier, _way(old), _way(new)] += weight  # type: ignore[assignment]
-        if sample.asks:
+        if sample.asks and sample.stages:
             _learn(self._times, sample, weight)
         group.old.take(sample, old, self._old.forecast(sample, old), self._pools[0])
         group.new.take(sample, new, self._new.forecast(sample, new), self._pools[1])

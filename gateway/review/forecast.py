@@ -102,6 +102,9 @@ def _tells(stage: Step, ask: Ask, rows: int) -> bool:
 
 
 def _climbed(plan: Facts, rows: int, scores: Mapping[str, Mapping[int, int]]) -> Forecast:
+    if not scores:  # of however many rows
+        costs = [plan.costs[stage.variant] for stage in plan.stages]
+        return Forecast(costs[0] * rows, sum(costs) * rows, None)
     low = high = 0.0
     asked: list[tuple[str, int]] = []
     surely = list(range(rows))

@@ -79,6 +79,9 @@ def _samples(path: Path, file: io.BufferedReader, heard: Heard, look: Callable[[
             if strange and not found and heard.damaged >= PATIENCE:
                 break
             continue
+        if sample.sample != FORMAT and found:
+            heard.spoilt(path, number)
+            continue
         if sample.sample != FORMAT:
             raise LogError(f"{path}:{number}: a sample of another format than {FORMAT}; another version of Penstock wrote it")
         found = True

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import random
+from pathlib import Path
+
+import msgspec
 import pytest
 
 from gateway.review.backtest import MOST_GROUPS, Backtest, Cost, Move, Time
 from gateway.review.decided import Recorded
+from gateway.review.log import Heard, read_samples
 from gateway.telemetry.samples import Ask, Sample
 from tests.gateway.review.recorded import POLICY, gold, sample, treatment
 
@@ -119,6 +124,26 @@ def test_tiers_without_end_are_one() -> None:
     found = backtest(POLICY, *[sample(tier=f"t{number}") for number in range(MOST_GROUPS + 50)])
     assert MOST_GROUPS + 1 == len(found._groups)
     assert MOST_GROUPS + 50 == found.result().rows[0].samples
+
+
+def test_a_damaged_log_is_read_to_its_end(tmp_path: Path) -> None:
+    """Whatever single bit of it is another: each line is taken or counted as damaged, and nothing is raised."""
+    unsure = sample(
+        rows=2, asks=(Ask("fast", 2, 2.0, (500_000, 1)), Ask("balanced", 2, 6.0, (900_000, 2))), headers={"x-a": None}
+    )
+    line, chance = msgspec.json.encode(unsure), random.Random(1)
+    lines = []
+    for _ in range(3000):
+        spoilt = bytearray(line)
+        spoilt[chance.randrange(len(spoilt))] ^= 1 << chance.randrange(8)
+        lines.append(bytes(spoilt).replace(b"\n", b" "))
+    path = tmp_path / "samples.jsonl"
+    path.write_bytes(b"\n".join([line, *lines, line]))
+    heard, found = Heard(), Backtest(treatment(), treatment(NO_GOLD))
+    for each in read_samples([path], heard):
+        found.take(each)
+    assert 3002 == heard.samples + heard.damaged
+    assert heard.samples == found.result().rows[0].samples > 500
 
 
 def test_nothing_recorded() -> None:

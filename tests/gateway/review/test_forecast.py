@@ -57,6 +57,11 @@ def test_other_confidences_tell_nothing() -> None:
     assert Forecast(300.0, 14_100.0, None) == forecast(unscored, facts(plan(0.5, 0.8, None)))
 
 
+def test_any_number_of_rows_takes_no_longer() -> None:
+    """A line with a number of rows that no request ever had is answered like any other."""
+    assert Forecast(1e15, 47e15, None) == forecast(gold(10**15), facts(plan(0.9, 0.8, None)))
+
+
 def test_who_stood_in_tells_nothing_of_the_stage() -> None:
     """What a fallback was sure of is not what the stage's own model would have been."""
     stood = sample(asks=(Ask("balanced", 1, 2.0, (950_000,)),))
