@@ -1,1 +1,1 @@
-"""What a policy would do, found out before it does: explained, tested, compared, replayed. Pure, but for reading files."""
+"""What a policy would do, found out before it does: explained, tested, compared, tried on traffic, held against its backends."""

@@ -14,8 +14,8 @@ from tritonclient.grpc import service_pb2
 
 from gateway.configuration.load import load_policy
 from gateway.configuration.tables import route_tables
-from gateway.review.decided import ByPolicy
-from gateway.review.log import Heard, read_samples
+from gateway.review.traffic.decided import ByPolicy
+from gateway.review.traffic.log import Heard, read_samples
 from gateway.telemetry.samples import Sample
 from tests.features.conftest import image, until
 

@@ -14,11 +14,11 @@ import msgspec
 from gateway.cli.ink import Ink
 from gateway.cli.policy.traffic import Loaded, heeded, loaded, table
 from gateway.configuration.problems import PolicyError
-from gateway.review.backtest import Backtest, Cost, Result, Row, Time
-from gateway.review.caveats import about_log, about_replay, heard_of
-from gateway.review.decided import Recorded
-from gateway.review.log import Heard, LogError
-from gateway.review.plot import p95_text, svg, unknown_text
+from gateway.review.traffic.backtest import Backtest, Cost, Result, Row, Time
+from gateway.review.traffic.caveats import about_log, about_replay, heard_of
+from gateway.review.traffic.decided import Recorded
+from gateway.review.traffic.log import Heard, LogError
+from gateway.review.traffic.plot import p95_text, svg, unknown_text
 from gateway.review.words import share
 
 MOST = 10  # moves that are told one by one

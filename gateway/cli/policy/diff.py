@@ -15,11 +15,11 @@ import msgspec
 from gateway.cli.ink import Ink
 from gateway.cli.policy.traffic import Loaded, heeded, loaded, percent
 from gateway.configuration.problems import PolicyError
-from gateway.review.caveats import about_log, about_replay, heard_of
 from gateway.review.changes import changes
 from gateway.review.changes_routes import Change
-from gateway.review.log import Heard, LogError
-from gateway.review.moves import KINDS, Moves, Part, tenants
+from gateway.review.traffic.caveats import about_log, about_replay, heard_of
+from gateway.review.traffic.log import Heard, LogError
+from gateway.review.traffic.moves import KINDS, Moves, Part, tenants
 
 MOST = 10  # tiers, tenants or models that are told one by one
 WAYS = 5  # in which one of them is treated otherwise

@@ -14,9 +14,9 @@ from gateway.configuration.problems import PolicyError, Problem, UnreadableError
 from gateway.configuration.readers import read_timeout
 from gateway.configuration.schema_policy import PolicyDocument
 from gateway.configuration.yaml_source import parse
-from gateway.review.live import ask
-from gateway.review.misfits import judge
-from gateway.review.served import Heard
+from gateway.review.live.ask import ask
+from gateway.review.live.misfits import judge
+from gateway.review.live.served import Heard
 
 SECONDS = 5.0
 

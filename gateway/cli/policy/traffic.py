@@ -12,8 +12,8 @@ from gateway.cli.source import read
 from gateway.configuration.load import load_policy, version
 from gateway.configuration.schema_policy import PolicyDocument
 from gateway.configuration.tables import route_tables
-from gateway.review.decided import ByPolicy
-from gateway.review.log import Heard, read_samples, total_bytes
+from gateway.review.traffic.decided import ByPolicy
+from gateway.review.traffic.log import Heard, read_samples, total_bytes
 from gateway.telemetry.samples import Sample
 from routing.match import RouteTable
 

@@ -10,7 +10,7 @@ import msgspec
 from gateway.configuration.load import load_policy
 from gateway.configuration.schema_policy import PolicyDocument
 from gateway.configuration.tables import route_tables
-from gateway.review.decided import ByPolicy
+from gateway.review.traffic.decided import ByPolicy
 from gateway.telemetry.samples import Ask, Sample, Step, pseudonym
 
 SALT = "00" * 16

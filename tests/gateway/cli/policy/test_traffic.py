@@ -8,7 +8,7 @@ import pytest
 
 from gateway.cli.policy import traffic
 from gateway.configuration.problems import PolicyError
-from gateway.review.log import LOOK_EVERY, Heard
+from gateway.review.traffic.log import LOOK_EVERY, Heard
 from tests.gateway.review.recorded import POLICY, sample, written
 
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from gateway.review.decided import Decided, Treatment
-from gateway.review.forecast import Forecast
-from gateway.review.times import Sized, Spread, Timetable, size, sized
+from gateway.review.traffic.decided import Decided, Treatment
+from gateway.review.traffic.forecast import Forecast
+from gateway.review.traffic.times import Sized, Spread, Timetable, size, sized
 from gateway.telemetry.samples import Sample
 
 MOST_GROUPS = 500  # tiers come from tokens: more than anybody has are one

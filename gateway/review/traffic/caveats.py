@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from gateway.review.log import Heard
-from gateway.review.replay import Replay
+from gateway.review.traffic.log import Heard
+from gateway.review.traffic.replay import Replay
 
 
 def heard_of(heard: Heard, requests: float, files: int) -> str:

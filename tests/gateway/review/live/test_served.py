@@ -1,4 +1,4 @@
-"""Tests of gateway.review.served: descriptions as values."""
+"""Tests of gateway.review.live.served: descriptions as values."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from backends.signature import Input
-from gateway.review.served import Served, served
+from gateway.review.live.served import Served, served
 
 IMAGE = {"name": "image", "datatype": "FP32", "shape": [-1, 64]}
 LABEL = {"name": "label", "datatype": "INT64", "shape": ["-1", "1"]}  # as gRPC's JSON form writes numbers

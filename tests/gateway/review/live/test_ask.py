@@ -1,4 +1,4 @@
-"""Tests of gateway.review.live: what is asked of whom, and what is made of the answers."""
+"""Tests of gateway.review.live.ask: what is asked of whom, and what is made of the answers."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from backends.deadline import Deadline
 from backends.errors import ErrorKind, InferenceError
 from backends.signature import Input
 from gateway.configuration.load import load_policy
-from gateway.review.live import AT_ONCE, Waiting, ask
-from gateway.review.served import Heard, Missing, Served, Unheard
+from gateway.review.live.ask import AT_ONCE, Waiting, ask
+from gateway.review.live.served import Heard, Missing, Served, Unheard
 
 POLICY = """version: 1
 backends:

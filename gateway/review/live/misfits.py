@@ -9,7 +9,7 @@ from backends.signature import Input
 from gateway.configuration import schema_policy as policy
 from gateway.configuration.decode import Findings
 from gateway.configuration.problems import Path, listed, nearest, shown
-from gateway.review.served import Heard, Missing, Served, Unheard
+from gateway.review.live.served import Heard, Missing, Served, Unheard
 
 _FLOATING = ("FP16", "FP32", "FP64")
 _INCOMPARABLE = ("BYTES", "BF16")  # routing/confidence.py cannot read them

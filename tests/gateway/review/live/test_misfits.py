@@ -1,4 +1,4 @@
-"""Tests of gateway.review.misfits: a policy held against what its backends say."""
+"""Tests of gateway.review.live.misfits: a policy held against what its backends say."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from gateway.configuration.decode import Findings, decode
 from gateway.configuration.load import load_policy
 from gateway.configuration.schema_policy import PolicyDocument
 from gateway.configuration.yaml_source import parse
-from gateway.review.misfits import judge
-from gateway.review.served import Heard, Missing, Served, Unheard
+from gateway.review.live.misfits import judge
+from gateway.review.live.served import Heard, Missing, Served, Unheard
 
 POLICY = """version: 1
 backends:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
-from gateway.review.decided import ByPolicy, Decided
+from gateway.review.traffic.decided import ByPolicy, Decided
 from gateway.telemetry.samples import Sample, pseudonym
 from routing.match import Match, RouteTable
 

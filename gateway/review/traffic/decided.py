@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
 from backends.errors import InferenceError
-from gateway.review.forecast import Facts, Forecast, facts, forecast
-from gateway.review.replay import Replay
+from gateway.review.traffic.forecast import Facts, Forecast, facts, forecast
+from gateway.review.traffic.replay import Replay
 from gateway.telemetry.samples import Sample
 from routing.match import RouteTable
 from routing.plan import Plan

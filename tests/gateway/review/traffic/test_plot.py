@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.review.backtest import Backtest, Result, Time
-from gateway.review.decided import Recorded
-from gateway.review.plot import MOST, WIDTH, _ticks, p95_text, svg, unknown_text
+from gateway.review.traffic.backtest import Backtest, Result, Time
+from gateway.review.traffic.decided import Recorded
+from gateway.review.traffic.plot import MOST, WIDTH, _ticks, p95_text, svg, unknown_text
 from gateway.telemetry.samples import Sample
 from tests.gateway.review.recorded import POLICY, gold, sample, treatment
 

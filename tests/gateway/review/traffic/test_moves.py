@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.configuration.tables import route_tables
-from gateway.review.moves import Moves, Part, happens, tenants
+from gateway.review.traffic.moves import Moves, Part, happens, tenants
 from gateway.telemetry.samples import Sample
 from tests.gateway.review.recorded import POLICY, document, gold, name, sample, treatment
 

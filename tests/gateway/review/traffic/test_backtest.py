@@ -8,9 +8,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gateway.review.backtest import MOST_GROUPS, Backtest, Cost, Move, Time
-from gateway.review.decided import Recorded
-from gateway.review.log import Heard, read_samples
+from gateway.review.traffic.backtest import MOST_GROUPS, Backtest, Cost, Move, Time
+from gateway.review.traffic.decided import Recorded
+from gateway.review.traffic.log import Heard, read_samples
 from gateway.telemetry.samples import Ask, Sample
 from tests.gateway.review.recorded import POLICY, gold, sample, treatment
 

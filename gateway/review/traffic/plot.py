@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 from xml.sax.saxutils import escape
 
-from gateway.review.backtest import Result, Row, Time, Was
+from gateway.review.traffic.backtest import Result, Row, Time, Was
 
 WIDTH, LEFT, RIGHT = 920, 190, 240  # pixels; bars stand between the names on the left and the figures on the right
 SPAN = WIDTH - LEFT - RIGHT

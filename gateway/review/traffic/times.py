@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from math import exp, log
 
-from gateway.review.forecast import Asked
+from gateway.review.traffic.forecast import Asked
 
 _STEP = log(1.02)  # buckets 2 % apart: what a quantile may be wrong by
 _LEAST = 1e-3  # ms

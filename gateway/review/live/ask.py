@@ -10,7 +10,7 @@ from backends.deadline import Deadline
 from backends.errors import ErrorKind, InferenceError
 from backends.inference import Backend, Repository
 from gateway.configuration.schema_policy import PolicyDocument
-from gateway.review.served import Heard, Missing, ModelVersion, Served, Unheard, served
+from gateway.review.live.served import Heard, Missing, ModelVersion, Served, Unheard, served
 
 AT_ONCE = 8  # questions at one endpoint: its clients come first
 PATIENCE = 2.0  # seconds before somebody is told who is being waited for

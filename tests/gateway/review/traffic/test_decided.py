@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gateway.review.decided import Recorded
-from gateway.review.forecast import Forecast
+from gateway.review.traffic.decided import Recorded
+from gateway.review.traffic.forecast import Forecast
 from tests.gateway.review.recorded import gold, sample, treatment
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from gateway.review.caveats import about_log, about_replay, heard_of
-from gateway.review.log import Heard
-from gateway.review.replay import Replay
+from gateway.review.traffic.caveats import about_log, about_replay, heard_of
+from gateway.review.traffic.log import Heard
+from gateway.review.traffic.replay import Replay
 
 
 def test_what_was_read() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backends.tensors import Tensor
-from gateway.review.forecast import Forecast, facts, forecast
+from gateway.review.traffic.forecast import Forecast, facts, forecast
 from gateway.telemetry.samples import UNIT, Ask, Sample, steps
 from routing.escalation import Escalation
 from routing.plan import Confidence, Plan, Stage, Target

@@ -1,4 +1,4 @@
-"""What backends say of the models that a policy names, as values: gateway.review.live asks, gateway.review.misfits judges."""
+"""What backends say of the models that a policy names, as values: `ask` gets them, `misfits` judges them."""
 
 from __future__ import annotations
 

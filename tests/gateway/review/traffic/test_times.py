@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.review.times import Spread, Timetable, after, size, sized
+from gateway.review.traffic.times import Spread, Timetable, after, size, sized
 
 times = st.lists(st.floats(0.01, 1e5), min_size=1, max_size=200)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gateway.review.log import LOOK_EVERY, Heard, LogError, read_samples, total_bytes
+from gateway.review.traffic.log import LOOK_EVERY, Heard, LogError, read_samples, total_bytes
 from gateway.telemetry.access_log import encode
 from gateway.telemetry.record import RequestRecord
 from gateway.telemetry.samples import MAX_LINE

@@ -1,0 +1,1 @@
+"""Whether the backends have what a policy names, by asking them."""
