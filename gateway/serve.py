@@ -126,7 +126,7 @@ class Gateway:
     async def _listen_admin(self) -> AdminPort:
         if self.reloader is None:
             return NoPort()
-        address, api = self.document.listen.admin, Api(self.reloader, self.judge)
+        address, api = self.document.listen.admin, Api(self.reloader, self.judge, self.spawner.spawn)
         return await listen_admin(AdminState(self.exposition, self.unready, api.answer), address.host, address.port)
 
     async def exposition(self) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,11 +18,13 @@ from gateway.review.written import read_sample
 
 MAX_BODY = 64 << 10
 PATIENCE = 30.0  # seconds that a change may take before its caller is told that it goes on
+Change = Coroutine[Any, Any, Done | Refusal | None]
+Spawn = Callable[[Change, str], asyncio.Task[Done | Refusal | None]]
 Judge = Callable[[Mapping[str, str]], Awaitable[Verdict]]
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ApiRequest:
     """A request. `headers` by lower-case name; `body` reads it, at most MAX_BODY bytes, and raises ApiError if there is more."""
 
     method: str
@@ -32,7 +34,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ApiResponse:
     """`content` is JSON as plain values; `allow` lists the methods with a 405."""
 
     status: int
@@ -55,17 +57,17 @@ class RollbackBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     version: str
 
 
-Act = Callable[[Asked, str], Awaitable[Mapping[str, Any]]]  # the request and its operator's subject
+Act = Callable[[ApiRequest, str], Awaitable[Mapping[str, Any]]]  # the request and its operator's subject
 
 
 class Api:
-    """Answers for one policy. `judge` says whose credential a request shows."""
+    """Answers for one policy. `judge` says whose credential a request shows; `spawn` starts what must not end with its caller."""
 
-    def __init__(self, policy: Reloader, judge: Judge, patience: float = PATIENCE) -> None:
+    def __init__(self, policy: Reloader, judge: Judge, spawn: Spawn, patience: float = PATIENCE) -> None:
         self._policy = policy
         self._judge = judge
+        self._spawn = spawn
         self._patience = patience
-        self._going: set[asyncio.Task[Any]] = set()
         self._routes: dict[str, dict[str, Act]] = {
             "/api/policy": {"GET": self._in_force},
             "/api/policy/history": {"GET": self._history},
@@ -74,14 +76,16 @@ class Api:
             "/api/policy/explain": {"POST": self._explain},
         }
 
-    async def answer(self, asked: Asked) -> Answer:
+    async def answer(self, asked: ApiRequest) -> ApiResponse:
         """What to say. Who has no say here learns nothing, not even which paths there are."""
         try:
-            return Answer(200, await self._act(asked))
+            return ApiResponse(200, await self._act(asked))
         except ApiError as error:
-            return Answer(error.status, error.content, ", ".join(self._routes.get(asked.path, ())) if error.status == 405 else "")
+            return ApiResponse(
+                error.status, error.content, ", ".join(self._routes.get(asked.path, ())) if error.status == 405 else ""
+            )
 
-    async def _act(self, asked: Asked) -> Mapping[str, Any]:
+    async def _act(self, asked: ApiRequest) -> Mapping[str, Any]:
         credentials = shown(asked.headers)
         if credentials is None:
             raise ApiError(400, "a credential stands here twice: send one")
@@ -95,7 +99,7 @@ class Api:
             raise ApiError(405, f"this takes {' or '.join(methods)}")
         return await methods[asked.method](asked, verdict.subject)
 
-    async def _in_force(self, asked: Asked, subject: str) -> Mapping[str, Any]:
+    async def _in_force(self, asked: ApiRequest, subject: str) -> Mapping[str, Any]:
         policy, refusal = self._policy, self._policy.refusal
         return {
             "version": policy.in_force.version,
@@ -106,7 +110,7 @@ class Api:
             "versions": [each.version for each in policy.records.history.entries],
         }
 
-    async def _history(self, asked: Asked, subject: str) -> Mapping[str, Any]:
+    async def _history(self, asked: ApiRequest, subject: str) -> Mapping[str, Any]:
         history = self._policy.records.history
         return {
             "version": self._policy.in_force.version,
@@ -114,17 +118,17 @@ class Api:
             "damaged": history.damaged,
         }
 
-    async def _reload(self, asked: Asked, subject: str) -> Mapping[str, Any]:
+    async def _reload(self, asked: ApiRequest, subject: str) -> Mapping[str, Any]:
         return await self._changed(self._policy.reload(Origin(subject, "api")))
 
-    async def _rollback(self, asked: Asked, subject: str) -> Mapping[str, Any]:
+    async def _rollback(self, asked: ApiRequest, subject: str) -> Mapping[str, Any]:
         try:
             wanted = msgspec.json.decode(await asked.body(), type=RollbackBody).version
         except msgspec.DecodeError as error:
             raise ApiError(400, f'{error}; send {{"version": "…"}}, one of GET /api/policy/history') from error
         return await self._changed(self._policy.rollback(wanted, Origin(subject, "api", "rollback")))
 
-    async def _explain(self, asked: Asked, subject: str) -> Mapping[str, Any]:
+    async def _explain(self, asked: ApiRequest, subject: str) -> Mapping[str, Any]:
         body, in_force = await asked.body(), self._policy.in_force
 
         def explained() -> Explanation:
@@ -136,15 +140,15 @@ class Api:
             raise ApiError(400, one_line(error), problems=msgspec.to_builtins(error.problems)) from error
         return found
 
-    async def _changed(self, change: Any) -> Mapping[str, Any]:
+    async def _changed(self, change: Change) -> Mapping[str, Any]:
         """What became of it. It goes on whatever becomes of its caller: half a change would be worse than a late one."""
-        task = asyncio.ensure_future(change)
-        self._going.add(task)
-        task.add_done_callback(self._going.discard)
+        task = self._spawn(change, "policy change")
         await asyncio.wait((task,), timeout=self._patience)
         await self._policy.records.written()
         if not task.done():
             raise ApiError(503, f"not done within {self._patience:g} s; it goes on: GET /api/policy says what is in force")
+        if task.cancelled():
+            raise ApiError(503, "the gateway is stopping: whether the change was made, GET /api/policy says after its start")
         match task.result():
             case Done(before, after, note):
                 return {"version": after, "before": before, "note": note}

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from gateway.admin.api import MAX_BODY, Answer, ApiError, Asked
+from gateway.admin.api import MAX_BODY, ApiError, ApiRequest, ApiResponse
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -26,7 +26,7 @@ class AdminState:
 
     exposition: Callable[[], Awaitable[bytes]]
     unready: Callable[[], Sequence[str]]
-    api: Callable[[Asked], Awaitable[Answer]]
+    api: Callable[[ApiRequest], Awaitable[ApiResponse]]
 
 
 class AdminPort(Protocol):
@@ -105,7 +105,7 @@ def _routes(app: web.Application, state: AdminState) -> None:
 
     async def api(request: web.Request) -> web.Response:
         headers = {name.lower(): request.headers.getall(name) for name in request.headers}
-        answer = await state.api(Asked(request.method, request.path, headers, lambda: _body(request)))
+        answer = await state.api(ApiRequest(request.method, request.path, headers, lambda: _body(request)))
         allow = {"Allow": answer.allow} if answer.allow else None
         return web.json_response(answer.content, status=answer.status, headers=allow)
 

@@ -64,7 +64,7 @@ async def test_failure_is_logged_with_the_tasks_name(caplog: pytest.LogCaptureFi
 async def test_cancelled_task_is_no_failure(caplog: pytest.LogCaptureFixture) -> None:
     """A task that is cancelled ends silently."""
     spawner = Spawner()
-    spawner.spawn(asyncio.Event().wait(), "wait")  # type: ignore[arg-type]
+    spawner.spawn(asyncio.Event().wait(), "wait")
     await asyncio.sleep(0)
     await spawner.close()
     assert [] == caplog.records

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gateway.admin.api import Answer, Api, ApiError, Asked
+from gateway.admin.api import Api, ApiError, ApiRequest, ApiResponse
 from gateway.admin.operators import Verdict
 from gateway.aside import Aside, here
 from gateway.configuration.load import version
@@ -35,11 +35,12 @@ class Place:
         self.file.write_text(POLICY)
         self.verdict = Verdict(200, "alice")
         self.go: Callable[[], Awaitable[object]] | None = None
+        self.spawner = Spawner()
         file = PolicyFile(self.file, Aside("test"))
         reading = file.first()
         first = (reading, judged(reading.text, str(self.file)))
-        self.policy = Reloader(file, first, self.put, lambda: None, Records(None, here, Spawner().spawn))
-        self.api = Api(self.policy, self.judge)
+        self.policy = Reloader(file, first, self.put, lambda: None, Records(None, here, self.spawner.spawn))
+        self.api = Api(self.policy, self.judge, self.spawner.spawn)
 
     async def judge(self, credentials: Mapping[str, str]) -> Verdict:
         self.credentials = credentials
@@ -49,13 +50,13 @@ class Place:
         if self.go is not None:
             await self.go()
 
-    async def ask(self, method: str, path: str, body: object = b"", **headers: list[str]) -> Answer:
+    async def ask(self, method: str, path: str, body: object = b"", **headers: list[str]) -> ApiResponse:
         async def read() -> bytes:
             if isinstance(body, ApiError):
                 raise body
             return body if isinstance(body, bytes) else json.dumps(body).encode()
 
-        return await self.api.answer(Asked(method, f"/api/policy{path}", {"x-api-key": ["k"], **headers}, read))
+        return await self.api.answer(ApiRequest(method, f"/api/policy{path}", {"x-api-key": ["k"], **headers}, read))
 
     async def got(self, method: str, path: str, body: object = b"") -> Mapping[str, Any]:
         answer = await self.ask(method, path, body)
@@ -156,7 +157,7 @@ async def test_who_has_no_say_learns_and_changes_nothing(place: Place, path: str
     place.verdict = Verdict(status, error="who are you?")
     place.file.write_text(POLICY)
     for method in ("GET", "POST", "DELETE"):
-        assert Answer(status, {"error": "who are you?"}) == await place.ask(method, path, ApiError(500, "it was read"))
+        assert ApiResponse(status, {"error": "who are you?"}) == await place.ask(method, path, ApiError(500, "it was read"))
     assert TWO == place.policy.in_force.version
 
 
@@ -164,7 +165,7 @@ async def test_only_credentials_are_judged(place: Place) -> None:
     """And two of a kind are refused before."""
     await place.ask("GET", "", cookie=["a"], authorization=["Bearer x"])
     assert {"x-api-key": "k", "authorization": "Bearer x"} == place.credentials
-    answer = await place.api.answer(Asked("GET", "/api/policy", {"x-api-key": ["a", "b"]}, lambda: asyncio.sleep(0, b"")))
+    answer = await place.api.answer(ApiRequest("GET", "/api/policy", {"x-api-key": ["a", "b"]}, lambda: asyncio.sleep(0, b"")))
     assert (400, {"error": "a credential stands here twice: send one"}) == (answer.status, answer.content)
 
 
@@ -173,12 +174,12 @@ async def test_what_is_not_here(place: Place) -> None:
     answer = await place.ask("GET", "/nowhere")
     assert (404, True) == (answer.status, "/api/policy/history" in answer.content["error"])
     for method, path, allow in (("POST", "", "GET"), ("GET", "/reload", "POST"), ("DELETE", "/rollback", "POST")):
-        assert Answer(405, {"error": f"this takes {allow}"}, allow) == await place.ask(method, path)
+        assert ApiResponse(405, {"error": f"this takes {allow}"}, allow) == await place.ask(method, path)
 
 
 async def test_a_change_that_takes_long_goes_on(place: Place) -> None:
     """Its caller is told so, and may leave; half a change would be worse."""
-    place.api = Api(place.policy, place.judge, patience=0.01)
+    place.api = Api(place.policy, place.judge, place.spawner.spawn, patience=0.01)
     gate = asyncio.Event()
     place.go = gate.wait
     answer = await place.ask("POST", "/rollback", {"version": ONE})
@@ -189,3 +190,20 @@ async def test_a_change_that_takes_long_goes_on(place: Place) -> None:
     async with asyncio.timeout(5):
         while place.policy.in_force.version != ONE:  # noqa: ASYNC110 - the one who asked has left
             await asyncio.sleep(0)
+
+
+async def test_a_change_that_the_end_cuts_off(place: Place) -> None:
+    """It is background work like any other: the end of the process cancels it, and its caller is told."""
+    begun = asyncio.Event()
+
+    async def never() -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    place.go = never
+    asking = asyncio.ensure_future(place.ask("POST", "/rollback", {"version": ONE}))
+    await begun.wait()
+    await place.spawner.close()
+    answer = await asking
+    assert (503, True) == (answer.status, "the gateway is stopping" in answer.content["error"])
+    assert TWO == place.policy.in_force.version

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
-from gateway.admin.api import MAX_BODY, Answer, ApiError, Asked
+from gateway.admin.api import MAX_BODY, ApiError, ApiRequest, ApiResponse
 from gateway.admin.port import AdminListener, AdminState, NoPort, listen
 from gateway.telemetry.metrics import CONTENT_TYPE, Metrics
 
@@ -27,15 +27,17 @@ async def nothing() -> bytes:
     return b""
 
 
-async def echo(asked: Asked) -> Answer:
+async def echo(asked: ApiRequest) -> ApiResponse:
     """What the API was asked, with 405 for DELETE."""
     if asked.method == "DELETE":
-        return Answer(405, {"error": "no"}, "GET, POST")
+        return ApiResponse(405, {"error": "no"}, "GET, POST")
     try:
         body = (await asked.body()).decode()
     except ApiError as error:
-        return Answer(error.status, error.content)
-    return Answer(200, {"method": asked.method, "path": asked.path, "keys": asked.headers.get("x-api-key", []), "body": body})
+        return ApiResponse(error.status, error.content)
+    return ApiResponse(
+        200, {"method": asked.method, "path": asked.path, "keys": asked.headers.get("x-api-key", []), "body": body}
+    )
 
 
 @pytest.fixture

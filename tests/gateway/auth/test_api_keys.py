@@ -136,7 +136,7 @@ async def test_a_reload_swaps_only_what_is_whole(tmp_path: Path) -> None:
         ("- subject: a\n  id: ABCD", 2, "[0].id: must be the part of the key"),
         ("- id: a\n  id: b\n", 2, "'id' is already on line 1"),
         ("- id: 'abc\n", 2, "not valid YAML"),
-        ("- [", 2, "not valid YAML"),
+        ("- [", 1, "not valid YAML"),
         ("\x00", 1, "U+0000 is not allowed"),
         ("\t- id: abcd", 1, "not valid YAML"),
         ("- !!python/object:os.system {}", 1, "tags"),
