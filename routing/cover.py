@@ -28,12 +28,11 @@ from itertools import accumulate
 from operator import or_, xor
 from typing import Any, NamedTuple
 
-from routing.match import Match, Question, Range
+from routing.match import LOWEST_PRIORITY, Match, Question, Range
 from routing.principal import Principal
 
 STEPS = 1_000_000  # for all routes of one model; looking at a condition is one. Under a second together
 STEPS_OF_ONE = 100_000  # for one route
-LOWEST_PRIORITY = 9
 ORDINARY_SCOPE = "models:infer"  # held by callers of whom nothing else is asked
 ABSENT = -1  # of numbers
 

@@ -10,6 +10,8 @@ from backends.inference import Parameter, Parameters
 from routing.plan import Confidence, Stage, Target
 from routing.principal import Principal
 
+LOWEST_PRIORITY = 9  # 0 is the highest
+
 
 class Question(msgspec.Struct, frozen=True, gc=False):
     """All that routing may look at. `request_id` makes a split by request reproducible.
@@ -23,7 +25,7 @@ class Question(msgspec.Struct, frozen=True, gc=False):
     parameters: Parameters
     version: str  # the version asked for, "" for any
     request_id: str
-    priority: int | None = None  # 0 (highest) to 9; None where the client says nothing
+    priority: int | None = None  # 0 (highest) to LOWEST_PRIORITY; None where the client says nothing
     size: int = 0  # bytes of the input tensors in binary form, the same in every dialect
     text_lengths: Mapping[str, int] = {}  # of BYTES inputs by name: characters of the longest element
 

@@ -16,7 +16,7 @@ from gateway.configuration.decode import read_text
 from gateway.configuration.problems import listed
 from gateway.configuration.quantities import BYTES, SECONDS, read_share
 from gateway.configuration.readers import OneOf
-from routing.match import Versions
+from routing.match import LOWEST_PRIORITY, Versions
 
 Schema = dict[str, Any]
 _NUMBER = r"[0-9]{1,18}(\.[0-9]{1,18})?"
@@ -145,7 +145,7 @@ FRAGMENTS: Mapping[object, Fragment] = {
         _ranges("a number or a range", (0, _COUNTED), _COUNTS, 4, "1..80", "200..", "..80"),
     ),
     schema_policy.read_priorities: Fragment(
-        _ranges("a priority or a range, within 0 to 9", (0, schema_policy.LOWEST_PRIORITY), _PRIORITIES, 0, "..3", "7.."),
+        _ranges("a priority or a range, within 0 to 9", (0, LOWEST_PRIORITY), _PRIORITIES, 0, "..3", "7.."),
     ),
     schema_policy.read_sizes: Fragment(
         _text("a range of sizes", rf"(?!\.\.$)({_SIZE})?\.\.({_SIZE})?", "1MiB..", "..64KiB", "4KiB..1MiB")

@@ -14,7 +14,7 @@ from gateway.configuration.problems import NOT_YET, UnreadableError, listed, nea
 from gateway.configuration.quantities import read_share, read_size
 from gateway.configuration.readers import Address, Amount, Count, Name, Timeout, one_of, read_address, read_name, read_number
 from gateway.configuration.schema_tests import PolicyTest, read_parameter
-from routing.match import Range, Versions
+from routing.match import LOWEST_PRIORITY, Range, Versions
 
 PROTOCOLS = ("triton-http", "triton-grpc")
 LATER_PROTOCOLS = ("torchserve-http", "torchserve-grpc", "kserve-v2", "tfserving", "openai", "http-json")
@@ -23,7 +23,6 @@ UNITS = ("tenant", "subject", "request")
 PARTS = ("tests", "limits")  # that a document may do without
 DEFAULT_TIMEOUT = 30.0  # seconds
 DEFAULT_UNIT = "request"  # every request on its own
-LOWEST_PRIORITY = 9
 _TOKEN = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]{1,128}")  # RFC 9110 section 5.1, lower-cased
 CREDENTIALS = ("authorization", "proxy-authorization", "cookie", "x-api-key")
 _RANGE = re.compile(r"(?P<low>[0-9]{1,9})?\.\.(?P<high>[0-9]{1,9})?")

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from msgspec.structs import replace
 
 from backends.errors import InferenceError
-from backends.signature import Signature
 from gateway.configuration.schema_tests import Sample
-from gateway.dataplane import Dataplane
+from gateway.review import deciding
 from gateway.review.sample import inquiry_of, principal_of, request_of
 from gateway.snapshot import Model, Snapshot
 from policies.authorize import demand
-from policies.call import Answer, Call
 from routing.conditions import Looks
 from routing.explain import Explainer, Outcome
 from routing.match import Question, RouteTable
-from routing.plan import Plan, Target
+from routing.plan import Plan
 from routing.planner import Planner
 
 
@@ -70,19 +68,9 @@ class Decider:
             model = snapshot.model(sample.model)  # these two come first, as the fronts have it, before they read any further
             demand(principal_of(sample), model.name)
             request = request_of(sample)
-            return Dataplane(snapshot, _Newest(request.version)).plan(snapshot, request, inquiry_of(sample)).plan
+            return deciding.decide(snapshot, request, inquiry_of(sample)).plan
         except InferenceError as error:
             return error
-
-
-class _Newest:
-    """Knows of every target that it serves the one version that is asked for."""
-
-    def __init__(self, version: str) -> None:
-        self._known = Signature({}, 0, versions=(version,) if version else ())
-
-    def get(self, _: Target, /) -> Signature:
-        return self._known
 
 
 def _noting(explainer: Explainer, plan: Planner, sample: Sample, seen: list[Question]) -> Mapping[str, Model]:
@@ -94,13 +82,4 @@ def _noting(explainer: Explainer, plan: Planner, sample: Sample, seen: list[Ques
         return plan(whole)
 
     table, looked_at = explainer.table, Looks(priority=explainer.looks.priority)
-    model = Model(table.model, noting, _nobody, _no_stream, explainer.targets, looked_at, table.versions)
-    return {table.model: model}
-
-
-async def _nobody(_: Call) -> Answer:
-    raise AssertionError("who only decides asks nobody")
-
-
-def _no_stream(_: Call) -> AsyncGenerator[Answer, None]:
-    raise AssertionError("who only decides asks nobody")
+    return {table.model: deciding.model(table, noting, explainer.targets, looked_at)}

@@ -1,4 +1,4 @@
-"""Conditions that do not hold, in the words that people read."""
+"""What conditions, durations, shares, counts and requests are called where people read of them."""
 
 from __future__ import annotations
 
@@ -56,6 +56,11 @@ def duration(seconds: float) -> str:
 def share(fraction: float) -> str:
     """As people write it: `5 %`, `0.1 %`."""
     return f"{100 * fraction:.4g} %"
+
+
+def counted(count: int, what: str) -> str:
+    """`1 sample`, `1,200 samples`."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def request(sample: Sample) -> str:

@@ -15,6 +15,7 @@ from gateway.configuration.files import MAX_BYTES
 from gateway.configuration.load import version
 from gateway.configuration.schema_policy import PolicyDocument
 from gateway.review.report import Report, report
+from gateway.review.words import counted
 
 _EXAMPLE = """example:
   penstock policy check config/policy.yaml
@@ -57,7 +58,7 @@ def run_check(arguments: argparse.Namespace) -> int:
     elif found.problems:
         for problem in found.problems:
             print(problem.text(name))
-        print(f"{_counted(len(found.problems), 'problem')}; the policy cannot be used{' with these backends' if asked else ''}")
+        print(f"{counted(len(found.problems), 'problem')}; the policy cannot be used{' with these backends' if asked else ''}")
     elif found.document is not None:
         print(f"{name}: ok, version {version(text)}: {_summary(found.document)}{'; the backends have it all' if asked else ''}")
         for note in found.notes:
@@ -76,8 +77,4 @@ def _summary(document: PolicyDocument) -> str:
     counts = {"backend": len(document.backends), "model": len(document.models), "route": routes}
     if document.tests:
         counts["test"] = len(document.tests)
-    return ", ".join(_counted(count, what) for what, count in counts.items())
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+    return ", ".join(counted(count, what) for what, count in counts.items())

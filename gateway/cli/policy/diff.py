@@ -20,6 +20,7 @@ from gateway.review.changes_routes import Change
 from gateway.review.traffic.caveats import about_log, about_replay, heard_of
 from gateway.review.traffic.log import Heard, LogError
 from gateway.review.traffic.moves import KINDS, Moves, Part, tenants
+from gateway.review.words import counted
 
 MOST = 10  # tiers, tenants or models that are told one by one
 WAYS = 5  # in which one of them is treated otherwise
@@ -90,7 +91,7 @@ def _report(old: Loaded, new: Loaded, found: tuple[Change, ...], traffic: _Traff
         differ = "" if old.version == new.version else f"; they are only written differently ({old.version}, {new.version})"
         yield f"no difference{differ}"
     else:
-        yield ink.strong(f"{old.name} {old.version} → {new.name} {new.version}: {_counted(len(found), 'change')}")
+        yield ink.strong(f"{old.name} {old.version} → {new.name} {new.version}: {counted(len(found), 'change')}")
         path = ""
         for change in found:
             if change.path != path:
@@ -124,9 +125,9 @@ def _parts(kind: str, parts: list[Part], ink: Ink) -> Iterator[str]:
     for part in moved[:MOST]:
         yield from _ways(part, f"{kind} {f'{part.name}:'.ljust(width)} ", ink)
     if len(moved) > MOST:
-        yield f"  {_counted(len(moved) - MOST, kind)} more for which something changes"
+        yield f"  {counted(len(moved) - MOST, kind)} more for which something changes"
     if len(moved) < len(parts):
-        yield f"  nothing changes for {_counted(len(parts) - len(moved), kind)}"
+        yield f"  nothing changes for {counted(len(parts) - len(moved), kind)}"
 
 
 def _ways(part: Part, whose: str, ink: Ink) -> Iterator[str]:
@@ -137,7 +138,7 @@ def _ways(part: Part, whose: str, ink: Ink) -> Iterator[str]:
     rest = part.moved[WAYS:]
     if rest:
         share = sum(each.requests for each in rest) / part.requests
-        yield f"  {whose}{percent(share)} of requests in {_counted(len(rest), 'other way')}"
+        yield f"  {whose}{percent(share)} of requests in {counted(len(rest), 'other way')}"
 
 
 def _as_json(old: Loaded, new: Loaded, found: tuple[Change, ...], traffic: _Traffic | None) -> dict[str, Any]:
@@ -157,7 +158,3 @@ def _as_json(old: Loaded, new: Loaded, found: tuple[Change, ...], traffic: _Traf
             "notes": list(traffic.notes),
         }
     return told
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"

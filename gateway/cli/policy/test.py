@@ -20,6 +20,7 @@ from gateway.configuration.tables import route_tables
 from gateway.configuration.yaml_source import Source, parse
 from gateway.review.mutate import Rule, examine
 from gateway.review.trial import Failure, failures
+from gateway.review.words import counted
 
 PATIENCE = 60.0  # seconds that mutants are tried for
 SILENCE = 2.0  # seconds after which something is to be seen
@@ -96,7 +97,7 @@ def _examined(document: PolicyDocument) -> Iterator[Rule]:
         if now - began > PATIENCE:
             return
         if now - told > SILENCE:
-            print(f"penstock policy test: {_counted(number, 'rule')} examined", file=sys.stderr)
+            print(f"penstock policy test: {counted(number, 'rule')} examined", file=sys.stderr)
             told = now
 
 
@@ -113,7 +114,7 @@ def _results(tested: _Tested, ink: Ink) -> Iterator[str]:
     if not tested.document.tests:
         yield f"{tested.source.name} has no tests; write some under `tests:`"
         return
-    all_of_them = _counted(len(tested.document.tests), "test")
+    all_of_them = counted(len(tested.document.tests), "test")
     yield ink.bad(f"{all_of_them}, {len(tested.failed)} failed") if tested.failed else f"{all_of_them}, all hold"
 
 
@@ -130,14 +131,14 @@ def _report(tested: _Tested, rules: list[Rule], total: int, ink: Ink) -> Iterato
     if tests:
         yield from ("", "these would fail, under `tests:`")
         yield from (f"  {line}" for test in tests for line in test)
-    tried = _counted(sum(rule.mutants for rule in rules), "mutant")
+    tried = counted(sum(rule.mutants for rule in rules), "mutant")
     survived = sum(len(rule.survivors) for rule in rules)
     yield from (
         "",
-        f"{_counted(len(rules), 'rule')}, {tried}, " + (ink.bad(f"{survived} not noticed") if survived else "all noticed"),
+        f"{counted(len(rules), 'rule')}, {tried}, " + (ink.bad(f"{survived} not noticed") if survived else "all noticed"),
     )
     if len(rules) < total:
-        yield f"{_counted(total - len(rules), 'rule')} not examined within {PATIENCE:g} s"
+        yield f"{counted(total - len(rules), 'rule')} not examined within {PATIENCE:g} s"
 
 
 def _as_json(tested: _Tested, arguments: argparse.Namespace, rules: list[Rule], total: int) -> dict[str, object]:
@@ -151,7 +152,3 @@ def _as_json(tested: _Tested, arguments: argparse.Namespace, rules: list[Rule], 
         lined = [msgspec.to_builtins(rule) | {"line": tested.line("models", rule.model, "routes", rule.index)} for rule in rules]
         found |= {"rules": lined, "not_examined": total - len(rules)}
     return found
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"

@@ -7,11 +7,12 @@ from datetime import UTC, datetime
 
 from gateway.review.traffic.log import Heard
 from gateway.review.traffic.replay import Replay
+from gateway.review.words import counted
 
 
 def heard_of(heard: Heard, requests: float, files: int) -> str:
     """What was read, in a line."""
-    count = _counted(heard.samples, "recorded request") + f" from {_counted(files, 'file')}"
+    count = counted(heard.samples, "recorded request") + f" from {counted(files, 'file')}"
     if not heard.samples:
         return count
     standing = f", standing for {requests:,.0f}" if round(requests) != heard.samples else ""
@@ -25,7 +26,7 @@ def about_log(heard: Heard) -> Iterator[str]:
         lines = "line could" if heard.damaged == 1 else "lines could"
         yield f"{heard.damaged} {lines} not be read and are left out; the first is {heard.where}"
     if heard.dropped:
-        yield f"the gateway could not write {_counted(heard.dropped, 'sample')} when it recorded this log"
+        yield f"the gateway could not write {counted(heard.dropped, 'sample')} when it recorded this log"
 
 
 def about_replay(replay: Replay, whose: str) -> Iterator[str]:
@@ -43,12 +44,8 @@ def about_replay(replay: Replay, whose: str) -> Iterator[str]:
         )
     if replay.guessed:
         name = "names" if replay.guessed == 1 else "name"
-        yield f"{_counted(replay.guessed, 'sample')} {name} a version of the latest n: which those were, only the backend knew"
+        yield f"{counted(replay.guessed, 'sample')} {name} a version of the latest n: which those were, only the backend knew"
 
 
 def _do(count: int) -> str:
-    return f"{_counted(count, 'sample')} {'does' if count == 1 else 'do'}"
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
+    return f"{counted(count, 'sample')} {'does' if count == 1 else 'do'}"

@@ -8,7 +8,7 @@ pseudonym: right in its share and sticky, but not unit by unit.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from math import inf, log
 from typing import TypeVar
@@ -17,11 +17,11 @@ from msgspec.structs import replace
 
 from backends.errors import ErrorKind, InferenceError
 from backends.inference import InferenceRequest, Tensors, TensorSpec
-from backends.signature import Signature
-from gateway.dataplane import Dataplane, Inquiry
+from gateway.dataplane import Inquiry
+from gateway.review import deciding
 from gateway.snapshot import Model, Snapshot
 from gateway.telemetry.samples import Sample, hidden, pseudonym
-from policies.call import Answer, Call
+from policies.call import Call
 from routing.match import Match, Question, Route, RouteTable, Split, Use
 from routing.plan import Plan, Target
 from routing.planner import Planner, planner, unit_of
@@ -63,7 +63,7 @@ class Replay:
         who = Principal(sample.subject, sample.tenant, sample.tier, frozenset(sample.scopes))
         inquiry = Inquiry(who, _given(sample.headers), sample.request_id, 0.0, None)
         try:
-            call = Dataplane(snapshot, _Newest(sample.version)).plan(snapshot, request, inquiry)
+            call = deciding.decide(snapshot, request, inquiry)
         except InferenceError as error:
             return error
         return self._versioned(call) if sample.version else call.plan
@@ -104,7 +104,7 @@ class Replay:
             self.drawn += not exact
             return side(question)
 
-        return Model(table.model, plan, _nobody, _no_stream, targets(table), versions=table.versions)
+        return deciding.model(table, plan, targets(table))
 
     def _see(self, sample: Sample, looked: Sampling) -> None:
         for name in looked.headers:
@@ -181,21 +181,3 @@ def _given(values: Mapping[str, T | None]) -> Mapping[str, T]:
 @lru_cache(maxsize=1024)
 def _inputs(rows: int | None) -> tuple[TensorSpec, ...]:
     return () if rows is None else (TensorSpec("x", "FP32", (rows,)),)
-
-
-class _Newest:
-    """Knows of every target that it serves the one version that is asked for."""
-
-    def __init__(self, version: str) -> None:
-        self._known = Signature({}, 0, versions=(version,)) if version else None
-
-    def get(self, _: Target, /) -> Signature | None:
-        return self._known
-
-
-async def _nobody(_: Call) -> Answer:
-    raise AssertionError("who only decides asks nobody")
-
-
-def _no_stream(_: Call) -> AsyncGenerator[Answer, None]:
-    raise AssertionError("who only decides asks nobody")

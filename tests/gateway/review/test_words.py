@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.configuration.schema_tests import Caller, Sample
-from gateway.review.words import asked, duration, had, missed, request, share, together
+from gateway.review.words import asked, counted, duration, had, missed, request, share, together
 from routing.explain import Finding
 
 TIER = Finding("tier", "gold", "free", False)
@@ -67,3 +67,8 @@ def test_requests() -> None:
         " version 2, priority 0, bytes 64, id r7"
     ) == request(everything)
     assert "digits, no rows" == request(Sample("digits", rows=None))
+
+
+def test_how_many_there_are() -> None:
+    """One of a thing, or several; thousands are set apart."""
+    assert ["0 rules", "1 rule", "1,200 rules"] == [counted(number, "rule") for number in (0, 1, 1200)]
