@@ -14,6 +14,8 @@ from gateway.configuration.load import load_policy
 from gateway.configuration.problems import PolicyError
 from gateway.reload.adoption import Standing, objections
 
+pytestmark = pytest.mark.slow
+
 CONFIG = Path(__file__).parents[2] / "config"
 POLICIES = [CONFIG / "policy.yaml", CONFIG / "examples" / "cascade.yaml", CONFIG / "examples" / "canary.yaml"]
 each_policy = pytest.mark.parametrize("path", POLICIES, ids=lambda path: path.name)

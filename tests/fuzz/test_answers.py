@@ -6,6 +6,7 @@ import asyncio
 import re
 from dataclasses import dataclass
 
+import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -15,6 +16,8 @@ from backends.http1.messages import PoolLimits, UpstreamResponse
 from backends.promise import Promise
 from tests.fuzz.strict_http import MoreError, NotHttpError, Read, response
 from tests.fuzz.wires import CUTS, OFTEN, Wire, changes, mutated, sliced
+
+pytestmark = pytest.mark.slow
 
 TIGHT = PoolLimits(max_body=40, max_headers=120)
 SECOND = b"HTTP/1.1 203 Second\r\nContent-Length: 6\r\n\r\nsecond"

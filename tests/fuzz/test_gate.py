@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 from itertools import zip_longest
 
+import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -16,6 +17,8 @@ from gateway.edge.messages import Admitted, HttpResponse, RequestHead
 from gateway.edge.shared import Shared
 from tests.fuzz.strict_http import Read, requests
 from tests.fuzz.wires import CUTS, OFTEN, HastyLoop, Wire, changes, mutated, sliced
+
+pytestmark = pytest.mark.slow
 
 TIGHT = Limits(request_line=40, headers=120, header_count=6, body=300, chunks=6, pipelined=180, unread=40)
 TURNS = 12  # of the loop that a slow answer and its follow-up take at most

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,6 +12,8 @@ from backends.protocols.v2_json import from_json
 from tests.fuzz.arrays import SHAPES, written
 from tests.fuzz.strict_v2 import DATATYPES, NotV2Error, hollow, packed, parsed
 from tests.fuzz.wires import OFTEN, changes, mutated
+
+pytestmark = pytest.mark.slow
 
 PIECES = (b"[", b"]", b"[]", b",", b"0", b"-", b".", b"e9", b"\"", b"\\", b"null", b" ", b"\x0c", b"\xff", b"1e400",
 b"")  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +16,8 @@ from gateway.configuration.problems import PolicyError
 from gateway.configuration.yaml_source import parse
 from gateway.reload.adoption import Standing, objections
 from tests.fuzz.wires import OFTEN, changes, mutated
+
+pytestmark = pytest.mark.slow
 
 CONFIG = Path(__file__).parents[2] / "config"
 WHOLE = (CONFIG / "examples" / "enterprise.yaml").read_bytes()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import struct
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,6 +15,8 @@ from backends.protocols.v2_http_request import decode_request, encode_request
 from tests.fuzz.arrays import SHAPES, written
 from tests.fuzz.strict_v2 import DATATYPES, SIZES, NotV2Error, Question, question
 from tests.fuzz.wires import OFTEN, changes, mutated
+
+pytestmark = pytest.mark.slow
 
 Members = list[tuple[str, str]]
 """A JSON object as it is written: what is said first, said twice, or spelt with escapes stays so."""

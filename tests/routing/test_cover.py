@@ -104,6 +104,7 @@ def test_agrees_with_every_question(model: tuple[list[str], list[Match]]) -> Non
     assert set(range(len(matches))) - reached == {route for route, _ in Cover(matches).hidden()}
 
 
+@pytest.mark.slow
 @given(st.lists(matches_on(sorted(FOUND)), min_size=1, max_size=8), st.randoms(use_true_random=False))
 def test_no_question_reaches_a_hidden_route(matches: list[Match], chance: Random) -> None:
     """With all attributes at once: no question whatever takes a route that is said to be hidden."""
@@ -112,6 +113,7 @@ def test_no_question_reaches_a_hidden_route(matches: list[Match], chance: Random
         assert first(live, asked({attribute: chance.choice(values) for attribute, values in FOUND.items()})) not in hidden
 
 
+@pytest.mark.slow
 @given(st.lists(matches_on(sorted(FOUND)), min_size=1, max_size=8))
 def test_a_witness_reaches_its_route(matches: list[Match]) -> None:
     """Each route is either hidden or has a question that live traffic answers by it."""
@@ -121,6 +123,7 @@ def test_a_witness_reaches_its_route(matches: list[Match]) -> None:
         assert (None if route in hidden else route) == (None if question is None else first(rules(matches), question))
 
 
+@pytest.mark.slow
 @given(st.lists(matches_on(sorted(FOUND)), min_size=1, max_size=8))
 def test_those_that_hide_are_all_needed(matches: list[Match]) -> None:
     """The routes named for a hidden one hide it by themselves, and without any one of them it would be reached."""

@@ -164,6 +164,7 @@ def test_accepts_whatever_loads(name: str) -> None:
     try_one()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_refuses_one_mistake_as_the_loader_does(name: str) -> None:
     """Another kind of value, an empty one, an unknown key, a missing one, no name, no unit: at any place of any document."""
