@@ -48,7 +48,7 @@ class Side(msgspec.Struct, frozen=True):
 
 
 class Lot(msgspec.Struct, frozen=True):
-    """How a split decides. `value` is the unit's, "" and no bids where the sample says nothing that could decide it."""
+    """How a split decides. `value` is the unit's, "" and no bids where the question says nothing that could decide it."""
 
     unit: str
     value: str

@@ -14,7 +14,7 @@ from gateway.configuration.problems import PolicyError
 from gateway.reload.history import Kept, Origin
 from gateway.reload.reloader import Done, Refusal, Reloader, one_line
 from gateway.review.explain import Explanation, explain
-from gateway.review.written import read_sample
+from gateway.review.written import read_request
 
 MAX_BODY = 64 << 10
 PATIENCE = 30.0  # seconds that a change may take before its caller is told that it goes on
@@ -132,7 +132,7 @@ class Api:
         body, in_force = await asked.body(), self._policy.in_force
 
         def explained() -> Explanation:
-            return explain(in_force.standing.document, read_sample(body, "the request", {}), in_force.version)
+            return explain(in_force.standing.document, read_request(body, "the request", {}), in_force.version)
 
         try:
             found: dict[str, Any] = msgspec.to_builtins(await self._policy.beside(explained))

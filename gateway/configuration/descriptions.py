@@ -86,7 +86,7 @@ DESCRIPTIONS: Mapping[Struct, Mapping[str, str]] = {
         "request": "The request.",
         "expect": "What must become of it.",
     },
-    tests.Sample: {
+    tests.Request: {
         "model": "The public name that is asked for, or an alias.",
         "principal": "Who asks.",
         "rows": "How many rows; null for a request without rows.",

@@ -1,4 +1,4 @@
-"""Requests as far as routing looks at them, as people write them: in a policy's own tests, for `explain`, in recorded samples."""
+"""Requests as far as routing looks at them, as people write them: in a policy's own tests, for `penstock policy explain`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from backends.inference import Parameter
 from gateway.configuration.decode import read_text
 from gateway.configuration.problems import UnreadableError, shown
 from gateway.configuration.readers import Name, Timeout
+from routing.match import LOWEST_PRIORITY
 
 LARGEST = 1 << 40
 
@@ -24,9 +25,9 @@ def read_number(value: object) -> int:
 
 def read_priority(value: object) -> int:
     """0, the highest, to 9. Raises UnreadableError."""
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 9:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LOWEST_PRIORITY:
         return value
-    raise UnreadableError(f"{shown(value)} is not a priority: 0, the highest, to 9")
+    raise UnreadableError(f"{shown(value)} is not a priority: 0, the highest, to {LOWEST_PRIORITY}")
 
 
 def read_parameter(value: object) -> Parameter:
@@ -54,7 +55,7 @@ class Caller(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     scopes: tuple[str, ...] = ("models:infer",)
 
 
-class Sample(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One request without its tensors. `bytes` of the input tensors; `text_length` in characters, of BYTES inputs by name."""
 
     model: Name
@@ -83,5 +84,5 @@ class PolicyTest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One of the document's own tests: this request shall be treated so."""
 
     name: str
-    request: Sample
+    request: Request
     expect: Expect

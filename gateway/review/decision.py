@@ -8,9 +8,9 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from backends.errors import InferenceError
-from gateway.configuration.schema_tests import Sample
+from gateway.configuration.schema_tests import Request
 from gateway.review import deciding
-from gateway.review.sample import inquiry_of, principal_of, request_of
+from gateway.review.written import inference_of, inquiry_of, principal_of
 from gateway.snapshot import Model, Snapshot
 from policies.authorize import demand
 from routing.conditions import Looks
@@ -23,7 +23,7 @@ from routing.planner import Planner
 class Decision(NamedTuple):
     """`explainer` is the model's, None if there is no such model; `question` is what its routes were asked, None if nothing.
 
-    Of a split that nothing in the sample decides there is one outcome for each side, else one in all.
+    Of a split that nothing in the request decides there is one outcome for each side, else one in all.
     """
 
     explainer: Explainer | None
@@ -42,17 +42,18 @@ class Decider:
         self._aliases = aliases
         self._explainers: dict[str, Explainer] = {}
 
-    def decide(self, sample: Sample) -> Decision:
-        """What comes of the sample; a refusal is an outcome too."""
-        explainer = self._explainer(sample.model)
+    def decide(self, request: Request) -> Decision:
+        """What comes of the request; a refusal is an outcome too."""
+        explainer = self._explainer(request.model)
         if explainer is None:
-            return Decision(None, None, (Outcome(self._ask(sample, {})),))
+            return Decision(None, None, (Outcome(self._ask(request, {})),))
         seen: list[Question] = []
-        made = self._ask(sample, _noting(explainer, explainer.plan, sample, seen))
+        made = self._ask(request, _noting(explainer, explainer.plan, request, seen))
         if not seen:
             return Decision(explainer, None, (Outcome(made),))
         sides = [
-            Outcome(self._ask(sample, _noting(explainer, plan, sample, seen)), share) for plan, share in explainer.sides(seen[0])
+            Outcome(self._ask(request, _noting(explainer, plan, request, seen)), share)
+            for plan, share in explainer.sides(seen[0])
         ]
         return Decision(explainer, seen[0], tuple(sides) or (Outcome(made),))
 
@@ -62,22 +63,22 @@ class Decider:
             self._explainers[model] = Explainer(self._tables[model])
         return self._explainers.get(model)
 
-    def _ask(self, sample: Sample, models: Mapping[str, Model]) -> Plan | InferenceError:
+    def _ask(self, request: Request, models: Mapping[str, Model]) -> Plan | InferenceError:
         snapshot = Snapshot("", models, {}, {}, self._aliases)
         try:
-            model = snapshot.model(sample.model)  # these two come first, as the fronts have it, before they read any further
-            demand(principal_of(sample), model.name)
-            request = request_of(sample)
-            return deciding.decide(snapshot, request, inquiry_of(sample)).plan
+            model = snapshot.model(request.model)  # these two come first, as the fronts have it, before they read any further
+            demand(principal_of(request), model.name)
+            inference = inference_of(request)
+            return deciding.decide(snapshot, inference, inquiry_of(request)).plan
         except InferenceError as error:
             return error
 
 
-def _noting(explainer: Explainer, plan: Planner, sample: Sample, seen: list[Question]) -> Mapping[str, Model]:
-    """The model with this planner, told the sizes of tensors that the sample does not have; what it is asked goes to `seen`."""
+def _noting(explainer: Explainer, plan: Planner, request: Request, seen: list[Question]) -> Mapping[str, Model]:
+    """The model with this planner, told the sizes of tensors that the request does not have; what it is asked goes to `seen`."""
 
     def noting(question: Question) -> Plan:
-        whole = replace(question, size=sample.bytes, text_lengths=sample.text_length)
+        whole = replace(question, size=request.bytes, text_lengths=request.text_length)
         seen.append(whole)
         return plan(whole)
 

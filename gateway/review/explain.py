@@ -9,12 +9,12 @@ import msgspec
 from backends.errors import ErrorKind, InferenceError
 from gateway.configuration.problems import nearest
 from gateway.configuration.schema_policy import Model, PolicyDocument
-from gateway.configuration.schema_tests import Sample
+from gateway.configuration.schema_tests import Request
 from gateway.configuration.tables import route_tables
 from gateway.dialects.reply import client_timeout
 from gateway.dialects.v2_http import status
 from gateway.review.decision import Decider, Decision
-from gateway.review.sample import headers_of
+from gateway.review.written import headers_of
 from policies.onion import ORDER
 from routing.explain import Explained, Lot, Outcome, Tried
 from routing.plan import Plan, Stage
@@ -71,7 +71,7 @@ class Explanation(msgspec.Struct, frozen=True):
     """All of it. `refused` is set where nobody would answer, whatever a split decides."""
 
     policy: str  # the document's version
-    request: Sample
+    request: Request
     model: str  # as the policy calls it; "" if it has none such
     steps: tuple[Step, ...]
     routes: tuple[Tried, ...]
@@ -80,21 +80,21 @@ class Explanation(msgspec.Struct, frozen=True):
     refused: Refusal | None
 
 
-def explain(document: PolicyDocument, sample: Sample, version: str = "", decider: Decider | None = None) -> Explanation:
+def explain(document: PolicyDocument, request: Request, version: str = "", decider: Decider | None = None) -> Explanation:
     """What this policy does with such a request; `version` is the policy's, to be shown.
 
     Whoever asks often hands over the same `decider` each time: one of this document, else one is made.
     """
-    decision = (decider or Decider(route_tables(document), document.aliases)).decide(sample)
+    decision = (decider or Decider(route_tables(document), document.aliases)).decide(request)
     name = decision.explainer.table.model if decision.explainer else ""
-    answers = tuple(_answer(document.models.get(name), outcome, sample) for outcome in decision.outcomes)
+    answers = tuple(_answer(document.models.get(name), outcome, request) for outcome in decision.outcomes)
     refusals = [answer.refused for answer in answers]
     explained = decision.explainer.explain(decision.question) if decision.explainer and decision.question else Explained(())
     return Explanation(
         policy=version,
-        request=sample,
+        request=request,
         model=name,
-        steps=tuple(_steps(decision, sample, name, (*document.models, *document.aliases))),
+        steps=tuple(_steps(decision, request, name, (*document.models, *document.aliases))),
         routes=explained.tried,
         split=explained.lot,
         answers=answers,
@@ -102,19 +102,19 @@ def explain(document: PolicyDocument, sample: Sample, version: str = "", decider
     )
 
 
-def _steps(decision: Decision, sample: Sample, name: str, names: Iterable[str]) -> Iterator[Step]:
+def _steps(decision: Decision, request: Request, name: str, names: Iterable[str]) -> Iterator[Step]:
     """What is decided before the routes are looked at; `names` are those that clients may use."""
     result = decision.outcomes[0].result
     refused = result if decision.question is None and isinstance(result, InferenceError) else None
     if refused is not None and not name:
-        meant = nearest(sample.model, names)
-        yield Step("model", f"unknown model '{sample.model}'" + (f" — did you mean '{meant}'?" if meant else ""), False)
+        meant = nearest(request.model, names)
+        yield Step("model", f"unknown model '{request.model}'" + (f" — did you mean '{meant}'?" if meant else ""), False)
         return
-    yield Step("model", f"'{name}'" if name == sample.model else f"'{sample.model}' is an alias of '{name}'")
+    yield Step("model", f"'{name}'" if name == request.model else f"'{request.model}' is an alias of '{name}'")
     if refused is not None and refused.kind is ErrorKind.FORBIDDEN:
         yield Step("authorize", refused.message, False)
         return
-    scopes = {"models:infer", f"models:infer:{name}"}.intersection(sample.principal.scopes)
+    scopes = {"models:infer", f"models:infer:{name}"}.intersection(request.principal.scopes)
     yield Step("authorize", f"scope {min(scopes)} permits it")
     if refused is not None:
         yield Step("request", refused.message, False)
@@ -132,14 +132,14 @@ def _version(decision: Decision) -> str:
     return f"'{decision.question.version}' is asked for; version_policy: {policy}"
 
 
-def _answer(model: Model | None, outcome: Outcome, sample: Sample) -> Answer:
+def _answer(model: Model | None, outcome: Outcome, request: Request) -> Answer:
     plan = outcome.result
     if isinstance(plan, InferenceError):
         return Answer(outcome.share, Refusal(plan.reason, status(plan.kind), plan.message))
     assert model is not None, "nobody plans for a model that is not there"
-    deadline, whose = _deadline(model, plan, sample)
+    deadline, whose = _deadline(model, plan, request)
     asked = tuple(_asked(stage, plan) for stage in plan.stages)
-    rows = sample.rows or 1
+    rows = request.rows or 1
     return Answer(
         share=outcome.share,
         refused=None,
@@ -159,9 +159,9 @@ def _works(layer: str, plan: Plan) -> bool:
     return bool(plan.fallback) if layer == "fallback" else layer == "cascade" and len(plan.stages) > 1
 
 
-def _deadline(model: Model, plan: Plan, sample: Sample) -> tuple[float, str]:
+def _deadline(model: Model, plan: Plan, request: Request) -> tuple[float, str]:
     own = next(route.timeout for route in model.routes if route.name == plan.route)
-    client = client_timeout(headers_of(sample))
+    client = client_timeout(headers_of(request))
     if client is not None and client < plan.timeout:
         return client, "client"
     return plan.timeout, "model" if own is None else "route"

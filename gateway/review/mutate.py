@@ -9,10 +9,10 @@ import msgspec
 from msgspec.structs import replace
 
 from gateway.configuration.schema_policy import PolicyDocument
-from gateway.configuration.schema_tests import PolicyTest, Sample
+from gateway.configuration.schema_tests import PolicyTest, Request
 from gateway.review.decision import Decider
 from gateway.review.mutants import Mutant, mutants
-from gateway.review.suggest import sample_of, suggested, written
+from gateway.review.suggest import asking, suggested, written
 from gateway.review.trial import as_expected
 from routing.conditions import Predicate, predicates
 from routing.cover import witness
@@ -104,8 +104,8 @@ class _Bench:
         """A test that holds, and fails with the mutant; None where the mutant changes nothing that a test could tell."""
         for shown in mutant.shows:
             question = self._reaching(shown, mutant.index)
-            for sample in () if question is None else self._samples(mutant, question):
-                test = suggested(sample, self._decider.decide(sample).outcomes)
+            for request in () if question is None else self._requests(mutant, question):
+                test = suggested(request, self._decider.decide(request).outcomes)
                 known = self._known(test)
                 if known is not None and self._fails(mutant, holding, known):
                     return test
@@ -121,10 +121,10 @@ class _Bench:
             return question
         return witness([*(route.match for route in self._table.routes[:index]), shown], index)
 
-    def _samples(self, mutant: Mutant, question: Question) -> Iterator[Sample]:
+    def _requests(self, mutant: Mutant, question: Question) -> Iterator[Request]:
         """Requests that ask this question; where a split is made wrong, with ids that fall now to one side, now to another."""
-        sample, action = sample_of(self._table.model, question), mutant.route.action
+        request, action = asking(self._table.model, question), mutant.route.action
         if action != self._table.routes[mutant.index].action and isinstance(action, Split) and not unit_of(question, action.unit):
-            yield from (replace(sample, request_id=f"r{number}") for number in range(DRAWS))
+            yield from (replace(request, request_id=f"r{number}") for number in range(DRAWS))
         else:
-            yield sample
+            yield request

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import msgspec
 
 from backends.errors import InferenceError
-from gateway.configuration.schema_tests import Caller, Expect, PolicyTest, Sample
+from gateway.configuration.schema_tests import Caller, Expect, PolicyTest, Request
 from gateway.configuration.yaml_source import resolve
 from gateway.review.words import request
 from routing.explain import Outcome
@@ -19,10 +19,10 @@ _LINE = re.compile(r"[A-Za-z0-9_/.][A-Za-z0-9_/., =→-]*(?<! )")  # of these ch
 _PLAIN = re.compile(r"[A-Za-z0-9_/.][A-Za-z0-9_/. -]*(?<! )")
 
 
-def sample_of(model: str, question: Question) -> Sample:
+def asking(model: str, question: Question) -> Request:
     """The request that asks the model this question."""
     principal = question.principal
-    return Sample(
+    return Request(
         model,
         Caller(principal.subject, principal.tenant, principal.tier, tuple(sorted(principal.scopes))),
         question.rows,
@@ -36,23 +36,23 @@ def sample_of(model: str, question: Question) -> Sample:
     )
 
 
-def suggested(sample: Sample, outcomes: tuple[Outcome, ...]) -> PolicyTest:
+def suggested(asked: Request, outcomes: tuple[Outcome, ...]) -> PolicyTest:
     """A test that this request gets what it gets: of a split that nothing decides only the route."""
     result = outcomes[0].result
     if isinstance(result, InferenceError):
-        return PolicyTest(f"{request(sample)} → {result.reason}", sample, Expect(refused=result.reason))
+        return PolicyTest(f"{request(asked)} → {result.reason}", asked, Expect(refused=result.reason))
     stages = tuple(stage.target.variant for stage in result.stages)
     expect = Expect(route=result.route)
     if len(stages) > 1:
         expect = Expect(route=result.route, cascade=stages)
     elif len(outcomes) == 1:
         expect = Expect(route=result.route, use=stages[0])
-    return PolicyTest(f"{request(sample)} → {result.route}", sample, expect)
+    return PolicyTest(f"{request(asked)} → {result.route}", asked, expect)
 
 
 def written(test: PolicyTest) -> tuple[str, str, str]:
     """The test as three lines of a document's `tests`."""
-    value, usual = msgspec.to_builtins(test), msgspec.to_builtins(PolicyTest("", Sample(""), Expect()))
+    value, usual = msgspec.to_builtins(test), msgspec.to_builtins(PolicyTest("", Request(""), Expect()))
     asked, expected = (_flow(_unusual(value[part], usual[part])) for part in ("request", "expect"))
     plain = _LINE.fullmatch(test.name) and resolve(test.name) == test.name
     name = test.name if plain else json.dumps(test.name, ensure_ascii=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.configuration.quantities import SECONDS
-from gateway.configuration.schema_tests import Caller, Sample
+from gateway.configuration.schema_tests import Caller, Request
 from routing.conditions import Condition
 from routing.explain import Finding
 
@@ -63,16 +63,16 @@ def counted(count: int, what: str) -> str:
     return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
-def request(sample: Sample) -> str:
+def request(written: Request) -> str:
     """What is asked and by whom, without what is as usual: `digits, tier free, 64 rows`."""
-    said = [sample.model]
-    said += [f"{what} {word}" for what in ("tenant", "tier", "subject") if (word := getattr(sample.principal, what))]
-    if sample.principal.scopes != Caller().scopes:
-        said.append(f"scope {' '.join(sample.principal.scopes)}")
-    if sample.rows != 1:
-        said.append("no rows" if sample.rows is None else f"{sample.rows} rows")
-    said += [f"header {name}={value}" for name, value in sample.headers.items()]
-    said += [f"parameter {name}={had(value)}" for name, value in sample.parameters.items()]
-    said += [f"{name} of {length} characters" for name, length in sample.text_length.items()]
-    named = {"version": sample.version, "priority": sample.priority, "bytes": sample.bytes or None, "id": sample.request_id}
+    said = [written.model]
+    said += [f"{what} {word}" for what in ("tenant", "tier", "subject") if (word := getattr(written.principal, what))]
+    if written.principal.scopes != Caller().scopes:
+        said.append(f"scope {' '.join(written.principal.scopes)}")
+    if written.rows != 1:
+        said.append("no rows" if written.rows is None else f"{written.rows} rows")
+    said += [f"header {name}={value}" for name, value in written.headers.items()]
+    said += [f"parameter {name}={had(value)}" for name, value in written.parameters.items()]
+    said += [f"{name} of {length} characters" for name, length in written.text_length.items()]
+    named = {"version": written.version, "priority": written.priority, "bytes": written.bytes or None, "id": written.request_id}
     return ", ".join(said + [f"{what} {word}" for what, word in named.items() if word not in ("", None)])

@@ -21,7 +21,7 @@ from gateway.auth.principals import principal_of
 from gateway.cli.keys import append
 from gateway.configuration.load import load_policy, version
 from gateway.configuration.problems import PolicyError
-from gateway.configuration.schema_tests import Caller, Sample
+from gateway.configuration.schema_tests import Caller, Request
 from gateway.configuration.tables import route_tables
 from gateway.review.decision import Decider
 from gateway.review.explain import Answer, Explanation, explain
@@ -137,7 +137,7 @@ def policy(seed: int) -> bytes:
 class Asking:
     """One request: what explain is told, and what the gateway gets."""
 
-    sample: Sample
+    sample: Request
     key: str
     texts: tuple[str, ...]
     in_path: bool  # where the version stands
@@ -224,7 +224,7 @@ class Crowd:
         shapes = ((rows, 2), (rows + 1,)) if chance.random() < 0.05 else ((rows, 2),)
         number = chance.randrange(MODELS)
         odd = {name: value for name, value in ODD.items() if chance.random() < 0.02}
-        sample = Sample(
+        sample = Request(
             model=chance.choice(
                 [f"m{number}", f"m{number}", f"m{number}", f"also{number // 3 * 3}", f"no{number}"][: chance.choice([4, 4, 4, 5])]
             ),
@@ -252,7 +252,7 @@ async def answering(asked: Received, reader: asyncio.StreamReader, writer: async
     return True
 
 
-def expected(answer: Answer, sample: Sample) -> dict[str, str]:
+def expected(answer: Answer, sample: Request) -> dict[str, str]:
     """The headers of an answer that the explanation foretells, knowing how sure the models are."""
     asked = []
     for each in answer.asked:

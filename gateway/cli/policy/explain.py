@@ -18,7 +18,7 @@ from gateway.configuration.problems import PolicyError, Problem, UnreadableError
 from gateway.configuration.quantities import read_size
 from gateway.configuration.yaml_source import Value, resolve
 from gateway.review.explain import explain
-from gateway.review.written import read_sample
+from gateway.review.written import read_request
 
 _PROGRAM = "penstock policy explain: "
 _EXAMPLE = """examples:
@@ -87,12 +87,12 @@ def run_explain(arguments: argparse.Namespace) -> int:
         print(f"{error}\nthe policy cannot be used", file=sys.stderr)
         return 1
     try:
-        sample = read_sample(asked, name, words)
+        request = read_request(asked, name, words)
     except PolicyError as error:
         said = [problem.text(name) if asked is not None else _PROGRAM + _unplaced(problem) for problem in error.problems]
         print("\n".join(said), file=sys.stderr)
         return 2
-    explanation = explain(document, sample, version(policy))
+    explanation = explain(document, request, version(policy))
     if arguments.json:
         print(msgspec.json.encode(explanation).decode())
     else:

@@ -52,7 +52,7 @@ def test_every_key_has_its_row(document: type[msgspec.Struct]) -> None:
         ("sample", "Route", "a share: `5%`, `0.1%`, `100%`", "`0%`"),
         ("header", "Match", "for each header's name: text as a header carries it: `'1'`", ""),
         ("not", "Match", "[match](#match)", ""),
-        ("request", "Policy test", "[sample](#sample)", ""),
+        ("request", "Policy test", "[request](#request)", ""),
     ],
 )
 def test_says_how_a_value_is_written(key: str, section: str, written: str, default: str) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from backends.errors import InferenceError
 from gateway.configuration.load import load_policy
-from gateway.configuration.schema_tests import Caller, Sample
+from gateway.configuration.schema_tests import Caller, Request
 from gateway.configuration.tables import route_tables
 from gateway.review.decision import Decider
 from routing.plan import Plan
@@ -33,7 +33,7 @@ DOCUMENT = load_policy(POLICY, "policy.yaml")
 DECIDER = Decider(route_tables(DOCUMENT), DOCUMENT.aliases)
 
 
-def routes(sample: Sample) -> list[tuple[str, str]]:
+def routes(sample: Request) -> list[tuple[str, str]]:
     """Route and variant of each outcome, or the reason of the refusal."""
     found = []
     for outcome in DECIDER.decide(sample).outcomes:
@@ -45,49 +45,49 @@ def routes(sample: Sample) -> list[tuple[str, str]]:
 @pytest.mark.parametrize(
     ("sample", "expected"),
     [
-        (Sample("digits", bytes=2000), ("large", "dear")),
-        (Sample("mnist", text_length={"text": 12, "other": 1}), ("wordy", "dear")),
-        (Sample("digits", priority=3), ("first", "dear")),
-        (Sample("digits", headers={"X-Priority": "0"}), ("first", "dear")),
-        (Sample("digits", headers={"X-Priority": "high"}), ("refused", "priority")),
-        (Sample("newest", headers={"X-Priority": "high"}), ("default", "fast")),  # none of its routes looks at it
-        (Sample("digits", priority=4, request_id="r1"), ("default", "fast")),
-        (Sample("digits", priority=3, version="2"), ("first", "dear")),
-        (Sample("digits", priority=3, version="3"), ("refused", "version")),
-        (Sample("digits", priority=3, version="01"), ("refused", "version")),
-        (Sample("newest", version="7"), ("default", "fast")),
-        (Sample("digits", Caller(scopes=("models:infer:newest",))), ("refused", "forbidden")),
-        (Sample("mnist", Caller(scopes=("models:infer:digits",)), priority=0), ("first", "dear")),
-        (Sample("nothing", headers={"X-Request-Timeout-Ms": "soon"}), ("refused", "not-found")),
-        (Sample("newest", headers={"X-Request-Timeout-Ms": "soon"}), ("refused", "timeout")),
+        (Request("digits", bytes=2000), ("large", "dear")),
+        (Request("mnist", text_length={"text": 12, "other": 1}), ("wordy", "dear")),
+        (Request("digits", priority=3), ("first", "dear")),
+        (Request("digits", headers={"X-Priority": "0"}), ("first", "dear")),
+        (Request("digits", headers={"X-Priority": "high"}), ("refused", "priority")),
+        (Request("newest", headers={"X-Priority": "high"}), ("default", "fast")),  # none of its routes looks at it
+        (Request("digits", priority=4, request_id="r1"), ("default", "fast")),
+        (Request("digits", priority=3, version="2"), ("first", "dear")),
+        (Request("digits", priority=3, version="3"), ("refused", "version")),
+        (Request("digits", priority=3, version="01"), ("refused", "version")),
+        (Request("newest", version="7"), ("default", "fast")),
+        (Request("digits", Caller(scopes=("models:infer:newest",))), ("refused", "forbidden")),
+        (Request("mnist", Caller(scopes=("models:infer:digits",)), priority=0), ("first", "dear")),
+        (Request("nothing", headers={"X-Request-Timeout-Ms": "soon"}), ("refused", "not-found")),
+        (Request("newest", headers={"X-Request-Timeout-Ms": "soon"}), ("refused", "timeout")),
     ],
 )
-def test_decisions_are_the_data_planes(sample: Sample, expected: tuple[str, str]) -> None:
+def test_decisions_are_the_data_planes(sample: Request, expected: tuple[str, str]) -> None:
     """Names, permission, versions, sizes and priority, in the data plane's own order."""
     assert [expected] == routes(sample)
 
 
 def test_an_open_split_has_an_outcome_for_each_side() -> None:
     """With the side's share."""
-    decision = DECIDER.decide(Sample("digits"))
+    decision = DECIDER.decide(Request("digits"))
     assert [0.25, 0.75] == [outcome.share for outcome in decision.outcomes]
-    assert [("default", "dear"), ("default", "fast")] == routes(Sample("digits"))
+    assert [("default", "dear"), ("default", "fast")] == routes(Request("digits"))
 
 
 def test_a_version_on_an_open_split() -> None:
     """Each side is judged by itself."""
-    assert [("default", "dear"), ("default", "fast")] == routes(Sample("digits", version="1"))
-    assert [("refused", "version")] * 2 == routes(Sample("digits", version="9"))
+    assert [("default", "dear"), ("default", "fast")] == routes(Request("digits", version="1"))
+    assert [("refused", "version")] * 2 == routes(Request("digits", version="9"))
 
 
 def test_the_question_is_what_the_routes_were_asked() -> None:
     """None where it did not get to them."""
-    decision = DECIDER.decide(Sample("mnist", bytes=2000))
+    decision = DECIDER.decide(Request("mnist", bytes=2000))
     assert decision.question is not None
     assert 2000 == decision.question.size
-    stranger = DECIDER.decide(Sample("mnist", Caller(scopes=("x",))))
+    stranger = DECIDER.decide(Request("mnist", Caller(scopes=("x",))))
     assert stranger.explainer is not None
     assert None is stranger.question
-    unknown = DECIDER.decide(Sample("nothing"))
+    unknown = DECIDER.decide(Request("nothing"))
     assert (None, None) == (unknown.explainer, unknown.question)
     assert isinstance(unknown.outcomes[0].result, InferenceError)

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from gateway.configuration.load import load_policy
-from gateway.configuration.schema_tests import Caller, Sample
+from gateway.configuration.schema_tests import Caller, Request
 from gateway.configuration.tables import route_tables
 from gateway.review.decision import Decider
 from gateway.review.explain import Asked, Explanation, Refusal, Step, explain
@@ -39,13 +39,13 @@ models:
 DOCUMENT = load_policy(POLICY, "policy.yaml")
 
 
-def explained(sample: Sample) -> Explanation:
+def explained(sample: Request) -> Explanation:
     return explain(DOCUMENT, sample, "abc")
 
 
 def test_a_cascade() -> None:
     """Stages with what they ask and cost, who stands in, and what the request may cost in all."""
-    found = explained(Sample("digits", rows=2))
+    found = explained(Request("digits", rows=2))
     (answer,) = found.answers
     assert ("abc", "digits", None, None) == (found.policy, found.model, found.refused, found.split)
     assert (
@@ -59,24 +59,24 @@ def test_a_cascade() -> None:
 def test_whose_deadline_it_is() -> None:
     """The route's own, else the model's; the client's if it comes first."""
     gold = Caller(tier="gold")
-    assert (9, "route", 0.01) == _deadline(Sample("digits", gold))
-    assert (2, "model", 0) == _deadline(Sample("digits"))
-    assert (0.1, "client", 0) == _deadline(Sample("digits", headers={"X-Request-Timeout-Ms": "100"}))
-    assert (9, "route", 0.01) == _deadline(Sample("digits", gold, headers={"X-Request-Timeout-Ms": "10000"}))
+    assert (9, "route", 0.01) == _deadline(Request("digits", gold))
+    assert (2, "model", 0) == _deadline(Request("digits"))
+    assert (0.1, "client", 0) == _deadline(Request("digits", headers={"X-Request-Timeout-Ms": "100"}))
+    assert (9, "route", 0.01) == _deadline(Request("digits", gold, headers={"X-Request-Timeout-Ms": "10000"}))
 
 
-def _deadline(sample: Sample) -> tuple[float, str, float]:
+def _deadline(sample: Request) -> tuple[float, str, float]:
     (answer,) = explained(sample).answers
     return answer.deadline, answer.deadline_of, answer.sample
 
 
 def test_a_split() -> None:
     """Decided by the unit, or an answer for each side."""
-    found = explained(Sample("digits", Caller(tier="free", tenant="acme")))
+    found = explained(Request("digits", Caller(tier="free", tenant="acme")))
     assert found.split is not None
     winner = min(found.split.sides, key=lambda side: side.bid or 0)
     assert [winner.variant] == [each.variant for each in found.answers[0].asked]
-    halves = explained(Sample("digits", Caller(tier="free"))).answers
+    halves = explained(Request("digits", Caller(tier="free"))).answers
     assert [(0.25, "dear"), (0.75, "fast")] == [(answer.share, answer.asked[0].variant) for answer in halves]
 
 
@@ -86,8 +86,8 @@ def test_steps_before_the_routes() -> None:
         Step("model", "'mnist' is an alias of 'digits'"),
         Step("authorize", "scope models:infer:digits permits it"),
         Step("version", "none is asked for"),
-    ) == explained(Sample("mnist", Caller(scopes=("models:infer:digits",)))).steps
-    newest = explained(Sample("newest", version="3"))
+    ) == explained(Request("mnist", Caller(scopes=("models:infer:digits",)))).steps
+    newest = explained(Request("newest", version="3"))
     assert "'3' is asked for; version_policy: latest(2), and only the backend knows which those are" == newest.steps[2].said
     assert "3" == newest.answers[0].asked[0].version
 
@@ -95,12 +95,12 @@ def test_steps_before_the_routes() -> None:
 @pytest.mark.parametrize(
     ("sample", "step", "refusal"),
     [
-        (Sample("digit"), Step("model", "unknown model 'digit' — did you mean 'digits'?", False), ("not-found", 404)),
-        (Sample("digits", Caller(scopes=("x",))), None, ("forbidden", 403)),
-        (Sample("digits", headers={"x-request-timeout-ms": "0"}), None, ("timeout", 400)),
+        (Request("digit"), Step("model", "unknown model 'digit' — did you mean 'digits'?", False), ("not-found", 404)),
+        (Request("digits", Caller(scopes=("x",))), None, ("forbidden", 403)),
+        (Request("digits", headers={"x-request-timeout-ms": "0"}), None, ("timeout", 400)),
     ],
 )
-def test_refused_before_the_routes(sample: Sample, step: Step | None, refusal: tuple[str, int]) -> None:
+def test_refused_before_the_routes(sample: Request, step: Step | None, refusal: tuple[str, int]) -> None:
     """The step that did not hold is the last, and no route was looked at."""
     found = explained(sample)
     assert found.refused is not None
@@ -112,14 +112,14 @@ def test_refused_before_the_routes(sample: Sample, step: Step | None, refusal: t
 
 def test_refused_by_a_route() -> None:
     """The routes are told too."""
-    found = explained(Sample("digits", version="4"))
+    found = explained(Request("digits", version="4"))
     assert Refusal("version", 400, "route 'default' is a cascade of several models: ask without a version") == found.refused
     assert "hit" == found.routes[-1].outcome
 
 
 def test_it_is_json_and_repeats() -> None:
     """An explanation is JSON; with a decider of the document it is the same one."""
-    sample = Sample("digits", Caller(tier="free", tenant="acme"))
+    sample = Request("digits", Caller(tier="free", tenant="acme"))
     found = explained(sample)
     assert "digits" == json.loads(msgspec.json.encode(found))["model"]
     assert found == explain(DOCUMENT, sample, "abc", Decider(route_tables(DOCUMENT), DOCUMENT.aliases))

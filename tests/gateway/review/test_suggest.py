@@ -6,8 +6,8 @@ import pytest
 
 from backends.errors import ErrorKind, InferenceError
 from gateway.configuration.load import load_policy
-from gateway.configuration.schema_tests import Caller, Expect, PolicyTest, Sample
-from gateway.review.suggest import sample_of, suggested, written
+from gateway.configuration.schema_tests import Caller, Expect, PolicyTest, Request
+from gateway.review.suggest import asking, suggested, written
 from routing.explain import Outcome
 from routing.match import Question
 from routing.plan import Plan, Stage, Target
@@ -26,10 +26,10 @@ def test_samples_of_questions() -> None:
     question = Question(
         Principal("ann", "acme", "gold", frozenset({"b", "a"})), {"x-a": "1"}, 3, {"p": True}, "2", "r", 5, 64, {"text": 7}
     )
-    expected = Sample(
+    expected = Request(
         "digits", Caller("ann", "acme", "gold", ("a", "b")), 3, {"x-a": "1"}, {"p": True}, "2", 5, 64, {"text": 7}, "r"
     )
-    assert expected == sample_of("digits", question)
+    assert expected == asking("digits", question)
 
 
 @pytest.mark.parametrize(
@@ -43,20 +43,20 @@ def test_samples_of_questions() -> None:
 )
 def test_what_comes_is_what_is_expected(outcomes: tuple[Outcome, ...], name: str, expect: Expect) -> None:
     """Of a split that nothing decides only the route."""
-    sample = Sample("digits")
+    sample = Request("digits")
     assert PolicyTest(name, sample, expect) == suggested(sample, outcomes)
 
 
 @pytest.mark.parametrize(
     "sample",
     [
-        Sample("digits"),
-        Sample("digits", Caller("12", "true", "a: b", ("models:infer:digits",)), None, {"x-a": 'say "no"', "x-b": "1.0"}),
-        Sample("digits", parameters={"p": True, "q": "true", "r": 2.5, "s": "größer, und - mehr"}, version="2", priority=0),
-        Sample("digits", bytes=7, text_length={"text": 3}, request_id="r1", headers={"x-c": "~", "x-d": "- a", "x-e": " b "}),
+        Request("digits"),
+        Request("digits", Caller("12", "true", "a: b", ("models:infer:digits",)), None, {"x-a": 'say "no"', "x-b": "1.0"}),
+        Request("digits", parameters={"p": True, "q": "true", "r": 2.5, "s": "größer, und - mehr"}, version="2", priority=0),
+        Request("digits", bytes=7, text_length={"text": 3}, request_id="r1", headers={"x-c": "~", "x-d": "- a", "x-e": " b "}),
     ],
 )
-def test_it_is_read_as_it_was_meant(sample: Sample) -> None:
+def test_it_is_read_as_it_was_meant(sample: Request) -> None:
     """Whatever is in it, the lines go into a document and come out as the same test."""
     test = PolicyTest(f"name of {sample.principal.tier}", sample, Expect(route="default", use="fast"))
     text = POLICY + "".join(f"  {line}\n" for line in written(test))
@@ -65,7 +65,7 @@ def test_it_is_read_as_it_was_meant(sample: Sample) -> None:
 
 def test_only_what_is_unusual_is_written() -> None:
     """And only what needs them has quotes."""
-    test = PolicyTest("gold gets it", Sample("digits", Caller(tier="gold"), headers={"x-a": "1"}), Expect(use="fast"))
+    test = PolicyTest("gold gets it", Request("digits", Caller(tier="gold"), headers={"x-a": "1"}), Expect(use="fast"))
     assert (
         "- name: gold gets it",
         '  request: {model: digits, principal: {tier: gold}, headers: {x-a: "1"}}',

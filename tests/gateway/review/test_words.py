@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.configuration.schema_tests import Caller, Sample
+from gateway.configuration.schema_tests import Caller, Request
 from gateway.review.words import asked, counted, duration, had, missed, request, share, together
 from routing.explain import Finding
 
@@ -58,15 +58,15 @@ def test_shares() -> None:
 
 def test_requests() -> None:
     """Whatever is not as usual."""
-    assert "digits" == request(Sample("digits"))
-    everything = Sample(
+    assert "digits" == request(Request("digits"))
+    everything = Request(
         "digits", Caller("ann", "acme", "gold", ("a", "b")), 3, {"x-a": "1"}, {"p": True}, "2", 0, 64, {"text": 5}, "r7"
     )
     assert (
         "digits, tenant acme, tier gold, subject ann, scope a b, 3 rows, header x-a=1, parameter p=true, text of 5 characters,"
         " version 2, priority 0, bytes 64, id r7"
     ) == request(everything)
-    assert "digits, no rows" == request(Sample("digits", rows=None))
+    assert "digits, no rows" == request(Request("digits", rows=None))
 
 
 def test_how_many_there_are() -> None:

@@ -9,7 +9,7 @@ import pytest
 from gateway.cli.ink import Ink
 from gateway.cli.policy.explained import lines
 from gateway.configuration.load import load_policy
-from gateway.configuration.schema_tests import Caller, Sample
+from gateway.configuration.schema_tests import Caller, Request
 from gateway.review.explain import explain
 
 POLICY = b"""
@@ -31,7 +31,7 @@ models:
 DOCUMENT = load_policy(POLICY, "policy.yaml")
 
 
-def told(sample: Sample) -> str:
+def told(sample: Request) -> str:
     return "\n".join(lines(explain(DOCUMENT, sample, "abc"), "policy.yaml", Ink(io.StringIO())))
 
 
@@ -78,16 +78,16 @@ plan for 25 % of such requests
 
 @pytest.mark.parametrize(
     ("sample", "text"),
-    [(Sample("digits", Caller(tier="gold"), 2), CASCADE), (Sample("digits", Caller(tier="free")), SPLIT)],
+    [(Request("digits", Caller(tier="gold"), 2), CASCADE), (Request("digits", Caller(tier="free")), SPLIT)],
 )
-def test_the_whole_text(sample: Sample, text: str) -> None:
+def test_the_whole_text(sample: Request, text: str) -> None:
     """Every decision in its order."""
     assert text in told(sample)
 
 
 def test_a_split_that_is_decided() -> None:
     """The unit, every side's bid, and who won."""
-    said = told(Sample("digits", Caller(tenant="acme", tier="free")))
+    said = told(Request("digits", Caller(tenant="acme", tier="free")))
     assert "split by tenant 'acme': the lowest bid wins" in said
     (won,) = [line for line in said.splitlines() if line.startswith("  ✓") and "bid" in line]
     assert f"ask      {won.split()[1]} " in said
@@ -95,6 +95,6 @@ def test_a_split_that_is_decided() -> None:
 
 def test_recorded_and_refused() -> None:
     """The share that is recorded; what a client hears who is refused."""
-    assert "  recorded 1 % of such requests" in told(Sample("digits", Caller(tier="gold"), 2, {"x-a": "1"}))
-    refused = told(Sample("digits", version="7"))
+    assert "  recorded 1 % of such requests" in told(Request("digits", Caller(tier="gold"), 2, {"x-a": "1"}))
+    refused = told(Request("digits", version="7"))
     assert "refused\n  answer   400, X-Penstock-Error: version\n  text     route 'default' is a cascade" in refused
