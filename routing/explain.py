@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from math import log
-
 import msgspec
 from msgspec.structs import replace
 
@@ -12,7 +10,7 @@ from routing.conditions import Condition, conditions, looks, together
 from routing.match import Match, Question, Route, RouteTable, Split, Use
 from routing.plan import Plan
 from routing.planner import Planner, planner, unit_of
-from routing.split import place
+from routing.split import bid, key, place
 from routing.targets import targets
 
 
@@ -136,9 +134,9 @@ def _plain(found: object) -> str | int | float | bool | None:
 
 def _lot(table: RouteTable, route: Route, split: Split, question: Question) -> Lot:
     value, whole = unit_of(question, split.unit), sum(weight for _, weight in split.shares)
-    key = f"{table.model}/{route.name}"
+    lines = key(table.model, route.name)
     sides = [
-        Side(target.variant, weight / whole, -log(place(f"{key}/{target.variant}", value)) / weight if value else None)
+        Side(target.variant, weight / whole, bid(place(f"{lines}/{target.variant}", value), weight) if value else None)
         for target, weight in split.shares
         if weight > 0
     ]

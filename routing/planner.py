@@ -10,7 +10,7 @@ from backends.errors import ErrorKind, InferenceError, invalid
 from routing.conditions import Predicate, predicates
 from routing.match import Cascade, Question, Route, RouteTable, Split, Use
 from routing.plan import Plan, Stage, Target
-from routing.split import drawing
+from routing.split import drawing, key
 
 Planner = Callable[[Question], Plan]
 
@@ -60,7 +60,7 @@ def _action(table: RouteTable, route: Route) -> Planner:
             return lambda _: plan
         case Split(shares, unit):
             plans = tuple(_plan(table, route, (Stage(target),)) for target, _ in shares)
-            draw = drawing(f"{table.model}/{route.name}", [(target.variant, weight) for target, weight in shares])
+            draw = drawing(key(table.model, route.name), [(target.variant, weight) for target, weight in shares])
             return lambda question: plans[draw(unit_of(question, unit))]
 
 

@@ -9,7 +9,7 @@ import msgspec
 from routing.conditions import Looks, looks, together
 from routing.match import Match, Question, RouteTable, Split
 from routing.planner import unit_of
-from routing.split import place
+from routing.split import key, place
 
 
 class Sided(msgspec.Struct, frozen=True):
@@ -61,7 +61,9 @@ def places(each: Sampling, question: Question) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
     for split in each.splits:
         unit = unit_of(question, split.unit)
-        found[f"{split.route} {split.unit}"] = {side: place(f"{each.model}/{split.route}/{side}", unit) for side in split.sides}
+        found[f"{split.route} {split.unit}"] = {
+            side: place(f"{key(each.model, split.route)}/{side}", unit) for side in split.sides
+        }
     return found
 
 

@@ -15,6 +15,16 @@ from math import inf, log
 _SCALE = float(1 << 64)
 
 
+def key(model: str, route: str) -> str:
+    """Of a route's split; a side's own line has it, a slash and the side's name."""
+    return f"{model}/{route}"
+
+
+def bid(at: float, weight: float) -> float:
+    """What a side of this weight bids for a unit that stands `at` this place of its line."""
+    return -log(at) / weight
+
+
 def place(key: str, unit: str) -> float:
     """Where the unit stands between 0 and 1: uniform over units, independent between keys, the same for ever; never 0."""
     return _place(_keyed(key), unit)
@@ -30,9 +40,9 @@ def drawing(key: str, sides: Sequence[tuple[str, float]]) -> Callable[[str], int
     def draw(unit: str) -> int:
         won, best = lines[0][0], inf
         for index, keyed, weight in lines:
-            bid = -log(_place(keyed, unit)) / weight
-            if bid < best:
-                won, best = index, bid
+            offered = bid(_place(keyed, unit), weight)
+            if offered < best:
+                won, best = index, offered
         return won
 
     return draw

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from functools import lru_cache
-from math import inf, log
+from math import inf
 from typing import TypeVar
 
 from msgspec.structs import replace
@@ -27,7 +27,7 @@ from routing.plan import Plan, Target
 from routing.planner import Planner, planner, unit_of
 from routing.principal import Principal
 from routing.sampling import Sampling, looked_at
-from routing.split import drawing, place
+from routing.split import bid, drawing, key, place
 from routing.targets import targets
 
 T = TypeVar("T")
@@ -128,7 +128,7 @@ class _Sides:
     def __init__(self, table: RouteTable, route: Route) -> None:
         assert isinstance(route.action, Split)
         self._unit = route.action.unit
-        self._key = f"{table.model}/{route.name}"
+        self._key = key(table.model, route.name)
         self._place = f"{route.name} {route.action.unit}"
         self._sides = tuple((target.variant, weight) for target, weight in route.action.shares)
         self._draw = drawing(self._key, self._sides)
@@ -145,9 +145,9 @@ class _Sides:
                 at = known.get(name)
                 if at is None or not 0 < at < 1:
                     at, exact = place(f"{self._key}/{name}", unit), False
-                bid = -log(at) / weight  # routing/split.py
-                if bid < best:
-                    best, won = bid, index
+                offered = bid(at, weight)
+                if offered < best:
+                    best, won = offered, index
         return self._planners[won], exact
 
 
