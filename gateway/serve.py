@@ -19,7 +19,7 @@ import uvloop
 from msgspec import structs
 
 from gateway.admin.api import Api
-from gateway.admin.operators import STOPPING, Verdict, judge
+from gateway.admin.operators import STOPPING, Clearance, judge
 from gateway.admin.port import AdminPort, AdminState, NoPort
 from gateway.admin.port import listen as listen_admin
 from gateway.aside import Aside
@@ -41,7 +41,7 @@ from gateway.fronts.http import HttpFront
 from gateway.fronts.parts import FrontParts
 from gateway.reload.policy_file import PolicyFile
 from gateway.reload.records import Records
-from gateway.reload.reloader import BY_SIGNAL, Candidate, Reloader, judged
+from gateway.reload.reloader import BY_SIGNAL, Judged, Reloader, judged
 from gateway.signatures import Signatures
 from gateway.spawner import Spawner
 from gateway.telemetry.access_log import AccessLog
@@ -156,10 +156,10 @@ class Gateway:
         """Puts a document in force that a worker's parent has judged. Raises PolicyError."""
         await self._put(await self._beside(lambda: judged(policy, self._name)))
 
-    async def _put(self, candidate: Candidate) -> None:
+    async def _put(self, policy: Judged) -> None:
         """All that can fail, then one assignment."""
         previous = self.plane.snapshot
-        snapshot = compile_snapshot(candidate.blueprint, previous, self.metrics, time.monotonic)
+        snapshot = compile_snapshot(policy.blueprint, previous, self.metrics, time.monotonic)
         self.plane.snapshot = snapshot
         self.metrics.policy_loaded(snapshot.version)
         kept = set(map(id, snapshot.clusters.values()))
@@ -167,7 +167,7 @@ class Gateway:
             if id(cluster) not in kept:
                 self.spawner.spawn(cluster.close(), f"close cluster {cluster.name}")  # which waits for what it has in flight
 
-    async def judge(self, credentials: Mapping[str, str]) -> Verdict:
+    async def judge(self, credentials: Mapping[str, str]) -> Clearance:
         """Whether an operator shows these credentials."""
         if self.draining:
             return STOPPING

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.admin.operators import Verdict, shown
+from gateway.admin.operators import Clearance, shown
 from gateway.configuration.problems import PolicyError
 from gateway.reload.history import Kept, Origin
 from gateway.reload.reloader import Done, Refusal, Reloader, one_line
@@ -20,7 +20,7 @@ MAX_BODY = 64 << 10
 PATIENCE = 30.0  # seconds that a change may take before its caller is told that it goes on
 Change = Coroutine[Any, Any, Done | Refusal | None]
 Spawn = Callable[[Change, str], asyncio.Task[Done | Refusal | None]]
-Judge = Callable[[Mapping[str, str]], Awaitable[Verdict]]
+Judge = Callable[[Mapping[str, str]], Awaitable[Clearance]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +89,15 @@ class Api:
         credentials = shown(asked.headers)
         if credentials is None:
             raise ApiError(400, "a credential stands here twice: send one")
-        verdict = await self._judge(credentials)
-        if verdict.status != 200:
-            raise ApiError(verdict.status, verdict.error)
+        clearance = await self._judge(credentials)
+        if clearance.status != 200:
+            raise ApiError(clearance.status, clearance.error)
         methods = self._routes.get(asked.path)
         if methods is None:
             raise ApiError(404, f"not here; there is {', '.join(self._routes)}")
         if asked.method not in methods:
             raise ApiError(405, f"this takes {' or '.join(methods)}")
-        return await methods[asked.method](asked, verdict.subject)
+        return await methods[asked.method](asked, clearance.subject)
 
     async def _in_force(self, asked: ApiRequest, subject: str) -> Mapping[str, Any]:
         policy, refusal = self._policy, self._policy.refusal

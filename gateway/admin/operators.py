@@ -15,7 +15,7 @@ CREDENTIALS = ("authorization", "x-api-key")
 _STATUS = {ErrorKind.INVALID: 400, ErrorKind.UNAVAILABLE: 503}
 
 
-class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
+class Clearance(msgspec.Struct, frozen=True, omit_defaults=True):
     """`status` 200 and whose credential it is; else the status to answer with, and what to do about it."""
 
     status: int
@@ -23,7 +23,7 @@ class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
     error: str = ""
 
 
-STOPPING = Verdict(503, error="the gateway is stopping")
+STOPPING = Clearance(503, error="the gateway is stopping")
 
 
 def shown(headers: Mapping[str, Sequence[str]]) -> dict[str, str] | None:
@@ -32,14 +32,14 @@ def shown(headers: Mapping[str, Sequence[str]]) -> dict[str, str] | None:
     return None if any(len(values) > 1 for values in found.values()) else {name: values[0] for name, values in found.items()}
 
 
-async def judge(authenticator: Authenticator, credentials: Mapping[str, str], now_wall: float) -> Verdict:
+async def judge(authenticator: Authenticator, credentials: Mapping[str, str], now_wall: float) -> Clearance:
     """Whether an operator shows these at this wall time in seconds; waits for an issuer's keys if it must."""
     try:
         principal = await authenticator.authenticate(credentials, now_wall)
     except InferenceError as error:
-        return Verdict(_STATUS.get(error.kind, 401), error=error.message)
+        return Clearance(_STATUS.get(error.kind, 401), error=error.message)
     if principal is ANONYMOUS:
-        return Verdict(401, error=f"send a credential with the scope {SCOPE}: Authorization: Bearer <JWT>, or X-API-Key")
+        return Clearance(401, error=f"send a credential with the scope {SCOPE}: Authorization: Bearer <JWT>, or X-API-Key")
     if SCOPE not in principal.scopes:
-        return Verdict(403, error=f"your credential has not the scope {SCOPE}, which every /api call needs")
-    return Verdict(200, principal.subject)
+        return Clearance(403, error=f"your credential has not the scope {SCOPE}, which every /api call needs")
+    return Clearance(200, principal.subject)

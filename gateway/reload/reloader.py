@@ -27,8 +27,8 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
-    """A policy that can be used."""
+class Judged:
+    """A policy that was judged and can be used."""
 
     standing: Standing
     blueprint: Blueprint
@@ -39,12 +39,12 @@ class Candidate:
         return self.blueprint.version
 
 
-def judged(text: bytes, name: str, before: Standing | None = None) -> Candidate:
+def judged(text: bytes, name: str, before: Standing | None = None) -> Judged:
     """The policy in these bytes, if it can be used and may take the place of the one `before`. Raises PolicyError."""
     standing = Standing(text, load_policy(text, name))
     if found := objections(before, standing):
         raise PolicyError(name, found)
-    return Candidate(standing, drawn(standing.document, text, name))
+    return Judged(standing, drawn(standing.document, text, name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +72,8 @@ class Reloader:
     def __init__(
         self,
         file: PolicyFile,
-        first: tuple[Reading, Candidate],
-        put: Callable[[Candidate], Awaitable[None]],
+        first: tuple[Reading, Judged],
+        put: Callable[[Judged], Awaitable[None]],
         refused: Callable[[], None],
         records: Records,
     ) -> None:
@@ -123,12 +123,12 @@ class Reloader:
             if text is None:
                 return None
             try:
-                candidate = await self._file.run(lambda: judged(text, f"version {name}"))
-                await self._put(candidate)
+                policy = await self._file.run(lambda: judged(text, f"version {name}"))
+                await self._put(policy)
             except Exception as error:  # noqa: BLE001 - see _refuse
                 return self._refuse(origin, error, name)
             note = await self._file.write(text, lambda found: self.records.history.text(version(found)) is not None)
-            return self._adopted(candidate, origin, note)
+            return self._adopted(policy, origin, note)
 
     def _begin(self) -> None:
         newest = next(iter(self.records.history.entries), None)
@@ -147,20 +147,20 @@ class Reloader:
             if origin is BY_FILE and version(text) == self.in_force.version:  # its author is back where they were
                 self.refusal, self.note = None, ""
                 return Done(self.in_force.version, self.in_force.version)
-            candidate = await self._file.run(lambda: judged(text, str(self._file.path), before))
-            await self._put(candidate)
+            policy = await self._file.run(lambda: judged(text, str(self._file.path), before))
+            await self._put(policy)
         except Exception as error:  # noqa: BLE001 - see _refuse
             return self._refuse(origin, error, version(text))
-        return self._adopted(candidate, origin)
+        return self._adopted(policy, origin)
 
-    def _adopted(self, candidate: Candidate, origin: Origin, note: str = "") -> Done:
-        before, self.in_force = self.in_force.version, candidate
+    def _adopted(self, policy: Judged, origin: Origin, note: str = "") -> Done:
+        before, self.in_force = self.in_force.version, policy
         self.refusal, self.note = None, note
-        _log.info("policy version %s in force, before it %s (%s)%s", candidate.version, before, origin, note and f"; {note}")
-        if before != candidate.version:
-            change = Change(now(), origin.who, origin.via, origin.what, before, candidate.version, "ok", note=note)
-            self.since = self.records.adopted(change, candidate.standing.text)
-        return Done(before, candidate.version, note)
+        _log.info("policy version %s in force, before it %s (%s)%s", policy.version, before, origin, note and f"; {note}")
+        if before != policy.version:
+            change = Change(now(), origin.who, origin.via, origin.what, before, policy.version, "ok", note=note)
+            self.since = self.records.adopted(change, policy.standing.text)
+        return Done(before, policy.version, note)
 
     def _refuse(self, origin: Origin, error: Exception, offered: str = "") -> Refusal:
         """The old policy goes on. A defect of ours refuses too: nothing that a file says may end the watch."""

@@ -14,7 +14,7 @@ START = b"s"  # answered when the worker serves: with nothing, or with why it do
 METRICS = b"m"  # answered with the worker's exposition
 POLICY = b"p"  # with a policy document: answered with the version in force then
 KEYS = b"k"  # answered when the key files were read again
-OPERATOR = b"o"  # with credentials: answered with the Verdict on them, both as JSON
+OPERATOR = b"o"  # with credentials: answered with the Clearance on them, both as JSON
 LAST = b"l"  # no question asks for it: the exposition of a worker that ends
 
 _HEAD = struct.Struct(">cI")

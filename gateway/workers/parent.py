@@ -14,7 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from gateway.admin.api import Api
-from gateway.admin.operators import STOPPING, Verdict
+from gateway.admin.operators import STOPPING, Clearance
 from gateway.admin.port import AdminListener, AdminState
 from gateway.admin.port import listen as listen_admin
 from gateway.aside import here
@@ -22,7 +22,7 @@ from gateway.configuration.readers import Address
 from gateway.configuration.schema_gateway import GatewayDocument
 from gateway.reload.policy_file import PolicyFile
 from gateway.reload.records import Records
-from gateway.reload.reloader import BY_SIGNAL, Candidate, Reloader, judged
+from gateway.reload.reloader import BY_SIGNAL, Judged, Reloader, judged
 from gateway.serve import CLOSE_SECONDS
 from gateway.spawner import Spawner
 from gateway.telemetry.merge import Totals
@@ -113,28 +113,28 @@ class Parent:
         await self._reloader.reload(BY_SIGNAL)
         await asyncio.gather(*(seat.read_keys() for seat in self._seats))
 
-    async def _hand_on(self, candidate: Candidate) -> None:
+    async def _hand_on(self, policy: Judged) -> None:
         """Every worker gets the policy, those too that start later; who does not take it in time does so when it can."""
-        self._policy = candidate.standing.text
+        self._policy = policy.standing.text
         self._metrics.policy_loaded()
-        given = [self._spawner.spawn(self._give(seat, candidate), f"policy to {seat.number}") for seat in self._seats]
+        given = [self._spawner.spawn(self._give(seat, policy), f"policy to {seat.number}") for seat in self._seats]
         await asyncio.wait(given, timeout=HAND_ON_SECONDS)
 
-    async def _give(self, seat: Seat, candidate: Candidate) -> None:
-        found = await seat.take(candidate.standing.text)
-        if found not in ("", candidate.version):
-            _log.error("worker %d has policy version %s in force and not %s", seat.number, found, candidate.version)
+    async def _give(self, seat: Seat, policy: Judged) -> None:
+        found = await seat.take(policy.standing.text)
+        if found not in ("", policy.version):
+            _log.error("worker %d has policy version %s in force and not %s", seat.number, found, policy.version)
             seat.signal(signal.SIGTERM)  # its successor starts with the one in force
 
-    async def _judge(self, credentials: Mapping[str, str]) -> Verdict:
-        """A worker's verdict: the keys are theirs."""
+    async def _judge(self, credentials: Mapping[str, str]) -> Clearance:
+        """A worker's clearance: the keys are theirs."""
         if self._stopping.is_set():
             return STOPPING
         asked = msgspec.json.encode(credentials)
         for seat in self._seats:
-            if verdict := await seat.judge(asked):
-                return msgspec.json.decode(verdict, type=Verdict)
-        return Verdict(503, error="no worker can check the credential now: try again")
+            if clearance := await seat.judge(asked):
+                return msgspec.json.decode(clearance, type=Clearance)
+        return Clearance(503, error="no worker can check the credential now: try again")
 
     def _work(self, line: socket) -> int:
         return work(line, self._document, self._file, self._policy)

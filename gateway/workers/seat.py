@@ -108,7 +108,7 @@ class Seat:
                 await self._questions.ask(channel.KEYS)
 
     async def judge(self, credentials: bytes) -> bytes:
-        """The worker's verdict on an operator's credentials, "" if it has none within PATIENCE."""
+        """The worker's clearance on an operator's credentials, "" if it has none within PATIENCE."""
         if self._questions is not None and self.serving:
             with suppress(ConnectionError, TimeoutError):
                 async with asyncio.timeout(PATIENCE):

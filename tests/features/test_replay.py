@@ -15,7 +15,7 @@ from tritonclient.grpc import service_pb2
 from gateway.configuration.load import load_policy
 from gateway.configuration.tables import route_tables
 from gateway.review.traffic.decided import ByPolicy
-from gateway.review.traffic.log import Heard, read_samples
+from gateway.review.traffic.log import Tally, read_samples
 from gateway.telemetry.samples import Sample
 from tests.features.conftest import image, until
 
@@ -75,9 +75,9 @@ def treatment(policy: str) -> ByPolicy:
 
 def samples(folder: Path) -> list[Sample]:
     """What was recorded."""
-    heard = Heard()
-    found = list(read_samples(sorted(folder.glob("samples*.jsonl*")), heard))
-    assert (0, 0) == (heard.damaged, heard.dropped)
+    tally = Tally()
+    found = list(read_samples(sorted(folder.glob("samples*.jsonl*")), tally))
+    assert (0, 0) == (tally.damaged, tally.dropped)
     return found
 
 

@@ -12,12 +12,12 @@ from typing import Any
 import msgspec
 
 from gateway.cli.ink import Ink
-from gateway.cli.policy.traffic import Loaded, heeded, loaded, table
+from gateway.cli.policy.traffic import Loaded, loaded, recorded, table
 from gateway.configuration.problems import PolicyError
 from gateway.review.traffic.backtest import Backtest, Cost, Result, Row, Time
-from gateway.review.traffic.caveats import about_log, about_replay, heard_of
+from gateway.review.traffic.caveats import about_log, about_replay, tally_text
 from gateway.review.traffic.decided import Recorded
-from gateway.review.traffic.log import Heard, LogError
+from gateway.review.traffic.log import LogError, Tally
 from gateway.review.traffic.plot import p95_text, svg, unknown_text
 from gateway.review.words import share
 
@@ -58,13 +58,13 @@ def _svg_path(text: str) -> Path:
 
 def run_backtest(arguments: argparse.Namespace) -> int:
     """Prints what would have been. 0: done; 1: a policy cannot be used; 2: something could not be read or written."""
-    heard = Heard()
+    tally = Tally()
     try:
         new = loaded(arguments.new)
         old = loaded(arguments.policy) if arguments.policy else None
-        result, notes = _result(old, new, arguments.log, heard)
+        result, notes = _result(old, new, arguments.log, tally)
         if arguments.plot:
-            foot = [heard_of(heard, result.rows[0].requests, len(arguments.log)), *UNKNOWABLE]
+            foot = [tally_text(tally, result.rows[0].requests, len(arguments.log)), *UNKNOWABLE]
             arguments.plot.write_text(svg(result, _title(old, new), foot), encoding="utf-8")
     except PolicyError as error:
         print(f"{error}\nthe policy cannot be used", file=sys.stderr)
@@ -74,11 +74,11 @@ def run_backtest(arguments: argparse.Namespace) -> int:
         print(f"penstock policy backtest: {said}", file=sys.stderr)
         return 2
     if arguments.json:
-        log = {"samples": heard.samples, "damaged": heard.damaged, "dropped": heard.dropped, "files": len(arguments.log)}
+        log = {"samples": tally.samples, "damaged": tally.damaged, "dropped": tally.dropped, "files": len(arguments.log)}
         told: dict[str, Any] = {"old": _named(old), "new": _named(new), "log": log, **msgspec.to_builtins(result)}
         print(json.dumps({**told, "notes": [*notes, *UNKNOWABLE]}))
     else:
-        print("\n".join(_report(_title(old, new), heard_of(heard, result.rows[0].requests, len(arguments.log)), result, notes)))
+        print("\n".join(_report(_title(old, new), tally_text(tally, result.rows[0].requests, len(arguments.log)), result, notes)))
     return 0
 
 
@@ -91,14 +91,14 @@ def _title(old: Loaded | None, new: Loaded) -> str:
     return f"{new.name} {new.version} against {was}"
 
 
-def _result(old: Loaded | None, new: Loaded, log: list[Path], heard: Heard) -> tuple[Result, tuple[str, ...]]:
+def _result(old: Loaded | None, new: Loaded, log: list[Path], tally: Tally) -> tuple[Result, tuple[str, ...]]:
     before = old.treatment() if old is not None else None
     after = new.treatment()
     test = Backtest(before or Recorded(), after)
-    for sample in heeded(log, heard, "penstock policy backtest"):
+    for sample in recorded(log, tally, "penstock policy backtest"):
         test.take(sample)
     result = test.result()
-    notes = [*about_log(heard), *(about_replay(before.replay, "OLD") if before else ()), *about_replay(after.replay, "NEW")]
+    notes = [*about_log(tally), *(about_replay(before.replay, "OLD") if before else ()), *about_replay(after.replay, "NEW")]
     if result.bounded:
         notes.append(
             f"for {share(result.bounded)} of requests it is not known how far they would go up a cascade: their cost lies "

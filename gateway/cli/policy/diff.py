@@ -13,12 +13,12 @@ from typing import Any
 import msgspec
 
 from gateway.cli.ink import Ink
-from gateway.cli.policy.traffic import Loaded, heeded, loaded, percent
+from gateway.cli.policy.traffic import Loaded, loaded, percent, recorded
 from gateway.configuration.problems import PolicyError
 from gateway.review.changes import changes
 from gateway.review.changes_routes import Change
-from gateway.review.traffic.caveats import about_log, about_replay, heard_of
-from gateway.review.traffic.log import Heard, LogError
+from gateway.review.traffic.caveats import about_log, about_replay, tally_text
+from gateway.review.traffic.log import LogError, Tally
 from gateway.review.traffic.moves import KINDS, Moves, Part, tenants
 from gateway.review.words import counted
 
@@ -49,7 +49,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 class _Traffic:
     """What the log showed."""
 
-    heard: Heard
+    tally: Tally
     files: int
     whole: Part
     parts: tuple[Part, ...]
@@ -77,12 +77,12 @@ def run_diff(arguments: argparse.Namespace) -> int:
 
 
 def _traffic(old: Loaded, new: Loaded, log: list[Path]) -> _Traffic:
-    before, after, heard = old.treatment(), new.treatment(), Heard()
+    before, after, tally = old.treatment(), new.treatment(), Tally()
     moves = Moves(before, after, tenants(old.tables) | tenants(new.tables))
-    for sample in heeded(log, heard, "penstock policy diff"):
+    for sample in recorded(log, tally, "penstock policy diff"):
         moves.take(sample)
-    notes = (*about_log(heard), *about_replay(before.replay, "OLD"), *about_replay(after.replay, "NEW"))
-    return _Traffic(heard, len(log), moves.whole(), tuple(moves.parts()), notes)
+    notes = (*about_log(tally), *about_replay(before.replay, "OLD"), *about_replay(after.replay, "NEW"))
+    return _Traffic(tally, len(log), moves.whole(), tuple(moves.parts()), notes)
 
 
 def _report(old: Loaded, new: Loaded, found: tuple[Change, ...], traffic: _Traffic | None) -> Iterator[str]:
@@ -105,7 +105,7 @@ def _report(old: Loaded, new: Loaded, found: tuple[Change, ...], traffic: _Traff
 
 def _moved(traffic: _Traffic, ink: Ink) -> Iterator[str]:
     whole = traffic.whole
-    yield ink.strong(heard_of(traffic.heard, whole.requests, traffic.files))
+    yield ink.strong(tally_text(traffic.tally, whole.requests, traffic.files))
     if not whole.moved:
         yield "  nothing changes for any of them"
     yield from _ways(whole, "", ink)
@@ -148,11 +148,11 @@ def _as_json(old: Loaded, new: Loaded, found: tuple[Change, ...], traffic: _Traf
         "changes": [change._asdict() for change in found],
     }
     if traffic is not None:
-        heard = traffic.heard
+        tally = traffic.tally
         told["traffic"] = {
-            "samples": heard.samples,
-            "damaged": heard.damaged,
-            "dropped": heard.dropped,
+            "samples": tally.samples,
+            "damaged": tally.damaged,
+            "dropped": tally.dropped,
             **msgspec.to_builtins(traffic.whole),
             "parts": msgspec.to_builtins(traffic.parts),
             "notes": list(traffic.notes),

@@ -13,7 +13,7 @@ from gateway.configuration.load import load_policy, version
 from gateway.configuration.schema_policy import PolicyDocument
 from gateway.configuration.tables import route_tables
 from gateway.review.traffic.decided import ByPolicy
-from gateway.review.traffic.log import Heard, read_samples, total_bytes
+from gateway.review.traffic.log import Tally, read_samples, total_bytes
 from gateway.telemetry.samples import Sample
 from routing.match import RouteTable
 
@@ -41,7 +41,7 @@ def loaded(name: str) -> Loaded:
     return Loaded(name, version(text), document, route_tables(document))
 
 
-def heeded(paths: list[Path], heard: Heard, command: str, silence: float = SILENCE) -> Iterator[Sample]:
+def recorded(paths: list[Path], tally: Tally, command: str, silence: float = SILENCE) -> Iterator[Sample]:
     """The samples; every `silence` seconds a line on stderr says how far that is. Raises LogError and OSError."""
     total, began = total_bytes(paths), time.monotonic()
     told = began
@@ -52,9 +52,9 @@ def heeded(paths: list[Path], heard: Heard, command: str, silence: float = SILEN
         if now - told > silence:
             told = now
             part = f", {100 * at / total:.0f} %" if total and at else ""
-            print(f"{command}: {heard.samples:,} samples{part}", file=sys.stderr)
+            print(f"{command}: {tally.samples:,} samples{part}", file=sys.stderr)
 
-    yield from read_samples(paths, heard, look)
+    yield from read_samples(paths, tally, look)
 
 
 def percent(share: float) -> str:

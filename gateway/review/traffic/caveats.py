@@ -5,28 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from gateway.review.traffic.log import Heard
+from gateway.review.traffic.log import Tally
 from gateway.review.traffic.replay import Replay
 from gateway.review.words import counted
 
 
-def heard_of(heard: Heard, requests: float, files: int) -> str:
+def tally_text(tally: Tally, requests: float, files: int) -> str:
     """What was read, in a line."""
-    count = counted(heard.samples, "recorded request") + f" from {counted(files, 'file')}"
-    if not heard.samples:
+    count = counted(tally.samples, "recorded request") + f" from {counted(files, 'file')}"
+    if not tally.samples:
         return count
-    standing = f", standing for {requests:,.0f}" if round(requests) != heard.samples else ""
-    begin, end = (datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M") for at in (heard.begin, heard.end))
+    standing = f", standing for {requests:,.0f}" if round(requests) != tally.samples else ""
+    begin, end = (datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M") for at in (tally.begin, tally.end))
     return f"{count}{standing}, {begin} to {end} UTC"
 
 
-def about_log(heard: Heard) -> Iterator[str]:
+def about_log(tally: Tally) -> Iterator[str]:
     """What is missing from the log."""
-    if heard.damaged:
-        lines = "line could" if heard.damaged == 1 else "lines could"
-        yield f"{heard.damaged} {lines} not be read and are left out; the first is {heard.where}"
-    if heard.dropped:
-        yield f"the gateway could not write {counted(heard.dropped, 'sample')} when it recorded this log"
+    if tally.damaged:
+        lines = "line could" if tally.damaged == 1 else "lines could"
+        yield f"{tally.damaged} {lines} not be read and are left out; the first is {tally.where}"
+    if tally.dropped:
+        yield f"the gateway could not write {counted(tally.dropped, 'sample')} when it recorded this log"
 
 
 def about_replay(replay: Replay, whose: str) -> Iterator[str]:

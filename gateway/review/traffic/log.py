@@ -24,7 +24,7 @@ class LogError(Exception):
     """A file that holds no samples; the message says what it is, for whoever named it."""
 
 
-class Heard:
+class Tally:
     """What a log turned out to be. Mutable: it fills up while the log is read."""
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class Heard:
         self.where = self.where or f"{path}:{line}"
 
 
-def read_samples(paths: Sequence[Path], heard: Heard, look: Callable[[int], None] = lambda _: None) -> Iterator[Sample]:
+def read_samples(paths: Sequence[Path], tally: Tally, look: Callable[[int], None] = lambda _: None) -> Iterator[Sample]:
     """The samples of all files, in their order; packed by gzip or not. `look` is told now and then how many bytes have been read.
 
     Raises LogError for a file that is something else, OSError for one that cannot be read.
@@ -49,7 +49,7 @@ def read_samples(paths: Sequence[Path], heard: Heard, look: Callable[[int], None
     before = 0
     for path in paths:
         with path.open("rb") as file:
-            yield from _samples(path, file, heard, lambda at, before=before: look(before + at))  # type: ignore[misc]
+            yield from _samples(path, file, tally, lambda at, before=before: look(before + at))  # type: ignore[misc]
         before += _size(path)
 
 
@@ -62,47 +62,47 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.is_file() else 0
 
 
-def _samples(path: Path, file: io.BufferedReader, heard: Heard, look: Callable[[int], None]) -> Iterator[Sample]:
+def _samples(path: Path, file: io.BufferedReader, tally: Tally, look: Callable[[int], None]) -> Iterator[Sample]:
     packed = file.peek(2)[:2] == _GZIP
     source = cast(BinaryIO, gzip.GzipFile(fileobj=file)) if packed else file
     found, number, strange = False, 0, b""
-    for number, line in enumerate(_lines(source, path, heard), 1):
+    for number, line in enumerate(_lines(source, path, tally), 1):
         if not number % LOOK_EVERY:
             look(file.raw.tell() if file.seekable() else 0)
         try:
             sample = _decode(line)
         except (msgspec.DecodeError, UnicodeDecodeError):
-            if not _is_note(line, heard):
+            if not _is_note(line, tally):
                 strange = strange or line
                 _refuse_other_logs(path, line)
-                heard.spoilt(path, number)
-            if strange and not found and heard.damaged >= PATIENCE:
+                tally.spoilt(path, number)
+            if strange and not found and tally.damaged >= PATIENCE:
                 break
             continue
         if sample.sample != FORMAT and found:
-            heard.spoilt(path, number)
+            tally.spoilt(path, number)
             continue
         if sample.sample != FORMAT:
             raise LogError(f"{path}:{number}: a sample of another format than {FORMAT}; another version of Penstock wrote it")
         found = True
-        heard.samples += 1
-        heard.begin, heard.end = min(heard.begin, sample.time), max(heard.end, sample.time)
+        tally.samples += 1
+        tally.begin, tally.end = min(tally.begin, sample.time), max(tally.end, sample.time)
         yield sample
     if strange and not found:
         raise LogError(f"{path}: no line of it is a recorded sample; it begins with {strange[:60]!r}")
 
 
-def _lines(source: BinaryIO, path: Path, heard: Heard) -> Iterator[bytes]:
+def _lines(source: BinaryIO, path: Path, tally: Tally) -> Iterator[bytes]:
     """Its lines, those too long in pieces that nobody can read. A packed file that breaks off ends there."""
     read = source.readline
     try:
         while line := read(MAX_LINE + 1):
             yield line
     except (EOFError, zlib.error, gzip.BadGzipFile):
-        heard.spoilt(path, 0)
+        tally.spoilt(path, 0)
 
 
-def _is_note(line: bytes, heard: Heard) -> bool:
+def _is_note(line: bytes, tally: Tally) -> bool:
     """Whether it is the gateway's own note of samples that it could not write."""
     if line == b"\n":
         return True
@@ -113,7 +113,7 @@ def _is_note(line: bytes, heard: Heard) -> bool:
     lost = note.get("dropped")
     if not isinstance(lost, int):
         return False
-    heard.dropped += lost
+    tally.dropped += lost
     return True
 
 

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from gateway.admin.api import Api, ApiError, ApiRequest, ApiResponse
-from gateway.admin.operators import Verdict
+from gateway.admin.operators import Clearance
 from gateway.aside import Aside, here
 from gateway.configuration.load import version
 from gateway.reload.policy_file import PolicyFile
 from gateway.reload.records import Records
-from gateway.reload.reloader import Candidate, Reloader, judged
+from gateway.reload.reloader import Judged, Reloader, judged
 from gateway.spawner import Spawner
 
 POLICY = """version: 1
@@ -33,7 +33,7 @@ class Place:
     def __init__(self, folder: Path) -> None:
         self.file = folder / "policy.yaml"
         self.file.write_text(POLICY)
-        self.verdict = Verdict(200, "alice")
+        self.clearance = Clearance(200, "alice")
         self.go: Callable[[], Awaitable[object]] | None = None
         self.spawner = Spawner()
         file = PolicyFile(self.file, Aside("test"))
@@ -42,11 +42,11 @@ class Place:
         self.policy = Reloader(file, first, self.put, lambda: None, Records(None, here, self.spawner.spawn))
         self.api = Api(self.policy, self.judge, self.spawner.spawn)
 
-    async def judge(self, credentials: Mapping[str, str]) -> Verdict:
+    async def judge(self, credentials: Mapping[str, str]) -> Clearance:
         self.credentials = credentials
-        return self.verdict
+        return self.clearance
 
-    async def put(self, _: Candidate) -> None:
+    async def put(self, _: Judged) -> None:
         if self.go is not None:
             await self.go()
 
@@ -154,7 +154,7 @@ async def test_explain(place: Place) -> None:
 @pytest.mark.parametrize("status", [400, 401, 403, 503])
 async def test_who_has_no_say_learns_and_changes_nothing(place: Place, path: str, status: int) -> None:
     """Not even which paths there are; the body is not read."""
-    place.verdict = Verdict(status, error="who are you?")
+    place.clearance = Clearance(status, error="who are you?")
     place.file.write_text(POLICY)
     for method in ("GET", "POST", "DELETE"):
         assert ApiResponse(status, {"error": "who are you?"}) == await place.ask(method, path, ApiError(500, "it was read"))

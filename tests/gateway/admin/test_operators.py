@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.admin.operators import Verdict, judge, shown
+from gateway.admin.operators import Clearance, judge, shown
 from gateway.auth.api_keys import ApiKeys, entry_of, new_key
 from gateway.auth.authenticator import Authenticator
 from gateway.auth.principals import principal_of
@@ -27,7 +27,7 @@ def authenticator(request: pytest.FixtureRequest, tmp_path: Path) -> Authenticat
 
 async def test_an_operator_is_known_by_name(authenticator: Authenticator) -> None:
     """The audit log has it."""
-    assert Verdict(200, "who-admin") == await judge(authenticator, {"x-api-key": ADMIN}, NOW)
+    assert Clearance(200, "who-admin") == await judge(authenticator, {"x-api-key": ADMIN}, NOW)
 
 
 @pytest.mark.parametrize(
@@ -43,9 +43,9 @@ async def test_an_operator_is_known_by_name(authenticator: Authenticator) -> Non
 )
 async def test_nobody_else_is(authenticator: Authenticator, credentials: dict[str, str], status: int, error: str) -> None:
     """None, another's, a made-up one, the wrong kind, two at once; the answer says what to do and repeats nothing."""
-    verdict = await judge(authenticator, credentials, NOW)
-    assert (status, "", True) == (verdict.status, verdict.subject, error in verdict.error)
-    assert not any(value in verdict.error for value in credentials.values())
+    clearance = await judge(authenticator, credentials, NOW)
+    assert (status, "", True) == (clearance.status, clearance.subject, error in clearance.error)
+    assert not any(value in clearance.error for value in credentials.values())
 
 
 def test_a_credential_counts_once() -> None:

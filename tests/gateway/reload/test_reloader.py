@@ -16,7 +16,7 @@ from gateway.configuration.yaml_source import MAX_BYTES
 from gateway.reload.history import Origin
 from gateway.reload.policy_file import PolicyFile
 from gateway.reload.records import Records
-from gateway.reload.reloader import BY_SIGNAL, SAID, Candidate, Done, Refusal, Reloader, judged, one_line
+from gateway.reload.reloader import BY_SIGNAL, SAID, Done, Judged, Refusal, Reloader, judged, one_line
 from gateway.spawner import Spawner
 
 POLICY = """version: 1
@@ -42,10 +42,10 @@ class Place:
         first = (reading, judged(reading.text, str(self.file)))
         self.reloader = Reloader(file, first, self.take, self.count, Records(folder / "state", here, Spawner().spawn))
 
-    async def take(self, candidate: Candidate) -> None:
+    async def take(self, policy: Judged) -> None:
         if self.defect is not None:
             raise self.defect
-        self.put.append(candidate.version)
+        self.put.append(policy.version)
 
     def count(self) -> None:
         self.refused += 1

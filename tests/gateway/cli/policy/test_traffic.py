@@ -8,7 +8,7 @@ import pytest
 
 from gateway.cli.policy import traffic
 from gateway.configuration.problems import PolicyError
-from gateway.review.traffic.log import LOOK_EVERY, Heard
+from gateway.review.traffic.log import LOOK_EVERY, Tally
 from tests.gateway.review.recorded import POLICY, sample, written
 
 
@@ -27,9 +27,9 @@ def test_a_policy_is_loaded_with_its_tables(tmp_path: Path) -> None:
 def test_progress_is_told_to_who_waits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """On stderr, with how far it is; nothing of a log that is read at once."""
     path = written(tmp_path / "log.jsonl", *[sample()] * (2 * LOOK_EVERY))
-    assert 2 * LOOK_EVERY == len(list(traffic.heeded([path], Heard(), "cmd")))
+    assert 2 * LOOK_EVERY == len(list(traffic.recorded([path], Tally(), "cmd")))
     assert "" == capsys.readouterr().err
-    list(traffic.heeded([path], Heard(), "cmd", silence=0.0))
+    list(traffic.recorded([path], Tally(), "cmd", silence=0.0))
     assert capsys.readouterr().err.startswith(f"cmd: {LOOK_EVERY - 1:,} samples, ")
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.review.traffic.backtest import MOST_GROUPS, Backtest, Cost, Move, Time
 from gateway.review.traffic.decided import Recorded
-from gateway.review.traffic.log import Heard, read_samples
+from gateway.review.traffic.log import Tally, read_samples
 from gateway.telemetry.samples import Ask, Sample
 from tests.gateway.review.recorded import POLICY, gold, sample, treatment
 
@@ -139,11 +139,11 @@ def test_a_damaged_log_is_read_to_its_end(tmp_path: Path) -> None:
         lines.append(bytes(spoilt).replace(b"\n", b" "))
     path = tmp_path / "samples.jsonl"
     path.write_bytes(b"\n".join([line, *lines, line]))
-    heard, found = Heard(), Backtest(treatment(), treatment(NO_GOLD))
-    for each in read_samples([path], heard):
+    tally, found = Tally(), Backtest(treatment(), treatment(NO_GOLD))
+    for each in read_samples([path], tally):
         found.take(each)
-    assert 3002 == heard.samples + heard.damaged
-    assert heard.samples == found.result().rows[0].samples > 500
+    assert 3002 == tally.samples + tally.damaged
+    assert tally.samples == found.result().rows[0].samples > 500
 
 
 def test_nothing_recorded() -> None:
