@@ -42,9 +42,9 @@ class Exchange(msgspec.Struct, gc=False):
         return (("x-request-id", self.record.request_id), *passed_on(self.headers))
 
     def planned(self, call: Call, snapshot: Snapshot, samples: Recorder | None) -> None:
-        """Notes the route, also of a request that will fail, and whether it is to be recorded as a sample."""
+        """Notes the route and whose it is, also of a request that will fail, and whether it is to be recorded as a sample."""
         plan = call.plan
-        self.record.route = plan.route
+        self.record.route, self.record.policy = plan.route, snapshot.version
         self.dearest = plan.dearest
         if plan.sample and samples is not None:
             self.record.drawn = samples.planned(snapshot, call)
@@ -62,7 +62,6 @@ class Exchange(msgspec.Struct, gc=False):
         record.cost = answer.cost
         record.baseline = self.dearest * max(1, record.rows)
         record.escalation = answer.escalation
-        record.policy = outcome.policy
         if record.drawn is not None:
             record.drawn.asks = answer.asks
 

@@ -109,7 +109,8 @@ class HttpFront:
         self._parts.record(exchange.ended(str(code), self._clock(), self._plane.snapshot.version))
 
     def _identity(self, exchange: Exchange) -> tuple[tuple[str, str], ...]:
-        return (("x-request-id", exchange.record.request_id), ("x-penstock-policy", self._plane.snapshot.version))
+        policy = exchange.record.policy or self._plane.snapshot.version
+        return (("x-request-id", exchange.record.request_id), ("x-penstock-policy", policy))
 
     async def _infer(self, exchange: Exchange, asked: Operation, body: bytes) -> HttpResponse:
         headers = exchange.headers

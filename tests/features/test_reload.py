@@ -11,7 +11,7 @@ import pytest
 
 from gateway.configuration.load import version
 from tests.features.conftest import PLAIN, until
-from tests.features.oip_server import Server, Waiting
+from tests.features.oip_server import Received, Server, Waiting, failing
 
 if TYPE_CHECKING:
     from tests.features.conftest import Running
@@ -102,6 +102,26 @@ async def test_a_request_ends_under_the_policy_it_began_with(digits: Running) ->
     )
     await until(lambda: not digits.backend.connections)  # the old cluster lets go of everything it has
     await other.close()
+
+
+async def test_a_request_fails_under_the_policy_it_began_with(digits: Running) -> None:
+    """Route and version in its error are of one policy."""
+    entered, go = asyncio.Event(), asyncio.Event()
+
+    async def fails(asked: Received, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        entered.set()
+        await go.wait()
+        await failing(500)(asked, reader, writer)
+
+    digits.backend.scripts["digits_fast"] = fails
+    before = digits.gateway.plane.snapshot.version
+    asking = asyncio.create_task(digits.infer([5]))
+    await entered.wait()
+    await digits.reload(OTHER)
+    go.set()
+    reply = await asking
+    assert before != digits.gateway.plane.snapshot.version
+    assert (502, before, "default") == (reply.status, reply.headers["x-penstock-policy"], reply.headers["x-penstock-route"])
 
 
 async def test_models_come_and_go(digits: Running) -> None:
