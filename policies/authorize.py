@@ -9,12 +9,12 @@ from collections.abc import Awaitable
 
 from backends.errors import ErrorKind, InferenceError
 from policies.call import Answer, Ask, Call
-from routing.principal import Principal
+from routing.principal import INFER, Principal
 
 
 def permitted(principal: Principal, model: str) -> bool:
     """Whether the principal may ask this public model anything, its metadata included."""
-    return "models:infer" in principal.scopes or f"models:infer:{model}" in principal.scopes
+    return INFER in principal.scopes or f"{INFER}:{model}" in principal.scopes
 
 
 def demand(principal: Principal, model: str) -> None:
@@ -22,7 +22,7 @@ def demand(principal: Principal, model: str) -> None:
     if not permitted(principal, model):
         raise InferenceError(
             ErrorKind.FORBIDDEN,
-            f"this credential may not use model '{model}'; it needs scope 'models:infer' or 'models:infer:{model}'",
+            f"this credential may not use model '{model}'; it needs scope '{INFER}' or '{INFER}:{model}'",
             source="client",
         )
 

@@ -29,11 +29,10 @@ from operator import or_, xor
 from typing import Any, NamedTuple
 
 from routing.match import LOWEST_PRIORITY, Match, Question, Range
-from routing.principal import Principal
+from routing.principal import INFER, Principal
 
 STEPS = 1_000_000  # for all routes of one model; looking at a condition is one. Under a second together
 STEPS_OF_ONE = 100_000  # for one route
-ORDINARY_SCOPE = "models:infer"  # held by callers of whom nothing else is asked
 ABSENT = -1  # of numbers
 
 Key = tuple[str, str]  # an attribute: `tenant` and nothing, `header` and its name
@@ -75,7 +74,7 @@ class Axis:
             self.values = [absent, *sorted(words - {absent}, key=repr)]
         self._places = {value: place for place, value in enumerate(self.values)}
         self.full = (1 << len(self.values)) - 1
-        self.usual = self._places[1] if what == "rows" else int(key == ("scope", ORDINARY_SCOPE))
+        self.usual = self._places[1] if what == "rows" else int(key == ("scope", INFER))
 
     def classes(self, wanted: Wanted) -> int:
         """Those that the condition wants."""
@@ -248,7 +247,7 @@ class Cover:
         def named(kind: str) -> dict[str, Any]:
             return {name: value for (what, name), value in found.items() if what == kind and value is not None}
 
-        scopes = {ORDINARY_SCOPE: True} if ("scope", ORDINARY_SCOPE) not in found else {}
+        scopes = {INFER: True} if ("scope", INFER) not in found else {}
         return Question(
             Principal("", found.get(("tenant", ""), ""), found.get(("tier", ""), ""), frozenset(named("scope") | scopes)),
             named("header"),

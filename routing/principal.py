@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+INFER = "models:infer"  # the scope of whoever may ask every model
+
 
 class Principal(msgspec.Struct, frozen=True, gc=False):
     """A verified caller. Policies trust these words; nothing else from the client may stand in for them."""
@@ -14,4 +16,4 @@ class Principal(msgspec.Struct, frozen=True, gc=False):
     scopes: frozenset[str] = frozenset()
 
 
-ANONYMOUS = Principal(subject="anonymous", scopes=frozenset({"models:infer"}))
+ANONYMOUS = Principal(subject="anonymous", scopes=frozenset({INFER}))

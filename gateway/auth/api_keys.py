@@ -31,7 +31,7 @@ from gateway.configuration.decode import Findings, decode_list, read_text
 from gateway.configuration.files import read_file
 from gateway.configuration.problems import PolicyError, UnreadableError, nearest, shown
 from gateway.configuration.yaml_source import parse as parse_yaml
-from routing.principal import Principal
+from routing.principal import INFER, Principal
 
 PEPPER = "PENSTOCK_API_KEY_PEPPER"
 PEPPER_FILE = "PENSTOCK_API_KEY_PEPPER_FILE"
@@ -41,7 +41,7 @@ _KEY = re.compile(r"pk_([a-z0-9]{4,32})_([A-Za-z0-9_-]{32,128})")
 _LIKE_A_KEY = re.compile(r"pk_[A-Za-z0-9_-]*")
 _ID = re.compile(r"[a-z0-9]{4,32}")
 _HASH = re.compile(r"(hmac-)?sha256:[0-9a-f]{64}")
-_SCOPES = ("models:infer", "models:infer:<model>", "models:admin")
+_SCOPES = (INFER, f"{INFER}:<model>", "models:admin")
 _NEVER = float("inf")
 _log = logging.getLogger(__name__)
 

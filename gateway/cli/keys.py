@@ -17,6 +17,7 @@ from gateway.auth.principals import principal_of
 from gateway.auth.settings import KeySourceError
 from gateway.configuration.files import read_file, replace_file
 from gateway.configuration.problems import UnreadableError
+from routing.principal import INFER
 
 _EXAMPLES = """examples:
   penstock keys new --subject checkout --tenant acme --tier enterprise --file config/api-keys.yaml
@@ -101,7 +102,7 @@ def _moment(text: str) -> datetime:
 def _new(arguments: argparse.Namespace) -> int:
     try:
         key = new_key()
-        principal = principal_of(arguments.subject, arguments.tenant, arguments.tier, arguments.scope or ["models:infer"])
+        principal = principal_of(arguments.subject, arguments.tenant, arguments.tier, arguments.scope or [INFER])
         entry = entry_of(key, principal, arguments.expires, pepper_of(os.environ))
         if arguments.file is not None:
             append(arguments.file, entry)

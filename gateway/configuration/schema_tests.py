@@ -12,6 +12,7 @@ from gateway.configuration.decode import read_text
 from gateway.configuration.problems import UnreadableError, shown
 from gateway.configuration.readers import Name, Timeout
 from routing.match import LOWEST_PRIORITY
+from routing.principal import INFER
 
 LARGEST = 1 << 40
 
@@ -52,7 +53,7 @@ class Caller(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     subject: Text = ""
     tenant: Text = ""
     tier: Text = ""
-    scopes: tuple[str, ...] = ("models:infer",)
+    scopes: tuple[str, ...] = (INFER,)
 
 
 class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

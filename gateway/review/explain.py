@@ -18,6 +18,7 @@ from gateway.review.written import headers_of
 from policies.onion import ORDER
 from routing.explain import Explained, Lot, Outcome, Tried
 from routing.plan import Plan, Stage
+from routing.principal import INFER
 
 _LAYERS = ("deadline", "authorize")  # round every ask
 
@@ -114,7 +115,7 @@ def _steps(decision: Decision, request: Request, name: str, names: Iterable[str]
     if refused is not None and refused.kind is ErrorKind.FORBIDDEN:
         yield Step("authorize", refused.message, False)
         return
-    scopes = {"models:infer", f"models:infer:{name}"}.intersection(request.principal.scopes)
+    scopes = {INFER, f"{INFER}:{name}"}.intersection(request.principal.scopes)
     yield Step("authorize", f"scope {min(scopes)} permits it")
     if refused is not None:
         yield Step("request", refused.message, False)
