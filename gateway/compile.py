@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from backends.cluster import Balance, Cluster, Endpoint, Sent
 from backends.http1.pool import HttpPool, PoolLimits
@@ -24,21 +24,36 @@ from policies.deadline import DeadlinePolicy
 from policies.fallback import FallbackPolicy
 from policies.onion import core, onion
 from policies.stream import streaming
-from routing.conditions import looks, together
+from routing.conditions import Looks, looks, together
 from routing.match import RouteTable
-from routing.planner import planner
-from routing.sampling import sampling
+from routing.plan import Target
+from routing.planner import Planner, planner
+from routing.sampling import Sampling, sampling
 from routing.targets import targets
 
 
 @dataclass(frozen=True, slots=True)
+class Routing:
+    """One model's table, made ready for requests."""
+
+    plan: Planner
+    targets: tuple[Target, ...]
+    looks: Looks | None
+    sampling: Sampling | None
+
+
+@dataclass(frozen=True, slots=True)
 class Blueprint:
-    """A policy document in routing's own values: what compiling needs, and nothing of YAML."""
+    """A policy document in routing's own values: what compiling needs, and nothing of YAML.
+
+    `routings` are made of the tables here already, because for thousands of routes that takes too long for the event loop.
+    """
 
     version: str
     clusters: tuple[ClusterSpec, ...]
     tables: Mapping[str, RouteTable]
     aliases: Mapping[str, str]
+    routings: Mapping[str, Routing] = field(compare=False)
 
 
 def blueprint(text: bytes, name: str) -> Blueprint:
@@ -60,7 +75,13 @@ def drawn(document: PolicyDocument, text: bytes, name: str) -> Blueprint:
     )
     tables = route_tables(document)
     refuse_failures(document, tables, text, name)
-    return Blueprint(version(text), clusters, tables, document.aliases)
+    routings = {name: _routing(table) for name, table in tables.items()}
+    return Blueprint(version(text), clusters, tables, document.aliases, routings)
+
+
+def _routing(table: RouteTable) -> Routing:
+    looked = together(*(looks(route.match) for route in table.routes)) or None
+    return Routing(planner(table), targets(table), looked, sampling(table))
 
 
 def compile_snapshot(blueprint: Blueprint, previous: Snapshot | None, metrics: Metrics, clock: Callable[[], float]) -> Snapshot:
@@ -80,15 +101,15 @@ def compile_snapshot(blueprint: Blueprint, previous: Snapshot | None, metrics: M
     models = {
         name: Model(
             name,
-            planner(table),
-            falling_back if table.fallback else plain,
+            routing.plan,
+            falling_back if blueprint.tables[name].fallback else plain,
             stream,
-            targets(table),
-            together(*(looks(route.match) for route in table.routes)) or None,
-            table.versions,
-            sampling(table),
+            routing.targets,
+            routing.looks,
+            blueprint.tables[name].versions,
+            routing.sampling,
         )
-        for name, table in blueprint.tables.items()
+        for name, routing in blueprint.routings.items()
     }
     specs = {spec.name: spec for spec in blueprint.clusters}
     return Snapshot(blueprint.version, models, clusters, specs, blueprint.aliases)
