@@ -47,7 +47,7 @@ from gateway.spawner import Spawner
 from gateway.telemetry.access_log import AccessLog
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.record import RequestRecord
-from gateway.telemetry.samples import recorder
+from gateway.telemetry.recorder import recorder
 from gateway.telemetry.stall import StallProbe
 
 CLOSE_SECONDS = 5.0  # for what is still in flight after the grace to notice that it was cancelled

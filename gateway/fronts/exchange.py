@@ -12,7 +12,7 @@ from gateway.dialects.reply import request_id
 from gateway.edge.messages import RequestHead
 from gateway.snapshot import Snapshot
 from gateway.telemetry.record import RequestRecord
-from gateway.telemetry.samples import Recorder
+from gateway.telemetry.recorder import Recorder
 from gateway.telemetry.trace import passed_on
 from policies.call import Call
 from routing.principal import Principal

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from gateway.auth.authenticator import Authenticator
 from gateway.dataplane import Dataplane
 from gateway.telemetry.record import RequestRecord
-from gateway.telemetry.samples import Recorder
+from gateway.telemetry.recorder import Recorder
 
 
 @dataclass(frozen=True, slots=True)

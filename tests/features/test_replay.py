@@ -16,7 +16,7 @@ from gateway.configuration.load import load_policy
 from gateway.configuration.tables import route_tables
 from gateway.review.traffic.decided import ByPolicy
 from gateway.review.traffic.log import Tally, read_samples
-from gateway.telemetry.samples import Sample
+from gateway.telemetry.sample import Sample
 from tests.features.conftest import image, until
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from gateway.configuration.schema_policy import PolicyDocument
 from gateway.configuration.tables import route_tables
 from gateway.review.traffic.decided import ByPolicy
 from gateway.review.traffic.log import Tally, read_samples, total_bytes
-from gateway.telemetry.samples import Sample
+from gateway.telemetry.sample import Sample
 from routing.match import RouteTable
 
 SILENCE = 2.0  # seconds after which something is to be seen

@@ -10,7 +10,7 @@ import msgspec
 from gateway.review.traffic.decided import Decided, Treatment
 from gateway.review.traffic.forecast import Forecast
 from gateway.review.traffic.times import Sized, Spread, Timetable, size, sized
-from gateway.telemetry.samples import Sample
+from gateway.telemetry.sample import Sample
 
 MOST_GROUPS = 500  # tiers come from tokens: more than anybody has are one
 OTHER = "(other tiers)"

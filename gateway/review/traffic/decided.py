@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 from backends.errors import InferenceError
 from gateway.review.traffic.forecast import Facts, Forecast, facts, forecast
 from gateway.review.traffic.replay import Replay
-from gateway.telemetry.samples import Sample
+from gateway.telemetry.sample import Sample
 from routing.match import RouteTable
 from routing.plan import Plan
 

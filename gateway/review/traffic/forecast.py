@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from gateway.telemetry.samples import UNIT, Ask, Sample, Step, confidence_text, steps, target_text
+from gateway.telemetry.sample import UNIT, Ask, Sample, Step, confidence_text, steps, target_text
 from routing.plan import Plan
 
 Asked = tuple[tuple[str, int], ...]  # the backend's own model, and how many rows it is asked about

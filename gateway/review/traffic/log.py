@@ -11,7 +11,7 @@ from typing import BinaryIO, cast
 
 import msgspec
 
-from gateway.telemetry.samples import FORMAT, MAX_LINE, Sample
+from gateway.telemetry.sample import FORMAT, MAX_LINE, Sample
 
 LOOK_EVERY = 4096  # lines between two looks at how far it has come
 PATIENCE = 100  # lines of a file that may be damaged before the first that is not

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import msgspec
 
 from gateway.review.traffic.decided import ByPolicy, Decided
-from gateway.telemetry.samples import Sample, pseudonym
+from gateway.telemetry.sample import Sample, pseudonym
 from routing.match import Match, RouteTable
 
 KINDS = ("tier", "tenant", "model")

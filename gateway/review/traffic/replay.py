@@ -20,7 +20,7 @@ from backends.inference import InferenceRequest, Tensors, TensorSpec
 from gateway.dataplane import Inquiry
 from gateway.review import deciding
 from gateway.snapshot import Model, Snapshot
-from gateway.telemetry.samples import Sample, hidden, pseudonym
+from gateway.telemetry.sample import Sample, hidden, pseudonym
 from policies.call import Call
 from routing.match import Match, Question, Route, RouteTable, Split, Use
 from routing.plan import Plan, Target

@@ -13,7 +13,7 @@ from gateway.dataplane import Outcome
 from gateway.edge.messages import RequestHead
 from gateway.fronts.exchange import began
 from gateway.snapshot import Model, Snapshot
-from gateway.telemetry.samples import Recorder
+from gateway.telemetry.recorder import Recorder
 from policies.call import Answer, Asked, Call, Share
 from routing.match import Match, Question, Route, RouteTable, Use
 from routing.plan import Plan, Stage, Target

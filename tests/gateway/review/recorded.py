@@ -11,7 +11,7 @@ from gateway.configuration.load import load_policy
 from gateway.configuration.schema_policy import PolicyDocument
 from gateway.configuration.tables import route_tables
 from gateway.review.traffic.decided import ByPolicy
-from gateway.telemetry.samples import Ask, Sample, Step, pseudonym
+from gateway.telemetry.sample import Ask, Sample, Step, pseudonym
 
 SALT = "00" * 16
 POLICY = """

@@ -11,7 +11,7 @@ import pytest
 from gateway.review.traffic.backtest import MOST_GROUPS, Backtest, Cost, Move, Time
 from gateway.review.traffic.decided import Recorded
 from gateway.review.traffic.log import Tally, read_samples
-from gateway.telemetry.samples import Ask, Sample
+from gateway.telemetry.sample import Ask, Sample
 from tests.gateway.review.recorded import POLICY, gold, sample, treatment
 
 NO_GOLD = POLICY.replace("      - {name: gold, match: {tier: gold}, use: accurate}\n", "")

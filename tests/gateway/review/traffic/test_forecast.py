@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from backends.tensors import Tensor
 from gateway.review.traffic.forecast import Forecast, facts, forecast
-from gateway.telemetry.samples import UNIT, Ask, Sample, steps
+from gateway.telemetry.sample import UNIT, Ask, Sample, steps
 from routing.escalation import Escalation
 from routing.plan import Confidence, Plan, Stage, Target
 from tests.gateway.review.recorded import CASCADE, gold, sample

@@ -11,7 +11,7 @@ import pytest
 from gateway.review.traffic.log import LOOK_EVERY, LogError, Tally, read_samples, total_bytes
 from gateway.telemetry.access_log import encode
 from gateway.telemetry.record import RequestRecord
-from gateway.telemetry.samples import MAX_LINE
+from gateway.telemetry.sample import MAX_LINE
 from tests.gateway.review.recorded import sample, written
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.configuration.tables import route_tables
 from gateway.review.traffic.moves import Moves, Part, happens, tenants
-from gateway.telemetry.samples import Sample
+from gateway.telemetry.sample import Sample
 from tests.gateway.review.recorded import POLICY, document, gold, name, sample, treatment
 
 REFUSED = sample(version="3")

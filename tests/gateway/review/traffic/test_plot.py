@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gateway.review.traffic.backtest import Backtest, Result, Time
 from gateway.review.traffic.decided import Recorded
 from gateway.review.traffic.plot import MOST, WIDTH, _ticks, p95_text, svg, unknown_text
-from gateway.telemetry.samples import Sample
+from gateway.telemetry.sample import Sample
 from tests.gateway.review.recorded import POLICY, gold, sample, treatment
 
 NAME = "{http://www.w3.org/2000/svg}"

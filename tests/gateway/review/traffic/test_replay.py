@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from backends.errors import InferenceError
 from gateway.configuration.tables import route_tables
 from gateway.review.traffic.replay import Replay
-from gateway.telemetry.samples import Sample
+from gateway.telemetry.sample import Sample
 from routing.match import Split
 from routing.plan import Plan
 from routing.split import drawing, place

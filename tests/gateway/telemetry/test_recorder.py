@@ -1,4 +1,4 @@
-"""What a recorded sample says of a request, and what it never says."""
+"""What the recorder draws, what a sample then says of a request, and what it never says."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from backends.deadline import Deadline
 from backends.errors import ErrorKind, InferenceError
@@ -17,7 +15,8 @@ from backends.inference import InferenceRequest
 from gateway.dataplane import Inquiry
 from gateway.snapshot import Model, Snapshot
 from gateway.telemetry.record import Drawn, RequestRecord
-from gateway.telemetry.samples import MAX_ROWS, UNIT, Ask, Recorder, Sample, Step, millionths, pseudonym
+from gateway.telemetry.recorder import MAX_ROWS, Recorder
+from gateway.telemetry.sample import Ask, Sample, Step, pseudonym
 from policies.call import Asked, Call
 from routing.match import Match, Question, Range, Route, RouteTable, Split, Use
 from routing.plan import Confidence, Plan, Stage, Target
@@ -126,20 +125,6 @@ def test_a_cascade_says_how_sure_each_stage_was(finished: Finished) -> None:
     assert (("p", "margin"), "fast→dear") == (found.confidence, found.escalation)
     many = (Asked("fast", MAX_ROWS + 1, 0.002, np.zeros(MAX_ROWS + 1)),)
     assert (Ask("fast", MAX_ROWS + 1, 2.0),) == sampled(drawn(plan=plan, asks=many), finished()).asks
-
-
-@given(st.floats(-1e6, 1e6) | st.integers(0, UNIT).map(lambda n: n / UNIT), st.integers(0, UNIT))
-def test_millionths_are_held_against_thresholds_as_the_scores_were(score: float, threshold: int) -> None:
-    """For every threshold of six digits: rounding never moves a row over it."""
-    accept = float(f"{threshold / UNIT:.6f}")
-    (found,) = millionths(np.array([score]))
-    assert (score < accept) == (found / UNIT < accept)
-
-
-def test_what_is_no_number_is_not_sure() -> None:
-    """Infinity and what is no number have a place in a line of whole numbers too."""
-    low, unknown, high = millionths(np.array([-np.inf, np.nan, np.inf]))
-    assert low == unknown < -UNIT < UNIT < high < 1 << 62
 
 
 def test_lone_surrogates_and_giants_are_left_out(finished: Finished, caplog: pytest.LogCaptureFixture) -> None:
