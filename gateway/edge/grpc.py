@@ -41,7 +41,7 @@ class GrpcHead:
 
     `metadata` has lower-case names without the internal ones. `deadline` is in seconds from now, None where the client set
     none; `received` is the loop's monotonic time of the message, in seconds; `size` the message's bytes.
-    `identity` are the headers that every answer carries, errors too; `told` takes what else becomes known for an error to carry.
+    `told` are the headers that an error of it carries; whoever learns more on the way writes it there.
     `principal` is who asks, once `admit` has said so.
     """
 
@@ -50,8 +50,7 @@ class GrpcHead:
     deadline: float | None
     received: float
     size: int = 0
-    identity: tuple[tuple[str, str], ...] = ()
-    told: list[tuple[str, str]] = field(default_factory=list)
+    told: dict[str, str] = field(default_factory=dict)
     principal: Principal | None = None
 
 
@@ -66,8 +65,8 @@ class InferenceReply:
 class GrpcApplication(Protocol):
     """Who answers. Raises InferenceError; cancelled when the client leaves or its deadline passes."""
 
-    def identity(self, metadata: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-        """The request's id and what else comes with every answer."""
+    def identity(self, metadata: Mapping[str, str]) -> dict[str, str]:
+        """The request's id and what else comes with every error."""
         ...
 
     async def admit(self, call: GrpcHead) -> Principal:
@@ -198,7 +197,7 @@ class _Calls:
                     await _abort(rpc, failure, head)
                 if not headed:
                     headed = True
-                    await rpc.send_initial_metadata(dialect.outgoing((*head.identity, *head.told)))
+                    await rpc.send_initial_metadata(dialect.outgoing(tuple(head.told.items())))
                 await rpc.write(dialect.stream_error(failure, id))
 
     def _head(self, rpc: Servicer, size: int) -> GrpcHead:
@@ -273,7 +272,7 @@ async def _closing(replies: AsyncIterator[InferenceReply]) -> AsyncIterator[Asyn
 async def _abort(rpc: Servicer, error: Exception, head: GrpcHead) -> NoReturn:
     """Ends the call with the error's status, under the request's identity."""
     failure = _told(error)
-    trailers = dialect.outgoing((*head.identity, *head.told, *dialect.trailers(failure)))
+    trailers = dialect.outgoing((*head.told.items(), *dialect.trailers(failure)))
     await rpc.abort(dialect.status_of(failure.kind), public_text(failure), trailers)
 
 

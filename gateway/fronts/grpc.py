@@ -37,10 +37,10 @@ class GrpcFront:
         self._parts = parts
         self._plane = parts.plane
 
-    def identity(self, metadata: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    def identity(self, metadata: Mapping[str, str]) -> dict[str, str]:
         """The client's id or one made for it, and the policy's version."""
         made = request_id(metadata, self._parts.new_id())
-        return (("x-request-id", made), ("x-penstock-policy", self._plane.snapshot.version))
+        return {"x-request-id": made, "x-penstock-policy": self._plane.snapshot.version}
 
     async def admit(self, call: GrpcHead) -> Principal:
         """Whoever has no credential that holds hears that, whatever else is wrong."""
@@ -149,7 +149,7 @@ class _Recorded:
         self._call = call
         path = f"/inference.GRPCInferenceService/{method}"
         head = RequestHead("GRPC", path, "", call.metadata, call.peer, call.received)
-        self._exchange = began(head, call.identity[0][1])
+        self._exchange = began(head, call.told["x-request-id"])
         self._exchange.record.bytes_in = call.size
 
     def __enter__(self) -> Exchange:
@@ -162,7 +162,9 @@ class _Recorded:
         elif isinstance(error, InferenceError):
             self._exchange.failed(error)
             code = status_of(error.kind).name
-            self._call.told.extend(failure_headers(self._exchange.record.route, now - self._exchange.received))
+            self._call.told.update(failure_headers(self._exchange.record.route, now - self._exchange.received))
+            if self._exchange.record.policy:  # that planned it: another may have come since its head was read
+                self._call.told["x-penstock-policy"] = self._exchange.record.policy
         elif isinstance(error, Exception):
             code = "INTERNAL"
         else:  # cancelled, or a stream that was closed: nobody waits for the rest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -37,7 +38,9 @@ def append(path: Path, change: Change) -> None:
     try:
         size = os.fstat(descriptor).st_size
         whole = size == 0 or os.pread(descriptor, 1, size - 1) == b"\n"  # else a process was killed in the middle of a line
-        os.write(descriptor, (b"" if whole else b"\n") + line + b"\n")
+        written = (b"" if whole else b"\n") + line + b"\n"
+        if os.write(descriptor, written) < len(written):
+            raise OSError(errno.ENOSPC, "only a part of the line could be written", str(path))
         os.fsync(descriptor)
     finally:
         os.close(descriptor)

@@ -11,6 +11,7 @@ before it counts; where the inode is the old one, somebody writes in place and m
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Awaitable, Callable
 from enum import Enum
 
@@ -64,6 +65,8 @@ async def watch(
     while True:
         await asyncio.sleep(LOOK_SECONDS if sight.settled else SETTLE_SECONDS)
         mark = await file.mark()
+        if isinstance(mark, OSError) and mark.errno == errno.EBUSY:  # earlier looks still hang: nothing was seen
+            continue
         event = sight.look(mark if isinstance(mark, Mark) else None)
         if event is Event.CHANGED:
             await changed()

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import stat
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from gateway.cli.policy import live
-from gateway.configuration.files import MAX_BYTES
+from gateway.cli.source import read
 from gateway.configuration.load import version
 from gateway.configuration.schema_policy import PolicyDocument
 from gateway.review.report import Report, report
@@ -31,7 +30,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     about = "say whether a policy can be used, and every mistake in it if not"
     raw = argparse.RawDescriptionHelpFormatter
     check = commands.add_parser("check", help=about, description=about, epilog=_EXAMPLE, formatter_class=raw)
-    check.add_argument("file", metavar="FILE", type=Path, help="the policy document, such as config/policy.yaml")
+    check.add_argument("file", metavar="FILE", help="the policy document, such as config/policy.yaml; - is stdin")
     check.add_argument("--json", action="store_true", help="print JSON")
     live.add_flags(check)
     check.set_defaults(run=run_check)
@@ -39,10 +38,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run_check(arguments: argparse.Namespace) -> int:
     """Prints every problem of `arguments.file`, or that there is none. 0: none; 1: some; 2: no such file."""
-    name = str(arguments.file)
+    name = arguments.file
     try:
-        with arguments.file.open("rb") as file:  # pipes too, so that `policy check <(…)` works
-            text, mode = file.read(MAX_BYTES + 1), os.fstat(file.fileno()).st_mode
+        text, mode = read(name), 0 if name == "-" else Path(name).stat().st_mode
     except OSError as error:
         print(f"penstock policy check: {name}: {error.strerror or error}", file=sys.stderr)
         return 2

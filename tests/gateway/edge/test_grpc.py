@@ -35,14 +35,14 @@ class Recording:
         self.failure: Exception | None = None
         self.hang = self.stranger = False
         self.refusals: list[tuple[str, str]] = []
-        self.knows: tuple[tuple[str, str], ...] = ()
+        self.knows: dict[str, str] = {}
         self.entered = asyncio.Event()
         self.left = asyncio.Event()
         self.go = asyncio.Event()
 
     async def _seen(self, call: GrpcHead) -> None:
         self.heads.append(call)
-        call.told.extend(self.knows)
+        call.told.update(self.knows)
         if self.failure is not None:
             raise self.failure
         if self.hang:
@@ -52,8 +52,8 @@ class Recording:
             finally:
                 self.left.set()
 
-    def identity(self, metadata: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-        return (("x-request-id", metadata.get("x-request-id", "made")),)
+    def identity(self, metadata: Mapping[str, str]) -> dict[str, str]:
+        return {"x-request-id": metadata.get("x-request-id", "made")}
 
     async def admit(self, call: GrpcHead) -> Principal:
         if self.stranger:
@@ -246,7 +246,7 @@ async def test_who_asks_is_found_out_once(client: tritonclient.grpc.aio.Inferenc
 
 async def test_what_became_known_goes_with_an_error(stub: Any, app: Recording) -> None:
     """Beside the request's identity; in a stream it comes as the first metadata."""
-    app.knows = (("x-penstock-route", "a→b"),)
+    app.knows = {"x-penstock-route": "a→b"}
     app.failure = InferenceError(ErrorKind.BROKEN, "[request id: <id_unknown>] sick")
     message = service_pb2.ModelInferRequest(model_name="m", raw_input_contents=[bytes(4)])
     message.inputs.add(name="IN", datatype="INT32", shape=[1])

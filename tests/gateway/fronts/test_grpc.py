@@ -23,7 +23,9 @@ Make = Callable[..., InferenceRequest]
 
 def head(deadline: float | None = None, **metadata: str) -> GrpcHead:
     given = {name.replace("_", "-"): value for name, value in metadata.items()}
-    return GrpcHead(given, "1.2.3.4:5", deadline, 100.0, 77, (("x-request-id", given.get("x-request-id", "made")),))
+    return GrpcHead(
+        given, "1.2.3.4:5", deadline, 100.0, 77, {"x-request-id": given.get("x-request-id", "made"), "x-penstock-policy": "old"}
+    )
 
 
 async def test_an_answer(front: Front, make_request: Make) -> None:
@@ -83,16 +85,21 @@ async def test_a_credential_is_looked_at_once(front: Front, make_request: Make) 
 
 
 async def test_a_failure_on_a_route_says_which(front: Front, make_request: Make) -> None:
-    """The route and the whole time go beside the error; one that got to no route has neither."""
-    grpc = GrpcFront(front.parts())
+    """The route, the version that planned it and the whole time go beside the error; one that got to no route has neither."""
+    parts = front.parts()
+    grpc = GrpcFront(parts)
     lost, failed = head(), head()
     with pytest.raises(InferenceError):
         await grpc.infer(make_request(model="none"), lost)
     front.fake.failure = InferenceError(ErrorKind.BROKEN, "cut")
     with pytest.raises(InferenceError):
         await grpc.infer(make_request(), failed)
-    told = dict(failed.told)
-    assert ([], "default", "total;dur") == (lost.told, told["x-penstock-route"], told["server-timing"].partition("=")[0])
+    assert {"x-request-id": "made", "x-penstock-policy": "old"} == lost.told
+    assert ("default", parts.plane.snapshot.version, "total;dur") == (
+        failed.told["x-penstock-route"],
+        failed.told["x-penstock-policy"],
+        failed.told["server-timing"].partition("=")[0],
+    )
 
 
 @pytest.mark.parametrize(
