@@ -53,7 +53,7 @@ class Lot(msgspec.Struct, frozen=True):
     sides: tuple[Side, ...]
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class Possibility(msgspec.Struct, frozen=True):
     """What the planner makes of the question: a plan, or its refusal; `share` of the requests like this one."""
 
     result: Plan | InferenceError

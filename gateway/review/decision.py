@@ -14,7 +14,7 @@ from gateway.review.written import inference_of, inquiry_of, principal_of
 from gateway.snapshot import Model, Snapshot
 from policies.authorize import demand
 from routing.conditions import Looks
-from routing.explain import Explainer, Outcome
+from routing.explain import Explainer, Possibility
 from routing.match import Question, RouteTable
 from routing.plan import Plan
 from routing.planner import Planner
@@ -23,12 +23,12 @@ from routing.planner import Planner
 class Decision(NamedTuple):
     """`explainer` is the model's, None if there is no such model; `question` is what its routes were asked, None if nothing.
 
-    Of a split that nothing in the request decides there is one outcome for each side, else one in all.
+    Of a split that nothing in the request decides there is one possibility for each side, else one in all.
     """
 
     explainer: Explainer | None
     question: Question | None
-    outcomes: tuple[Outcome, ...]
+    possibilities: tuple[Possibility, ...]
 
 
 class Decider:
@@ -43,19 +43,19 @@ class Decider:
         self._explainers: dict[str, Explainer] = {}
 
     def decide(self, request: Request) -> Decision:
-        """What comes of the request; a refusal is an outcome too."""
+        """What comes of the request; a refusal is a possibility too."""
         explainer = self._explainer(request.model)
         if explainer is None:
-            return Decision(None, None, (Outcome(self._ask(request, {})),))
+            return Decision(None, None, (Possibility(self._ask(request, {})),))
         seen: list[Question] = []
         made = self._ask(request, _noting(explainer, explainer.plan, request, seen))
         if not seen:
-            return Decision(explainer, None, (Outcome(made),))
+            return Decision(explainer, None, (Possibility(made),))
         sides = [
-            Outcome(self._ask(request, _noting(explainer, plan, request, seen)), share)
+            Possibility(self._ask(request, _noting(explainer, plan, request, seen)), share)
             for plan, share in explainer.sides(seen[0])
         ]
-        return Decision(explainer, seen[0], tuple(sides) or (Outcome(made),))
+        return Decision(explainer, seen[0], tuple(sides) or (Possibility(made),))
 
     def _explainer(self, name: str) -> Explainer | None:
         model = name if name in self._tables else self._aliases.get(name, "")

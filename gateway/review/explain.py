@@ -16,7 +16,7 @@ from gateway.dialects.v2_http import status
 from gateway.review.decision import Decider, Decision
 from gateway.review.written import headers_of
 from policies.onion import ORDER
-from routing.explain import Explained, Lot, Outcome, Tried
+from routing.explain import Explained, Lot, Possibility, Tried
 from routing.plan import Plan, Stage
 from routing.principal import INFER
 
@@ -88,7 +88,7 @@ def explain(document: PolicyDocument, request: Request, version: str = "", decid
     """
     decision = (decider or Decider(route_tables(document), document.aliases)).decide(request)
     name = decision.explainer.table.model if decision.explainer else ""
-    answers = tuple(_answer(document.models.get(name), outcome, request) for outcome in decision.outcomes)
+    answers = tuple(_answer(document.models.get(name), possibility, request) for possibility in decision.possibilities)
     refusals = [answer.refused for answer in answers]
     explained = decision.explainer.explain(decision.question) if decision.explainer and decision.question else Explained(())
     return Explanation(
@@ -105,7 +105,7 @@ def explain(document: PolicyDocument, request: Request, version: str = "", decid
 
 def _steps(decision: Decision, request: Request, name: str, names: Iterable[str]) -> Iterator[Step]:
     """What is decided before the routes are looked at; `names` are those that clients may use."""
-    result = decision.outcomes[0].result
+    result = decision.possibilities[0].result
     refused = result if decision.question is None and isinstance(result, InferenceError) else None
     if refused is not None and not name:
         meant = nearest(request.model, names)
@@ -133,16 +133,16 @@ def _version(decision: Decision) -> str:
     return f"'{decision.question.version}' is asked for; version_policy: {policy}"
 
 
-def _answer(model: Model | None, outcome: Outcome, request: Request) -> Answer:
-    plan = outcome.result
+def _answer(model: Model | None, possibility: Possibility, request: Request) -> Answer:
+    plan = possibility.result
     if isinstance(plan, InferenceError):
-        return Answer(outcome.share, Refusal(plan.reason, status(plan.kind), plan.message))
+        return Answer(possibility.share, Refusal(plan.reason, status(plan.kind), plan.message))
     assert model is not None, "nobody plans for a model that is not there"
     deadline, whose = _deadline(model, plan, request)
     asked = tuple(_asked(stage, plan) for stage in plan.stages)
     rows = request.rows or 1
     return Answer(
-        share=outcome.share,
+        share=possibility.share,
         refused=None,
         route=plan.route,
         deadline=deadline,

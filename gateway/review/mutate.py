@@ -98,14 +98,14 @@ class _Bench:
         if new == hit and (route is None or new != mutant.index or route.action == self._table.routes[new].action):
             return False
         alone = Decider({self._table.model: only(self._table, route)}, self._aliases)
-        return not as_expected(test.expect, alone.decide(test.request).outcomes)
+        return not as_expected(test.expect, alone.decide(test.request).possibilities)
 
     def _showing(self, mutant: Mutant, holding: tuple[Predicate, ...]) -> PolicyTest | None:
         """A test that holds, and fails with the mutant; None where the mutant changes nothing that a test could tell."""
         for shown in mutant.shows:
             question = self._reaching(shown, mutant.index)
             for request in () if question is None else self._requests(mutant, question):
-                test = suggested(request, self._decider.decide(request).outcomes)
+                test = suggested(request, self._decider.decide(request).possibilities)
                 known = self._known(test)
                 if known is not None and self._fails(mutant, holding, known):
                     return test

@@ -12,7 +12,7 @@ from backends.errors import InferenceError
 from gateway.configuration.schema_tests import Caller, Expect, PolicyTest, Request
 from gateway.configuration.yaml_source import resolve
 from gateway.review.words import request
-from routing.explain import Outcome
+from routing.explain import Possibility
 from routing.match import Question
 
 _LINE = re.compile(r"[A-Za-z0-9_/.][A-Za-z0-9_/., =→-]*(?<! )")  # of these characters YAML makes nothing but text
@@ -36,16 +36,16 @@ def asking(model: str, question: Question) -> Request:
     )
 
 
-def suggested(asked: Request, outcomes: tuple[Outcome, ...]) -> PolicyTest:
+def suggested(asked: Request, possibilities: tuple[Possibility, ...]) -> PolicyTest:
     """A test that this request gets what it gets: of a split that nothing decides only the route."""
-    result = outcomes[0].result
+    result = possibilities[0].result
     if isinstance(result, InferenceError):
         return PolicyTest(f"{request(asked)} → {result.reason}", asked, Expect(refused=result.reason))
     stages = tuple(stage.target.variant for stage in result.stages)
     expect = Expect(route=result.route)
     if len(stages) > 1:
         expect = Expect(route=result.route, cascade=stages)
-    elif len(outcomes) == 1:
+    elif len(possibilities) == 1:
         expect = Expect(route=result.route, use=stages[0])
     return PolicyTest(f"{request(asked)} → {result.route}", asked, expect)
 

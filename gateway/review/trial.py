@@ -14,7 +14,7 @@ from gateway.configuration.schema_tests import Expect, PolicyTest
 from gateway.configuration.yaml_source import parse
 from gateway.review.decision import Decider, Decision
 from gateway.review.words import duration, missed, share
-from routing.explain import Explained, Outcome, Tried
+from routing.explain import Explained, Possibility, Tried
 from routing.match import RouteTable
 from routing.plan import Plan
 
@@ -61,15 +61,15 @@ def refuse_failures(document: PolicyDocument, tables: Mapping[str, RouteTable], 
 
 def _tried(decider: Decider, index: int, test: PolicyTest) -> Failure | None:
     decision = decider.decide(test.request)
-    if as_expected(test.expect, decision.outcomes):
+    if as_expected(test.expect, decision.possibilities):
         return None
-    came = " or ".join(_share(outcome) + _came(outcome.result, test.expect) for outcome in decision.outcomes)
+    came = " or ".join(_share(possibility) + _came(possibility.result, test.expect) for possibility in decision.possibilities)
     return Failure(index, test.name, expected(test.expect), came, tuple(_reasons(decision, test.expect)))
 
 
-def as_expected(expect: Expect, outcomes: tuple[Outcome, ...]) -> bool:
+def as_expected(expect: Expect, possibilities: tuple[Possibility, ...]) -> bool:
     """Whether what comes of a request, whatever a split decides, is what a test demands."""
-    return all(_is(expect, outcome.result) for outcome in outcomes)
+    return all(_is(expect, possibility.result) for possibility in possibilities)
 
 
 def _is(expect: Expect, result: Plan | InferenceError) -> bool:
@@ -97,8 +97,8 @@ def expected(expect: Expect) -> str:
     return ", ".join(said) or "an answer"
 
 
-def _share(outcome: Outcome) -> str:
-    return "" if outcome.share == 1 else f"in {share(outcome.share)} of such requests "
+def _share(possibility: Possibility) -> str:
+    return "" if possibility.share == 1 else f"in {share(possibility.share)} of such requests "
 
 
 def _came(result: Plan | InferenceError, expect: Expect) -> str:

@@ -18,7 +18,7 @@ from gateway.question import looked_at, takes_long
 from gateway.snapshot import Snapshot
 from gateway.telemetry.lines import Lines
 from gateway.telemetry.record import Drawn, RequestRecord
-from gateway.telemetry.sample import FORMAT, MAX_LINE, Ask, Sample, confidence_text, hidden, millionths, pseudonym, steps
+from gateway.telemetry.sample import FORMAT, MAX_LINE, Ask, Sample, confidence_text, hidden, millionths, pseudonym, stages
 from gateway.telemetry.sample_file import SampleFile, salt_for
 from policies.call import Asked, Call
 from routing.match import Question
@@ -127,7 +127,7 @@ class Recorder:
             looked=(*(("bytes",) if looks.size else ()), *(("priority",) if looks.priority else ())),
             places=places(sampling, question),
             route=plan.route if plan else "",
-            stages=steps(plan) if plan else (),
+            stages=stages(plan) if plan else (),
             confidence=confidence_text(plan.confidence) if plan else None,
             shares=dict(record.shares),
             cost=record.cost,

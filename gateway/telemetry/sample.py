@@ -26,7 +26,7 @@ UNIT = 1_000_000  # confidences are whole millionths, rounded down: thresholds o
 _LARGEST = 1 << 53
 
 
-class Step(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class PlannedStage(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One stage of the plan. `target` is `backend/model/version` in the backend's own names."""
 
     variant: str
@@ -70,7 +70,7 @@ class Sample(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     looked: tuple[str, ...] = ()  # `bytes` and `priority`, where the policy looked at them
     places: Mapping[str, Mapping[str, float]] = {}
     route: str = ""  # "" for a request that the policy refused
-    stages: tuple[Step, ...] = ()
+    stages: tuple[PlannedStage, ...] = ()
     confidence: tuple[str, str] | None = None  # output, metric
     shares: Mapping[str, int] = {}
     cost: float = 0.0
@@ -95,9 +95,9 @@ def target_text(target: Target) -> str:
     return f"{target.backend}/{target.model}/{target.version}"
 
 
-def steps(plan: Plan) -> tuple[Step, ...]:
+def stages(plan: Plan) -> tuple[PlannedStage, ...]:
     """The plan's stages as a sample tells them."""
-    return tuple(Step(stage.target.variant, target_text(stage.target), stage.accept) for stage in plan.stages)
+    return tuple(PlannedStage(stage.target.variant, target_text(stage.target), stage.accept) for stage in plan.stages)
 
 
 def confidence_text(confidence: Confidence | None) -> tuple[str, str] | None:

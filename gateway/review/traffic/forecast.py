@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from gateway.telemetry.sample import UNIT, Ask, Sample, Step, confidence_text, steps, target_text
+from gateway.telemetry.sample import UNIT, Ask, PlannedStage, Sample, confidence_text, stages, target_text
 from routing.plan import Plan
 
 Asked = tuple[tuple[str, int], ...]  # the backend's own model, and how many rows it is asked about
@@ -25,7 +25,7 @@ class Facts(msgspec.Struct, frozen=True):
 
     route: str
     label: str
-    stages: tuple[Step, ...]
+    stages: tuple[PlannedStage, ...]
     confidence: tuple[str, str] | None
     costs: Mapping[str, float]
     targets: Mapping[str, str]
@@ -51,7 +51,7 @@ def facts(plan: Plan, key: int = 0) -> Facts:
     return Facts(
         plan.route,
         "→".join(stage.target.variant for stage in plan.stages),
-        steps(plan),
+        stages(plan),
         confidence_text(plan.confidence),
         {target.variant: target.cost for target in known},
         {target.variant: target_text(target) for target in known},
@@ -94,7 +94,7 @@ def _scores(sample: Sample) -> dict[str, dict[int, int]]:
     return found
 
 
-def _tells(stage: Step, ask: Ask, rows: int) -> bool:
+def _tells(stage: PlannedStage, ask: Ask, rows: int) -> bool:
     """Not if a fallback answered, or if the rows cannot be told apart any more."""
     if ask.scores is None or stage.accept is None or ask.variant != stage.variant:
         return False

@@ -11,7 +11,7 @@ from gateway.configuration.load import load_policy
 from gateway.configuration.schema_policy import PolicyDocument
 from gateway.configuration.tables import route_tables
 from gateway.review.traffic.decided import ByPolicy
-from gateway.telemetry.sample import Ask, Sample, Step, pseudonym
+from gateway.telemetry.sample import Ask, PlannedStage, Sample, pseudonym
 
 SALT = "00" * 16
 POLICY = """
@@ -32,9 +32,9 @@ models:
           stages: [{use: fast, accept: 0.9}, {use: balanced, accept: 0.8}, {use: accurate}]
 """
 FAST, BALANCED, ACCURATE = (
-    Step("fast", "triton/f/", 0.9),
-    Step("balanced", "triton/b/", 0.8),
-    Step("accurate", "triton/a/"),
+    PlannedStage("fast", "triton/f/", 0.9),
+    PlannedStage("balanced", "triton/b/", 0.8),
+    PlannedStage("accurate", "triton/a/"),
 )
 CASCADE = (FAST, BALANCED, ACCURATE)
 
@@ -75,7 +75,7 @@ def sample(**more: Any) -> Sample:
 
 def gold(rows: int = 1, ms: float = 20.0, **more: Any) -> Sample:
     """One for the tier gold, answered by `accurate`."""
-    stage = Step("accurate", "triton/a/")
+    stage = PlannedStage("accurate", "triton/a/")
     given: dict[str, Any] = {"stages": (stage,), "confidence": None, "asks": (Ask("accurate", rows, ms),), "rows": rows}
     given |= {"tier": "gold", "route": "gold", "cost": 40.0 * rows, "backend_ms": ms, "ms": ms + 1}
     return sample(**{**given, **more})

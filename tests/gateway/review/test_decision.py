@@ -34,10 +34,10 @@ DECIDER = Decider(route_tables(DOCUMENT), DOCUMENT.aliases)
 
 
 def routes(sample: Request) -> list[tuple[str, str]]:
-    """Route and variant of each outcome, or the reason of the refusal."""
+    """Route and variant of each possibility, or the reason of the refusal."""
     found = []
-    for outcome in DECIDER.decide(sample).outcomes:
-        plan = outcome.result
+    for possibility in DECIDER.decide(sample).possibilities:
+        plan = possibility.result
         found.append((plan.route, plan.stages[0].target.variant) if isinstance(plan, Plan) else ("refused", plan.reason))
     return found
 
@@ -70,7 +70,7 @@ def test_decisions_are_the_data_planes(sample: Request, expected: tuple[str, str
 def test_an_open_split_has_an_outcome_for_each_side() -> None:
     """With the side's share."""
     decision = DECIDER.decide(Request("digits"))
-    assert [0.25, 0.75] == [outcome.share for outcome in decision.outcomes]
+    assert [0.25, 0.75] == [possibility.share for possibility in decision.possibilities]
     assert [("default", "dear"), ("default", "fast")] == routes(Request("digits"))
 
 
@@ -90,4 +90,4 @@ def test_the_question_is_what_the_routes_were_asked() -> None:
     assert None is stranger.question
     unknown = DECIDER.decide(Request("nothing"))
     assert (None, None) == (unknown.explainer, unknown.question)
-    assert isinstance(unknown.outcomes[0].result, InferenceError)
+    assert isinstance(unknown.possibilities[0].result, InferenceError)

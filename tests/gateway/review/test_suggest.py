@@ -8,7 +8,7 @@ from backends.errors import ErrorKind, InferenceError
 from gateway.configuration.load import load_policy
 from gateway.configuration.schema_tests import Caller, Expect, PolicyTest, Request
 from gateway.review.suggest import asking, suggested, written
-from routing.explain import Outcome
+from routing.explain import Possibility
 from routing.match import Question
 from routing.plan import Plan, Stage, Target
 from routing.principal import Principal
@@ -33,18 +33,22 @@ def test_samples_of_questions() -> None:
 
 
 @pytest.mark.parametrize(
-    ("outcomes", "name", "expect"),
+    ("possibilities", "name", "expect"),
     [
-        ((Outcome(Plan("r", (Stage(FAST),), 1.0)),), "digits → r", Expect(route="r", use="fast")),
-        ((Outcome(Plan("r", (Stage(FAST), Stage(DEAR)), 1.0)),), "digits → r", Expect(route="r", cascade=("fast", "dear"))),
-        ((Outcome(Plan("r", (Stage(FAST),), 1.0), 0.5), Outcome(Plan("r", (Stage(DEAR),), 1.0), 0.5)), "digits → r", Expect("r")),
-        ((Outcome(InferenceError(ErrorKind.FORBIDDEN, "no")),), "digits → forbidden", Expect(refused="forbidden")),
+        ((Possibility(Plan("r", (Stage(FAST),), 1.0)),), "digits → r", Expect(route="r", use="fast")),
+        ((Possibility(Plan("r", (Stage(FAST), Stage(DEAR)), 1.0)),), "digits → r", Expect(route="r", cascade=("fast", "dear"))),
+        (
+            (Possibility(Plan("r", (Stage(FAST),), 1.0), 0.5), Possibility(Plan("r", (Stage(DEAR),), 1.0), 0.5)),
+            "digits → r",
+            Expect("r"),
+        ),
+        ((Possibility(InferenceError(ErrorKind.FORBIDDEN, "no")),), "digits → forbidden", Expect(refused="forbidden")),
     ],
 )
-def test_what_comes_is_what_is_expected(outcomes: tuple[Outcome, ...], name: str, expect: Expect) -> None:
+def test_what_comes_is_what_is_expected(possibilities: tuple[Possibility, ...], name: str, expect: Expect) -> None:
     """Of a split that nothing decides only the route."""
     sample = Request("digits")
-    assert PolicyTest(name, sample, expect) == suggested(sample, outcomes)
+    assert PolicyTest(name, sample, expect) == suggested(sample, possibilities)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from gateway.dataplane import Inquiry
 from gateway.snapshot import Model, Snapshot
 from gateway.telemetry.record import Drawn, RequestRecord
 from gateway.telemetry.recorder import MAX_ROWS, Recorder
-from gateway.telemetry.sample import Ask, Sample, Step, pseudonym
+from gateway.telemetry.sample import Ask, PlannedStage, Sample, pseudonym
 from policies.call import Asked, Call
 from routing.match import Match, Question, Range, Route, RouteTable, Split, Use
 from routing.plan import Confidence, Plan, Stage, Target
@@ -94,7 +94,11 @@ def test_a_sample_says_what_the_policy_looked_at_and_what_came_of_it(finished: F
     assert {"deep": pseudonym(SALT, "secret-depth")} == found.parameters
     assert {"default tenant": {side: place(f"digits/default/{side}", "acme") for side in ("fast", "dear")}} == found.places
     assert (2, 64, ("bytes",), None) == (found.rows, found.bytes, found.looked, found.priority)
-    assert ("default", (Step("fast", "triton/m_fast/1"),), (Ask("fast", 2, 4.0),)) == (found.route, found.stages, found.asks)
+    assert ("default", (PlannedStage("fast", "triton/m_fast/1"),), (Ask("fast", 2, 4.0),)) == (
+        found.route,
+        found.stages,
+        found.asks,
+    )
     assert ({"fast": 2}, 2.0, 4.0, 5.0, "200") == (found.shares, found.cost, found.backend_ms, found.ms, found.code)
 
 
@@ -120,7 +124,7 @@ def test_a_cascade_says_how_sure_each_stage_was(finished: Finished) -> None:
     scores = np.array([0.95, 0.5, 0.25])
     asks = (Asked("fast", 3, 0.002, scores), Asked("dear", 2, 0.01, None))
     found = sampled(drawn(plan=plan, asks=asks), finished(escalation="fast→dear"))
-    assert (Step("fast", "triton/m_fast/1", 0.9), Step("dear", "triton/m_dear/")) == found.stages
+    assert (PlannedStage("fast", "triton/m_fast/1", 0.9), PlannedStage("dear", "triton/m_dear/")) == found.stages
     assert (Ask("fast", 3, 2.0, (950_000, 500_000, 250_000)), Ask("dear", 2, 10.0)) == found.asks
     assert (("p", "margin"), "fast→dear") == (found.confidence, found.escalation)
     many = (Asked("fast", MAX_ROWS + 1, 0.002, np.zeros(MAX_ROWS + 1)),)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from backends.tensors import Tensor
 from gateway.review.traffic.forecast import Forecast, facts, forecast
-from gateway.telemetry.sample import UNIT, Ask, Sample, steps
+from gateway.telemetry.sample import UNIT, Ask, Sample, stages
 from routing.escalation import Escalation
 from routing.plan import Confidence, Plan, Stage, Target
 from tests.gateway.review.recorded import CASCADE, gold, sample
@@ -118,7 +118,7 @@ def test_what_is_foretold_is_what_the_escalation_does(
     _, happens = climbed(now, sure)
     old = Plan("default", tuple(Stage(target, accept) for target, accept in zip(TARGETS, was, strict=True)), 1.0, CONFIDENCE)
     new = Plan("default", tuple(Stage(target, accept) for target, accept in zip(TARGETS, now, strict=True)), 1.0, CONFIDENCE)
-    found = sample(rows=len(sure[0]), stages=steps(old), confidence=("p", "output"), asks=tuple(asks), cost=cost)
+    found = sample(rows=len(sure[0]), stages=stages(old), confidence=("p", "output"), asks=tuple(asks), cost=cost)
     told = forecast(found, facts(new))
     assert told.low <= happens <= told.high
     if all((after or 0) <= (before or 0) for before, after in zip(was, now, strict=True)):
