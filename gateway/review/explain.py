@@ -23,7 +23,7 @@ from routing.principal import INFER
 _LAYERS = ("deadline", "authorize")  # round every ask
 
 
-class Step(msgspec.Struct, frozen=True):
+class Check(msgspec.Struct, frozen=True):
     """One decision before the routes: `holds` tells whether the request got past it."""
 
     name: str  # model, authorize, version; request where something in the head is wrong
@@ -39,7 +39,7 @@ class Refusal(msgspec.Struct, frozen=True):
     message: str
 
 
-class Asked(msgspec.Struct, frozen=True):
+class Turn(msgspec.Struct, frozen=True):
     """One variant that is asked, in this place of a cascade."""
 
     variant: str
@@ -52,7 +52,7 @@ class Asked(msgspec.Struct, frozen=True):
     fallback: tuple[str, ...]  # who is asked instead if it fails, one after the other
 
 
-class Answer(msgspec.Struct, frozen=True):
+class Course(msgspec.Struct, frozen=True):
     """What comes of the request, or of `share` of the requests like it: a refusal, or the plan."""
 
     share: float
@@ -60,7 +60,7 @@ class Answer(msgspec.Struct, frozen=True):
     route: str = ""
     deadline: float = 0.0  # seconds
     deadline_of: str = ""  # whose it is: route, model or client
-    asked: tuple[Asked, ...] = ()
+    asked: tuple[Turn, ...] = ()
     confidence: str = ""  # `max-softmax of probabilities`
     least: float = 0.0  # cost if the first stage is sure of every row
     most: float = 0.0  # cost if every stage is asked about every row
@@ -74,10 +74,10 @@ class Explanation(msgspec.Struct, frozen=True):
     policy: str  # the document's version
     request: Request
     model: str  # as the policy calls it; "" if it has none such
-    steps: tuple[Step, ...]
+    checks: tuple[Check, ...]
     routes: tuple[Tried, ...]
     split: Lot | None
-    answers: tuple[Answer, ...]
+    answers: tuple[Course, ...]
     refused: Refusal | None
 
 
@@ -88,39 +88,39 @@ def explain(document: PolicyDocument, request: Request, version: str = "", decid
     """
     decision = (decider or Decider(route_tables(document), document.aliases)).decide(request)
     name = decision.explainer.table.model if decision.explainer else ""
-    answers = tuple(_answer(document.models.get(name), possibility, request) for possibility in decision.possibilities)
-    refusals = [answer.refused for answer in answers]
+    courses = tuple(_course(document.models.get(name), possibility, request) for possibility in decision.possibilities)
+    refusals = [course.refused for course in courses]
     explained = decision.explainer.explain(decision.question) if decision.explainer and decision.question else Explained(())
     return Explanation(
         policy=version,
         request=request,
         model=name,
-        steps=tuple(_steps(decision, request, name, (*document.models, *document.aliases))),
+        checks=tuple(_checks(decision, request, name, (*document.models, *document.aliases))),
         routes=explained.tried,
         split=explained.lot,
-        answers=answers,
+        answers=courses,
         refused=refusals[0] if all(refusals) else None,
     )
 
 
-def _steps(decision: Decision, request: Request, name: str, names: Iterable[str]) -> Iterator[Step]:
+def _checks(decision: Decision, request: Request, name: str, names: Iterable[str]) -> Iterator[Check]:
     """What is decided before the routes are looked at; `names` are those that clients may use."""
     result = decision.possibilities[0].result
     refused = result if decision.question is None and isinstance(result, InferenceError) else None
     if refused is not None and not name:
         meant = nearest(request.model, names)
-        yield Step("model", f"unknown model '{request.model}'" + (f" — did you mean '{meant}'?" if meant else ""), False)
+        yield Check("model", f"unknown model '{request.model}'" + (f" — did you mean '{meant}'?" if meant else ""), False)
         return
-    yield Step("model", f"'{name}'" if name == request.model else f"'{request.model}' is an alias of '{name}'")
+    yield Check("model", f"'{name}'" if name == request.model else f"'{request.model}' is an alias of '{name}'")
     if refused is not None and refused.kind is ErrorKind.FORBIDDEN:
-        yield Step("authorize", refused.message, False)
+        yield Check("authorize", refused.message, False)
         return
     scopes = {INFER, f"{INFER}:{name}"}.intersection(request.principal.scopes)
-    yield Step("authorize", f"scope {min(scopes)} permits it")
+    yield Check("authorize", f"scope {min(scopes)} permits it")
     if refused is not None:
-        yield Step("request", refused.message, False)
+        yield Check("request", refused.message, False)
         return
-    yield Step("version", _version(decision))
+    yield Check("version", _version(decision))
 
 
 def _version(decision: Decision) -> str:
@@ -133,15 +133,15 @@ def _version(decision: Decision) -> str:
     return f"'{decision.question.version}' is asked for; version_policy: {policy}"
 
 
-def _answer(model: Model | None, possibility: Possibility, request: Request) -> Answer:
+def _course(model: Model | None, possibility: Possibility, request: Request) -> Course:
     plan = possibility.result
     if isinstance(plan, InferenceError):
-        return Answer(possibility.share, Refusal(plan.reason, status(plan.kind), plan.message))
+        return Course(possibility.share, Refusal(plan.reason, status(plan.kind), plan.message))
     assert model is not None, "nobody plans for a model that is not there"
     deadline, whose = _deadline(model, plan, request)
-    asked = tuple(_asked(stage, plan) for stage in plan.stages)
+    asked = tuple(_turn(stage, plan) for stage in plan.stages)
     rows = request.rows or 1
-    return Answer(
+    return Course(
         share=possibility.share,
         refused=None,
         route=plan.route,
@@ -168,12 +168,12 @@ def _deadline(model: Model, plan: Plan, request: Request) -> tuple[float, str]:
     return plan.timeout, "model" if own is None else "route"
 
 
-def _asked(stage: Stage, plan: Plan) -> Asked:
+def _turn(stage: Stage, plan: Plan) -> Turn:
     target, instead = stage.target, []
     following = plan.fallback.get(target.variant)
     while following is not None:  # the check of the document refuses circles
         instead.append(following.variant)
         following = plan.fallback.get(following.variant)
-    return Asked(
+    return Turn(
         target.variant, target.backend, target.model, target.version, target.cost, target.timeout, stage.accept, tuple(instead)
     )

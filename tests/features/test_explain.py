@@ -24,7 +24,7 @@ from gateway.configuration.problems import PolicyError
 from gateway.configuration.schema_tests import Caller, Request
 from gateway.configuration.tables import route_tables
 from gateway.review.decision import Decider
-from gateway.review.explain import Answer, Explanation, explain
+from gateway.review.explain import Course, Explanation, explain
 from tests.features.conftest import Reply, framed
 from tests.features.oip_server import Received, written
 
@@ -252,16 +252,16 @@ async def answering(asked: Received, reader: asyncio.StreamReader, writer: async
     return True
 
 
-def expected(answer: Answer, sample: Request) -> dict[str, str]:
+def expected(course: Course, sample: Request) -> dict[str, str]:
     """The headers of an answer that the explanation foretells, knowing how sure the models are."""
     asked = []
-    for each in answer.asked:
+    for each in course.asked:
         asked.append(each)
         if each.accept is None or each.accept <= SURE:
             break
     last = asked[-1]
     return {
-        "x-penstock-route": answer.route,
+        "x-penstock-route": course.route,
         "x-penstock-variant": last.variant,
         "x-penstock-escalation": "none" if len(asked) == 1 else "→".join(each.variant for each in asked),
         "x-penstock-cost": f"{sum(each.cost for each in asked) * (sample.rows or 1):.10g}",
@@ -274,11 +274,11 @@ def agrees(explanation: Explanation, status: int, headers: dict[str, str]) -> bo
     """Whether what came is what was foretold; of a split that nothing decides, one of the things foretold."""
     if explanation.policy != headers["x-penstock-policy"]:
         return False
-    for answer in explanation.answers:
-        if answer.refused is not None:
-            if (answer.refused.status, answer.refused.reason) == (status, headers.get("x-penstock-error")):
+    for course in explanation.answers:
+        if course.refused is not None:
+            if (course.refused.status, course.refused.reason) == (status, headers.get("x-penstock-error")):
                 return True
-        elif status == 200 and expected(answer, explanation.request).items() <= headers.items():
+        elif status == 200 and expected(course, explanation.request).items() <= headers.items():
             return True
     return False
 

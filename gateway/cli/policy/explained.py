@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gateway.cli.ink import Ink
-from gateway.review.explain import Answer, Asked, Explanation, Refusal
+from gateway.review.explain import Course, Explanation, Refusal, Turn
 from gateway.review.words import asked, duration, missed, request, share
 from policies.onion import ORDER
 from routing.explain import Finding, Lot, Tried
@@ -17,15 +17,15 @@ def lines(explanation: Explanation, name: str, ink: Ink) -> Iterator[str]:
     """The explanation, line by line; `name` is the policy file's."""
     yield ink.faint(f"{name}, version {explanation.policy}")
     yield f"{'request':<{_WIDTH}}{ink.strong(request(explanation.request))}"
-    for step in explanation.steps:
-        yield f"{step.name:<{_WIDTH}}{step.said if step.holds else ink.bad(step.said)}"
+    for check in explanation.checks:
+        yield f"{check.name:<{_WIDTH}}{check.said if check.holds else ink.bad(check.said)}"
     if explanation.routes:
         yield from ("", ink.strong("routes"))
         yield from _routes(explanation.routes, ink)
     if explanation.split is not None:
-        yield from ("", *_split(explanation.split, explanation.answers, ink))
-    for answer in explanation.answers:
-        yield from ("", *_answer(answer, ink))
+        yield from ("", *_split(explanation.split, ink))
+    for course in explanation.answers:
+        yield from ("", *_course(course, ink))
 
 
 def _routes(routes: tuple[Tried, ...], ink: Ink) -> Iterator[str]:
@@ -48,7 +48,7 @@ def _reasons(conditions: tuple[Finding, ...]) -> list[str]:
     return [missed(each) for each in conditions if not each.holds] + ([f"({' and '.join(held)} holds)"] if held else [])
 
 
-def _split(lot: Lot, answers: tuple[Answer, ...], ink: Ink) -> Iterator[str]:
+def _split(lot: Lot, ink: Ink) -> Iterator[str]:
     told = f" '{lot.value}': the lowest bid wins" if lot.value else ": nothing in this request decides it"
     yield f"{ink.strong('split')} by {lot.unit}{told}"
     width = max(len(side.variant) for side in lot.sides)
@@ -60,25 +60,25 @@ def _split(lot: Lot, answers: tuple[Answer, ...], ink: Ink) -> Iterator[str]:
         yield f"  {ink.good(f'✓ {line}')}" if won else f"    {line}"
 
 
-def _answer(answer: Answer, ink: Ink) -> Iterator[str]:
-    part = "" if answer.share == 1 else f" for {share(answer.share)} of such requests"
-    if answer.refused is not None:
+def _course(course: Course, ink: Ink) -> Iterator[str]:
+    part = "" if course.share == 1 else f" for {share(course.share)} of such requests"
+    if course.refused is not None:
         yield ink.strong(f"refused{part}")
-        yield from _refused(answer.refused, ink)
+        yield from _refused(course.refused, ink)
         return
     yield ink.strong(f"plan{part}")
-    yield _line("route", answer.route)
-    yield _line("deadline", f"{duration(answer.deadline)} for the whole answer, the {answer.deadline_of}'s")
-    for index, each in enumerate(answer.asked):
-        yield from _asked("then" if index else "ask", each, answer)
-    if len(answer.asked) > 1:
-        yield _line("cost", f"{answer.least:g} if {answer.asked[0].variant} is sure of every row, {answer.most:g} if nobody is")
+    yield _line("route", course.route)
+    yield _line("deadline", f"{duration(course.deadline)} for the whole answer, the {course.deadline_of}'s")
+    for index, each in enumerate(course.asked):
+        yield from _turn("then" if index else "ask", each, course)
+    if len(course.asked) > 1:
+        yield _line("cost", f"{course.least:g} if {course.asked[0].variant} is sure of every row, {course.most:g} if nobody is")
     else:
-        yield _line("cost", f"{answer.most:g}")
-    if answer.sample:
-        yield _line("recorded", f"{share(answer.sample)} of such requests")
-    idle = ", ".join(layer for layer in ORDER if layer not in answer.layers)
-    yield _line("layers", " → ".join(answer.layers) + ink.faint(f"  (without effect: {idle})"))
+        yield _line("cost", f"{course.most:g}")
+    if course.sample:
+        yield _line("recorded", f"{share(course.sample)} of such requests")
+    idle = ", ".join(layer for layer in ORDER if layer not in course.layers)
+    yield _line("layers", " → ".join(course.layers) + ink.faint(f"  (without effect: {idle})"))
 
 
 def _refused(refusal: Refusal, ink: Ink) -> Iterator[str]:
@@ -86,13 +86,13 @@ def _refused(refusal: Refusal, ink: Ink) -> Iterator[str]:
     yield _line("text", refusal.message)
 
 
-def _asked(word: str, each: Asked, answer: Answer) -> Iterator[str]:
+def _turn(word: str, each: Turn, course: Course) -> Iterator[str]:
     version = f" version {each.version}" if each.version else ""
     yield _line(word, f"{each.variant} ({each.backend}: {each.model}{version}), {each.cost:g} a row")
     if each.timeout is not None:
         yield _line("", f"at most {duration(each.timeout)} for one ask, the variant's")
     if each.accept is not None:
-        yield _line("", f"rows with {answer.confidence} of at least {each.accept:g} keep its answer")
+        yield _line("", f"rows with {course.confidence} of at least {each.accept:g} keep its answer")
     if each.fallback:
         yield _line("", f"if it fails: {', then '.join(each.fallback)}")
 

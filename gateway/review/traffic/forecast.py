@@ -14,7 +14,7 @@ import msgspec
 from gateway.telemetry.sample import UNIT, Ask, PlannedStage, Sample, confidence_text, stages, target_text
 from routing.plan import Plan
 
-Asked = tuple[tuple[str, int], ...]  # the backend's own model, and how many rows it is asked about
+Demand = tuple[tuple[str, int], ...]  # the backend's own model, and how many rows it is asked about
 
 
 class Facts(msgspec.Struct, frozen=True):
@@ -41,7 +41,7 @@ class Forecast(msgspec.Struct, frozen=True, gc=False):
 
     low: float
     high: float
-    asked: Asked | None
+    asked: Demand | None
     kept: bool = False
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from math import exp, log
 
-from gateway.review.traffic.forecast import Asked
+from gateway.review.traffic.forecast import Demand
 
 _STEP = log(1.02)  # buckets 2 % apart: what a quantile may be wrong by
 _LEAST = 1e-3  # ms
@@ -18,7 +18,7 @@ def size(rows: int) -> int:
     return rows.bit_length()
 
 
-def sized(asked: Asked) -> Sized:
+def sized(asked: Demand) -> Sized:
     """The same, by size."""
     return tuple([(target, rows.bit_length()) for target, rows in asked])
 

@@ -11,7 +11,7 @@ from gateway.configuration.load import load_policy
 from gateway.configuration.schema_tests import Caller, Request
 from gateway.configuration.tables import route_tables
 from gateway.review.decision import Decider
-from gateway.review.explain import Asked, Explanation, Refusal, Step, explain
+from gateway.review.explain import Check, Explanation, Refusal, Turn, explain
 
 POLICY = b"""
 version: 1
@@ -49,8 +49,8 @@ def test_a_cascade() -> None:
     (answer,) = found.answers
     assert ("abc", "digits", None, None) == (found.policy, found.model, found.refused, found.split)
     assert (
-        Asked("fast", "triton", "f", "", 1, 0.3, 0.9, ()),
-        Asked("dear", "triton", "d", "1", 40, None, None, ("spare", "last")),
+        Turn("fast", "triton", "f", "", 1, 0.3, 0.9, ()),
+        Turn("dear", "triton", "d", "1", 40, None, None, ("spare", "last")),
     ) == answer.asked
     assert ("margin of p", 2, 82) == (answer.confidence, answer.least, answer.most)
     assert ("deadline", "authorize", "cascade", "fallback") == answer.layers
@@ -80,34 +80,34 @@ def test_a_split() -> None:
     assert [(0.25, "dear"), (0.75, "fast")] == [(answer.share, answer.asked[0].variant) for answer in halves]
 
 
-def test_steps_before_the_routes() -> None:
+def test_checks_before_the_routes() -> None:
     """The model and its alias, the scope that permits it, the version."""
     assert (
-        Step("model", "'mnist' is an alias of 'digits'"),
-        Step("authorize", "scope models:infer:digits permits it"),
-        Step("version", "none is asked for"),
-    ) == explained(Request("mnist", Caller(scopes=("models:infer:digits",)))).steps
+        Check("model", "'mnist' is an alias of 'digits'"),
+        Check("authorize", "scope models:infer:digits permits it"),
+        Check("version", "none is asked for"),
+    ) == explained(Request("mnist", Caller(scopes=("models:infer:digits",)))).checks
     newest = explained(Request("newest", version="3"))
-    assert "'3' is asked for; version_policy: latest(2), and only the backend knows which those are" == newest.steps[2].said
+    assert "'3' is asked for; version_policy: latest(2), and only the backend knows which those are" == newest.checks[2].said
     assert "3" == newest.answers[0].asked[0].version
 
 
 @pytest.mark.parametrize(
-    ("sample", "step", "refusal"),
+    ("sample", "check", "refusal"),
     [
-        (Request("digit"), Step("model", "unknown model 'digit' — did you mean 'digits'?", False), ("not-found", 404)),
+        (Request("digit"), Check("model", "unknown model 'digit' — did you mean 'digits'?", False), ("not-found", 404)),
         (Request("digits", Caller(scopes=("x",))), None, ("forbidden", 403)),
         (Request("digits", headers={"x-request-timeout-ms": "0"}), None, ("timeout", 400)),
     ],
 )
-def test_refused_before_the_routes(sample: Request, step: Step | None, refusal: tuple[str, int]) -> None:
-    """The step that did not hold is the last, and no route was looked at."""
+def test_refused_before_the_routes(sample: Request, check: Check | None, refusal: tuple[str, int]) -> None:
+    """The check that did not hold is the last, and no route was looked at."""
     found = explained(sample)
     assert found.refused is not None
     assert (*refusal, found.answers[0].refused) == (found.refused.reason, found.refused.status, found.refused)
     assert () == found.routes
-    assert not found.steps[-1].holds
-    assert step in (None, found.steps[-1])
+    assert not found.checks[-1].holds
+    assert check in (None, found.checks[-1])
 
 
 def test_refused_by_a_route() -> None:
