@@ -18,7 +18,7 @@ OPERATOR = b"o"  # with credentials: answered with the Clearance on them, both a
 LAST = b"l"  # no question asks for it: the exposition of a worker that ends
 
 _HEAD = struct.Struct(">cI")
-Answer = Callable[[bytes], Awaitable[bytes]]
+Answerer = Callable[[bytes], Awaitable[bytes]]
 
 
 class Questions:
@@ -68,7 +68,7 @@ class Answers:
         self._reader = reader
         self._writer = writer
 
-    async def give(self, answers: Mapping[bytes, Answer]) -> None:
+    async def give(self, answers: Mapping[bytes, Answerer]) -> None:
         """Answers one question after the other, and returns when there is no parent any more."""
         try:
             while True:

@@ -53,7 +53,7 @@ async def _work(line: socket.socket, document: GatewayDocument, file: Path, poli
     return 0
 
 
-def _refusals(refusal: bytes) -> dict[bytes, channel.Answer]:
+def _refusals(refusal: bytes) -> dict[bytes, channel.Answerer]:
     """What a worker answers that cannot start."""
 
     async def started(_: bytes) -> bytes:
@@ -65,7 +65,7 @@ def _refusals(refusal: bytes) -> dict[bytes, channel.Answer]:
     return {channel.START: started, channel.METRICS: nothing, channel.POLICY: nothing}
 
 
-def _answers(gateway: Gateway) -> dict[bytes, channel.Answer]:
+def _answers(gateway: Gateway) -> dict[bytes, channel.Answerer]:
     async def started(_: bytes) -> bytes:
         return b""
 
