@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from gateway.cli.progress import SILENCE
 from gateway.configuration.files import read_file
 
 KEY = "PENSTOCK_API_KEY"
@@ -25,7 +26,7 @@ class Patience:
     """Seconds until the gateway is given up, which itself answers within 30, and until people are told that they wait."""
 
     whole: float = 35.0
-    silent: float = 2.0
+    silent: float = SILENCE
 
 
 class RemoteError(Exception):

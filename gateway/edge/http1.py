@@ -36,7 +36,7 @@ LINGER: Final = 3
 GONE: Final = 4
 
 _NO_REQUEST = Framing(0, True, False, True)  # of a connection that has not had any yet
-_PATIENCE = 0.025  # seconds; a client that ended its side is asked after them whether it is there still
+_ASK_AGAIN = 0.025  # seconds; a client that ended its side is asked after them whether it is there still
 _IN_A_ROW = 32  # heads that are read before everybody else has a turn: many an answer waits for nothing
 _KNOWN = 1024  # bytes of a head that is kept for the next request on its connection
 _JOINED = 64 * 1024  # bytes of a body up to which one copy is cheaper than a second buffer in the write
@@ -103,11 +103,11 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """The client sends no more: it has left, or only shut its side. True keeps ours open while it is owed an answer."""
         if self._phase == ANSWER or self._buffer or self._admitted is not None:
-            self._ended(_PATIENCE)
+            self._ended(_ASK_AGAIN)
             return True
         return False
 
-    def _ended(self, patience: float) -> None:
+    def _ended(self, pause: float) -> None:
         """Ends what a client that sends no more has begun, and finds out whether it is there to take it.
 
         Only what is sent to it tells: the kernel of one that has left answers with a reset. `100 Continue` may be sent at
@@ -120,9 +120,9 @@ class Connection(asyncio.Protocol):
             if kernel.lost(self._transport):
                 self._transport.abort()
                 return
-            if patience == 2 * _PATIENCE and self._framing.modern and not self._transport.get_write_buffer_size():
+            if pause == 2 * _ASK_AGAIN and self._framing.modern and not self._transport.get_write_buffer_size():
                 self._transport.write(reply.CONTINUE)
-            self._shared.loop.call_later(min(patience, 1.0), self._ended, 2 * patience)
+            self._shared.loop.call_later(min(pause, 1.0), self._ended, 2 * pause)
         elif self._phase == BODY or self._buffer:
             self._refuse(RefusedError(400, "the request ended before it was whole", "incomplete"))
         else:

@@ -13,7 +13,7 @@ from gateway.aside import Runner
 from gateway.reload.audit import Change, append
 from gateway.reload.history import History, Kept, Origin
 
-PATIENCE = 1.0  # seconds that whoever asked for a change waits until it is written down
+WRITE_SECONDS = 1.0  # seconds that whoever asked for a change waits until it is written down
 Spawn = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
 _log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class Records:
 
     async def written(self) -> None:
         """Returns when everything is written down, or when the folder has had long enough for it."""
-        if self._writing and (await asyncio.wait(self._writing, timeout=PATIENCE))[1]:
+        if self._writing and (await asyncio.wait(self._writing, timeout=WRITE_SECONDS))[1]:
             _log.error("%s: does not answer; what changes is written down when it does", self._state)
 
     def _write(self, work: Callable[[Path], None]) -> None:

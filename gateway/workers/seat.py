@@ -22,7 +22,7 @@ from gateway.workers.channel import Questions
 from gateway.workers.fork import Forked, fork
 from gateway.workers.restarts import Restarts
 
-PATIENCE = 1.0  # seconds that a worker may take to tell its metrics, or who an operator is
+ANSWER_SECONDS = 1.0  # seconds that a worker may take to tell its metrics, or who an operator is
 HUNG = 10  # looks in a row that a worker did not answer, before it is taken for hung and killed
 _log = logging.getLogger(__name__)
 
@@ -74,11 +74,11 @@ class Seat:
                     await self._stopping.wait()
 
     async def look(self) -> bool:
-        """Has the worker's metrics again; False if it does not tell them within PATIENCE."""
+        """Has the worker's metrics again; False if it does not tell them within ANSWER_SECONDS."""
         if self._questions is None or not self.serving:
             return True
         asked = self._asked = self._asked or self._questions.ask(channel.METRICS)  # never two at once
-        await asyncio.wait((asked,), timeout=PATIENCE)
+        await asyncio.wait((asked,), timeout=ANSWER_SECONDS)
         if asked.done() and asked is self._asked:  # else another look has taken it
             self._asked = None
             if asked.exception() is None:
@@ -108,10 +108,10 @@ class Seat:
                 await self._questions.ask(channel.KEYS)
 
     async def judge(self, credentials: bytes) -> bytes:
-        """The worker's clearance on an operator's credentials, "" if it has none within PATIENCE."""
+        """The worker's clearance on an operator's credentials, "" if it has none within ANSWER_SECONDS."""
         if self._questions is not None and self.serving:
             with suppress(ConnectionError, TimeoutError):
-                async with asyncio.timeout(PATIENCE):
+                async with asyncio.timeout(ANSWER_SECONDS):
                     return await self._questions.ask(channel.OPERATOR, credentials)
         return b""
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import msgspec
 
 from gateway.cli.ink import Ink
+from gateway.cli.progress import SILENCE, Progress
 from gateway.cli.source import read
 from gateway.configuration.load import load_policy, version
 from gateway.configuration.problems import PolicyError
@@ -22,8 +23,7 @@ from gateway.review.mutate import Rule, examine
 from gateway.review.trial import Failure, failures
 from gateway.review.words import counted
 
-PATIENCE = 60.0  # seconds that mutants are tried for
-SILENCE = 2.0  # seconds after which something is to be seen
+MUTATING_SECONDS = 60.0  # seconds that mutants are tried for
 _EXAMPLE = """examples:
   penstock policy test config/policy.yaml
   penstock policy test --mutate config/policy.yaml      # is there a test for every rule?
@@ -90,15 +90,12 @@ def run_test(arguments: argparse.Namespace) -> int:
 
 def _examined(document: PolicyDocument) -> Iterator[Rule]:
     """The rules as far as they can be examined in time; now and then a line on stderr says how far that is."""
-    began = told = time.monotonic()
+    began, progress = time.monotonic(), Progress("penstock policy test", SILENCE)
     for number, rule in enumerate(examine(document, route_tables(document)), 1):
         yield rule
-        now = time.monotonic()
-        if now - began > PATIENCE:
+        if time.monotonic() - began > MUTATING_SECONDS:
             return
-        if now - told > SILENCE:
-            print(f"penstock policy test: {counted(number, 'rule')} examined", file=sys.stderr)
-            told = now
+        progress.tell(f"{counted(number, 'rule')} examined")
 
 
 def _results(tested: _Tested, ink: Ink) -> Iterator[str]:
@@ -138,7 +135,7 @@ def _report(tested: _Tested, rules: list[Rule], total: int, ink: Ink) -> Iterato
         f"{counted(len(rules), 'rule')}, {tried}, " + (ink.bad(f"{survived} not noticed") if survived else "all noticed"),
     )
     if len(rules) < total:
-        yield f"{counted(total - len(rules), 'rule')} not examined within {PATIENCE:g} s"
+        yield f"{counted(total - len(rules), 'rule')} not examined within {MUTATING_SECONDS:g} s"
 
 
 def _as_json(tested: _Tested, arguments: argparse.Namespace, rules: list[Rule], total: int) -> dict[str, object]:

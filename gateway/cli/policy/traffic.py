@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import sys
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from gateway.cli.progress import SILENCE, Progress
 from gateway.cli.source import read
 from gateway.configuration.load import load_policy, version
 from gateway.configuration.schema_policy import PolicyDocument
 from gateway.configuration.tables import route_tables
 from gateway.review.traffic.decided import ByPolicy
 from gateway.review.traffic.log import Tally, read_samples, total_bytes
+from gateway.review.words import counted
 from gateway.telemetry.sample import Sample
 from routing.match import RouteTable
-
-SILENCE = 2.0  # seconds after which something is to be seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +41,11 @@ def loaded(name: str) -> Loaded:
 
 def recorded(paths: list[Path], tally: Tally, command: str, silence: float = SILENCE) -> Iterator[Sample]:
     """The samples; every `silence` seconds a line on stderr says how far that is. Raises LogError and OSError."""
-    total, began = total_bytes(paths), time.monotonic()
-    told = began
+    total, progress = total_bytes(paths), Progress(command, silence)
 
     def look(at: int) -> None:
-        nonlocal told
-        now = time.monotonic()
-        if now - told > silence:
-            told = now
-            part = f", {100 * at / total:.0f} %" if total and at else ""
-            print(f"{command}: {tally.samples:,} samples{part}", file=sys.stderr)
+        part = f", {100 * at / total:.0f} %" if total and at else ""
+        progress.tell(f"{counted(tally.samples, 'sample')}{part}")
 
     yield from read_samples(paths, tally, look)
 

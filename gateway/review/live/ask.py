@@ -13,13 +13,13 @@ from gateway.configuration.schema_policy import PolicyDocument
 from gateway.review.live.served import Heard, Missing, ModelVersion, Served, Unheard, served
 
 AT_ONCE = 8  # questions at one endpoint: its clients come first
-PATIENCE = 2.0  # seconds before somebody is told who is being waited for
+TELL_AFTER = 2.0  # seconds before somebody is told who is being waited for
 _Time = tuple[float, Deadline]  # seconds in all, and their end
 Waiting = Callable[[Sequence[str]], None]  # told the addresses that have not answered yet
 
 
 async def ask(
-    document: PolicyDocument, clusters: Mapping[str, Cluster], seconds: float, waiting: Waiting, patience: float = PATIENCE
+    document: PolicyDocument, clusters: Mapping[str, Cluster], seconds: float, waiting: Waiting, patience: float = TELL_AFTER
 ) -> tuple[Heard, ...]:
     """What every endpoint says of every model that the policy asks it for, in the document's order, within so many seconds."""
     loop = asyncio.get_running_loop()

@@ -14,7 +14,7 @@ import msgspec
 from gateway.telemetry.sample import FORMAT, MAX_LINE, Sample
 
 LOOK_EVERY = 4096  # lines between two looks at how far it has come
-PATIENCE = 100  # lines of a file that may be damaged before the first that is not
+MAX_DAMAGED = 100  # lines of a file that may be damaged before the first that is not
 _GZIP = b"\x1f\x8b"
 _decode = msgspec.json.Decoder(Sample).decode
 _decode_any = msgspec.json.Decoder(Mapping[str, object]).decode
@@ -76,7 +76,7 @@ def _samples(path: Path, file: io.BufferedReader, tally: Tally, look: Callable[[
                 strange = strange or line
                 _refuse_other_logs(path, line)
                 tally.spoilt(path, number)
-            if strange and not found and tally.damaged >= PATIENCE:
+            if strange and not found and tally.damaged >= MAX_DAMAGED:
                 break
             continue
         if sample.sample != FORMAT and found:

@@ -103,7 +103,7 @@ def test_time_is_bounded(policy: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     monkeypatch.setattr(command, "SILENCE", -1.0)
     assert 0 == run("--mutate", str(policy))
     assert "penstock policy test: 1 rule examined" in capsys.readouterr().err
-    monkeypatch.setattr(command, "PATIENCE", -1.0)
+    monkeypatch.setattr(command, "MUTATING_SECONDS", -1.0)
     assert 1 == run("--mutate", str(policy))
     assert "1 rule not examined" in capsys.readouterr().out
 
