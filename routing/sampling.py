@@ -33,12 +33,12 @@ class Sampling(msgspec.Struct, frozen=True):
 
 def sampling(table: RouteTable) -> Sampling | None:
     """What to record of the model's requests; None if no route is sampled."""
-    found = looked_at(table)
+    found = needed(table)
     return found if found.most else None
 
 
-def looked_at(table: RouteTable) -> Sampling:
-    """What the model's routes look at, sampled or not."""
+def needed(table: RouteTable) -> Sampling:
+    """What a sample of the model must say, whether or not a route is sampled."""
     splits = [(route, route.action) for route in table.routes if isinstance(route.action, Split)]
     units = {split.unit.removeprefix("header:") for _, split in splits if split.unit.startswith("header:")}
     matches = [each for route in table.routes for each in _all(route.match)]

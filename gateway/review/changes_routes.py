@@ -12,7 +12,7 @@ from gateway.configuration.problems import path_text, shown
 from gateway.configuration.schema_policy import DEFAULT_UNIT, Cascade, Confidence, Model, Route
 from gateway.configuration.tables import match_of
 from gateway.review.movement import movement
-from gateway.review.words import duration, share, together
+from gateway.review.words import all_asked, duration, share
 from routing.conditions import conditions
 
 
@@ -86,7 +86,7 @@ def _place(name: str, model: Model) -> str:
 
 
 def _match(route: Route) -> str:
-    return together(conditions(match_of(route.match)))
+    return all_asked(conditions(match_of(route.match)))
 
 
 def _action(route: Route) -> str:

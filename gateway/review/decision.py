@@ -82,5 +82,5 @@ def _noting(explainer: Explainer, plan: Planner, request: Request, seen: list[Qu
         seen.append(whole)
         return plan(whole)
 
-    table, looked_at = explainer.table, Looks(priority=explainer.looks.priority)
-    return {table.model: deciding.model(table, noting, explainer.targets, looked_at)}
+    table, looks = explainer.table, Looks(priority=explainer.looks.priority)
+    return {table.model: deciding.model(table, noting, explainer.targets, looks)}

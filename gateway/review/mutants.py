@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from gateway.review.words import together
+from gateway.review.words import all_asked
 from routing.conditions import conditions
 from routing.match import Cascade, Match, Route, RouteTable, Split, Use
 from routing.targets import targets
@@ -37,12 +37,12 @@ def mutants(table: RouteTable, index: int) -> Iterator[Mutant]:
     route = table.routes[index]
     yield Mutant(index, replace(route, match=NEVER), "it is taken away", (route.match,))
     for rest, only in parts(route.match):
-        said = together(conditions(only))
+        said = all_asked(conditions(only))
         yield _matching(index, route, rest, f"'{said}' is left out")
         yield _matching(index, route, _both(rest, Match(never=only)), f"'{said}' is turned round")
     options = route.match.some
     for at, option in enumerate(options if len(options) > 1 else ()):
-        said = f"'{together(conditions(option))}' is left out of its 'any'"
+        said = f"'{all_asked(conditions(option))}' is left out of its 'any'"
         yield _matching(index, route, replace(route.match, some=options[:at] + options[at + 1 :]), said)
     for after in table.routes[index + 1 : index + 2]:
         above = _both(route.match, Match(never=after.match))

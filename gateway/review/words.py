@@ -11,7 +11,7 @@ from routing.explain import Finding
 def missed(finding: Finding) -> str:
     """Why one condition does not hold: `tier is 'free', wanted enterprise`; of nested ones, what is in them."""
     if finding.key == "not":
-        return f"{together(finding.parts[0])} holds, and must not"
+        return f"{all_asked(finding.parts[0])} holds, and must not"
     if finding.parts:
         reasons = [_part(part) for part in finding.parts if any(not each.holds for each in part)]
         return f"{'none' if finding.key == 'any' else 'not all'} of its '{finding.key}' holds ({'; '.join(reasons)})"
@@ -23,7 +23,7 @@ def _part(part: tuple[Finding, ...]) -> str:
     return " and ".join(missed(each) for each in part if not each.holds)
 
 
-def together(part: tuple[Finding | Condition, ...]) -> str:
+def all_asked(part: tuple[Finding | Condition, ...]) -> str:
     """What a match asks, in one line: `tier enterprise and rows 64..`; an empty one is `everything`."""
     return " and ".join(asked(each) for each in part) or "everything"
 
@@ -33,8 +33,8 @@ def asked(finding: Finding | Condition) -> str:
     if not finding.parts:
         return f"{finding.key} {finding.wanted}"
     if finding.key == "not":
-        return f"not ({together(finding.parts[0])})"
-    return f"{finding.key} of ({'; '.join(map(together, finding.parts))})"
+        return f"not ({all_asked(finding.parts[0])})"
+    return f"{finding.key} of ({'; '.join(map(all_asked, finding.parts))})"
 
 
 def had(found: str | float | bool) -> str:

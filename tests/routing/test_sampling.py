@@ -6,7 +6,7 @@ from routing.conditions import Looks
 from routing.match import Match, Question, Range, Route, RouteTable, Split, Use
 from routing.plan import Target
 from routing.principal import Principal
-from routing.sampling import Sided, looked_at, places, sampling
+from routing.sampling import Sided, needed, places, sampling
 from routing.split import place
 
 FAST, DEAR = Target("fast", "b", "f"), Target("dear", "b", "d")
@@ -39,12 +39,12 @@ def test_what_routes_look_at_is_found_however_deep() -> None:
 
 def test_a_split_by_request_needs_no_place() -> None:
     """The request's id, which is in the sample, decides it."""
-    assert () == looked_at(table(Route("r", Match(), Split(((FAST, 1.0),), "request"), 1.0))).splits
+    assert () == needed(table(Route("r", Match(), Split(((FAST, 1.0),), "request"), 1.0))).splits
 
 
 def test_places_are_those_of_the_draw() -> None:
     """On the line of each side, those without weight included: they may get some."""
-    found = looked_at(table(Route("r", Match(), Split(((FAST, 1.0), (DEAR, 0.0)), "tenant"), 1.0)))
+    found = needed(table(Route("r", Match(), Split(((FAST, 1.0), (DEAR, 0.0)), "tenant"), 1.0)))
     question = Question(Principal("s", "acme"), {}, 1, {}, "", "id")
     wanted = {"fast": place("digits/r/fast", "acme"), "dear": place("digits/r/dear", "acme")}
     assert {"r tenant": wanted} == places(found, question)

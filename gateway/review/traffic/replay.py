@@ -26,7 +26,7 @@ from routing.match import Match, Question, Route, RouteTable, Split, Use
 from routing.plan import Plan, Target
 from routing.planner import Planner, planner, unit_of
 from routing.principal import Principal
-from routing.sampling import Sampling, looked_at
+from routing.sampling import Sampling, needed
 from routing.split import bid, drawing, key, place
 from routing.targets import targets
 
@@ -47,7 +47,7 @@ class Replay:
         self._tables = tables
         self._aliases = aliases
         self._snapshots: dict[str, Snapshot] = {}
-        self._looked = {name: looked_at(table) for name, table in tables.items()}
+        self._needed = {name: needed(table) for name, table in tables.items()}
         self.drawn = 0
         self.guessed = 0
         self.blind: Counter[str] = Counter()
@@ -87,7 +87,7 @@ class Replay:
 
     def _model(self, table: RouteTable, salt: bytes) -> Model:
         routes = tuple(replace(route, match=_hidden(route.match, salt)) for route in table.routes)
-        table, looks = replace(table, routes=routes), self._looked[table.model]
+        table, looks = replace(table, routes=routes), self._needed[table.model]
         first = planner(replace(table, routes=tuple(map(_undecided, routes))))
         splits = {route.name: _Sides(table, route) for route in routes if isinstance(route.action, Split)}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.configuration.schema_tests import Caller, Request
-from gateway.review.words import asked, counted, duration, had, missed, request, share, together
+from gateway.review.words import all_asked, asked, counted, duration, had, missed, request, share
 from routing.explain import Finding
 
 TIER = Finding("tier", "gold", "free", False)
@@ -35,7 +35,7 @@ def test_what_conditions_ask() -> None:
     """In one line, nested ones in brackets."""
     nested = Finding("any", "", None, True, ((TIER, ROWS), (Finding("not", "", None, True, ((NONE,),)),)))
     assert "any of (tier gold and rows 4..; not (header.x-a 1))" == asked(nested)
-    assert "everything" == together(())
+    assert "everything" == all_asked(())
 
 
 def test_values() -> None:
