@@ -14,9 +14,28 @@ from msgspec.structs import replace
 from backends.errors import ErrorKind, InferenceError
 from backends.inference import Backend
 from policies.call import Answer, Ask, Call, Observer, Policy, Share, translated
+from routing.plan import Plan
 
-ORDER = ("deadline", "authorize", "limit", "cache", "coalesce", "shadow", "cascade", "fallback")
 Clock = Callable[[], float]
+
+# In the one right order, each layer with whether it does anything to a plan's calls. `_never`: no plan can ask for it so far.
+_always, _never = lambda _: True, lambda _: False
+_EFFECTS: Mapping[str, Callable[[Plan], bool]] = {
+    "deadline": _always,
+    "authorize": _always,
+    "limit": _never,
+    "cache": _never,
+    "coalesce": _never,
+    "shadow": _never,
+    "cascade": lambda plan: len(plan.stages) > 1,
+    "fallback": lambda plan: bool(plan.fallback),
+}
+ORDER = tuple(_EFFECTS)
+
+
+def effective(plan: Plan) -> tuple[str, ...]:
+    """The layers that do anything to this plan's calls, outermost first."""
+    return tuple(layer for layer, works in _EFFECTS.items() if works(plan))
 
 
 def onion(layers: Mapping[str, Policy], core: Ask) -> Ask:

@@ -15,12 +15,10 @@ from gateway.dialects.reply import client_timeout
 from gateway.dialects.v2_http import status
 from gateway.review.decision import Decider, Decision
 from gateway.review.written import headers_of
-from policies.onion import ORDER
+from policies.onion import effective
 from routing.explain import Explained, Lot, Possibility, Tried
 from routing.plan import Plan, Stage
 from routing.principal import INFER
-
-_LAYERS = ("deadline", "authorize")  # round every ask
 
 
 class Check(msgspec.Struct, frozen=True):
@@ -152,12 +150,8 @@ def _course(model: Model | None, possibility: Possibility, request: Request) -> 
         least=asked[0].cost * rows,
         most=sum(each.cost for each in asked) * rows,
         sample=plan.sample,
-        layers=tuple(layer for layer in ORDER if layer in _LAYERS or _works(layer, plan)),
+        layers=effective(plan),
     )
-
-
-def _works(layer: str, plan: Plan) -> bool:
-    return bool(plan.fallback) if layer == "fallback" else layer == "cascade" and len(plan.stages) > 1
 
 
 def _deadline(model: Model, plan: Plan, request: Request) -> tuple[float, str]:

@@ -13,7 +13,7 @@ from backends.deadline import Deadline
 from backends.errors import ErrorKind, InferenceError
 from backends.inference import InferenceRequest, InferenceResponse, Tensors
 from policies.call import Answer, Ask, Call, Policy
-from policies.onion import ORDER, core, onion
+from policies.onion import ORDER, core, effective, onion
 
 Make = Callable[..., Call]
 
@@ -21,6 +21,14 @@ Make = Callable[..., Call]
 def test_the_order_is_fixed() -> None:
     """deadline → authorize → limit → cache → coalesce → shadow → cascade → fallback, whatever order they are given in."""
     assert ORDER == ("deadline", "authorize", "limit", "cache", "coalesce", "shadow", "cascade", "fallback")
+
+
+def test_layers_that_do_anything_to_a_plan(make_call: Make) -> None:
+    """The deadline and the permission always; a cascade of several stages; a fallback that the plan knows."""
+    stages = (("fast", 0.9), ("dear", None))
+    assert ("deadline", "authorize") == effective(make_call().plan)
+    assert ("deadline", "authorize", "fallback") == effective(make_call(fallback={"fast": "dear"}).plan)
+    assert ("deadline", "authorize", "cascade") == effective(make_call(stages=stages).plan)
 
 
 async def test_layers_run_outermost_first(make_call: Make) -> None:
