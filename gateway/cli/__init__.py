@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -32,11 +33,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     for command in (serve, policy, keys):
         command.add_parser(subparsers)
     arguments = parser.parse_args(argv)
-    run: Callable[[argparse.Namespace], int] = arguments.run
+    return _told(arguments.run, arguments)
+
+
+def _told(run: Callable[[argparse.Namespace], int], arguments: argparse.Namespace) -> int:
+    """Runs the command and sees to it that what it says can be said: on any terminal, to a reader who leaves, on a full disk."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal of another encoding than UTF-8 has no ✓ and no →
     try:
         status = run(arguments)
         sys.stdout.flush()
-    except BrokenPipeError:  # `penstock … | head`: whoever read has enough
+    except OSError as error:
+        if error.filename is not None:  # some other file
+            raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter's own flush at the end complains
-        return 1
+        if isinstance(error, BrokenPipeError):  # `penstock … | head`: whoever read has enough
+            return 1
+        print(f"penstock: the output cannot be written: {error.strerror or error}", file=sys.stderr)
+        return 2
     return status

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -63,3 +64,20 @@ def test_a_reader_that_has_enough() -> None:
     ended = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, timeout=30)
     os.close(writing)
     assert (1, b"") == (ended.returncode, ended.stderr)
+
+
+def test_a_full_disk() -> None:
+    """What cannot be written is said, and is not status 0 nor a traceback."""
+    command = [sys.executable, "-m", "gateway", "policy", "schema"]
+    with Path("/dev/full").open("wb") as full:
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, timeout=30, text=True)
+    assert (2, "penstock: the output cannot be written: No space left on device\n") == (ended.returncode, ended.stderr)
+
+
+def test_a_terminal_without_utf8() -> None:
+    """Signs that it does not have are replaced."""
+    command = [sys.executable, "-m", "gateway", "policy", "explain", "--model", "digits"]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    ended = subprocess.run(command, capture_output=True, timeout=30, text=True, env=environment)
+    assert (0, "") == (ended.returncode, ended.stderr)
+    assert "? default" in ended.stdout
