@@ -53,9 +53,9 @@ def duration(seconds: float) -> str:
     return f"{seconds * 1e6:.10g}us"
 
 
-def share(fraction: float) -> str:
-    """As people write it: `5 %`, `0.1 %`."""
-    return f"{100 * fraction:.4g} %"
+def share(fraction: float, sign: str = "") -> str:
+    """As people write it: `5 %`, `0.1 %`; with `+` as its `sign` a change: `+5 %`, `-26.85 %`."""
+    return f"{100 * fraction:{sign}.4g} %"
 
 
 def counted(count: int, what: str) -> str:

@@ -14,11 +14,12 @@ import msgspec
 from gateway.cli.ink import Ink
 from gateway.cli.policy.traffic import Loaded, loaded, recorded, table
 from gateway.configuration.problems import PolicyError
-from gateway.review.traffic.backtest import Backtest, Cost, Result, Row, Time
+from gateway.review.traffic.backtest import Backtest, Result, Row
 from gateway.review.traffic.caveats import about_log, about_replay, tally_text
 from gateway.review.traffic.decided import Recorded
+from gateway.review.traffic.figures import cost_text, mean_text, p95_text
 from gateway.review.traffic.log import LogError, Tally
-from gateway.review.traffic.plot import p95_text, svg, unknown_text
+from gateway.review.traffic.plot import svg
 from gateway.review.words import share
 
 MOST = 10  # moves that are told one by one
@@ -135,37 +136,20 @@ def _table(result: Result) -> Iterator[list[str]]:
             share(row.changed / row.requests) if row.requests else "",
             f"{old.refused:,.0f}",
             f"{new.refused:,.0f}",
-            _cost(old.cost),
-            _cost(new.cost) + _by(row),
-            _mean(old.time),
-            _mean(new.time),
+            cost_text(old.cost),
+            cost_text(new.cost) + _by(row),
+            mean_text(old.time),
+            mean_text(new.time),
             p95_text(old.time),
             p95_text(new.time),
         ]
-
-
-def _mean(time: Time) -> str:
-    if time.mean is None:
-        return "unknown" if time.unknown else "–"
-    return f"{time.mean:.3g}{unknown_text(time)}"
-
-
-def _cost(cost: Cost) -> str:
-    if cost.low == cost.high:
-        return _number(cost.low)
-    bounds = f"{_number(cost.low)}–{_number(cost.high)}"
-    return bounds if cost.expected is None else f"~{_number(cost.expected)} ({bounds})"
 
 
 def _by(row: Row) -> str:
     was, now = row.old.cost.expected, row.new.cost.expected
     if not was or now is None or was == now:
         return ""
-    return f" {100 * (now - was) / was:+.3g} %"
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return f" {share((now - was) / was, '+')}"
 
 
 def _moves(result: Result, ink: Ink) -> Iterator[str]:

@@ -13,14 +13,14 @@ from typing import Any
 import msgspec
 
 from gateway.cli.ink import Ink
-from gateway.cli.policy.traffic import Loaded, loaded, percent, recorded
+from gateway.cli.policy.traffic import Loaded, loaded, recorded
 from gateway.configuration.problems import PolicyError
 from gateway.review.changes import changes
 from gateway.review.changes_routes import Change
 from gateway.review.traffic.caveats import about_log, about_replay, tally_text
 from gateway.review.traffic.log import LogError, Tally
 from gateway.review.traffic.moves import KINDS, Moves, Part, tenants
-from gateway.review.words import counted
+from gateway.review.words import counted, share
 
 MOST = 10  # tiers, tenants or models that are told one by one
 WAYS = 5  # in which one of them is treated otherwise
@@ -133,12 +133,12 @@ def _parts(kind: str, parts: list[Part], ink: Ink) -> Iterator[str]:
 def _ways(part: Part, whose: str, ink: Ink) -> Iterator[str]:
     for each in part.moved[:WAYS]:
         count = ink.faint(f"({each.requests:,.0f} of {part.requests:,.0f})")
-        yield f"  {whose}{percent(each.requests / part.requests)} of requests {each.what}  {count}"
+        yield f"  {whose}{share(each.requests / part.requests):>7} of requests {each.what}  {count}"
         whose = " " * len(whose)
     rest = part.moved[WAYS:]
     if rest:
-        share = sum(each.requests for each in rest) / part.requests
-        yield f"  {whose}{percent(share)} of requests in {counted(len(rest), 'other way')}"
+        others = sum(each.requests for each in rest) / part.requests
+        yield f"  {whose}{share(others):>7} of requests in {counted(len(rest), 'other way')}"
 
 
 def _as_json(old: Loaded, new: Loaded, found: tuple[Change, ...], traffic: _Traffic | None) -> dict[str, Any]:

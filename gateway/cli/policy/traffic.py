@@ -50,11 +50,6 @@ def recorded(paths: list[Path], tally: Tally, command: str, silence: float = SIL
     yield from read_samples(paths, tally, look)
 
 
-def percent(share: float) -> str:
-    """With three digits, in a column of its own: ` 38.2 %`, `0.076 %`."""
-    return f"{100 * share:.3g} %".rjust(7)
-
-
 def table(lines: list[list[str]]) -> Iterator[str]:
     """Columns under each other: the first to the left, the others to the right."""
     widths = [max(len(line[index]) for line in lines) for index in range(len(lines[0]))]

@@ -7,6 +7,8 @@ from typing import NamedTuple
 from xml.sax.saxutils import escape
 
 from gateway.review.traffic.backtest import Result, Row, Time, Was
+from gateway.review.traffic.figures import cost_text, mean_text, number, p95_text
+from gateway.review.words import share
 
 WIDTH, LEFT, RIGHT = 920, 190, 240  # pixels; bars stand between the names on the left and the figures on the right
 SPAN = WIDTH - LEFT - RIGHT
@@ -104,8 +106,8 @@ def _stack(side: Was, whole: float, colours: dict[str, str], y: float) -> Iterat
         if width > 0:
             said = f"<title>{escape(label)}: {requests:,.0f}</title>"
             yield f'<rect x="{x:.1f}" y="{y}" width="{width:.1f}" height="{BAR}" fill="{colour}">{said}</rect>'
-            if width > 34:
-                yield _text(x + width / 2, y + 12, f"{100 * requests / whole:.3g} %", size=11, fill="#ffffff", anchor="middle")
+            if width > 42:
+                yield _text(x + width / 2, y + 12, share(requests / whole), size=11, fill="#ffffff", anchor="middle")
             x += width
 
 
@@ -118,7 +120,7 @@ def _pairs(title: str, pairs: list[Pair]) -> _Panel:
     for tick in ticks:
         x = LEFT + tick * scale
         parts.append(f'<path d="M{x:.1f} {HEAD - 6}V{bottom}" stroke="{LINE}"/>')
-        parts.append(_text(x, bottom + 13, _number(tick), size=10, fill=FAINT, anchor="middle"))
+        parts.append(_text(x, bottom + 13, number(tick), size=10, fill=FAINT, anchor="middle"))
     for index, pair in enumerate(pairs):
         y = HEAD + PAIR * index
         parts.append(_text(LEFT - 44, y + 21, _short(pair.name, 20), anchor="end"))
@@ -143,34 +145,15 @@ def _bar(bar: Bar, colour: str, y: float, scale: float) -> Iterator[str]:
 
 def _cost(side: Was) -> Bar:
     cost = side.cost
-    if cost.low == cost.high:
-        return Bar(cost.low, cost.low, cost.low, _number(cost.low))
-    bounds = f"{_number(cost.low)} to {_number(cost.high)}"
-    return Bar(
-        cost.expected, cost.low, cost.high, bounds if cost.expected is None else f"about {_number(cost.expected)} ({bounds})"
-    )
+    return Bar(cost.low if cost.low == cost.high else cost.expected, cost.low, cost.high, cost_text(cost))
 
 
 def _time(time: Time) -> Bar:
     if time.mean is None or time.p95_low is None:
-        return Bar(None, 0.0, 0.0, "unknown" if time.unknown else "nobody was answered")
+        return Bar(None, 0.0, 0.0, mean_text(time))
     high = time.p95_high or time.p95_low
-    says = f"mean {time.mean:.3g}, 95th {p95_text(time)}"
-    return Bar(time.mean, time.p95_low if high > time.p95_low else high, high, says + unknown_text(time))
-
-
-def p95_text(time: Time) -> str:
-    """The 95th percentile in words: `12.3`, `12.3 to 40`, `12.3 or more`, `unknown`."""
-    if time.p95_low is None:
-        return "unknown" if time.unknown else "–"
-    if time.p95_high is None:
-        return f"{time.p95_low:.3g} or more"
-    return f"{time.p95_low:.3g}" if time.p95_high == time.p95_low else f"{time.p95_low:.3g} to {time.p95_high:.3g}"
-
-
-def unknown_text(time: Time) -> str:
-    """Of how many requests nothing is known; "" if of none."""
-    return f" ({100 * time.unknown:.3g} % unknown)" if time.unknown else ""
+    says = f"mean {mean_text(time)}, 95th {p95_text(time)}"
+    return Bar(time.mean, time.p95_low if high > time.p95_low else high, high, says)
 
 
 def _name(row: Row) -> str:
@@ -180,7 +163,7 @@ def _name(row: Row) -> str:
 
 
 def _changed(row: Row) -> str:
-    return f"{100 * row.changed / row.requests:.3g} % change" if row.requests else ""
+    return f"{share(row.changed / row.requests)} change" if row.requests else ""
 
 
 def _ticks(most: float) -> list[float]:
@@ -196,13 +179,6 @@ def _ticks(most: float) -> list[float]:
     while ticks[-1] < most:
         ticks.append(len(ticks) * step)
     return ticks
-
-
-def _number(value: float) -> str:
-    for size, name in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
-        if abs(value) >= size:
-            return f"{value / (1e3 if name == 'k' else size):.4g}{name}"
-    return f"{value:.4g}"
 
 
 def _short(text: str, most: int) -> str:

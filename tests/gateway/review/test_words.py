@@ -54,6 +54,7 @@ def test_durations(seconds: float, said: str) -> None:
 def test_shares() -> None:
     """Without more digits than there are."""
     assert ["5 %", "0.1 %", "33.33 %"] == [share(each) for each in (0.05, 0.001, 1 / 3)]
+    assert ["+5 %", "-26.85 %"] == [share(each, "+") for each in (0.05, -0.26849)]
 
 
 def test_requests() -> None:

@@ -36,8 +36,3 @@ def test_progress_is_told_to_who_waits(tmp_path: Path, capsys: pytest.CaptureFix
 def test_columns() -> None:
     """The first to the left, figures to the right."""
     assert ["a     1", "bcd  22"] == list(traffic.table([["a", "1"], ["bcd", "22"]]))
-
-
-def test_shares_stand_under_each_other() -> None:
-    """Three digits, as wide as the widest."""
-    assert ["  100 %", "  0.5 %", " 38.2 %"] == [traffic.percent(share) for share in (1.0, 0.005, 0.3817)]

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.review.traffic.backtest import Backtest, Result, Time
+from gateway.review.traffic.backtest import Backtest, Result
 from gateway.review.traffic.decided import Recorded
-from gateway.review.traffic.plot import MOST, WIDTH, _ticks, p95_text, svg, unknown_text
+from gateway.review.traffic.plot import MOST, WIDTH, _ticks, svg
 from gateway.telemetry.sample import Sample
 from tests.gateway.review.recorded import POLICY, gold, sample, treatment
 
@@ -52,10 +52,10 @@ def test_everything_is_inside(new: str) -> None:
 def test_figures_are_those_of_the_result() -> None:
     """Costs with their bounds, times with what is unknown, shares of who answers."""
     told = texts(drawn(result(NO_GOLD, sample(), gold())))
-    assert {"41", "about 2 (2 to 48)"} <= set(told)
+    assert {"41", "~2 (2–48)"} <= set(told)
     assert [text for text in told if text.startswith(("mean 11, 95th 19.", "mean 11, 95th 20."))]
     assert "100 %" in told
-    assert "1 to 47" in texts(drawn(result(NO_GOLD, gold())))
+    assert "1–47" in texts(drawn(result(NO_GOLD, gold())))
     assert "unknown" in texts(drawn(result(BALANCED_GOLD, gold())))
 
 
@@ -79,23 +79,3 @@ def test_scales_have_round_numbers(most: float) -> None:
     assert 0 == ticks[0]
     assert ticks[-1] >= most
     assert 2 <= len(ticks) <= 8
-
-
-@pytest.mark.parametrize(
-    ("time", "words"),
-    [
-        (Time(2.0, 3.0, 3.0, 0.0), "3"),
-        (Time(2.0, 3.0, 4.0, 0.01), "3 to 4"),
-        (Time(2.0, 3.0, None, 0.5), "3 or more"),
-        (Time(None, None, None, 1.0), "unknown"),
-        (Time(None, None, None, 0.0), "–"),
-    ],
-)
-def test_percentiles_in_words(time: Time, words: str) -> None:
-    """As sure as they are."""
-    assert words == p95_text(time)
-
-
-def test_what_is_unknown_in_words() -> None:
-    """Of how many."""
-    assert (" (12.5 % unknown)", "") == (unknown_text(Time(1.0, 1.0, 1.0, 0.125)), unknown_text(Time(1.0, 1.0, 1.0, 0.0)))
