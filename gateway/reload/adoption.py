@@ -35,6 +35,9 @@ def _objections(before: Standing, after: Standing) -> Iterator[Problem]:
         yield Problem("", last, f"cut off: {share}; if that was meant, put --- before it and a line ... at its end")
     elif now is Ends.OPEN and was is not Ends.OPEN:
         yield Problem("", last, "the policy in force ends with a line ..., this one does not: it may be half a file", "...")
+    elif now is Ends.OPEN and _in_a_line(after.text) and after.text != before.text:
+        meant = "end its last line, or put --- before the document and a line ... at its end"
+        yield Problem("", last, f"the file ends in the middle of a line, so it may be cut off: {meant}")
     if was is Ends.SEALED and now is Ends.CLOSED:
         meant = "seal it with `penstock policy seal`, or say by its --remove that no seal is wanted"
         yield Problem("", last, f"the policy in force is sealed, this one is not; {meant}")
@@ -42,3 +45,8 @@ def _objections(before: Standing, after: Standing) -> Iterator[Problem]:
         if getattr(before.document, part, ()) and not getattr(after.document, part, ()) and part not in after.document.without:
             meant = f"if that was meant, write without: [{part}]"
             yield Problem(part, 1, f"the policy in force has {part}, this one has none; {meant}")
+
+
+def _in_a_line(text: bytes) -> bool:
+    """Whether it ends there as a document may that is cut off. One in braces, as JSON is, would not have parsed."""
+    return not text.endswith(b"\n") and not text.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{")

@@ -17,6 +17,8 @@ models:
     routes: [{name: default, use: accurate}]
 """
 LONG = SHORT + b"    fallback: {accurate: fast}\n"
+JSON = b"""{"version": 1, "backends": {"b": {"protocol": "triton-http", "endpoints": ["127.0.0.1:8000"]}},
+"models": {"digits": {"variants": {"v": {"backend": "b", "model": "f"}}, "routes": [{"name": "default", "use": "v"}]}}}"""
 TESTS = b"tests: [{name: a, request: {model: digits}, expect: {use: accurate}}]\n"
 CLOSED = b"---\n" + LONG + b"...\n"
 SEALED = sealed(LONG, "")
@@ -37,7 +39,7 @@ def test_without_a_policy_in_force() -> None:
     assert () == objections(None, standing(LONG))
 
 
-@pytest.mark.parametrize("text", [SHORT, LONG, CLOSED, SEALED, unsealed(LONG, ""), LONG + TESTS])
+@pytest.mark.parametrize("text", [SHORT, LONG, CLOSED, SEALED, unsealed(LONG, ""), LONG + TESTS, LONG.rstrip(), JSON])
 def test_itself(text: bytes) -> None:
     """A policy may always be replaced by itself."""
     assert [] == said(text, text)
@@ -60,6 +62,8 @@ def test_itself(text: bytes) -> None:
         (LONG + b"# the end\n", LONG),
         (LONG + TESTS, SHORT + TESTS),
         (LONG + TESTS, LONG + b"without: [tests]\n"),
+        (LONG, JSON),
+        (LONG.rstrip(), LONG),
     ],
 )
 def test_what_may_replace(before: bytes, after: bytes) -> None:
@@ -71,6 +75,14 @@ def test_cut_off() -> None:
     """The first bytes of the policy in force, with another meaning, are half a copy of it."""
     share = f"its {len(SHORT)} bytes are the first of the {len(LONG)} in force"
     assert [f"f:7: cut off: {share}; if that was meant, put --- before it and a line ... at its end"] == said(LONG, SHORT)
+
+
+@pytest.mark.parametrize("after", [LONG.replace(b"8000", b"9000").rstrip(), SHORT.replace(b"8000", b"9000").rstrip()])
+def test_a_last_line_without_its_end(after: bytes) -> None:
+    """Who writes a line ends it: a document that differs before and stops within one may be cut off there."""
+    why = "the file ends in the middle of a line, so it may be cut off"
+    meant = "end its last line, or put --- before the document and a line ... at its end"
+    assert [f"f:{after.count(10) + 1}: {why}: {meant}"] == said(LONG, after)
 
 
 @pytest.mark.parametrize("before", [CLOSED, SEALED, unsealed(LONG, "")])
