@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 
 import msgspec
@@ -10,6 +9,7 @@ import msgspec
 from gateway.review.traffic.decided import Decided, Treatment
 from gateway.review.traffic.forecast import Forecast
 from gateway.review.traffic.times import Sized, Spread, Timetable, size, sized
+from gateway.review.traffic.weights import Weights
 from gateway.telemetry.sample import Sample
 
 MOST_GROUPS = 500  # tiers come from tokens: more than anybody has are one
@@ -83,7 +83,7 @@ class Backtest:
         self._times = Timetable()
         self._groups: dict[tuple[str, str], _Group] = {}
         self._pools: tuple[dict[int, _Pool], dict[int, _Pool]] = ({}, {})
-        self._moves: Counter[tuple[str, str, str, str]] = Counter()
+        self._moves = Weights[tuple[str, str, str, str]]()
 
     def take(self, sample: Sample) -> bool:
         """One sample; whether the two treat it differently."""
@@ -95,7 +95,7 @@ class Backtest:
         group.requests += weight
         if changed:
             group.changed += weight
-            self._moves[sample.model, group.tier, _way(old), _way(new)] += weight  # type: ignore[assignment]
+            self._moves[sample.model, group.tier, _way(old), _way(new)] += weight
         if sample.asks and sample.stages:
             _learn(self._times, sample, weight)
         group.old.take(sample, old, self._old.forecast(sample, old), self._pools[0])
@@ -111,7 +111,7 @@ class Backtest:
             rows.append(self._row(model, "", [group for _, group in tiers]))
             if len(tiers) > 1:
                 rows += [self._row(model, tier or "(none)", [group]) for tier, group in tiers]
-        moves = tuple(Move(*key, requests=requests) for key, requests in self._moves.most_common())
+        moves = tuple(Move(*key, requests=requests) for key, requests in self._moves.heaviest())
         whole = sum(group.requests for _, group in groups)
         bounded = sum(group.new.doubtful for _, group in groups)
         return Result(tuple(rows), moves, bounded / whole if whole else 0.0)
@@ -153,15 +153,15 @@ class _Pool:
 
     def __init__(self) -> None:
         self.cost = self.rows = 0.0
-        self.asked: dict[int, Counter[Sized]] = {}
+        self.asked: dict[int, Weights[Sized]] = {}
 
     def take(self, forecast: Forecast, rows: int, weight: float) -> None:
         """One whose asks are known."""
         self.cost += forecast.low * weight
         self.rows += rows * weight
-        self.asked.setdefault(size(rows), Counter())[sized(forecast.asked or ())] += weight  # type: ignore[assignment]
+        self.asked.setdefault(size(rows), Weights())[sized(forecast.asked or ())] += weight
 
-    def of_size(self, wanted: int) -> Counter[Sized]:
+    def of_size(self, wanted: int) -> Weights[Sized]:
         """Whom requests of this size ask; of the nearest size there is."""
         return self.asked[min(self.asked, key=lambda each: (abs(each - wanted), each))]
 
@@ -171,9 +171,9 @@ class _Side:
 
     def __init__(self) -> None:
         self.refused = self.cost = self.low = self.high = self.late = self.doubtful = 0.0
-        self.answered: Counter[str] = Counter()
+        self.answered = Weights[str]()
         self.kept = Spread()  # times as they were
-        self.asked: Counter[Sized] = Counter()  # whose times are to be told from others'
+        self.asked = Weights[Sized]()  # whose times are to be told from others'
         self.doubts: dict[tuple[int, int], list[float]] = {}  # by plan and size: requests, rows, low, high
 
     def take(self, sample: Sample, decided: Decided, forecast: Forecast, pools: dict[int, _Pool]) -> None:
@@ -181,7 +181,7 @@ class _Side:
         if decided.refused:
             self.refused += weight
             return
-        self.answered[decided.label] += weight  # type: ignore[assignment]
+        self.answered[decided.label] += weight
         plan, rows = decided.facts, sample.rows or 1
         if forecast.asked is None and not forecast.kept and plan is not None:
             self.doubtful += weight
@@ -193,7 +193,7 @@ class _Side:
         if plan is not None and len(plan.stages) > 1 and forecast.asked:
             pools.setdefault(plan.key, _Pool()).take(forecast, rows, weight)
         if not forecast.kept:
-            self.asked[sized(forecast.asked or ())] += weight  # type: ignore[assignment]
+            self.asked[sized(forecast.asked or ())] += weight
         elif sample.asks:
             self.kept.add(sample.backend_ms, weight)
             if plan is not None and sample.ms > plan.timeout * 1e3:
@@ -221,12 +221,12 @@ def _way(decided: Decided) -> str:
 
 
 def _side(sides: list[_Side], pools: Mapping[int, _Pool], times: Timetable) -> Was:
-    answered: Counter[str] = Counter()
+    answered = Weights[str]()
     for side in sides:
-        answered.update(side.answered)
+        answered.take(side.answered)
     return Was(
         sum(side.refused for side in sides),
-        dict(answered.most_common()),
+        dict(answered.heaviest()),
         _cost(sides, pools),
         _time(sides, pools, times),
         sum(side.late for side in sides),
@@ -252,16 +252,15 @@ def _time(sides: Iterable[_Side], pools: Mapping[int, _Pool], times: Timetable) 
     found, unknown = Spread(), 0.0
     for side in sides:
         found.take(side.kept, side.kept.weight)
-        wanted = Counter(side.asked)
+        wanted = Weights[Sized]()
+        wanted.take(side.asked)
         for (plan, of_size), (requests, *_) in side.doubts.items():
             pool = pools.get(plan)
             if pool is None:
                 unknown += requests
                 continue
             examples = pool.of_size(of_size)
-            whole = sum(examples.values())
-            for asked, weight in examples.items():
-                wanted[asked] += requests * weight / whole  # type: ignore[assignment]
+            wanted.take(examples, requests / sum(examples.values()))
         for asked, weight in wanted.items():
             spread = times.expected(asked)
             if spread is None:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import msgspec
 
 from gateway.review.traffic.decided import ByPolicy, Decided
+from gateway.review.traffic.weights import Weights
 from gateway.telemetry.sample import Sample, pseudonym
 from routing.match import Match, RouteTable
 
@@ -83,18 +84,18 @@ class _Part:
     def __init__(self) -> None:
         self.requests = 0.0
         self.samples = 0
-        self.moved: Counter[str] = Counter()
+        self.moved = Weights[str]()
         self.counted: Counter[str] = Counter()
 
     def take(self, what: str, weight: float) -> None:
         self.samples += 1
         self.requests += weight
         if what:
-            self.moved[what] += weight  # type: ignore[assignment]
+            self.moved[what] += weight
             self.counted[what] += 1
 
     def told(self, kind: str, name: str) -> Part:
-        moved = tuple(Moved(what, requests, self.counted[what]) for what, requests in self.moved.most_common())
+        moved = tuple(Moved(what, requests, self.counted[what]) for what, requests in self.moved.heaviest())
         return Part(kind, name, self.requests, self.samples, moved)
 
 

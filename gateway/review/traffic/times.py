@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from math import exp, log
 
 from gateway.review.traffic.forecast import Demand
+from gateway.review.traffic.weights import Weights
 
 _STEP = log(1.02)  # buckets 2 % apart: what a quantile may be wrong by
 _LEAST = 1e-3  # ms
@@ -31,13 +31,13 @@ class Spread:
     def __init__(self) -> None:
         self.weight = 0.0
         self.total = 0.0
-        self.buckets: Counter[int] = Counter()
+        self.buckets = Weights[int]()
 
     def add(self, ms: float, weight: float = 1.0) -> None:
         """One time."""
         self.weight += weight
         self.total += ms * weight
-        self.buckets[int(log(ms if ms > _LEAST else _LEAST) // _STEP)] += weight  # type: ignore[assignment]
+        self.buckets[int(log(ms if ms > _LEAST else _LEAST) // _STEP)] += weight
 
     def take(self, other: Spread, weight: float) -> None:
         """Another's times, as if they weighed so much together."""
@@ -45,8 +45,7 @@ class Spread:
             share = weight / other.weight
             self.weight += weight
             self.total += other.total * share
-            for bucket, each in other.buckets.items():
-                self.buckets[bucket] += each * share  # type: ignore[assignment]
+            self.buckets.take(other.buckets, share)
 
     @property
     def mean(self) -> float:
