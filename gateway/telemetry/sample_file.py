@@ -16,6 +16,7 @@ from gateway.telemetry.lines import pieces
 
 SALT_BYTES = 16
 MODE = 0o640  # pseudonyms or not, this is about people
+WELL_SECONDS = 10.0  # that lines must have been written without a loss before it is said: a full disk takes some now and then
 _MOST = 256  # processes that may write beside each other
 _log = logging.getLogger(__name__)
 
@@ -48,8 +49,9 @@ def salt_for(path: Path) -> bytes:
 class SampleFile:
     """A sink of lines: `path`, or `path-1` and so on where another process has that; `keep` files of `size` bytes at most.
 
-    What cannot be written is lost and counted, and the next line that can be says how many were. Whole lines only. A file or
-    folder that is taken away is made or found anew. Used by one thread.
+    What cannot be written is lost and counted, and the next line that can be says how many were; the log says that it began, and
+    that it has been over for WELL_SECONDS. Whole lines only. A file or folder that is taken away is made or found anew. Used by
+    one thread.
     """
 
     def __init__(self, path: Path, size: int, keep: int, clock: Callable[[], float] = time.time) -> None:
@@ -59,7 +61,9 @@ class SampleFile:
         self._clock = clock
         self._number = -1  # of the open file's descriptor
         self._at = path  # the open file's own path
-        self._lost = 0
+        self._lost = 0  # since the file said so last
+        self._missed = 0  # of the whole trouble, which the log is told when it is over
+        self._failed = 0.0  # when it was seen last
 
     def write(self, lines: bytes) -> None:
         """Writes them, or loses them. Never raises."""
@@ -69,14 +73,17 @@ class SampleFile:
                 if self._lost:
                     told = {"time": round(self._clock(), 3), "dropped": self._lost}
                     self._append(json.dumps(told, separators=(",", ":")).encode() + b"\n")
-                    _log.warning("samples are written again; %d were lost", self._lost)
                     self._lost = 0
                 self._append(piece)
             except OSError as error:
-                if not self._lost:
+                if not self._missed:
                     _log.error("samples cannot be written to %s and are lost until they can: %s", self._at, error)
-                self._lost += piece.count(b"\n")
+                self._lost += (lost := piece.count(b"\n"))
+                self._missed += lost
+                self._failed = self._clock()
                 self.close()
+            else:
+                self._well()
 
     def flush(self) -> None:
         """Nothing is held back."""
@@ -86,6 +93,11 @@ class SampleFile:
         if self._number >= 0:
             os.close(self._number)
             self._number = -1
+
+    def _well(self) -> None:
+        if self._missed and self._clock() - self._failed >= WELL_SECONDS:
+            _log.warning("samples are written again; %d were lost", self._missed)
+            self._missed = 0
 
     def _append(self, piece: bytes) -> None:
         size = os.fstat(self._number).st_size

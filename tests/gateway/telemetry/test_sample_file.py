@@ -83,7 +83,27 @@ def test_a_full_disk_costs_samples_only(caplog: pytest.LogCaptureFixture) -> Non
     ]
 
 
-def test_what_fits_in_part_is_not_written(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_disk_that_takes_a_line_now_and_then(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """One line in the log when it began, one when it has been well for ten seconds; the file counts each loss."""
+    path, now = tmp_path / "var" / "samples.jsonl", [100.0]
+    file = SampleFile(path, 100_000, 2, lambda: now[0])
+    for number in range(5):
+        file.write(line(number))  # there is no folder
+        path.parent.mkdir()
+        file.write(line(number))
+        path.rename(tmp_path / "kept.jsonl")
+        path.parent.rmdir()
+        now[0] += 0.2
+    path.parent.mkdir()
+    for passed in (0.0, 9.7, 0.2, 0.0):
+        now[0] += passed
+        file.write(line(9))
+    said = [each.split(" (")[0].split(" to ")[0] for each in caplog.messages]
+    assert ["samples cannot be written", "samples are written again; 5 were lost"] == said
+    assert b'"dropped":1' in (tmp_path / "kept.jsonl").read_bytes()
+
+
+def test_what_fits_in_part_is_not_written(tmp_path: Path) -> None:
     """A line that the disk takes half of is taken back, and counted in the next that it takes."""
     path, before = tmp_path / "samples.jsonl", resource.getrlimit(resource.RLIMIT_FSIZE)
     file = SampleFile(path, 100_000, 2, lambda: 7.0)
@@ -96,7 +116,6 @@ def test_what_fits_in_part_is_not_written(tmp_path: Path, caplog: pytest.LogCapt
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     file.write(line(4))
     assert line(1) + b'{"time":7.0,"dropped":2}\n' + line(4) == path.read_bytes()
-    assert "samples are written again; 2 were lost" == caplog.records[-1].getMessage()
 
 
 def test_a_folder_that_is_taken_away(tmp_path: Path) -> None:
