@@ -43,6 +43,7 @@ _ID = re.compile(r"[a-z0-9]{4,32}")
 _HASH = re.compile(r"(hmac-)?sha256:[0-9a-f]{64}")
 _SCOPES = (INFER, f"{INFER}:<model>", "models:admin")
 _NEVER = float("inf")
+NAMED = 50  # keys in one line of the log
 _log = logging.getLogger(__name__)
 
 
@@ -146,6 +147,9 @@ class ApiKeys:
         known = self._read()
         if not known and self._known and not read_file(self._path).strip():  # truncated, and not written again yet
             raise KeySourceError(f"{self._path}: is empty; if all keys shall go, write []")
+        if gone := sorted(self._known.keys() - known.keys()):  # a file cut off between two entries looks like a revocation
+            more = f" and {len(gone) - NAMED} more" if len(gone) > NAMED else ""
+            _log.warning("%s: keys gone: %d (%s%s)", self._path, len(gone), ", ".join(gone[:NAMED]), more)
         return known
 
     def _read(self) -> dict[str, _Known]:

@@ -124,6 +124,22 @@ async def test_a_reload_swaps_only_what_is_whole(tmp_path: Path) -> None:
     assert reason(keys, KEY) == "bad-api-key"
 
 
+async def test_keys_that_go_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """They go at once, as a revocation must; a file that was cut off between two entries shows in the log, by public ids."""
+    entry = f"  hash: {entry_hash(KEY)}\n  subject: alice\n  scopes: []\n"
+    path = tmp_path / "keys.yaml"
+    entries = [f"- id: abcd{number}\n{entry}" for number in range(60)]
+    path.write_text("".join(entries))
+    keys = ApiKeys(path)
+    for left in (60, 58, 58, 1):
+        path.write_text("".join(entries[:left]))
+        await keys.reload()
+    first, second = caplog.messages
+    assert f"{path}: keys gone: 2 (abcd58, abcd59)" == first
+    assert "keys gone: 57 (" in second
+    assert second.endswith(" and 7 more)")
+
+
 @pytest.mark.parametrize(
     ("text", "line", "why"),
     [
