@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from random import random
 from typing import Protocol
@@ -13,6 +13,7 @@ import msgspec
 
 from backends.errors import ErrorKind, InferenceError
 from backends.inference import InferenceRequest, Parameter
+from gateway.configuration.schema_gateway import Samples
 from gateway.dataplane import Inquiry
 from gateway.question import looked_at, takes_long
 from gateway.snapshot import Snapshot
@@ -21,7 +22,7 @@ from gateway.telemetry.record import Drawn, RequestRecord
 from gateway.telemetry.sample import FORMAT, MAX_LINE, Ask, Sample, confidence_text, hidden, millionths, pseudonym, stages
 from gateway.telemetry.sample_file import SampleFile, salt_for
 from policies.call import Asked, Call
-from routing.match import Question
+from routing.match import Question, RouteTable
 from routing.sampling import Sampling, places
 
 MAX_ROWS = 256  # of a cascade's ask whose confidences are recorded
@@ -149,6 +150,14 @@ class Recorder:
 def recorder(path: Path, size: int, keep: int) -> Recorder:
     """One that writes `keep` files of `size` bytes at most, beginning with `path`. Starts a thread."""
     return Recorder(Lines("sample log", SampleFile(path, size, keep)), salt_for(path))
+
+
+def warn_unrecorded(samples: Samples | None, tables: Mapping[str, RouteTable]) -> None:
+    """A line in the log if routes are to be sampled and `samples`, of gateway.yaml, says of no place where to."""
+    sampled = [f"'{name}': {route.name}" for name, table in tables.items() for route in table.routes if route.sample]
+    if sampled and samples is None:
+        others = f" and {len(sampled) - 1} more" if len(sampled) > 1 else ""
+        _log.warning("routes say 'sample' (%s%s) and nothing is recorded: telemetry.samples is null", sampled[0], others)
 
 
 def _asks(drawn: Drawn, record: RequestRecord) -> tuple[Ask, ...]:

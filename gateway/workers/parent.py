@@ -27,6 +27,7 @@ from gateway.serve import CLOSE_SECONDS
 from gateway.spawner import Spawner
 from gateway.telemetry.merge import Totals
 from gateway.telemetry.metrics import ParentMetrics
+from gateway.telemetry.recorder import warn_unrecorded
 from gateway.workers.ports import reserve
 from gateway.workers.seat import Seat
 from gateway.workers.worker import work
@@ -50,6 +51,7 @@ class Parent:
         file = PolicyFile(policy, here)
         reading = file.first()
         first = judged(reading.text, str(policy))
+        warn_unrecorded(document.telemetry.samples, first.blueprint.tables)
         self._policy = reading.text  # in force: a worker that starts later gets it, whatever the file says then
         self._metrics = ParentMetrics()
         self._metrics.policy_loaded()
@@ -115,6 +117,7 @@ class Parent:
 
     async def _hand_on(self, policy: Judged) -> None:
         """Every worker gets the policy, those too that start later; who does not take it in time does so when it can."""
+        warn_unrecorded(self._document.telemetry.samples, policy.blueprint.tables)
         self._policy = policy.standing.text
         self._metrics.policy_loaded()
         given = [self._spawner.spawn(self._give(seat, policy), f"policy to {seat.number}") for seat in self._seats]

@@ -12,10 +12,11 @@ import pytest
 from backends.deadline import Deadline
 from backends.errors import ErrorKind, InferenceError
 from backends.inference import InferenceRequest
+from gateway.configuration.schema_gateway import Samples
 from gateway.dataplane import Inquiry
 from gateway.snapshot import Model, Snapshot
 from gateway.telemetry.record import Drawn, RequestRecord
-from gateway.telemetry.recorder import MAX_ROWS, Recorder
+from gateway.telemetry.recorder import MAX_ROWS, Recorder, warn_unrecorded
 from gateway.telemetry.sample import Ask, PlannedStage, Sample, pseudonym
 from policies.call import Asked, Call
 from routing.match import Match, Question, Range, Route, RouteTable, Split, Use
@@ -181,6 +182,18 @@ def test_refusals_by_the_policy_are_drawn_too(make_request: Callable[..., Infere
     unsampled = RouteTable("digits", (Route("default", Match(), Use(FAST), 1.0),))
     assert None is recorder.refused(snapshot(unsampled), request, inquiry, error, False)
     assert None is Recorder(Taken(), SALT, chance=lambda: 0.3).refused(snapshot(), request, inquiry, error, False)
+
+
+def test_who_samples_without_a_place_for_it_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """Which route it is; nothing where no route is sampled, or where samples go somewhere."""
+    unsampled = RouteTable("letters", (Route("default", Match(), Use(FAST), 1.0),))
+    warn_unrecorded(Samples("samples.jsonl"), {"digits": TABLE})
+    warn_unrecorded(None, {"letters": unsampled})
+    assert [] == caplog.messages
+    warn_unrecorded(None, {"letters": unsampled, "digits": TABLE, "more": TABLE})
+    assert ["routes say 'sample' ('digits': default and 1 more) and nothing is recorded: telemetry.samples is null"] == (
+        caplog.messages
+    )
 
 
 async def test_closing_closes_the_lines() -> None:
