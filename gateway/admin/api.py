@@ -130,6 +130,10 @@ class Api:
 
     async def _explain(self, asked: ApiRequest, subject: str) -> Mapping[str, Any]:
         body, in_force = await asked.body(), self._policy.in_force
+        try:
+            msgspec.json.decode(body)  # what reads it below takes YAML too, where NaN is a name
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise ApiError(400, f"the request is not JSON: {error}") from error
 
         def explained() -> Explanation:
             return explain(in_force.standing.document, read_request(body, "the request", {}), in_force.version)

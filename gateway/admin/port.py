@@ -51,12 +51,14 @@ class NoPort:
 class AdminListener:
     """An open port. `port` is the one that was bound, also where any was asked for."""
 
-    def __init__(self, runner: web.AppRunner, port: int) -> None:
+    def __init__(self, runner: web.AppRunner, server: asyncio.Server) -> None:
         self._runner = runner
-        self.port = port
+        self._server = server
+        self.port = int(server.sockets[0].getsockname()[1])
 
     async def close(self) -> None:
         """Stops listening; answers under way get a second."""
+        self._server.close()
         await self._runner.cleanup()
 
 
@@ -71,18 +73,26 @@ async def listen(state: AdminState, host: str, port: int) -> AdminListener:
     """Serves the port from now on. Raises OSError if it cannot be had."""
     from aiohttp import web  # tens of milliseconds and megabytes: only a process that serves pays for it
 
+    from gateway.admin.protocol import JsonProtocol
+
     app = web.Application(client_max_size=MAX_BODY)
     _routes(app, state)
     app.on_response_prepare.append(_plain)
     _log.addFilter(_fit_to_log)
-    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0, logger=_log)
+    runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=1.0)
     await runner.setup()
+    connections, loop = runner.server, asyncio.get_running_loop()
+    assert connections is not None, "made by setup"
+
+    def protocol() -> JsonProtocol:
+        return JsonProtocol(connections, loop=loop, access_log=None, logger=_log)  # type: ignore[arg-type]  # None: no log
+
     try:
-        await web.TCPSite(runner, host, port).start()
+        server = await loop.create_server(protocol, host, port)
     except OSError:
         await runner.cleanup()
         raise
-    return AdminListener(runner, int(runner.addresses[0][1]))
+    return AdminListener(runner, server)
 
 
 def _routes(app: web.Application, state: AdminState) -> None:

@@ -150,6 +150,14 @@ async def test_explain(place: Place) -> None:
     assert (400, True) == (answer.status, "did you mean 'model'?" in answer.content["error"])
 
 
+@pytest.mark.parametrize("body", [b"", b"model: m", b'{"model": NaN}', b"{'model': 'm'}", b"[" * 60_000])
+async def test_a_request_is_json(place: Place, body: bytes) -> None:
+    """YAML is for people's files: here a program's mistake must not become a model's name."""
+    asked = ApiRequest("POST", "/api/policy/explain", {"x-api-key": ["k"]}, lambda: asyncio.sleep(0, body))
+    answer = await place.api.answer(asked)
+    assert (400, True) == (answer.status, answer.content["error"].startswith("the request is not JSON: "))
+
+
 @pytest.mark.parametrize("path", ["", "/history", "/reload", "/rollback", "/explain", "/nowhere"])
 @pytest.mark.parametrize("status", [400, 401, 403, 503])
 async def test_who_has_no_say_learns_and_changes_nothing(place: Place, path: str, status: int) -> None:
