@@ -13,6 +13,9 @@ from gateway.configuration.checks_versions import check_match, check_versions
 from gateway.configuration.decode import Findings
 from gateway.configuration.problems import Path, shown
 
+MAX_SIDES = 100  # of a split: every request that comes to it draws for each of them, which takes 2 µs
+MAX_FALLBACKS = 100  # of a variant: each plan that may ask it holds them all
+
 
 def check_policy(found: Findings, document: policy.PolicyDocument) -> None:
     """Notes in `found` whatever makes no sense."""
@@ -52,6 +55,8 @@ def _check_route(found: Findings, path: Path, route: policy.Route, known: Collec
         found.wrong((*path, "unit"), "a unit decides who gets which side of a split; this route has no split")
     for place, name in _asked(path, route):
         check_known(found, place, "variant", name, known)
+    if route.split is not None and len(route.split) > MAX_SIDES:
+        found.wrong((*path, "split"), f"{len(route.split)} sides are too many: a split has at most {MAX_SIDES}")
     if route.split is not None and not sum(route.split.values()) > 0:
         found.wrong((*path, "split"), "the weights sum to nothing, so nobody would be asked")
 
@@ -145,17 +150,24 @@ def _check_fallback(found: Findings, path: Path, fallback: Mapping[str, str], kn
     for failed, instead in fallback.items():
         for name in {failed: None, instead: None}:
             check_known(found, (*path, failed), "variant", name, known)
-    followed: set[str] = set()  # from here on nothing new is found
+    followed: dict[str, int] = {}  # from here on nothing new is found; how many stand in for it
     for failed in fallback:
         chain: dict[str, None] = {}
         following: str | None = failed
         while following is not None and following not in chain and following not in followed:
             chain[following] = None
             following = fallback.get(following)
-        followed.update(chain)
         if following in chain:
             circle = list(chain)[list(chain).index(str(following)) :]
             _note_circle(found, path, circle)
+            followed.update(dict.fromkeys(chain, 0))
+            continue
+        rest = -1 if following is None else followed[following]
+        followed.update({name: rest + place for place, name in enumerate(reversed(chain), start=1)})
+    longest = max(followed, key=lambda name: followed[name], default="")
+    if followed and followed[longest] > MAX_FALLBACKS:
+        many = f"{shown(longest)} falls back on {followed[longest]} variants, one after another"
+        found.wrong((*path, longest), f"{many}; at most {MAX_FALLBACKS} are allowed")
 
 
 def _note_circle(found: Findings, path: Path, circle: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
 
 from gateway.configuration import schema_policy as policy
@@ -9,7 +10,11 @@ from gateway.configuration.checks_names import check_distinct, check_known
 from gateway.configuration.decode import Findings
 from gateway.configuration.problems import Path, listed, nearest, shown
 from gateway.configuration.schema_tests import Expect
+from gateway.configuration.tables import match_of
+from routing.conditions import Condition, conditions
 
+MAX_STEPS = 1_000_000  # of all tests together: they are run before the document is taken, in 2 s of CPU
+SIDE = 10  # steps for a side of a split: where nothing decides the split each side is planned for
 REFUSALS = ("forbidden", "invalid", "not-found", "priority", "timeout", "version")  # before anybody is asked; as X-Penstock-Error
 
 
@@ -26,6 +31,7 @@ def check_tests(found: Findings, document: policy.PolicyDocument) -> None:
         model = asked if asked in routes else document.aliases.get(asked, "")
         if model in routes:
             _check_names(found, (*path, "expect"), test.expect, routes[model], found.source.keys(("models", model, "variants")))
+    _check_work(found, document)
 
 
 def check_without(found: Findings, without: tuple[str, ...]) -> None:
@@ -36,6 +42,27 @@ def check_without(found: Findings, without: tuple[str, ...]) -> None:
         if part in there:
             line = found.source.mark((part,)).line
             found.wrong(("without", index), f"{shown(part)} is there, on line {line}: one of the two must go")
+
+
+def _check_work(found: Findings, document: policy.PolicyDocument) -> None:
+    asked = Counter(document.aliases.get(test.request.model, test.request.model) for test in document.tests)
+    steps = sum(
+        count * sum(map(_steps, document.models[name].routes)) for name, count in asked.items() if name in document.models
+    )
+    if steps > MAX_STEPS:
+        found.wrong(
+            ("tests",),
+            f"running these {len(document.tests)} takes {steps:,} steps, and {MAX_STEPS:,} are allowed: each test looks at every"
+            f" condition of its model's routes (a step) and every side of its splits ({SIDE}); have fewer tests or fewer routes",
+        )
+
+
+def _steps(route: policy.Route) -> int:
+    return _looks(conditions(match_of(route.match))) + SIDE * len(route.split or ())
+
+
+def _looks(part: tuple[Condition, ...]) -> int:
+    return 1 + sum(1 + sum(map(_looks, condition.parts)) for condition in part)
 
 
 def _check_expect(found: Findings, path: Path, expect: Expect) -> None:

@@ -48,7 +48,7 @@ DESCRIPTIONS: Mapping[Struct, Mapping[str, str]] = {
         "name": "In the response header X-Penstock-Route, in metrics and logs.",
         "match": "Which requests take this route; all conditions must hold. The last route has none.",
         "use": "The variant that answers. A route has exactly one of use, split and cascade.",
-        "split": "Variants by weight; the weights need not add up to 100, and weight 0 asks nobody.",
+        "split": "Variants by weight, at most 100; the weights need not add up to 100, and weight 0 asks nobody.",
         "unit": "What keeps getting the same side of the split. Without one, every request on its own.",
         "cascade": "Cheap variants first; only rows that these are unsure of go on to dearer ones.",
         "timeout": "For the whole answer on this route, instead of the model's.",

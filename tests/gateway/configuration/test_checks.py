@@ -154,10 +154,27 @@ def test_a_long_fallback_is_followed_once() -> None:
     chain = [f"v{each}: v{each + 1}" for each in range(count - 1)]
     text = HEAD.replace("    variants:\n", f"    variants:\n{variants}") + f"    routes:\n{LAST}    fallback: "
     begin = time.process_time()
-    assert [] == found(f"{text}{{{', '.join(chain)}}}\n")
+    long = only(f"{text}{{{', '.join(chain)}}}\n")
+    assert ("models.digits.fallback.v0", "'v0' falls back on 4999 variants, one after another; at most 100 are allowed") == long[
+        ::2
+    ]
+    assert [] == found(f"{text}{{{', '.join(chain[-100:])}}}\n")
+    assert ["models.digits.fallback.v4898"] == [problem[0] for problem in found(f"{text}{{{', '.join(chain[-101:])}}}\n")]
     message = only(f"{text}{{{', '.join([*chain, f'v{count - 1}: v0'])}}}\n")[2]
     assert message.endswith("'v0' → 'v1' → 'v2' → 'v3' → 'v4' → 'v5' → 'v6' → 'v7' → … → 'v0'")
     assert time.process_time() - begin < 5
+
+
+def test_the_sides_of_a_split() -> None:
+    """A split has at most a hundred sides: each request would draw for all of them."""
+    split = f"{_wide(100)}    routes:\n      - {{name: a, split: {{{_many(100, 'v#: 1')}}}}}\n"
+    assert [] == found(split)
+    problem = only(split.replace("v99: 1", "v99: 1, fast: 1"))
+    assert ("models.digits.routes[0].split", FIRST + 101, "101 sides are too many: a split has at most 100", None) == problem
+
+
+def _wide(count: int) -> str:
+    return HEAD + "".join(f"      v{each}: {{backend: triton, model: m}}\n" for each in range(count))
 
 
 def test_endpoints() -> None:

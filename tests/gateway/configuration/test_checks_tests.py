@@ -95,3 +95,17 @@ def test_without() -> None:
     assert [] == found("without: [tests, limits]\n")
     assert [("without[1]", FIRST, f"'tests' is already on line {FIRST}", None)] == found("without: [tests, tests]\n")
     assert [("without[0]", FIRST, "'test' is not one of tests or limits", "tests")] == found("without: [test]\n")
+
+
+def test_what_all_tests_take() -> None:
+    """Before tests are run it is known about how long they take: what they look at has an end, and an alias hides nothing."""
+    wide = f"{{any: [{', '.join(f'{{tier: t{number}}}' for number in range(249))}]}}"
+    policy = POLICY.replace("{tier: x}", wide).replace("use: fast}]", "split: {fast: 1, slow: 2}}]")
+    entry = "  - {name: t#, request: {model: digits}, expect: {route: last}}\n"
+    entries = [entry.replace("#", str(each)).replace("digits", ("digits", "mnist")[each % 2]) for each in range(1924)]
+    assert 1919 == len(load_policy(f"{policy}tests:\n{''.join(entries[:1919])}".encode(), "policy.yaml").tests)
+    with pytest.raises(PolicyError) as refused:
+        load_policy(f"{policy}tests:\n{''.join(entries)}".encode(), "policy.yaml")
+    assert f"policy.yaml:{FIRST}: tests: running these 1924 takes 1,002,404 steps, and 1,000,000 are allowed" in str(
+        refused.value
+    )
