@@ -93,7 +93,7 @@ class Reloader:
     async def keep(self) -> None:
         """Takes every change of the file into use, for ever."""
         async with self._changing:
-            self._begin()
+            await self._begin()
         await watch(self._file, self._sight, self.changed, self._gone)
 
     async def reload(self, origin: Origin) -> Done | Refusal:
@@ -130,14 +130,27 @@ class Reloader:
             note = await self._file.write(text, lambda found: self.records.history.text(version(found)) is not None)
             return self._adopted(policy, origin, note)
 
-    def _begin(self) -> None:
+    async def _begin(self) -> None:
         newest = next(iter(self.records.history.entries), None)
         if newest is not None and newest.version == self.in_force.version:
             self.since = newest
             return
         before = newest.version if newest else None
-        change = Change(now(), "start", "start", "start", before, self.in_force.version, "ok")
+        lost = await self._file.run(lambda: self._lost(before)) if before else ""
+        change = Change(now(), "start", "start", "start", before, self.in_force.version, "ok", note=lost)
         self.since = self.records.adopted(change, self.in_force.standing.text)
+        if lost:
+            back = f"`penstock policy rollback {before}` puts that in force again"
+            _log.warning("policy version %s would not have replaced version %s: %s; %s", change.after, before, lost, back)
+
+    def _lost(self, before: str) -> str:
+        """What the rules against accidents say of this start, which they cannot refuse, after that version; "" for nothing."""
+        try:
+            text = self.records.history.text(before) or b""
+            found = objections(Standing(text, load_policy(text, before)), self.in_force.standing)
+        except PolicyError:  # another version of the gateway took it
+            return ""
+        return one_line(PolicyError(f"version {self.in_force.version}", found)) if found else ""
 
     async def _take(self, origin: Origin, reading: Reading) -> Done | Refusal:
         self._said = reading.said

@@ -69,7 +69,7 @@ class Place:
 async def place(tmp_path: Path) -> Place:
     """After the start, and a change of the file."""
     place = Place(tmp_path)
-    place.policy._begin()
+    await place.policy._begin()
     place.file.write_text(OTHER)
     await place.policy.changed()
     return place

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -56,7 +57,7 @@ class Place:
 
     async def begun(self) -> None:
         """What `keep` does before it watches."""
-        self.reloader._begin()
+        await self.reloader._begin()
         await self.reloader.records.written()
 
     @property
@@ -214,6 +215,29 @@ async def test_the_start_is_a_change_if_it_is_one(tmp_path: Path) -> None:
     await again.begun()
     assert (first.reloader.since, "SIGHUP") == (again.reloader.since, first.reloader.since.who)
     assert [named(OTHER), named(POLICY)] == [each.version for each in again.reloader.records.history.entries]
+
+
+async def test_a_start_that_lost_something_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It happens all the same, once; the log says how to undo it, the audit log why it may have to be."""
+    await Place(tmp_path, TESTED).begun()
+    for _ in range(2):
+        await Place(tmp_path, OTHER).begun()
+    (said,) = caplog.messages
+    assert f"policy version {named(OTHER)} would not have replaced version {named(TESTED)}: " in said
+    assert "the policy in force has tests, this one has none" in said
+    assert said.endswith(f"; `penstock policy rollback {named(TESTED)}` puts that in force again")
+    _, change = map(json.loads, (tmp_path / "state" / "audit.jsonl").read_text().splitlines())
+    assert ("start", "ok", True) == (change["what"], change["result"], change["note"] in said)
+
+
+async def test_a_start_that_lost_nothing_is_not(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Nor one after a policy that only another version of the gateway could read."""
+    await Place(tmp_path).begun()
+    await Place(tmp_path, TESTED).begun()
+    again = Place(tmp_path, OTHER)
+    again.reloader.records.history._texts[named(TESTED)] = b"what an older gateway took"
+    await again.begun()
+    assert [] == caplog.messages
 
 
 async def test_a_rollback_is_in_force_and_in_the_file(place: Place) -> None:
