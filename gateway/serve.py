@@ -47,7 +47,7 @@ from gateway.spawner import Spawner
 from gateway.telemetry.access_log import AccessLog
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.record import RequestRecord
-from gateway.telemetry.recorder import recorder
+from gateway.telemetry.recorder import recorder, warn_unrecorded
 from gateway.telemetry.stall import StallProbe
 
 CLOSE_SECONDS = 5.0  # for what is still in flight after the grace to notice that it was cancelled
@@ -81,6 +81,7 @@ class Gateway:
             file = PolicyFile(policy, self._beside)
             reading = file.first()
             first = judged(reading.text, self._name)
+            warn_unrecorded(document.telemetry.samples, first.blueprint.tables)
             records = Records(document.state_folder, self._recording, self.spawner.spawn)
             self.reloader = Reloader(file, (reading, first), self._put, metrics.policy_refused, records)
         else:
@@ -158,6 +159,8 @@ class Gateway:
 
     async def _put(self, policy: Judged) -> None:
         """All that can fail, then one assignment."""
+        if self.reloader is not None:  # else the parent of the workers says it
+            warn_unrecorded(self.document.telemetry.samples, policy.blueprint.tables)
         previous = self.plane.snapshot
         snapshot = compile_snapshot(policy.blueprint, previous, self.metrics, time.monotonic)
         self.plane.snapshot = snapshot

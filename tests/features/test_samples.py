@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.features.conftest import until
+from tests.features.conftest import PLAIN, until
 from tests.features.oip_server import Waiting, failing
 from tests.real_parts import GatewayProcess, start_gateway
 from tests.real_parts import until as until_now
@@ -163,3 +163,11 @@ def _both(gateway: GatewayProcess, folder: Path) -> bool:
     assert 503 == connection.getresponse().status
     connection.close()
     return 2 == len(list(folder.glob("s*.jsonl")))
+
+
+async def test_samples_that_nobody_records_are_told_of(start: Start, caplog: pytest.LogCaptureFixture) -> None:
+    """Once at the start, and once when such a policy is reloaded."""
+    policy = PLAIN.replace("use: fast}", "use: fast, sample: 10%}")
+    running = await start(policy)
+    await running.reload(policy + "\n# again\n")
+    assert 2 == caplog.text.count("routes say 'sample' ('digits': default) and nothing is recorded")
