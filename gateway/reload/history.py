@@ -45,13 +45,14 @@ class Kept(msgspec.Struct, frozen=True):
 
 
 class History:
-    """The last KEPT documents in memory, a version only once. `damaged` are the files that say what cannot be so."""
+    """The last KEPT documents in memory, a version only once. `damaged` are the files that say what cannot be so, or are none."""
 
     def __init__(self, folder: Path | None = None) -> None:
         """Reads what is there. Raises OSError for a folder that cannot be read."""
         self._folder = folder
         self._texts: dict[str, bytes] = {}
         self._entries: dict[str, Kept] = {}  # in the order of their numbers
+        self._unwritten: set[str] = set()
         self.damaged: list[str] = []
         if folder is not None and folder.exists():
             for kept, text in sorted(self._read(folder), key=lambda each: each[0].number)[-KEPT:]:
@@ -73,24 +74,42 @@ class History:
         self._entries.pop(name, None)
         self._entries[name] = Kept(name, time, origin.who, origin.via, origin.what, number, hashlib.sha256(text).hexdigest())
         self._texts[name] = text
+        self._unwritten.add(name)
         for old in list(self._entries)[:-KEPT]:
             del self._entries[old], self._texts[old]
+            self._unwritten.discard(old)
         return self._entries[name]
 
-    def store(self, kept: Kept, text: bytes) -> None:
-        """Writes one entry into the folder, whose parent is there, and takes out what is not kept any more. Raises OSError."""
+    def store(self) -> None:
+        """Writes what is not written yet into the folder, whose parent is there, and takes out what is not kept any more.
+
+        Raises OSError; what could not be written then is tried again with the next. May run beside `add`.
+        """
         if self._folder is None:
             return
         self._folder.mkdir(mode=0o700, exist_ok=True)
-        replace_file(self._folder / f"{kept.version}.yaml", text)
-        note = self._folder / f"{kept.version}.json"
+        failure = None
+        for kept in [each for each in list(self._entries.values()) if each.version in self._unwritten]:
+            self._unwritten.discard(kept.version)  # first: it may come in force again meanwhile
+            try:
+                self._put(self._folder, kept, self._texts.get(kept.version, b""))
+            except OSError as error:
+                self._unwritten.add(kept.version)
+                failure = error
+        self._tidy(self._folder)
+        if failure is not None:
+            raise failure
+
+    def _put(self, folder: Path, kept: Kept, text: bytes) -> None:
+        replace_file(folder / f"{kept.version}.yaml", text)
+        note = folder / f"{kept.version}.json"
         replace_file(note, msgspec.json.encode(kept) + b"\n")
         self.damaged = [name for name in self.damaged if name != note.name]
-        self._tidy(self._folder)
 
     def _tidy(self, folder: Path) -> None:
         """Removes what is ours and is not kept: old entries, and what a killed process left half done."""
-        found = [(path, match) for path in folder.iterdir() if (match := _OURS.fullmatch(path.name))]
+        ours = [(path, match) for path in folder.iterdir() if (match := _OURS.fullmatch(path.name))]
+        found = [(path, match) for path, match in ours if not path.is_dir()]
         unfinished = [path for path, match in found if match[1] or match[4]]
         known = {*self._entries, *(Path(name).stem for name in self.damaged)}  # what is damaged, somebody may want to look at
         old = [path for path, match in found if not match[1] and not match[4] and match[2] not in known]
@@ -98,6 +117,8 @@ class History:
             path.unlink(missing_ok=True)
 
     def _read(self, folder: Path) -> Iterator[tuple[Kept, bytes]]:
+        folders = [path for path in folder.iterdir() if path.is_dir() and path.suffix != ".json"]
+        self.damaged += sorted(path.name for path in folders if _OURS.fullmatch(path.name))
         for path in sorted(folder.glob("*.json")):
             try:
                 kept = msgspec.json.decode(read_file(path), type=Kept)

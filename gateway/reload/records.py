@@ -43,7 +43,7 @@ class Records:
     def adopted(self, change: Change, text: bytes) -> Kept:
         """This document is in force from now on. Its entry in the history, which is written down by and by."""
         kept = self.history.add(text, Origin(change.who, change.via, change.what), change.time)
-        self._write(lambda _: self.history.store(kept, text))
+        self._write(lambda _: self.history.store())
         self.told(change)
         return kept
 

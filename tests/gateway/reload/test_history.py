@@ -23,7 +23,8 @@ def kept(history: History) -> list[str]:
 
 def put(history: History, text: str, time: str = "t") -> None:
     """In memory and in the folder."""
-    history.store(history.add(text.encode(), ALICE, time), text.encode())
+    history.add(text.encode(), ALICE, time)
+    history.store()
 
 
 @pytest.fixture
@@ -120,6 +121,45 @@ def test_files_of_others_are_left_alone(folder: Path) -> None:
     assert [f"{name}.json", f"{name}.yaml", "README", "notes.json"] == sorted(path.name for path in folder.iterdir())
 
 
+def test_a_folder_in_the_place_of_an_entry(folder: Path) -> None:
+    """Is named and left alone; later documents are written all the same."""
+    (folder / "bbbbbbbbbbbb.yaml").mkdir(parents=True)
+    history = History(folder)
+    assert ["bbbbbbbbbbbb.yaml"] == history.damaged
+    (folder / "cccccccccccc.json").mkdir()  # made since
+    for text in ("one", "two"):
+        put(history, text)
+    again = History(folder)
+    assert (["two", "one"], ["bbbbbbbbbbbb.yaml", "cccccccccccc.json"]) == (kept(again), again.damaged)
+
+
+def test_what_could_not_be_written_is_written_with_the_next(folder: Path) -> None:
+    """As long as it is kept; what stands in its way keeps no other out."""
+    history, lost = History(folder), version(b"lost")
+    (folder / f"{lost}.yaml").mkdir(parents=True)
+    with pytest.raises(IsADirectoryError):
+        put(history, "lost")
+    with pytest.raises(IsADirectoryError):
+        put(history, "second")
+    assert ["second"] == kept(History(folder))
+    (folder / f"{lost}.yaml").rmdir()
+    put(history, "third")
+    assert ["third", "second", "lost"] == kept(History(folder))
+
+
+def test_what_is_not_kept_any_more_is_not_written(folder: Path) -> None:
+    """Nor held for ever."""
+    history, lost = History(folder), version(b"lost")
+    (folder / f"{lost}.yaml").mkdir(parents=True)
+    with pytest.raises(IsADirectoryError):
+        put(history, "lost")
+    for number in range(KEPT):
+        history.add(f"document {number}".encode(), ALICE, "t")
+    history.store()
+    expected = [f"document {number}" for number in reversed(range(KEPT))]
+    assert expected == kept(History(folder))
+
+
 WRITER = """
 import sys
 from pathlib import Path
@@ -130,7 +170,8 @@ print("up", flush=True)
 while True:
     number += 1
     text = (f"document {number} " + "x" * 20_000).encode()
-    history.store(history.add(text, Origin("w", "file"), "t"), text)
+    history.add(text, Origin("w", "file"), "t")
+    history.store()
     print(number, flush=True)
 """
 
