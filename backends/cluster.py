@@ -1,108 +1,101 @@
-"""Several endpoints that answer alike, as one backend: who is asked next, how many at once, and where to go when one is gone."""
+"""Several endpoints that answer alike, as one backend: who is asked next, how many at once, and what is asked once more."""
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from functools import cached_property
 from time import monotonic
 from typing import Any, TypeVar
 
+from backends.alarms import Alarms
+from backends.attempt import Attempt
+from backends.balance import Balance
+from backends.budget import Budget
 from backends.deadline import Deadline
+from backends.endpoint import AWAY, PLAIN, Endpoint
 from backends.errors import ErrorKind, InferenceError
-from backends.inference import Backend, Description, InferenceRequest, InferenceResponse
+from backends.inference import Description, InferenceRequest, InferenceResponse
+from backends.rules import Rules
+from backends.second import Hedging, Second
+from backends.tries import Tries
 
 T = TypeVar("T")
-Chance = Callable[[], float]  # uniform in [0, 1)
-Sent = Callable[[str, str, str], None]  # told of every attempt: cluster, endpoint, outcome (`ok`, an error's kind, `abandoned`)
+Sent = Callable[[str, str, str], None]
+"""Told of every attempt: cluster, endpoint, outcome (`ok`, an error's kind, `overtaken`, `abandoned`)."""
 DESCRIPTIONS = 8  # questions about models at one cluster at once: an index of many models must not crowd out inference
-
-
-@dataclass(slots=True)
-class Endpoint:
-    """One address of a cluster. `in_flight` counts questions that have not ended."""
-
-    address: str
-    backend: Backend
-    in_flight: int = 0
-
-
-class Balance:
-    """Orders the endpoints for one question: the one to ask first, then those to try if it cannot be reached.
-
-    least-request: the less busy of two taken at random (Mitzenmacher 2001), which spreads load without everybody running to
-    the same idle one. round-robin: each in turn.
-    """
-
-    def __init__(self, kind: str, chance: Chance) -> None:
-        self._kind = kind
-        self._chance = chance
-        self._turn = 0
-
-    def order(self, endpoints: Sequence[Endpoint]) -> Sequence[Endpoint]:
-        """All endpoints, first choice first."""
-        count = len(endpoints)
-        if count == 1:
-            return endpoints
-        if self._kind == "round-robin":
-            start, self._turn = self._turn % count, self._turn + 1
-        else:
-            one = int(self._chance() * count)
-            other = (one + 1 + int(self._chance() * (count - 1))) % count
-            start = min(one, other, key=lambda index: endpoints[index].in_flight)
-        return [*endpoints[start:], *endpoints[:start]]
+BACKOFF = 0.025  # seconds; a retry waits for a random part of it
+RETRY_AFTER = 1.0  # seconds, for clients
+AGAIN = frozenset({ErrorKind.BROKEN, ErrorKind.OVERLOADED})  # failures after which another endpoint may have an answer
 
 
 class Cluster:
-    """A backend made of endpoints. Refuses with OVERLOADED past `max_in_flight` questions, before anybody is asked."""
+    """A backend made of endpoints. Refuses with OVERLOADED past `max_in_flight` questions, before anybody is asked.
 
-    def __init__(self, name: str, endpoints: Sequence[Endpoint], balance: Balance, max_in_flight: int, sent: Sent) -> None:
+    `repeats` counts what was asked once more, by why: `retry`, `late`, `hedge`.
+    """
+
+    def __init__(self, name: str, endpoints: Sequence[Endpoint], balance: Balance, rules: Rules, sent: Sent) -> None:
         self.name = name
         self.endpoints = tuple(endpoints)
-        self.in_flight = 0
-        self._balance = balance
-        self._max_in_flight = max_in_flight
+        self.rules = rules
         self.sent = sent
+        self.in_flight = 0
+        self.repeats: Counter[str] = Counter()
+        self._balance = balance
         self._describing = asyncio.Semaphore(DESCRIPTIONS)
+        self._retries = Budget(rules.retry.budget, max(10.0, rules.max_in_flight / 2)) if rules.retry else None
+        self._hedging = Hedging(rules.hedge, rules.max_in_flight) if rules.hedge else None
+        self._racing = len(self.endpoints) > 1 and bool(rules.retry or rules.hedge)
+
+    @cached_property
+    def alarms(self) -> Alarms:
+        """For questions that take long."""
+        return Alarms(asyncio.get_running_loop())
 
     async def infer(self, request: InferenceRequest, deadline: Deadline) -> InferenceResponse:
-        """One question; an endpoint that cannot be reached at all is passed over, since nothing was asked there."""
+        """One question; whatever may be asked once more is, as long as the rules and the deadline let it."""
         self._admit()
-        failure: InferenceError | None = None
+        tries: Tries | None = None
         try:
-            for endpoint in self._balance.order(self.endpoints):  # as `_reachable`, less a coroutine and a closure: 1 µs
+            while True:
+                endpoint, probe = self._choose(request, tries)
+                attempt = Attempt(self, endpoint, probe, request, deadline)
                 try:
-                    with _Attempt(self, endpoint, deadline):
+                    if self._racing:
+                        tries = tries or Tries()
+                        return await Second(attempt, tries, self._hedging, self._retries).run()
+                    with attempt:
                         return await endpoint.backend.infer(request, deadline)
                 except InferenceError as error:
-                    if not _unreached(error):
-                        raise
-                    failure = failure or error
-            assert failure is not None, "the configuration's check: a cluster has an endpoint"
-            raise failure
+                    tries = tries or Tries()
+                    pause = self._again(tries, endpoint, error, attempt)
+                if pause:
+                    await asyncio.sleep(pause)
         finally:
             self.in_flight -= 1
 
     async def stream(self, request: InferenceRequest, deadline: Deadline) -> AsyncGenerator[InferenceResponse, None]:
-        """One question, any number of answers, all from one endpoint; another is tried only before the first answer."""
+        """One question, any number of answers, all from one endpoint; it is asked once more only before the first answer."""
         self._admit()
+        tries, started = Tries(), False
         try:
-            failure: InferenceError | None = None
-            for endpoint in self._balance.order(self.endpoints):
-                started = False
+            while True:
+                endpoint, probe = self._choose(request, tries)
+                attempt = Attempt(self, endpoint, probe, request, deadline)
                 try:
-                    async with aclosing(self._streamed(endpoint, request, deadline)) as responses:
+                    async with aclosing(_streamed(attempt)) as responses:
                         async for response in responses:
                             started = True
                             yield response
                     return
                 except InferenceError as error:
-                    if started or not _unreached(error):
+                    if started:
                         raise
-                    failure = failure or error
-            assert failure is not None, "the configuration's check: a cluster has an endpoint"
-            raise failure
+                    pause = self._again(tries, endpoint, error, attempt)
+                await asyncio.sleep(pause)
         finally:
             self.in_flight -= 1
 
@@ -118,30 +111,75 @@ class Cluster:
         """Closes every endpoint's connections, each as soon as it has nothing in flight."""
         await asyncio.gather(*(endpoint.backend.close() for endpoint in self.endpoints))
 
+    def choose(self, endpoints: Sequence[Endpoint], request: InferenceRequest) -> tuple[Endpoint, int] | None:
+        """One of those that least speaks against, and what its `enter` gave; None where all are away."""
+        now, key = monotonic(), (request.model, request.version)
+        doubts = [endpoint.doubt(key, now) for endpoint in endpoints]
+        least = min(doubts, default=AWAY)
+        if least == AWAY:
+            return None
+        found = [endpoint for endpoint, doubt in zip(endpoints, doubts, strict=True) if doubt == least]
+        while True:
+            endpoint = self._balance.pick(found, request)
+            if len(found) == 1 or self._balance.chance() < endpoint.weight(now):
+                return endpoint, endpoint.enter(key, now)
+            found.remove(endpoint)
+
+    def unreachable(self) -> InferenceError:
+        """Nobody is there."""
+        message = f"no endpoint of backend '{self.name}' can be reached: try again shortly"
+        return InferenceError(ErrorKind.UNAVAILABLE, message, source=self.name, retry_after=RETRY_AFTER)
+
     def _admit(self) -> None:
-        if self.in_flight >= self._max_in_flight:
+        if self.in_flight >= self.rules.max_in_flight:
             raise InferenceError(
                 ErrorKind.OVERLOADED,
                 f"backend '{self.name}' has {self.in_flight} requests in flight, its limit: try again shortly",
                 reason="max-in-flight",
-                retry_after=1.0,
+                retry_after=RETRY_AFTER,
             )
         self.in_flight += 1
+        if self._retries is not None:
+            self._retries.offered()
 
-    async def _streamed(
-        self, endpoint: Endpoint, request: InferenceRequest, deadline: Deadline
-    ) -> AsyncGenerator[InferenceResponse, None]:
-        with _Attempt(self, endpoint, deadline):
-            async with aclosing(endpoint.backend.stream(request, deadline)) as responses:
-                async for response in responses:
-                    yield response
+    def _choose(self, request: InferenceRequest, tries: Tries | None) -> tuple[Endpoint, int]:
+        """Whom to ask. Raises UNAVAILABLE, or the failure so far, where nobody can be."""
+        if tries is None:
+            endpoint = self._balance.pick(self.endpoints, request)
+            if endpoint.sound:
+                return endpoint, PLAIN
+            found = self.choose(self.endpoints, request)
+        else:
+            fresh = [endpoint for endpoint in self.endpoints if endpoint not in tries.tried]
+            found = self.choose(fresh, request) or self.choose([each for each in tries.tried if each not in tries.gone], request)
+        if found is not None:
+            return found
+        if tries is not None and tries.failure is not None:
+            raise tries.failure
+        raise self.unreachable()
+
+    def _again(self, tries: Tries, endpoint: Endpoint, error: InferenceError, attempt: Attempt) -> float:
+        """Seconds until the question is asked once more. Raises its first failure where it is not."""
+        tries.failure = tries.failure or error
+        tries.tried.append(endpoint)
+        if _unreached(error):  # nothing was asked there, so nothing is repeated
+            tries.gone.append(endpoint)
+            return 0.0
+        tries.count += 1
+        pause = BACKOFF * self._balance.chance()
+        retry = self.rules.retry
+        may = retry is not None and tries.count < retry.attempts and error.kind in AGAIN and attempt.request.repeatable
+        if not may or monotonic() + pause >= attempt.deadline.at or self._retries is None or not self._retries.take():
+            raise tries.failure
+        self.repeats["retry"] += 1
+        return pause
 
     async def _reachable(self, ask: Callable[[Endpoint], Awaitable[T]], deadline: Deadline) -> T:
         """The first endpoint's word that can be had, once it is this question's turn."""
         failure: InferenceError | None = None
         try:
             async with asyncio.timeout_at(deadline.at), self._describing:
-                for endpoint in self._balance.order(self.endpoints):
+                for endpoint in sorted(self.endpoints, key=lambda endpoint: (not endpoint.serves, self._balance.chance())):
                     try:
                         return await ask(endpoint)
                     except InferenceError as error:
@@ -151,32 +189,15 @@ class Cluster:
         except TimeoutError:
             message = f"backend '{self.name}' did not answer in time"
             raise InferenceError(ErrorKind.DEADLINE, message, source=self.name) from None
-        assert failure is not None
+        assert failure is not None, "the configuration's check: a cluster has an endpoint"
         raise failure
 
 
-class _Attempt:
-    """Counts one attempt at an endpoint while it lasts, and tells its ending: ok, failed or abandoned."""
-
-    __slots__ = ("_cluster", "_deadline", "_endpoint")
-
-    def __init__(self, cluster: Cluster, endpoint: Endpoint, deadline: Deadline) -> None:
-        self._cluster = cluster
-        self._endpoint = endpoint
-        self._deadline = deadline
-
-    def __enter__(self) -> None:
-        self._endpoint.in_flight += 1
-
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        self._endpoint.in_flight -= 1
-        if error is None:
-            outcome = "ok"
-        elif isinstance(error, InferenceError):
-            outcome = error.kind.value
-        else:
-            outcome = "deadline" if monotonic() >= self._deadline.at else "abandoned"
-        self._cluster.sent(self._cluster.name, self._endpoint.address, outcome)
+async def _streamed(attempt: Attempt) -> AsyncGenerator[InferenceResponse, None]:
+    with attempt:
+        async with aclosing(attempt.endpoint.backend.stream(attempt.request, attempt.deadline)) as responses:
+            async for response in responses:
+                yield response
 
 
 def _unreached(error: InferenceError) -> bool:

@@ -66,6 +66,7 @@ class InferenceRequest(msgspec.Struct, frozen=True, gc=False):
     outputs: tuple[RequestedOutput, ...]  # empty: all of them
     payload: Payload
     headers: tuple[tuple[str, str], ...] = ()  # passed on beside the tensors: traceparent, tracestate, x-request-id
+    unit: str = ""  # whose question it is, for clusters that send one's questions to one endpoint
 
     @property
     def rows(self) -> int | None:
@@ -76,6 +77,17 @@ class InferenceRequest(msgspec.Struct, frozen=True, gc=False):
                 return None
             found = spec.shape[0]
         return found
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether asking twice does no harm: inference changes nothing, but for the state that a server keeps of a sequence.
+
+        A client that sends an Idempotency-Key says that its question is not to be done twice.
+        """
+        for name, _ in self.headers:  # any() and a generator cost 0.4 µs more
+            if name == "idempotency-key":
+                return False
+        return "sequence_id" not in self.parameters
 
 
 class InferenceResponse(msgspec.Struct, frozen=True, gc=False):

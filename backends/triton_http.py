@@ -38,9 +38,7 @@ class TritonHttp:
         """One POST: a head of ours, and behind it a client's own bytes where it sent them in binary."""
         encoded = encode_request(request)
         path = _path(request.model, request.version, "/infer")
-        # Asking twice is harmless, except where the server keeps state between requests of a sequence.
-        repeatable = "sequence_id" not in request.parameters
-        asked = UpstreamRequest("POST", path, request.headers, encoded.parts, repeatable, encoded.headers())
+        asked = UpstreamRequest("POST", path, request.headers, encoded.parts, request.repeatable, encoded.headers())
         answer = await self._pool.ask(asked, deadline)
         if answer.status != 200:
             raise self._failure(answer)

@@ -6,11 +6,16 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from backends.cluster import Balance, Cluster, Endpoint, Sent
+from backends.balance import Balance
+from backends.checks import CHECKING
+from backends.cluster import Cluster, Sent
+from backends.endpoint import Endpoint
 from backends.http1.pool import HttpPool, PoolLimits
 from backends.inference import Backend
+from backends.rules import Checks, Ejection, Hedge, Retry, Rules
 from backends.triton_grpc import TritonGrpc
 from backends.triton_http import TritonHttp
+from gateway.configuration import schema_policy
 from gateway.configuration.load import load_policy, version
 from gateway.configuration.schema_policy import PolicyDocument
 from gateway.configuration.tables import route_tables
@@ -69,7 +74,7 @@ def drawn(document: PolicyDocument, text: bytes, name: str) -> Blueprint:
             backend.protocol,
             tuple((address.host, address.port) for address in backend.endpoints),
             backend.balance,
-            backend.max_in_flight,
+            _rules(backend),
         )
         for cluster_name, backend in sorted(document.backends.items())
     )
@@ -117,12 +122,25 @@ def compile_snapshot(blueprint: Blueprint, previous: Snapshot | None, metrics: M
 
 def cluster(spec: ClusterSpec, sent: Sent) -> Cluster:
     """A fresh cluster; it connects when first asked."""
-    endpoints = [Endpoint(f"{host}:{port}", _backend(spec, host, port)) for host, port in spec.endpoints]
-    return Cluster(spec.name, endpoints, Balance(spec.balance, random.random), spec.max_in_flight, sent)
+    ejection = spec.rules.breaker
+    endpoints = [Endpoint(f"{host}:{port}", _backend(spec, host, port), ejection) for host, port in spec.endpoints]
+    return Cluster(spec.name, endpoints, Balance(spec.balance, random.random), spec.rules, sent)
+
+
+def _rules(backend: schema_policy.Backend) -> Rules:
+    retry, hedge = backend.retry, backend.hedge
+    return Rules(
+        backend.max_in_flight,
+        None if retry is None else Retry(retry.attempts, retry.budget),
+        None if hedge is None else Hedge(hedge.after, hedge.budget),
+        Ejection(backend.breaker.failures, backend.breaker.open),
+        Checks(backend.health.interval, backend.health.timeout),
+    )
 
 
 def _backend(spec: ClusterSpec, host: str, port: int) -> Backend:
     if spec.protocol == "triton-grpc":
         return TritonGrpc(host, port, spec.name)
-    limits = PoolLimits(max_connections=spec.max_in_flight, max_idle=min(64, spec.max_in_flight))
+    room = spec.rules.max_in_flight
+    limits = PoolLimits(max_connections=room + CHECKING, max_idle=min(64, room))
     return TritonHttp(HttpPool(host, port, limits, spec.name), spec.name)

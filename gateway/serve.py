@@ -39,6 +39,7 @@ from gateway.edge.listener import listen as listen_http
 from gateway.fronts.grpc import GrpcFront
 from gateway.fronts.http import HttpFront
 from gateway.fronts.parts import FrontParts
+from gateway.health import Health
 from gateway.reload.policy_file import PolicyFile
 from gateway.reload.records import Records
 from gateway.reload.reloader import BY_SIGNAL, Judged, Reloader, judged
@@ -113,6 +114,7 @@ class Gateway:
         parts = FrontParts(plane, self._authenticator, self._record, _Ids(), self.ready, inflated, self._samples)
         self.metrics.policy_loaded(self.plane.snapshot.version)
         self.spawner.spawn(self._signatures.watch(lambda: self.plane.snapshot), "signatures")
+        self.spawner.spawn(Health(lambda: self.plane.snapshot).watch(), "health")
         limits = Limits(**structs.asdict(document.limits)).of_each(document.workers)
         grpc_limits = GrpcLimits(message=document.limits.body, metadata=document.limits.headers)
         self.ports = Ports(

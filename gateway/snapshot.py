@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from backends.cluster import Cluster
 from backends.errors import ErrorKind, InferenceError
+from backends.rules import Rules
 from policies.call import Ask
 from policies.stream import StreamAsk
 from routing.conditions import Looks
@@ -24,7 +25,7 @@ class ClusterSpec:
     protocol: str
     endpoints: tuple[tuple[str, int], ...]
     balance: str
-    max_in_flight: int
+    rules: Rules = field(default_factory=Rules)
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,7 +63,8 @@ def core(clusters: Mapping[str, Backend], observer: Observer, clock: Clock) -> A
     async def ask(call: Call) -> Answer:
         target = call.target
         assert target is not None, "a layer above chooses the target"
-        request = replace(call.request, model=target.model, version=target.version)
+        unit = call.principal.tenant or call.principal.subject
+        request = replace(call.request, model=target.model, version=target.version, unit=unit)
         rows = call.request.rows or 1
         start, outcome = clock(), "abandoned"
         deadline = call.deadline if target.timeout is None else call.deadline.within(target.timeout, start)

@@ -23,7 +23,8 @@ def streaming(clusters: Mapping[str, Backend], observer: Observer, clock: Callab
     async def ask(call: Call) -> AsyncGenerator[Answer, None]:
         target = call.target
         assert target is not None, "the data plane chooses the target"
-        request = replace(call.request, model=target.model, version=target.version)
+        unit = call.principal.tenant or call.principal.subject
+        request = replace(call.request, model=target.model, version=target.version, unit=unit)
         rows, start, outcome = call.request.rows or 1, clock(), "abandoned"
         cost = target.cost * rows
         deadline = call.deadline if target.timeout is None else call.deadline.within(target.timeout, start)

@@ -27,8 +27,28 @@ DESCRIPTIONS: Mapping[Struct, Mapping[str, str]] = {
     policy.Backend: {
         "protocol": "How its servers are asked; models that stream need triton-grpc.",
         "endpoints": "Every server that holds the same models. If one cannot be reached, the next is asked.",
-        "balance": "least-request: of two endpoints taken at random the one with less to do; round-robin: each in turn.",
+        "balance": "least-request: the less busy of two taken at random; round-robin: each in turn; hash: a tenant's own one.",
         "max_in_flight": "Requests at this backend at once; one more is answered 503.",
+        "retry": "Whether requests that fail are asked once more, at another endpoint where there is one.",
+        "hedge": "Whether requests that take long are asked at a second endpoint as well.",
+        "breaker": "When an endpoint that keeps failing is left alone.",
+        "health": "How every endpoint is asked whether it, and each model, is ready.",
+    },
+    policy.Retry: {
+        "attempts": "Of one request, the first included.",
+        "budget": "At most this share of the requests is asked once more.",
+    },
+    policy.Hedge: {
+        "after": "The quantile of the endpoint's own latest answers after which the second is asked.",
+        "budget": "At most this share of the requests is hedged.",
+    },
+    policy.Breaker: {
+        "failures": "One after the other, until an endpoint is left alone.",
+        "open": "How long it is left alone before a single request tries it again.",
+    },
+    policy.Health: {
+        "interval": "From one check of an endpoint to the next.",
+        "timeout": "How long an endpoint may take to answer a check.",
     },
     policy.Model: {
         "variants": "The models that may answer, by names of your own.",

@@ -176,6 +176,8 @@ FRAGMENTS: Mapping[object, Fragment] = {
             "anyOf": [{"enum": list(schema_policy.METRICS)}, {"pattern": r"^output:\S(.*\S)?$"}],
         }
     ),
+    schema_policy.read_attempts: Fragment(_whole("a whole number from 2", 2, schema_policy.MOST_ATTEMPTS)),
+    schema_policy.read_quantile: Fragment(_text("p50 to p99", "p[5-9][0-9]", "p95"), lambda share: f"p{share * 100:.0f}"),
     schema_policy.read_version: Fragment({"title": "1", "type": "integer", "const": 1}),
     schema_tests.read_number: Fragment(_whole("a whole number from 0", 0, schema_tests.LARGEST)),
     schema_tests.read_priority: Fragment(_whole("a priority: 0 to 9", 0, 9)),

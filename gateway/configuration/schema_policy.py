@@ -20,6 +20,8 @@ PROTOCOLS = ("triton-http", "triton-grpc")
 LATER_PROTOCOLS = ("torchserve-http", "torchserve-grpc", "kserve-v2", "tfserving", "openai", "http-json")
 METRICS = ("max-softmax", "margin", "entropy")
 UNITS = ("tenant", "subject", "request")
+BALANCES = ("least-request", "round-robin", "hash")
+MOST_ATTEMPTS = 10
 PARTS = ("tests", "limits")  # that a document may do without
 DEFAULT_TIMEOUT = 30.0  # seconds
 DEFAULT_UNIT = "request"  # every request on its own
@@ -27,6 +29,7 @@ _TOKEN = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]{1,128}")  # RFC 9110 section 5.1, 
 CREDENTIALS = ("authorization", "proxy-authorization", "cookie", "x-api-key")
 _RANGE = re.compile(r"(?P<low>[0-9]{1,9})?\.\.(?P<high>[0-9]{1,9})?")
 _VERSION_POLICY = re.compile(r"latest\((?P<latest>[1-9][0-9]{0,3})\)|specific\((?P<named>[A-Za-z0-9._-]+(, *[A-Za-z0-9._-]+)*)\)")
+_QUANTILE = re.compile(r"p([5-9][0-9])")
 _COMPARISON = re.compile(r"(?P<sign>[<>])(?P<same>=?) ?(?P<number>[0-9]{1,9})")
 
 
@@ -168,6 +171,22 @@ def _not_one_of(text: str, words: tuple[str, ...], named: str) -> UnreadableErro
     return UnreadableError(f"{shown(text)} is not one of {listed((*words, named))}", meant)
 
 
+def read_attempts(value: object) -> int:
+    """How often one question may be asked. Raises UnreadableError."""
+    if isinstance(value, int) and not isinstance(value, bool) and 2 <= value <= MOST_ATTEMPTS:
+        return value
+    raise UnreadableError(f"{shown(value)} is not a whole number from 2, the first attempt included, to {MOST_ATTEMPTS}")
+
+
+def read_quantile(value: object) -> float:
+    """`p50` to `p99`, as a share. Raises UnreadableError."""
+    found = _QUANTILE.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        digits = re.fullmatch(r"[pP]?([5-9][0-9])%?", str(value))
+        raise UnreadableError(f"{shown(value)} is not one of p50 to p99", f"p{digits[1]}" if digits else None)
+    return int(found[1]) / 100
+
+
 def read_version(value: object) -> int:
     """The version of the document's format, which is 1. Raises UnreadableError."""
     if isinstance(value, int) and value is not True and value == 1:
@@ -175,14 +194,45 @@ def read_version(value: object) -> int:
     raise UnreadableError(f"{shown(value)} is not a version of the policy document that is known here; it must be 1", "1")
 
 
+class Retry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Questions asked once more after a failure. `attempts` are all of one question's."""
+
+    attempts: Annotated[int, read_attempts] = 2
+    budget: Annotated[float, read_share] = 0.1
+
+
+class Hedge(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Questions asked a second time because the first endpoint takes long. `after` is a share of its latest answers."""
+
+    after: Annotated[float, read_quantile] = 0.95
+    budget: Annotated[float, read_share] = 0.05
+
+
+class Breaker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """When an endpoint is left alone, and for how long."""
+
+    failures: Count = 5
+    open: Timeout = 3.0
+
+
+class Health(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How every endpoint is asked whether it is ready."""
+
+    interval: Timeout = 2.0
+    timeout: Timeout = 1.0
+
+
 class Backend(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Servers that hold the same models and can stand in for each other."""
 
-    LATER: ClassVar[frozenset[str]] = frozenset({"retry", "hedge", "breaker", "health"})
     protocol: Annotated[str, one_of(PROTOCOLS, LATER_PROTOCOLS)]
     endpoints: tuple[Annotated[Address, read_address], ...]
-    balance: Annotated[str, one_of(("least-request", "round-robin"), ("hash",))] = "least-request"
+    balance: Annotated[str, one_of(BALANCES)] = "least-request"
     max_in_flight: Count = 256
+    retry: Retry | None = None
+    hedge: Hedge | None = None
+    breaker: Breaker = Breaker()
+    health: Health = Health()
 
 
 class Variant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -39,7 +39,9 @@ class Exchange(msgspec.Struct, gc=False):
 
     def passed_headers(self) -> tuple[tuple[str, str], ...]:
         """What goes on to backends beside the tensors."""
-        return (("x-request-id", self.record.request_id), *passed_on(self.headers))
+        passed = (("x-request-id", self.record.request_id), *passed_on(self.headers))
+        key = self.headers.get("idempotency-key")
+        return passed if key is None else (*passed, ("idempotency-key", key))
 
     def planned(self, call: Call, snapshot: Snapshot, samples: Recorder | None) -> None:
         """Notes the route and whose it is, also of a request that will fail, and whether it is to be recorded as a sample."""

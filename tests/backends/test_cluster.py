@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 
-from backends.cluster import DESCRIPTIONS, Balance, Cluster, Endpoint
+from backends.balance import Balance
+from backends.cluster import DESCRIPTIONS, Cluster
 from backends.deadline import Deadline
+from backends.endpoint import Endpoint
 from backends.errors import ErrorKind, InferenceError
 from backends.inference import InferenceRequest, InferenceResponse, Tensors
+from backends.rules import Rules
 
 REQUEST = InferenceRequest("m", "", "", {}, (), (), Tensors(()))
 LATER = Deadline(1e12)
@@ -55,7 +58,7 @@ class One:
 def cluster(*backends: One, kind: str = "round-robin", room: int = 8, told: list[tuple[str, str, str]] | None = None) -> Cluster:
     endpoints = [Endpoint(one.name, one) for one in backends]
     return Cluster(
-        "c", endpoints, Balance(kind, lambda: 0.0), room, lambda *sent: told.append(sent) if told is not None else None
+        "c", endpoints, Balance(kind, lambda: 0.0), Rules(room), lambda *sent: told.append(sent) if told is not None else None
     )
 
 

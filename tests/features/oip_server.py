@@ -136,8 +136,8 @@ class Server:
         """The requests for inference."""
         return [each for each in self.received if each.path.endswith("/infer")]
 
-    async def start(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=1 << 20)
+    async def start(self, port: int = 0) -> None:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port, limit=1 << 20)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def close(self) -> None:

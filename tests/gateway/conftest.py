@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 
-from backends.cluster import Balance, Cluster, Endpoint
+from backends.balance import Balance
+from backends.cluster import Cluster
 from backends.deadline import Deadline
+from backends.endpoint import Endpoint
 from backends.errors import ErrorKind, InferenceError
 from backends.inference import InferenceRequest, InferenceResponse, Tensors, TensorSpec
+from backends.rules import Rules
 from backends.tensors import Tensor
 from gateway.snapshot import ClusterSpec, Model, Snapshot
 from policies.call import Answer, Call, Share
@@ -92,8 +95,8 @@ class Fake:
         yield await self.ask(call)
 
     def snapshot(self, version: str = "v1", **models: tuple[Target, ...]) -> Snapshot:
-        cluster = Cluster("triton", [Endpoint("a", self.backend)], Balance("round-robin", lambda: 0.0), 8, lambda *_: None)  # type: ignore[arg-type]
-        spec = ClusterSpec("triton", self.protocol, (("a", 1),), "round-robin", 8)
+        cluster = Cluster("triton", [Endpoint("a", self.backend)], Balance("round-robin", lambda: 0.0), Rules(8), lambda *_: None)  # type: ignore[arg-type]
+        spec = ClusterSpec("triton", self.protocol, (("a", 1),), "round-robin")
         given = models or {"digits": (self.fast, self.dear)}
         made = {name: Model(name, lambda _: self.plan, self.ask, self.stream, targets) for name, targets in given.items()}
         return Snapshot(version, made, {"triton": cluster}, {"triton": spec})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from backends.rules import Rules
 from backends.triton_grpc import TritonGrpc
 from backends.triton_http import TritonHttp
 from gateway.compile import blueprint, cluster, compile_snapshot
@@ -58,7 +59,7 @@ async def test_what_did_not_change_is_taken_over() -> None:
 @pytest.mark.parametrize(("protocol", "kind"), [("triton-http", TritonHttp), ("triton-grpc", TritonGrpc)])
 async def test_a_cluster_speaks_its_protocol(protocol: str, kind: type) -> None:
     """One backend for each endpoint; nothing connects before it is asked."""
-    made = cluster(ClusterSpec("c", protocol, (("127.0.0.1", 1), ("::1", 2)), "least-request", 8), lambda *_: None)
+    made = cluster(ClusterSpec("c", protocol, (("127.0.0.1", 1), ("::1", 2)), "least-request", Rules(8)), lambda *_: None)
     assert [kind, kind] == [type(endpoint.backend) for endpoint in made.endpoints]
     await made.close()
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from backends.errors import ErrorKind, InferenceError
+from backends.rules import Rules
 
 if TYPE_CHECKING:
     from tests.gateway.conftest import Fake
@@ -42,6 +43,6 @@ def test_specs_are_compared_by_value() -> None:
     """Equal specs are the same cluster to a reload."""
     from gateway.snapshot import ClusterSpec
 
-    one, other = (ClusterSpec("a", "triton-http", (("h", 1),), "round-robin", 8) for _ in range(2))
+    one, other = (ClusterSpec("a", "triton-http", (("h", 1),), "round-robin", Rules(8)) for _ in range(2))
     assert one == other
-    assert one != ClusterSpec("a", "triton-http", (("h", 1),), "round-robin", 9)
+    assert one != ClusterSpec("a", "triton-http", (("h", 1),), "round-robin", Rules(9))
