@@ -19,7 +19,7 @@ from backends.endpoint import AWAY, PLAIN, Endpoint
 from backends.errors import ErrorKind, InferenceError
 from backends.inference import Description, InferenceRequest, InferenceResponse
 from backends.rules import Rules
-from backends.second import Hedging, Second
+from backends.second import LOOK, Hedging
 from backends.tries import Tries
 
 T = TypeVar("T")
@@ -46,9 +46,10 @@ class Cluster:
         self.repeats: Counter[str] = Counter()
         self._balance = balance
         self._describing = asyncio.Semaphore(DESCRIPTIONS)
-        self._retries = Budget(rules.retry.budget, max(10.0, rules.max_in_flight / 2)) if rules.retry else None
-        self._hedging = Hedging(rules.hedge, rules.max_in_flight) if rules.hedge else None
-        self._racing = len(self.endpoints) > 1 and bool(rules.retry or rules.hedge)
+        most = max(10.0, rules.max_in_flight / 2)  # one of two endpoints may die with all it has
+        self.retries = Budget(rules.retry.budget, most) if rules.retry else None
+        self.hedging = Hedging(rules.hedge, most) if rules.hedge else None
+        self._watching = len(self.endpoints) > 1 and bool(rules.retry or rules.hedge)
 
     @cached_property
     def alarms(self) -> Alarms:
@@ -63,15 +64,23 @@ class Cluster:
             while True:
                 endpoint, probe = self._choose(request, tries)
                 attempt = Attempt(self, endpoint, probe, request, deadline)
+                attempt.tries = tries
                 try:
-                    if self._racing:
-                        tries = tries or Tries()
-                        return await Second(attempt, tries, self._hedging, self._retries).run()
                     with attempt:
+                        if self._watching:
+                            self._watch(attempt)
                         return await endpoint.backend.infer(request, deadline)
                 except InferenceError as error:
-                    tries = tries or Tries()
-                    pause = self._again(tries, endpoint, error, attempt)
+                    response = await attempt.second.response() if attempt.second is not None else None
+                    if response is not None:
+                        return response
+                    tries = attempt.tries or Tries()
+                    pause = self._again(tries, attempt, error)
+                except asyncio.CancelledError:
+                    response = await attempt.second.response() if attempt.second is not None and attempt.second.won else None
+                    if response is None:
+                        raise
+                    return response
                 if pause:
                     await asyncio.sleep(pause)
         finally:
@@ -94,7 +103,7 @@ class Cluster:
                 except InferenceError as error:
                     if started:
                         raise
-                    pause = self._again(tries, endpoint, error, attempt)
+                    pause = self._again(tries, attempt, error)
                 await asyncio.sleep(pause)
         finally:
             self.in_flight -= 1
@@ -139,8 +148,8 @@ class Cluster:
                 retry_after=RETRY_AFTER,
             )
         self.in_flight += 1
-        if self._retries is not None:
-            self._retries.offered()
+        if self.retries is not None:
+            self.retries.offered()
 
     def _choose(self, request: InferenceRequest, tries: Tries | None) -> tuple[Endpoint, int]:
         """Whom to ask. Raises UNAVAILABLE, or the failure so far, where nobody can be."""
@@ -158,18 +167,47 @@ class Cluster:
             raise tries.failure
         raise self.unreachable()
 
-    def _again(self, tries: Tries, endpoint: Endpoint, error: InferenceError, attempt: Attempt) -> float:
+    def may_repeat(self, tries: Tries | None) -> bool:
+        """Whether the rules allow a question one attempt more than those that failed and the one under way."""
+        retry = self.rules.retry
+        return retry is not None and (0 if tries is None else tries.count) + 1 < retry.attempts
+
+    def unwatch(self, attempt: Attempt, error: BaseException | None) -> None:
+        """A watched attempt has ended."""
+        self.alarms.clear(attempt)
+        second = attempt.second
+        if second is not None:
+            second.first_ended()
+            if not isinstance(error, InferenceError) and not second.overtaken:  # else its answer may be wanted
+                second.end()
+        attempt.task = None
+        if self.hedging is not None and (error is None or (second is not None and second.overtaken)):
+            self.hedging.of(attempt).took(monotonic() - attempt.began)
+
+    def _watch(self, attempt: Attempt) -> None:
+        """Sees to it that the attempt gets company if it takes long."""
+        attempt.task = asyncio.current_task()
+        attempt.began = now = monotonic()
+        at = min(now + LOOK, (now + attempt.deadline.at) / 2)
+        if self.hedging is not None:
+            self.hedging.budget.offered()
+            usual = self.hedging.of(attempt).quantile
+            if usual is not None:
+                attempt.hedge_at = now + usual
+                at = min(at, attempt.hedge_at)
+        self.alarms.set(attempt, at)
+
+    def _again(self, tries: Tries, attempt: Attempt, error: InferenceError) -> float:
         """Seconds until the question is asked once more. Raises its first failure where it is not."""
         tries.failure = tries.failure or error
-        tries.tried.append(endpoint)
+        tries.tried.append(attempt.endpoint)
         if _unreached(error):  # nothing was asked there, so nothing is repeated
-            tries.gone.append(endpoint)
+            tries.gone.append(attempt.endpoint)
             return 0.0
+        may = error.kind in AGAIN and self.may_repeat(tries) and attempt.request.repeatable
         tries.count += 1
         pause = BACKOFF * self._balance.chance()
-        retry = self.rules.retry
-        may = retry is not None and tries.count < retry.attempts and error.kind in AGAIN and attempt.request.repeatable
-        if not may or monotonic() + pause >= attempt.deadline.at or self._retries is None or not self._retries.take():
+        if not may or monotonic() + pause >= attempt.deadline.at or self.retries is None or not self.retries.take():
             raise tries.failure
         self.repeats["retry"] += 1
         return pause

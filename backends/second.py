@@ -2,23 +2,24 @@
 
 A hedge (Dean and Barroso, The Tail at Scale, 2013) comes after the endpoint's own quantile of this model's latest answers.
 Late is half the time that the question has, or as soon as the endpoint's checks are not answered any more. The first attempt goes
-on either way: one that is merely slow is not lost.
+on either way: one that is merely slow is not lost. The first answer is taken, and whoever has not answered is let go.
 """
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+import asyncio
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING
 
-from backends.attempt import Attempt
 from backends.budget import Budget
 from backends.endpoint import Key
+from backends.errors import InferenceError
 from backends.inference import InferenceResponse
 from backends.latency import Latency
-from backends.race import Race
 from backends.rules import Hedge
-from backends.tries import Tries
+
+if TYPE_CHECKING:
+    from backends.attempt import Attempt
 
 LOOK = 0.1  # seconds between looks whether the endpoint still answers its checks
 MOST_MODELS = 1024
@@ -27,14 +28,14 @@ MOST_MODELS = 1024
 class Hedging:
     """What hedges know and may do: how long each endpoint's models take, and the budget."""
 
-    def __init__(self, hedge: Hedge, max_in_flight: int) -> None:
+    def __init__(self, hedge: Hedge, most: float) -> None:
         self._hedge = hedge
-        self.budget = Budget(hedge.budget, max(10.0, max_in_flight / 20))
+        self.budget = Budget(hedge.budget, most)
         self._latencies: dict[tuple[str, Key], Latency] = {}
 
     def of(self, attempt: Attempt) -> Latency:
         """The latest answers of the attempt's endpoint about its model."""
-        key = (attempt.endpoint.address, (attempt.request.model, attempt.request.version))
+        key = (attempt.endpoint.address, attempt.key)
         found = self._latencies.get(key)
         if found is None:
             if len(self._latencies) >= MOST_MODELS:
@@ -44,66 +45,84 @@ class Hedging:
 
 
 class Second:
-    """One attempt that may get company."""
+    """The company of one attempt that takes long. Before it is made such an attempt costs an alarm, and no task.
 
-    __slots__ = ("_attempt", "_began", "_half", "_hedge_at", "_hedging", "_retries", "_tries")
+    The second attempt runs in a task of its own. If it wins, the first is interrupted as a deadline would (policies.deadline):
+    by a cancellation of the task that asks, which is caught there. `slow`: the first had so much time that losing is a failure.
+    """
 
-    def __init__(self, attempt: Attempt, tries: Tries, hedging: Hedging | None, retries: Budget | None) -> None:
+    __slots__ = ("_attempt", "_half", "_pending", "_running", "overtaken", "slow", "won")
+
+    def __init__(self, attempt: Attempt) -> None:
         self._attempt = attempt
-        self._tries = tries
-        self._hedging = hedging
-        self._retries = retries
-        self._began = monotonic()
-        self._half = (self._began + attempt.deadline.at) / 2
-        self._hedge_at: float | None = None
-        if hedging is not None:
-            hedging.budget.offered()
-            usual = hedging.of(attempt).quantile
-            self._hedge_at = None if usual is None else self._began + usual
+        self._half = (attempt.began + attempt.deadline.at) / 2
+        self._running: asyncio.Task[InferenceResponse] | None = None
+        self._pending = 0
+        self.overtaken = self.won = self.slow = False
 
-    async def run(self) -> InferenceResponse:
-        """The first answer. Raises the attempt's own failure where nobody answers."""
-        attempt = self._attempt
-        attempt.race = Race(attempt.cluster.alarms, self._late)
-        response: InferenceResponse = await attempt.race.run(_asked(attempt), self._next(self._began))
-        if self._hedging is not None:
-            self._hedging.of(attempt).took(monotonic() - self._began)
-        return response
+    def late(self) -> None:
+        """The first takes long: asks somebody else, or looks again later, or never."""
+        attempt, now = self._attempt, monotonic()
+        cluster = attempt.cluster
+        if not attempt.request.repeatable:
+            return
+        hedging, hedge_at = cluster.hedging, attempt.hedge_at
+        if hedging is not None and hedge_at is not None and now >= hedge_at:
+            attempt.hedge_at = hedge_at = None
+            if hedging.budget.take():
+                self._ask("hedge")
+                return
+        if cluster.retries is None or not cluster.may_repeat(attempt.tries):
+            if hedge_at is not None:
+                cluster.alarms.set(attempt, hedge_at)
+        elif now < self._half and attempt.endpoint.up:
+            look = min(now + LOOK, self._half)
+            cluster.alarms.set(attempt, look if hedge_at is None else min(look, hedge_at))
+        elif cluster.retries.take():
+            self.slow = True
+            self._ask("late")
 
-    def _next(self, now: float) -> float:
-        look = min(now + LOOK, self._half) if self._retries is not None else self._half
-        return look if self._hedge_at is None else min(look, self._hedge_at)
+    def first_ended(self) -> None:
+        """The first attempt has ended, one way or another, in its own task."""
+        task = self._attempt.task
+        assert task is not None, "only attempts in a task are watched"
+        if self.overtaken:
+            # Somebody else's cancellation may have come too: then more than ours is pending, and it goes on.
+            self.won = task.cancelling() <= self._pending + 1
+            task.uncancel()
+        self._attempt.task = None
 
-    def _late(self) -> Coroutine[Any, Any, InferenceResponse] | float | None:
-        now = monotonic()
-        if not self._attempt.request.repeatable:
+    def end(self) -> None:
+        """Nobody waits for the second any more."""
+        if self._running is not None:
+            self._running.cancel()
+
+    async def response(self) -> InferenceResponse | None:
+        """The second's answer, now or when it comes; None if there is none."""
+        if self._running is None:
             return None
-        if self._hedge_at is not None and now >= self._hedge_at:
-            self._hedge_at = None
-            if self._hedging is not None and self._hedging.budget.take():
-                return self._ask_another("hedge")
-        rules = self._attempt.cluster.rules.retry
-        if self._retries is None or rules is None or self._tries.count + 1 >= rules.attempts:
-            return None if self._hedge_at is None else self._hedge_at
-        if now < self._half and self._attempt.endpoint.up:
-            return self._next(now)
-        self._attempt.slow = True
-        return self._ask_another("late") if self._retries.take() else None
+        try:
+            return await self._running
+        except InferenceError:
+            return None
+        finally:
+            self._running.cancel()
 
-    async def _ask_another(self, why: str) -> InferenceResponse:
-        """The answer of an endpoint that was not asked yet; chosen here, since a task that is cancelled early never begins."""
-        attempt, tries = self._attempt, self._tries
-        cluster, request = attempt.cluster, attempt.request
-        others = [each for each in cluster.endpoints if each is not attempt.endpoint and each not in tries.tried]
-        found = cluster.choose(others, request)
-        if found is None:
-            raise cluster.unreachable()
-        cluster.repeats[why] += 1
-        tries.count += 1
-        tries.tried.append(found[0])
-        return await _asked(Attempt(cluster, *found, request, attempt.deadline))
+    def _ask(self, why: str) -> None:
+        self._running = asyncio.get_running_loop().create_task(self._asked(why))
+        self._running.add_done_callback(self._answered)
 
+    async def _asked(self, why: str) -> InferenceResponse:
+        """Chooses here, since a task that is cancelled early never begins, and would not give a permit back."""
+        attempt = self._attempt.elsewhere(why)
+        with attempt:
+            return await attempt.endpoint.backend.infer(attempt.request, attempt.deadline)
 
-async def _asked(attempt: Attempt) -> InferenceResponse:
-    with attempt:
-        return await attempt.endpoint.backend.infer(attempt.request, attempt.deadline)
+    def _answered(self, second: asyncio.Task[InferenceResponse]) -> None:
+        if second.cancelled() or second.exception() is not None:  # asking for the exception marks it as seen
+            return
+        task = self._attempt.task
+        if task is not None:
+            self._pending = task.cancelling()
+            self.overtaken = True
+            task.cancel()
