@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import cached_property
 
@@ -16,6 +17,7 @@ from backends.deadline import Deadline
 from backends.errors import ErrorKind, InferenceError
 from backends.http1.connection import Connection, Known
 from backends.http1.messages import PoolLimits, UpstreamRequest, UpstreamResponse, framed, late
+from backends.names import Host
 from backends.promise import Promise
 
 __all__ = ["HttpPool", "PoolLimits", "UpstreamRequest", "UpstreamResponse"]
@@ -28,7 +30,7 @@ class HttpPool:
     """
 
     def __init__(self, host: str, port: int, limits: PoolLimits, source: str) -> None:
-        self._host = host
+        self._host = Host(host)
         self._port = port
         self._authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         self._limits = limits
@@ -119,12 +121,22 @@ class HttpPool:
         until = deadline.within(self._limits.connect_timeout, self._loop.time())
         try:
             async with asyncio.timeout_at(until.at):
-                _, connection = await self._loop.create_connection(self._connection, self._host, self._port)
+                return await self._connect_to(await self._host.addresses(), until)
         except (OSError, UnicodeError) as error:  # TimeoutError and gaierror are OSErrors; UnicodeError: a name DNS cannot hold
             if isinstance(error, TimeoutError) and until.at == deadline.at:
                 raise late(self._source) from None
             message = f"backend '{self._source}' could not be reached"
             raise InferenceError(ErrorKind.UNAVAILABLE, message, source=self._source, retryable=True) from error
+
+    async def _connect_to(self, addresses: Sequence[str], until: Deadline) -> Connection:
+        """A connection to the first address that gives one; each has its part of the time."""
+        for left in range(len(addresses), 1, -1):
+            now = self._loop.time()
+            with suppress(OSError):  # TimeoutError, too
+                async with asyncio.timeout_at(now + until.remaining(now) / left):
+                    _, connection = await self._loop.create_connection(self._connection, addresses[-left], self._port)
+                    return connection
+        _, connection = await self._loop.create_connection(self._connection, addresses[-1], self._port)
         return connection
 
     def _connection(self) -> Connection:
