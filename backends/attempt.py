@@ -75,7 +75,7 @@ class Attempt:
         found = cluster.choose(others, self.request)
         if found is None:
             raise cluster.unreachable()
-        cluster.repeats[why] += 1
+        cluster.repeated(cluster.name, why)
         tries.count += 1
         tries.tried.append(found[0])
         return Attempt(cluster, *found, self.request, self.deadline)

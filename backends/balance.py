@@ -31,14 +31,21 @@ class Balance:
         count = len(endpoints)
         if count == 1:
             return endpoints[0]
-        if self.kind == "least-request":
+        if self.kind == "round-robin":
+            self._turn += 1
+            return endpoints[(self._turn - 1) % count]
+        return self.instead(endpoints, request)
+
+    def instead(self, endpoints: Sequence[Endpoint], request: InferenceRequest) -> Endpoint:
+        """One of these where the picked one is not to be asked; its turn is not the next one's, which would get twice as much."""
+        if self.kind != "hash":
+            count = len(endpoints)
+            if count == 1:
+                return endpoints[0]
             one = int(self.chance() * count)
             other = (one + 1 + int(self.chance() * (count - 1))) % count
             first, second = endpoints[one], endpoints[other]
             return first if first.in_flight <= second.in_flight else second
-        if self.kind == "round-robin":
-            self._turn += 1
-            return endpoints[(self._turn - 1) % count]
         unit = str(request.parameters.get("sequence_id", "")) or request.unit
         return max(endpoints, key=lambda endpoint: _score(endpoint.address, unit))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from functools import cached_property
@@ -25,6 +24,8 @@ from backends.tries import Tries
 T = TypeVar("T")
 Sent = Callable[[str, str, str], None]
 """Told of every attempt: cluster, endpoint, outcome (`ok`, an error's kind, `overtaken`, `abandoned`)."""
+Repeated = Callable[[str, str], None]
+"""Told of every attempt beyond a question's first: cluster, why (`retry`, `late`, `hedge`)."""
 DESCRIPTIONS = 8  # questions about models at one cluster at once: an index of many models must not crowd out inference
 BACKOFF = 0.025  # seconds; a retry waits for a random part of it
 RETRY_AFTER = 1.0  # seconds, for clients
@@ -34,7 +35,7 @@ AGAIN = frozenset({ErrorKind.BROKEN, ErrorKind.OVERLOADED})  # failures after wh
 class Cluster:
     """A backend made of endpoints. Refuses with OVERLOADED past `max_in_flight` questions, before anybody is asked.
 
-    `repeats` counts what was asked once more, by why: `retry`, `late`, `hedge`.
+    `sent` and `repeated` may be given to it; they never raise.
     """
 
     def __init__(self, name: str, endpoints: Sequence[Endpoint], balance: Balance, rules: Rules, sent: Sent) -> None:
@@ -43,7 +44,7 @@ class Cluster:
         self.rules = rules
         self.sent = sent
         self.in_flight = 0
-        self.repeats: Counter[str] = Counter()
+        self.repeated: Repeated = _untold
         self._balance = balance
         self._describing = asyncio.Semaphore(DESCRIPTIONS)
         most = max(10.0, rules.max_in_flight / 2)  # one of two endpoints may die with all it has
@@ -121,18 +122,24 @@ class Cluster:
         await asyncio.gather(*(endpoint.backend.close() for endpoint in self.endpoints))
 
     def choose(self, endpoints: Sequence[Endpoint], request: InferenceRequest) -> tuple[Endpoint, int] | None:
-        """One of those that least speaks against, and what its `enter` gave; None where all are away."""
+        """One of those that least speaks against, and what its `enter` gave; None where all are away, or there are none."""
+        if not endpoints:
+            return None
+        endpoint = self._balance.pick(endpoints, request)
+        return (endpoint, PLAIN) if endpoint.sound else self._weigh(endpoint, endpoints, request)
+
+    def _weigh(self, endpoint: Endpoint, endpoints: Sequence[Endpoint], request: InferenceRequest) -> tuple[Endpoint, int] | None:
+        """The picked endpoint, or another one where more speaks against it."""
         now, key = monotonic(), (request.model, request.version)
         doubts = [endpoint.doubt(key, now) for endpoint in endpoints]
-        least = min(doubts, default=AWAY)
+        least = min(doubts)
         if least == AWAY:
             return None
         found = [endpoint for endpoint, doubt in zip(endpoints, doubts, strict=True) if doubt == least]
-        while True:
-            endpoint = self._balance.pick(found, request)
-            if len(found) == 1 or self._balance.chance() < endpoint.weight(now):
-                return endpoint, endpoint.enter(key, now)
-            found.remove(endpoint)
+        while endpoint not in found or (len(found) > 1 and self._balance.chance() >= endpoint.weight(now)):
+            found = [each for each in found if each is not endpoint]
+            endpoint = self._balance.instead(found, request)
+        return endpoint, endpoint.enter(key, now)
 
     def unreachable(self) -> InferenceError:
         """Nobody is there."""
@@ -157,7 +164,7 @@ class Cluster:
             endpoint = self._balance.pick(self.endpoints, request)
             if endpoint.sound:
                 return endpoint, PLAIN
-            found = self.choose(self.endpoints, request)
+            found = self._weigh(endpoint, self.endpoints, request)
         else:
             fresh = [endpoint for endpoint in self.endpoints if endpoint not in tries.tried]
             found = self.choose(fresh, request) or self.choose([each for each in tries.tried if each not in tries.gone], request)
@@ -209,7 +216,7 @@ class Cluster:
         pause = BACKOFF * self._balance.chance()
         if not may or monotonic() + pause >= attempt.deadline.at or self.retries is None or not self.retries.take():
             raise tries.failure
-        self.repeats["retry"] += 1
+        self.repeated(self.name, "retry")
         return pause
 
     async def _reachable(self, ask: Callable[[Endpoint], Awaitable[T]], deadline: Deadline) -> T:
@@ -236,6 +243,10 @@ async def _streamed(attempt: Attempt) -> AsyncGenerator[InferenceResponse, None]
         async with aclosing(attempt.endpoint.backend.stream(attempt.request, attempt.deadline)) as responses:
             async for response in responses:
                 yield response
+
+
+def _untold(cluster: str, why: str) -> None:
+    """Nobody counts."""
 
 
 def _unreached(error: InferenceError) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from math import ceil
 
 KEPT = 128  # answers
 EVERY = 32  # answers between two looks at them: 0.3 µs for each
@@ -25,4 +26,4 @@ class Latency:
         self._fresh += 1
         if self._fresh == EVERY:
             self._fresh = 0
-            self.quantile = sorted(self._latest)[int(self._of * (len(self._latest) - 1))]
+            self.quantile = sorted(self._latest)[ceil(self._of * len(self._latest)) - 1]

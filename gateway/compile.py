@@ -94,7 +94,9 @@ def compile_snapshot(blueprint: Blueprint, previous: Snapshot | None, metrics: M
     clusters: dict[str, Cluster] = {}
     for spec in blueprint.clusters:
         unchanged = previous is not None and previous.specs.get(spec.name) == spec
-        clusters[spec.name] = previous.clusters[spec.name] if previous and unchanged else cluster(spec, metrics.sent)
+        made = previous.clusters[spec.name] if previous and unchanged else cluster(spec, metrics.sent)
+        made.repeated = metrics.repeated
+        clusters[spec.name] = made
     always: dict[str, Policy] = {
         "deadline": DeadlinePolicy(),
         "authorize": AuthorizePolicy(),

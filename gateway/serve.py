@@ -91,6 +91,7 @@ class Gateway:
         self.plane = Dataplane(snapshot, signatures := Signatures())
         self.draining = False
         metrics.in_flight = self._in_flight
+        metrics.serving = self._serving
         self._signatures = signatures
         self._shared = document.workers > 1  # the ports and the standard output, with other processes
         self._access_log: AccessLog | None = None
@@ -138,6 +139,10 @@ class Gateway:
 
     def _in_flight(self) -> dict[str, int]:
         return {name: cluster.in_flight for name, cluster in self.plane.snapshot.clusters.items()}
+
+    def _serving(self) -> list[tuple[str, str, bool]]:
+        clusters = self.plane.snapshot.clusters.items()
+        return [(name, endpoint.address, endpoint.serves) for name, cluster in clusters for endpoint in cluster.endpoints]
 
     def ready(self) -> bool:
         """Whether this process wants traffic."""

@@ -203,6 +203,7 @@ EXAMPLES: Mapping[Struct, str] = {
     policy.Backend: """
 protocol: triton-http
 endpoints: [triton-a.internal:8000, triton-b.internal:8000]
+retry: {attempts: 2, budget: 10%}
 """,
     policy.Model: """
 timeout: 500ms

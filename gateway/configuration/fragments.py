@@ -107,6 +107,7 @@ _COUNTED = 999_999_999  # nine digits
 _ROWS = r"(?!\.\.$)([0-9]{1,9})?\.\.(?!0{1,9}$)([0-9]{1,9})?"
 _COUNTS = r"(?!\.\.$)([0-9]{1,9})?\.\.([0-9]{1,9})?"
 _PRIORITIES = r"(?!\.\.$)(0{0,8}[0-9])?\.\.(0{0,8}[0-9])?"
+_MOST_ATTEMPTS = schema_policy.MOST_ATTEMPTS
 _PATH = r"(?!.*://)[^\u0000-\u001f\u007f]+"
 
 FRAGMENTS: Mapping[object, Fragment] = {
@@ -176,7 +177,9 @@ FRAGMENTS: Mapping[object, Fragment] = {
             "anyOf": [{"enum": list(schema_policy.METRICS)}, {"pattern": r"^output:\S(.*\S)?$"}],
         }
     ),
-    schema_policy.read_attempts: Fragment(_whole("a whole number from 2", 2, schema_policy.MOST_ATTEMPTS)),
+    schema_policy.read_attempts: Fragment(
+        _whole(f"a whole number from 2 to {schema_policy.MOST_ATTEMPTS}", 2, schema_policy.MOST_ATTEMPTS)
+    ),
     schema_policy.read_quantile: Fragment(_text("p50 to p99", "p[5-9][0-9]", "p95"), lambda share: f"p{share * 100:.0f}"),
     schema_policy.read_version: Fragment({"title": "1", "type": "integer", "const": 1}),
     schema_tests.read_number: Fragment(_whole("a whole number from 0", 0, schema_tests.LARGEST)),

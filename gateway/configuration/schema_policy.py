@@ -195,14 +195,14 @@ def read_version(value: object) -> int:
 
 
 class Retry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Questions asked once more after a failure. `attempts` are all of one question's."""
+    """Which requests are asked once more, and how many of them."""
 
     attempts: Annotated[int, read_attempts] = 2
     budget: Annotated[float, read_share] = 0.1
 
 
 class Hedge(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Questions asked a second time because the first endpoint takes long. `after` is a share of its latest answers."""
+    """Which requests are asked at a second endpoint because the first takes long. `after` is a share of its latest answers."""
 
     after: Annotated[float, read_quantile] = 0.95
     budget: Annotated[float, read_share] = 0.05

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from gateway.configuration.problems import path_text, shown
-from gateway.configuration.schema_policy import Backend, Model, PolicyDocument, Variant
+from gateway.configuration.schema_policy import Backend, Breaker, Health, Hedge, Model, PolicyDocument, Retry, Variant
 from gateway.review.changes_routes import Change, route_changes
-from gateway.review.words import duration
+from gateway.review.words import duration, share
 from routing.match import Versions
 
 T = TypeVar("T")
@@ -71,7 +71,24 @@ def _backend_changes(path: tuple[str | int, ...], old: Backend, new: Backend) ->
         yield Change(path_text((*path, "endpoints")), f"{_list(map(str, added))} comes in")
     if gone:
         yield Change(path_text((*path, "endpoints")), f"{_list(map(str, gone))} goes")
-    yield from _fields(path, old, new, {"protocol": str, "balance": str, "max_in_flight": str})
+    shows = {"protocol": str, "balance": str, "max_in_flight": str}
+    yield from _fields(path, old, new, {**shows, "retry": _retry, "hedge": _hedge, "breaker": _breaker, "health": _health})
+
+
+def _retry(retry: Retry | None) -> str:
+    return "none" if retry is None else f"{retry.attempts} attempts, budget {share(retry.budget)}"
+
+
+def _hedge(hedge: Hedge | None) -> str:
+    return "none" if hedge is None else f"after p{100 * hedge.after:.0f}, budget {share(hedge.budget)}"
+
+
+def _breaker(breaker: Breaker) -> str:
+    return f"{breaker.failures} failures, open {duration(breaker.open)}"
+
+
+def _health(health: Health) -> str:
+    return f"every {duration(health.interval)}, timeout {duration(health.timeout)}"
 
 
 def _variant(variant: Variant) -> str:

@@ -44,16 +44,21 @@ class _Asked:
 
 
 class Metrics:
-    """Implements policies.call.Observer; `in_flight` tells, when scraped, how many questions each backend holds now."""
+    """Implements policies.call.Observer; `in_flight` tells, when scraped, how many questions each backend holds now, and
+    `serving` which of its endpoints take questions.
+    """
 
     def __init__(self, in_flight: Callable[[], Mapping[str, int]] = dict) -> None:
         self.in_flight = in_flight
+        self.serving: Callable[[], Iterable[tuple[str, str, bool]]] = tuple
         self._requests = _counter("requests_total", "requests that ended, by status", "model", "route", "variant", "code")
         self._seconds = _histogram("request_seconds", "first byte in to answer ready", SECONDS, "model", "route")
         self._overhead = _histogram("overhead_seconds", "time in the gateway, backend excluded", OVERHEAD, "model")
         self._backend_seconds = _histogram("backend_seconds", "time of one ask of a backend", SECONDS, "backend", "variant")
         self._backend_requests = _counter("backend_requests_total", "asks sent to an endpoint", "backend", "endpoint", "outcome")
         self._in_flight = Numbers("gauge", "penstock_in_flight", "questions that a backend holds now", ("backend",))
+        self._serving = Numbers("gauge", "penstock_endpoint_up", "1 if the endpoint takes questions", ("backend", "endpoint"))
+        self._repeats = _counter("repeats_total", "attempts beyond a question's first", "backend", "why")
         self._rows = _counter("rows_total", "rows answered", "model", "variant")
         self._escalations = _counter(
             "escalations_total", "asks of a dearer stage for unsure rows", "model", "from", "to", "outcome"
@@ -103,6 +108,10 @@ class Metrics:
         """One attempt at an endpoint ended: `ok`, an error's kind, or `abandoned`."""
         self._backend_requests.cell(backend, endpoint, outcome).value += 1
 
+    def repeated(self, backend: str, why: str) -> None:
+        """A question was asked once more: `retry` after a failure, `late` or `hedge` beside an attempt that takes long."""
+        self._repeats.cell(backend, why).value += 1
+
     def escalated(self, model: str, source: str, target: str, outcome: str) -> None:
         """Rows of `source` were unsure."""
         self._escalations.cell(model, source, target, outcome).value += 1
@@ -126,6 +135,9 @@ class Metrics:
         self._in_flight.clear()
         for backend, count in self.in_flight().items():
             self._in_flight.cell(backend).value = count
+        self._serving.clear()
+        for backend, endpoint, serves in self.serving():
+            self._serving.cell(backend, endpoint).value = int(serves)
         own = (family for family in vars(self).values() if isinstance(family, Numbers | Distributions))
         return _text((*own, *self._usage.families()))
 

@@ -50,7 +50,7 @@ async def test_a_name_that_never_had_an_address() -> None:
     """Nothing to fall back on: whoever connects hears it."""
     host = Host("triton", Zone(OSError("no DNS"), []))
     for _ in range(2):
-        with pytest.raises(OSError, match="no DNS|no address"):
+        with pytest.raises(OSError, match=r"no DNS|no address"):
             await host.addresses()
 
 

@@ -75,7 +75,7 @@ def test_refusal_is_ordered_by_line() -> None:
         "      - {name: a, match: {teir: free}, use: fast}\n"
         "      - {name: b, use: fats}\n"
         "backends:\n"
-        "  triton: {protocol: triton-http, endpoints: [127.0.0.1:8000], retry: {attempts: 2}}\n"
+        "  triton: {protocol: triton-http, endpoints: [127.0.0.1:8000], retry: {attemps: 2}}\n"
     )
     with pytest.raises(PolicyError) as refused:
         load_policy(text.encode(), "policy.yaml")
@@ -83,7 +83,7 @@ def test_refusal_is_ordered_by_line() -> None:
         "policy.yaml:4: models.digits.variants.fast.backend: unknown backend 'tritn' — did you mean 'triton'?",
         "policy.yaml:6: models.digits.routes[0].match.teir: unknown key 'teir' — did you mean 'tier'?",
         "policy.yaml:7: models.digits.routes[1].use: unknown variant 'fats' — did you mean 'fast'?",
-        "policy.yaml:9: backends.triton.retry: 'retry' is not supported by this version yet",
+        "policy.yaml:9: backends.triton.retry.attemps: unknown key 'attemps' — did you mean 'attempts'?",
     ] == str(refused.value).splitlines()
 
 

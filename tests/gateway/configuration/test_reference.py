@@ -43,7 +43,7 @@ def test_every_key_has_its_row(document: type[msgspec.Struct]) -> None:
     ("key", "section", "written", "default"),
     [
         ("max_in_flight", "Backend", "a whole number from 1", "`256`"),
-        ("balance", "Backend", "`least-request` or `round-robin`", "`least-request`"),
+        ("balance", "Backend", "`least-request`, `round-robin` or `hash`", "`least-request`"),
         ("timeout", "Model", "a duration: `500us`, `150ms`, `2s`, `1.5m`, `24h`", "`30s`"),
         ("variants", "Model", "for each name: [variant](#variant)", ""),
         ("routes", "Model", "a list: [route](#route)", ""),

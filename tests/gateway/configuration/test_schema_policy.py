@@ -10,6 +10,10 @@ from gateway.configuration.load import load_policy
 from gateway.configuration.problems import PolicyError, UnreadableError
 from gateway.configuration.schema_policy import (
     LATER_PROTOCOLS,
+    Breaker,
+    Health,
+    Hedge,
+    Retry,
     read_counts,
     read_header,
     read_header_value,
@@ -258,7 +262,6 @@ models:
 @pytest.mark.parametrize(
     ("place", "key"),
     [
-        *(("    protocol: triton-http\n", f"    {key}: 1\n") for key in ("retry", "hedge", "breaker", "health")),
         *(("  digits:\n", f"    {key}: 1\n") for key in ("cache", "shadows", "rollouts")),
         ("version: 1\n", "limits: []\n"),
     ],
@@ -271,6 +274,51 @@ def test_keys_of_later_versions(place: str, key: str) -> None:
     (problem,) = refused.value.problems
     assert f"'{key.strip().split(':')[0]}' is not supported by this version yet" == problem.message
     assert text.split("\n").index(key.rstrip("\n")) + 1 == problem.line
+
+
+RULES = """    protocol: triton-http
+    balance: hash
+    retry: {attempts: 3, budget: 5%}
+    hedge: {after: p90, budget: 1%}
+    breaker: {failures: 2, open: 10s}
+    health: {interval: 500ms, timeout: 100ms}
+"""
+
+
+def test_rules_of_a_backend() -> None:
+    """Durations in seconds, shares of 1; without keys breaker and health have their defaults, and nothing is repeated."""
+    backend = load_policy(POLICY.replace("    protocol: triton-http\n", RULES).encode(), "policy.yaml").backends["triton"]
+    assert ("hash", Retry(3, 0.05), Hedge(0.9, 0.01)) == (backend.balance, backend.retry, backend.hedge)
+    assert (Breaker(2, 10.0), Health(0.5, 0.1)) == (backend.breaker, backend.health)
+    plain = load_policy(POLICY.encode(), "policy.yaml").backends["triton"]
+    assert (None, None, Breaker(5, 3.0), Health(2.0, 1.0)) == (plain.retry, plain.hedge, plain.breaker, plain.health)
+    partly = load_policy(POLICY.replace("    protocol: triton-http\n", RULES.replace("budget: 1%", "")).encode(), "policy.yaml")
+    assert Hedge(0.9, 0.05) == partly.backends["triton"].hedge
+
+
+@pytest.mark.parametrize(
+    ("was", "wrong", "message", "meant"),
+    [
+        ("attempts: 3", "attempts: 1", "'1' is not a whole number from 2, the first attempt included, to 10", None),
+        ("attempts: 3", "attempts: 11", "'11' is not a whole number from 2, the first attempt included, to 10", None),
+        ("attempts: 3", "attempts: true", "'true' is not a whole number from 2, the first attempt included, to 10", None),
+        ("after: p90", "after: 95%", "'95%' is not one of p50 to p99", "p95"),
+        ("after: p90", "after: p100", "'p100' is not one of p50 to p99", None),
+        ("after: p90", "after: 90", "'90' is not one of p50 to p99", "p90"),
+        ("budget: 5%", "budget: 101%", "is more than 100%", None),
+        ("failures: 2", "failures: 0", "'0' is not a whole number of at least 1", None),
+        ("open: 10s", "opened: 10s", "unknown key 'opened'", "open"),
+        ("interval: 500ms", "interval: 0s", "a timeout must be longer than 0", None),
+    ],
+)
+def test_mistaken_rules(was: str, wrong: str, message: str, meant: str | None) -> None:
+    """Each says what would do."""
+    text = POLICY.replace("    protocol: triton-http\n", RULES.replace(was, wrong))
+    with pytest.raises(PolicyError) as refused:
+        load_policy(text.encode(), "policy.yaml")
+    (problem,) = refused.value.problems
+    assert message in problem.message
+    assert meant == problem.suggestion
 
 
 def test_nested_matches() -> None:
