@@ -57,6 +57,8 @@ class Attempt:
             endpoint.answers += 1
             if not endpoint.sound:
                 endpoint.answered(self.key, self.probe, monotonic())
+            if cluster.retries is not None:
+                cluster.retries.earned()
             cluster.sent(cluster.name, endpoint.address, "ok")
         else:
             cluster.sent(cluster.name, endpoint.address, self._failed(error))

@@ -1,13 +1,13 @@
-"""How many questions may be asked once more: a share of those asked, so that trouble is never multiplied."""
+"""How much may be asked once more: a share of what went well, so that trouble is never multiplied."""
 
 from __future__ import annotations
 
 
 class Budget:
-    """Every question puts in `share`, every repetition takes out 1. It holds `most` and begins with a tenth of that.
+    """Everything that is `earned` puts in `share`, every repetition takes out 1. It holds `most` and begins with a tenth of that.
 
-    `most` is for the moment in which an endpoint dies with all that it held. So of n questions never more than
-    `share` x n + `most` are asked again, and in the long run the share.
+    `most` is for the moment in which an endpoint dies with all that it held. So of n earned never more than `share` x n + `most`
+    are asked again, in the long run the share, and nothing any more while nothing goes well.
     """
 
     __slots__ = ("_held", "_most", "_share")
@@ -17,8 +17,8 @@ class Budget:
         self._most = most
         self._held = most / 10
 
-    def offered(self) -> None:
-        """One more question."""
+    def earned(self) -> None:
+        """One more."""
         held = self._held + self._share
         self._held = held if held < self._most else self._most
 

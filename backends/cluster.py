@@ -155,8 +155,6 @@ class Cluster:
                 retry_after=RETRY_AFTER,
             )
         self.in_flight += 1
-        if self.retries is not None:
-            self.retries.offered()
 
     def _choose(self, request: InferenceRequest, tries: Tries | None) -> tuple[Endpoint, int]:
         """Whom to ask. Raises UNAVAILABLE, or the failure so far, where nobody can be."""
@@ -197,7 +195,7 @@ class Cluster:
         attempt.began = now = monotonic()
         at = min(now + LOOK, (now + attempt.deadline.at) / 2)
         if self.hedging is not None:
-            self.hedging.budget.offered()
+            self.hedging.budget.earned()
             usual = self.hedging.of(attempt).quantile
             if usual is not None:
                 attempt.hedge_at = now + usual

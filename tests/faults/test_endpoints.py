@@ -26,6 +26,7 @@ CLIENTS = 16
 REQUESTS = 10_000  # over HTTP, all faults together
 HELD = 4.0  # seconds that a fault lasts at least: longer than it takes to be noticed
 SHARE = 0.75  # of its fair part of the answers: an endpoint of that has its weight back, noise aside
+OUTAGE = 2000  # requests
 FAULTS = ("killed", "stopped", "resets", "fails")
 POLICY = """
 version: 1
@@ -53,10 +54,11 @@ class Servers:
     def _start(self, port: int) -> subprocess.Popen[bytes]:
         return subprocess.Popen([sys.executable, "-m", "tests.faults.stand_in", self.protocol, str(port)], cwd=ROOT)
 
-    def breaks(self, fault: str) -> None:
-        """The first one does."""
+    def breaks(self, fault: str, count: int = 1) -> None:
+        """The first one does, or so many."""
         signals = {"killed": signal.SIGKILL, "stopped": signal.SIGSTOP, "resets": RESETS, "fails": FAILS}
-        self._running[0].send_signal(signals[fault])
+        for each in self._running[:count]:
+            each.send_signal(signals[fault])
 
     def mend(self, fault: str) -> None:
         """The first one is as before."""
@@ -167,6 +169,21 @@ async def test_no_client_hears_of_a_broken_endpoint(gate: Running, servers: Serv
         sys.stdout.write(f"{servers.protocol} {fault}: {told}\n")
         assert {200} == set(clients.told)
         assert 5.0 >= back
+
+
+@pytest.mark.parametrize("fault", ["killed", "fails"])
+async def test_a_total_outage_is_not_multiplied(gate: Running, servers: Servers, fault: str) -> None:
+    """When all three are away, or fail everything, endpoints are asked at most 1.10 times as often as the gateway is."""
+    servers.breaks(fault, 3)
+    clients = Clients(gate)
+    async with asyncio.timeout(25), clients.asking():
+        await until_told(clients, OUTAGE)
+    offered = clients.told.total()
+    found = await gate.metrics()
+    attempts = sum(value for (name, _), value in found.items() if name == "penstock_backend_requests_total")
+    sys.stdout.write(f"{servers.protocol} all {fault}: {dict(clients.told)}, {attempts / offered:.2f} attempts for each\n")
+    assert clients.told[200] < offered / 10  # until the servers had heard of it
+    assert attempts <= 1.10 * offered
 
 
 async def until_told(clients: Clients, count: int) -> None:
