@@ -14,7 +14,7 @@ from backends.attempt import Attempt
 from backends.balance import Balance
 from backends.budget import Budget
 from backends.deadline import Deadline
-from backends.endpoint import AWAY, PLAIN, Endpoint
+from backends.endpoint import AWAY, PLAIN, Endpoint, Key
 from backends.errors import ErrorKind, InferenceError
 from backends.inference import Description, InferenceRequest, InferenceResponse
 from backends.rules import Rules
@@ -111,11 +111,14 @@ class Cluster:
 
     async def ready(self, model: str, version: str, deadline: Deadline) -> bool:
         """Whether an endpoint that can be reached has the model ready."""
-        return await self._reachable(lambda endpoint: endpoint.backend.ready(model, version, deadline), deadline)
+        return await self._reachable(
+            lambda endpoint: endpoint.backend.ready(model, version, deadline), (model, version), deadline
+        )
 
     async def describe(self, what: Description, model: str, version: str, deadline: Deadline) -> dict[str, Any]:
         """As the first endpoint that can be reached describes it."""
-        return await self._reachable(lambda endpoint: endpoint.backend.describe(what, model, version, deadline), deadline)
+        key = (model, version)
+        return await self._reachable(lambda endpoint: endpoint.backend.describe(what, model, version, deadline), key, deadline)
 
     async def close(self) -> None:
         """Closes every endpoint's connections, each as soon as it has nothing in flight."""
@@ -217,12 +220,13 @@ class Cluster:
         self.repeated(self.name, "retry")
         return pause
 
-    async def _reachable(self, ask: Callable[[Endpoint], Awaitable[T]], deadline: Deadline) -> T:
-        """The first endpoint's word that can be had, once it is this question's turn."""
+    async def _reachable(self, ask: Callable[[Endpoint], Awaitable[T]], key: Key, deadline: Deadline) -> T:
+        """The first endpoint's word that can be had, once it is this question's turn; those in doubt are asked last."""
         failure: InferenceError | None = None
+        now, chance = monotonic(), self._balance.chance
         try:
             async with asyncio.timeout_at(deadline.at), self._describing:
-                for endpoint in sorted(self.endpoints, key=lambda endpoint: (not endpoint.serves, self._balance.chance())):
+                for endpoint in sorted(self.endpoints, key=lambda endpoint: (endpoint.doubt(key, now), chance())):
                     try:
                         return await ask(endpoint)
                     except InferenceError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Set
 from time import monotonic
 
@@ -11,6 +12,7 @@ from backends.cluster import Cluster
 from backends.endpoint import Key
 from gateway.snapshot import Snapshot
 
+_log = logging.getLogger(__name__)
 LOOK = 0.25  # seconds until a new policy's clusters are noticed
 
 
@@ -35,9 +37,15 @@ class Health:
     async def _keep_checking(self, cluster: Cluster) -> None:
         rules = cluster.rules.health
         due = monotonic()
+        told = set(cluster.endpoints)  # those that took questions when last told of
         while True:
             models = asked_of(self._snapshot(), cluster)
             await asyncio.gather(*(check(endpoint, models, rules.timeout) for endpoint in cluster.endpoints))
+            serving = {endpoint for endpoint in cluster.endpoints if endpoint.serves}
+            for changed in told ^ serving:
+                now = "takes questions again" if changed in serving else "cannot be reached, or does not answer"
+                _log.warning("backend '%s': %s %s", cluster.name, changed.address, now)
+            told = serving
             due = max(due + rules.interval, monotonic())
             await asyncio.sleep(due - monotonic())
 

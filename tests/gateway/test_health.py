@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from backends.deadline import Deadline
+from backends.errors import ErrorKind, InferenceError
 from backends.rules import Checks, Rules
 from gateway.health import Health, asked_of
 from gateway.snapshot import Snapshot
@@ -25,9 +26,12 @@ class Asked:
     def __init__(self) -> None:
         self.checks = 0
         self.ready_now = True
+        self.failure: InferenceError | None = None
 
     async def ready(self, model: str, version: str, deadline: Deadline) -> bool:
         self.checks += 1
+        if self.failure is not None:
+            raise self.failure
         return self.ready_now
 
 
@@ -81,6 +85,23 @@ async def test_a_new_policy_s_clusters(fake: Fake) -> None:
         before, checks = old.checks, new.checks
         await until(lambda: new.checks > checks + 9)
         assert before == old.checks
+
+
+async def test_what_changes_is_logged(fake: Fake, caplog: pytest.LogCaptureFixture) -> None:
+    """Once when an endpoint goes, once when it is back."""
+    server = Asked()
+    fake.backend = server  # type: ignore[assignment]
+    snapshot = quick(fake)
+    async with watching(lambda: snapshot):
+        server.failure = InferenceError(ErrorKind.UNAVAILABLE, "gone")
+        await until(lambda: 1 == len(caplog.messages))
+        before = server.checks
+        await until(lambda: server.checks > before + 3)
+        server.failure = None
+        await until(lambda: 2 == len(caplog.messages))
+    assert ["a cannot be reached, or does not answer", "a takes questions again"] == [
+        message.removeprefix("backend 'triton': ") for message in caplog.messages
+    ]
 
 
 def test_which_models(fake: Fake) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-from backends.cluster import Cluster, Endpoint
+from backends.cluster import Cluster
 from backends.deadline import Deadline
+from backends.endpoint import Endpoint
 from backends.errors import ErrorKind, InferenceError
 from backends.inference import Backend, Repository
 from gateway.configuration.schema_policy import PolicyDocument

@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 
-from backends.cluster import Balance, Cluster, Endpoint
+from backends.balance import Balance
+from backends.cluster import Cluster
 from backends.deadline import Deadline
+from backends.endpoint import Endpoint
 from backends.errors import ErrorKind, InferenceError
+from backends.rules import Rules
 from backends.signature import Input
 from gateway.configuration.load import load_policy
 from gateway.review.live.ask import AT_ONCE, Waiting, ask
@@ -86,7 +89,7 @@ class Indexed(Fake):
 async def heard(*servers: Fake, policy: str = POLICY, seconds: float = 5.0, told: Waiting = lambda _: None) -> tuple[Heard, ...]:
     """What a cluster of these servers is heard to say."""
     endpoints = [Endpoint(f"a:{index}", server) for index, server in enumerate(servers, 1)]  # type: ignore[arg-type]
-    clusters = {"triton": Cluster("triton", endpoints, Balance("round-robin", lambda: 0.0), 8, lambda *_: None)}
+    clusters = {"triton": Cluster("triton", endpoints, Balance("round-robin", lambda: 0.0), Rules(8), lambda *_: None)}
     document = load_policy(policy.encode(), "policy.yaml")
     return await ask(document, clusters, seconds, told, patience=0.01)
 
