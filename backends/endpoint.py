@@ -55,7 +55,7 @@ class Endpoint:
     @property
     def serves(self) -> bool:
         """Whether it takes questions, about some model at least."""
-        return self.up and self._server.state is State.CLOSED
+        return self.up and self._server.state is not State.OPEN
 
     def doubt(self, key: Key, now: float) -> int:
         """What speaks against asking it about the model, slow start aside: NONE, SICK, SILENT or, which is final, AWAY."""
