@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from backends.rules import Rules
+from backends.rules import Checks, Ejection, Hedge, Retry, Rules
 from backends.triton_grpc import TritonGrpc
 from backends.triton_http import TritonHttp
 from gateway.compile import blueprint, cluster, compile_snapshot
@@ -62,6 +62,14 @@ async def test_a_cluster_speaks_its_protocol(protocol: str, kind: type) -> None:
     made = cluster(ClusterSpec("c", protocol, (("127.0.0.1", 1), ("::1", 2)), "least-request", Rules(8)), lambda *_: None)
     assert [kind, kind] == [type(endpoint.backend) for endpoint in made.endpoints]
     await made.close()
+
+
+def test_rules_of_a_backend() -> None:
+    """Every key gets to the cluster, and so does every one that was left out."""
+    assert (Rules(3), Rules()) == tuple(compiled().clusters[name].rules for name in ("one", "two"))
+    more = "max_in_flight: 3, retry: {attempts: 3}, hedge: {after: p90}, breaker: {failures: 2}, health: {timeout: 2s}"
+    rules = compiled(POLICY.replace("max_in_flight: 3", more)).clusters["one"].rules
+    assert Rules(3, Retry(3, 0.1), Hedge(0.9, 0.05), Ejection(2, 3.0), Checks(2.0, 2.0)) == rules
 
 
 def test_a_document_with_a_mistake() -> None:

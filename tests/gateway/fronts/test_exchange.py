@@ -65,10 +65,13 @@ def test_more_backend_than_time() -> None:
 
 
 def test_what_goes_on_to_backends() -> None:
-    """The id that counts, and a valid trace."""
+    """The id that counts, a valid trace, and the key of a client whose request must not be done twice."""
     headers = {"x-request-id": "not sane", "traceparent": PARENT, "cookie": "c"}
     exchange = began(RequestHead("POST", "/p", "", headers, "", 0.0), "made")
-    assert (("x-request-id", "made"), ("traceparent", PARENT)) == exchange.passed_headers()
+    passed = (("x-request-id", "made"), ("traceparent", PARENT))
+    assert passed == exchange.passed_headers()
+    exchange = began(RequestHead("POST", "/p", "", {**headers, "idempotency-key": "k"}, "", 0.0), "made")
+    assert (*passed, ("idempotency-key", "k")) == exchange.passed_headers()
 
 
 def test_a_sampled_request_is_drawn_when_it_is_planned(make_request: Callable[..., InferenceRequest]) -> None:

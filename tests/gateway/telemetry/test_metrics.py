@@ -117,6 +117,22 @@ def test_in_flight_is_read_when_scraped() -> None:
     assert {'in_flight{backend="triton"}': 2} == {name: n for name, n in found.items() if name.startswith("in_flight")}
 
 
+def test_endpoints_and_repeats() -> None:
+    """Which endpoints take questions is read when scraped; what was asked once more is counted by why."""
+    serving = [("triton", "a:1", True), ("triton", "b:1", False)]
+    metrics = Metrics()
+    metrics.serving = lambda: serving
+    metrics.repeated("triton", "late")
+    found = scraped(metrics)
+    assert (1, 0) == (
+        found['endpoint_up{backend="triton",endpoint="a:1"}'],
+        found['endpoint_up{backend="triton",endpoint="b:1"}'],
+    )
+    assert 1 == found['repeats_total{backend="triton",why="late"}']
+    serving.pop()
+    assert 'endpoint_up{backend="triton",endpoint="b:1"}' not in scraped(metrics)
+
+
 def test_every_name_is_one_that_users_were_promised(finished: Finished) -> None:
     """Families have Prometheus' endings: counters `_total`, histograms `_seconds`."""
     metrics = Metrics(lambda: {"triton": 0})
