@@ -148,6 +148,47 @@ async def test_an_ejected_endpoint_is_passed_over(scripted: Make) -> None:
     assert found.servers[0].asked > 10
 
 
+async def test_who_cannot_be_reached_is_not_asked_again(scripted: Make) -> None:
+    """A retry that has nowhere else to go asks the one that answered something."""
+    found = scripted(Rules(64, retry=Retry(3, 1.0)), "a", "b")
+    found.servers[0].failure, found.servers[1].failure = GONE, failure(ErrorKind.BROKEN)
+    with pytest.raises(InferenceError, match="refused"):
+        await found.cluster.infer(REQUEST, soon())
+    assert [1, 3] == found.asked
+
+
+async def test_retries_are_earned(scripted: Make) -> None:
+    """By answers: with a budget of a half, two of them for one repetition."""
+    found = scripted(Rules(64, retry=Retry(2, 0.5)), "a", "b")
+    assert found.cluster.retries is not None
+    while found.cluster.retries.take():
+        pass
+    for _ in range(2):
+        await found.cluster.infer(REQUEST, soon())
+    found.servers[0].failure = failure(ErrorKind.BROKEN)
+    assert "b" == (await found.cluster.infer(REQUEST, soon())).model
+    found.cluster._balance._turn = 0
+    with pytest.raises(InferenceError):
+        await found.cluster.infer(REQUEST, soon())
+
+
+async def test_a_probe_that_nobody_waits_for_any_more(scripted: Make) -> None:
+    """Gives its permit back: the next question is the probe."""
+    found = scripted(Rules(64, breaker=Ejection(1, 0.0)), "a")
+    found.servers[0].failure = GONE
+    with pytest.raises(InferenceError):
+        await found.cluster.infer(REQUEST, soon())
+    found.servers[0].failure, found.servers[0].gate = None, asyncio.Event()
+    probe = asyncio.create_task(found.cluster.infer(REQUEST, soon()))
+    await asyncio.sleep(0)
+    with pytest.raises(InferenceError, match="can be reached"):
+        await found.cluster.infer(REQUEST, soon())
+    probe.cancel()
+    await asyncio.gather(probe, return_exceptions=True)
+    found.servers[0].gate = None
+    assert "a" == (await found.cluster.infer(REQUEST, soon())).model
+
+
 async def test_an_endpoint_that_comes_back_begins_slowly(scripted: Make) -> None:
     """It gets a little of its share at first."""
     found = scripted(Rules(64), "a", "b", chance=0.5)
@@ -177,7 +218,7 @@ class Story:
     """A cluster of three to which things happen in any order."""
 
     def __init__(self) -> None:
-        rules = Rules(16, Retry(3, 0.1), Hedge(0.5, 0.1), Ejection(2, 0.0005))
+        rules = Rules(16, Retry(3, 0.1), Hedge(0.5, 0.1), Ejection(2, 0.0))
         self.found = make(rules, *"abc")
         self.asks: list[asyncio.Task[Any]] = []
         self.offered = 0
