@@ -35,7 +35,7 @@ AGAIN = frozenset({ErrorKind.BROKEN, ErrorKind.OVERLOADED})  # failures after wh
 class Cluster:
     """A backend made of endpoints. Refuses with OVERLOADED past `max_in_flight` questions, before anybody is asked.
 
-    `sent` and `repeated` may be given to it; they never raise.
+    `sent` is told of every attempt, `repeated`, which may be set, of every one beyond a question's first; neither raises.
     """
 
     def __init__(self, name: str, endpoints: Sequence[Endpoint], balance: Balance, rules: Rules, sent: Sent) -> None:
