@@ -57,10 +57,11 @@ def test_signals(files: list[str]) -> None:
         with urllib.request.urlopen(f"http://{ready.split('http ')[1].split(',')[0]}/v2/health/live") as answer:
             assert 200 == answer.status
         process.send_signal(signal.SIGHUP)
-        assert "in force" in process.stderr.readline()
+        assert any("in force" in line for line in process.stderr)  # the checks, too, say that nobody is there
         process.send_signal(signal.SIGTERM)
         out, errors = process.communicate(timeout=20)
-    assert (0, 1) == (process.returncode, len(errors.splitlines()))
+    said = [line for line in errors.splitlines() if "cannot be reached" not in line]
+    assert (0, 1) == (process.returncode, len(said))
     assert "stopping" in errors
     assert ["/v2/health/live"] == [json.loads(line)["path"] for line in out.splitlines()]
 
