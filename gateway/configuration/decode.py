@@ -187,7 +187,10 @@ def _unknown(found: Findings, key: str, names: tuple[str, ...], later: frozenset
     if key in later:
         found.unread((*path, key), f"{shown(key)} is {NOT_YET}")
         return
-    meant = nearest(key, names)
+    meant = nearest(key, (*names, *later))
+    if meant in later:
+        found.unread((*path, key), f"unknown key {shown(key)}; if {shown(meant)} is meant, that is {NOT_YET}")
+        return
     if _SECRET.search(key) and meant is None:
         message = "secrets come from files or environment variables, never from this file"
     else:

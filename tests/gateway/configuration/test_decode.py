@@ -45,6 +45,7 @@ def test_good() -> None:
     [
         ("leaf: {count: 1}\nlited: [a]\n", "lited", 2, "unknown key 'lited'", "listed"),
         ("leaf: {count: 1}\nzzzz: 1\n", "zzzz", 2, "unknown key 'zzzz'; valid here: leaf, named or listed", None),
+        ("leaf: {count: 1}\nshadow: 1\n", "shadow", 2, "'shadow'; if 'shadows' is meant, that is not supported by", None),
         ("leaf: {count: 1}\nshadows: 1\n", "shadows", 2, "'shadows' is not supported by this version yet", None),
         ("leaf: {count: 1}\npassword: hunter2\n", "password", 2, "secrets come from files or environment variables", None),
         ("listed: [a]\n", "", 1, "'leaf' is missing", None),
