@@ -10,6 +10,7 @@ from backends.inference import Parameter
 from routing.match import Match, Question, Range
 
 Predicate = Callable[[Question], bool]
+_BYTES = ("B", "KiB", "MiB", "GiB")
 
 
 class Condition(msgspec.Struct, frozen=True):
@@ -30,6 +31,12 @@ def conditions(match: Match) -> tuple[Condition, ...]:
 def predicates(match: Match) -> tuple[Predicate, ...]:
     """The match as functions of a question that must all hold, cheapest first."""
     return tuple(condition.holds for condition in conditions(match))
+
+
+def size(count: int) -> str:
+    """Bytes as the document writes them, `64MiB`, `512B`: in the largest unit that needs no fraction."""
+    power = min(3, ((count & -count).bit_length() - 1) // 10) if count else 0
+    return f"{count >> 10 * power}{_BYTES[power]}"
 
 
 def same(found: Parameter | None, wanted: Parameter) -> bool:
@@ -97,7 +104,9 @@ def _ranges(match: Match) -> Iterator[Condition]:
     if match.priority is not None:
         yield _number("priority", match.priority, lambda question: question.priority)
     if match.size is not None:
-        yield _number("bytes", match.size, lambda question: question.size)
+        low, high = match.size.low, match.size.high
+        words = f"{size(low) if low or high is None else ''}..{'' if high is None else size(high)}"
+        yield _number("bytes", match.size, lambda question: question.size, words)
     for name, wanted in match.text_lengths:
         yield _number(f"text_length.{name}", wanted, _length_of(name))
 
@@ -106,8 +115,11 @@ def _length_of(name: str) -> Callable[[Question], int | None]:
     return lambda question: question.text_lengths.get(name)
 
 
-def _number(key: str, wanted: Range, read: Callable[[Question], int | None]) -> Condition:
-    return Condition(key, wanted.text(), lambda question: (found := read(question)) is not None and wanted.holds(found), read)
+def _number(key: str, wanted: Range, read: Callable[[Question], int | None], words: str = "") -> Condition:
+    def holds(question: Question) -> bool:
+        return (found := read(question)) is not None and wanted.holds(found)
+
+    return Condition(key, words or wanted.text(), holds, read)
 
 
 def _nested(match: Match) -> Iterator[Condition]:

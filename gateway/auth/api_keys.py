@@ -30,7 +30,7 @@ from gateway.auth.settings import KeySourceError
 from gateway.configuration.decode import Findings, decode_list, read_text
 from gateway.configuration.files import read_file
 from gateway.configuration.problems import PolicyError, UnreadableError, nearest, shown
-from gateway.configuration.yaml_source import parse as parse_yaml
+from gateway.configuration.yaml_source import survey
 from routing.principal import INFER, Principal
 
 PEPPER = "PENSTOCK_API_KEY_PEPPER"
@@ -214,7 +214,7 @@ def load(path: Path) -> tuple[ApiKeyEntry, ...]:
 def parse(content: bytes, name: str) -> tuple[ApiKeyEntry, ...]:
     """The entries of a key file's bytes; `name` is the file's. Raises KeySourceError with every fault and its place."""
     try:
-        found = Findings(parse_yaml(content, name))
+        found = Findings(survey(content, name))
         entries = decode_list(found, ApiKeyEntry)
         _check_ids(found)
         if found.problems:

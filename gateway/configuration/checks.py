@@ -107,7 +107,7 @@ def _check_accept(found: Findings, path: Path, stage: policy.Stage, last: bool, 
     if not last and stage.accept is None:
         found.wrong(path, f"'accept' is missing: how sure must {shown(stage.use)} be for its answer to stay?")
     if stage.accept is not None and not metric.startswith("output:") and not 0 <= stage.accept <= 1:
-        percent = f"{stage.accept / 100:g}" if 1 < stage.accept <= 100 else None
+        percent = f"{stage.accept / 100:g}" if 2 <= stage.accept <= 100 else None  # 1.2 is no per cent
         found.wrong((*path, "accept"), f"{stage.accept:g} is out of range: {metric} lies between 0 and 1", percent)
 
 

@@ -37,15 +37,19 @@ _FAILED = object()
 
 @dataclass(slots=True)
 class Findings:
-    """The problems of one document so far; when there are MAX_PROBLEMS of them, PolicyError ends the search.
+    """The problems of one document so far, its YAML's first; when there are MAX_PROBLEMS of them, PolicyError ends the search.
 
     A part in which something could not be read is `spoiled`, with everything around it: it is not judged any further, so
     that one slip is one problem.
     """
 
     source: Source
-    problems: list[Problem] = field(default_factory=list)
-    spoiled: set[Path] = field(default_factory=set)
+    problems: list[Problem] = field(init=False)
+    spoiled: set[Path] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.problems = list(self.source.problems)
+        self.spoiled = {path[:end] for path in self.source.unread for end in range(len(path) + 1)}
 
     def unread(self, path: Path, message: str, suggestion: str | None = None) -> None:
         """Something at `path` could not be read."""
@@ -85,6 +89,8 @@ def decode_list(found: Findings, schema: type[S]) -> tuple[S, ...]:
 
 
 def _read(found: Findings, value: Any, kind: Any, path: Path) -> Any:
+    if path in found.source.unread:
+        return _FAILED  # that has been said
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
         return None if value is None else _read(found, value, arguments[0], path)
@@ -181,7 +187,10 @@ def _unknown(found: Findings, key: str, names: tuple[str, ...], later: frozenset
     if key in later:
         found.unread((*path, key), f"{shown(key)} is {NOT_YET}")
         return
-    meant = nearest(key, names)
+    meant = nearest(key, (*names, *later))
+    if meant in later:
+        found.unread((*path, key), f"unknown key {shown(key)}; if {shown(meant)} is meant, that is {NOT_YET}")
+        return
     if _SECRET.search(key) and meant is None:
         message = "secrets come from files or environment variables, never from this file"
     else:

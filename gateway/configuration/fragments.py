@@ -16,6 +16,7 @@ from gateway.configuration.decode import read_text
 from gateway.configuration.problems import listed
 from gateway.configuration.quantities import BYTES, SECONDS, read_share
 from gateway.configuration.readers import OneOf
+from routing.conditions import size
 from routing.match import LOWEST_PRIORITY, Versions
 
 Schema = dict[str, Any]
@@ -62,11 +63,6 @@ def duration(seconds: float) -> str:
     return next(
         f"{exact / SECONDS[unit]}{unit}" for unit in ("h", "m", "s", "ms", "us") if (exact / SECONDS[unit]).denominator == 1
     )
-
-
-def size(count: int) -> str:
-    """`64MiB`, `512B`: in the largest unit that needs no fraction."""
-    return next(f"{count // per.numerator}{unit}" for unit, per in reversed(BYTES.items()) if not count % per.numerator)
 
 
 def share(fraction: float) -> str:

@@ -12,7 +12,7 @@ from gateway.configuration.integrity import ends
 from gateway.configuration.problems import PolicyError
 from gateway.configuration.schema_gateway import GatewayDocument
 from gateway.configuration.schema_policy import PolicyDocument
-from gateway.configuration.yaml_source import MAX_BYTES, parse
+from gateway.configuration.yaml_source import MAX_BYTES, survey
 
 
 def version(text: bytes) -> str:
@@ -24,7 +24,7 @@ def load_policy(text: bytes, name: str) -> PolicyDocument:
     """The policy in `text`; `name` is the file's, for messages. Raises PolicyError and nothing else."""
     if len(text) <= MAX_BYTES:  # else it may have been read in part only, and is refused for its size
         ends(text, name)
-    found = Findings(parse(text, name))
+    found = Findings(survey(text, name))
     document = decode(found, PolicyDocument)
     if document is not None:
         check_policy(found, document)
@@ -35,7 +35,7 @@ def load_policy(text: bytes, name: str) -> PolicyDocument:
 
 def load_gateway(text: bytes, name: str) -> GatewayDocument:
     """The process's configuration in `text`; an empty file is all defaults. Raises PolicyError and nothing else."""
-    source = parse(text, name)
+    source = survey(text, name)
     found = Findings(source if source.value is not None else replace(source, value={}))
     document = decode(found, GatewayDocument)
     if document is not None:

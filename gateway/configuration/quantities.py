@@ -17,6 +17,19 @@ SECONDS = {
     "d": Fraction(86400),
 }
 BYTES = {"B": Fraction(1), "KiB": Fraction(1 << 10), "MiB": Fraction(1 << 20), "GiB": Fraction(1 << 30)}
+_IN_FULL = {  # and what is written for it
+    "microseconds": "us",
+    "milliseconds": "ms",
+    "seconds": "s",
+    "minutes": "m",
+    "hours": "h",
+    "days": "d",
+    "bytes": "B",
+    "kilobytes": "KiB",
+    "megabytes": "MiB",
+    "gigabytes": "GiB",
+    "percent": "%",
+}
 LONGEST = 366 * 86400.0  # seconds; a longer duration is a slip of the pen
 LARGEST = 1 << 40  # bytes
 _QUANTITY = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?) ?([A-Za-z%]+)")
@@ -57,7 +70,8 @@ def _read(value: object, units: Mapping[str, Fraction], what: str, example: str)
         raise UnreadableError(f"{shown(value)} is not a {what}; write it like {example}")
     number, unit = found.groups()
     if unit not in units:
-        meant = nearest(unit, units)
+        words = {**{unit: unit for unit in units}, **{word: short for word, short in _IN_FULL.items() if short in units}}
+        meant = words.get(nearest(unit, words) or "")
         raise UnreadableError(
             f"unknown unit {shown(unit)}; a {what} is counted in {listed(units)}", f"{number}{meant}" if meant else None
         )

@@ -12,6 +12,7 @@ from gateway.configuration.problems import NOT_YET, UnreadableError, listed, nea
 from gateway.configuration.quantities import read_duration, read_size
 
 LARGEST_AMOUNT = 1e12
+_PERCENT = re.compile(r"([0-9]{1,5}(?:\.[0-9]{1,5})?) ?%")
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _HOST = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(\.{_LABEL})*")
@@ -47,7 +48,7 @@ def read_count(value: object) -> int:
 
 def read_amount(value: object) -> float:
     """A number from 0 to a million million: a cost, a weight; sums of them are numbers still. Raises UnreadableError."""
-    number = read_number(value)
+    number = _number(value, 1)
     if number < 0:
         raise UnreadableError(f"{shown(value)} is negative")
     if number > LARGEST_AMOUNT:
@@ -57,9 +58,15 @@ def read_amount(value: object) -> float:
 
 def read_number(value: object) -> float:
     """A finite number. Raises UnreadableError."""
+    return _number(value, 0.01)
+
+
+def _number(value: object, percent: float) -> float:
+    """`percent` is what one per cent probably means where a number is wanted."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return float(value)
-    raise UnreadableError(f"{shown(value)} is not a number")
+    found = _PERCENT.fullmatch(value) if isinstance(value, str) else None
+    raise UnreadableError(f"{shown(value)} is not a number", f"{float(found[1]) * percent:g}" if found else None)
 
 
 def read_timeout(value: object) -> float:

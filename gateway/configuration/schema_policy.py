@@ -191,7 +191,9 @@ def read_version(value: object) -> int:
     """The version of the document's format, which is 1. Raises UnreadableError."""
     if isinstance(value, int) and value is not True and value == 1:
         return 1
-    raise UnreadableError(f"{shown(value)} is not a version of the policy document that is known here; it must be 1", "1")
+    if value == "1":
+        raise UnreadableError("'1' is text here; write it without quotes")
+    raise UnreadableError(f"{shown(value)} is not a version of the policy document that is known here; it must be 1")
 
 
 class Retry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -42,11 +42,17 @@ class Mark(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A document as plain values, and where each part of it begins. A mapping's value is marked where its key stands."""
+    """A document as plain values, and where each part of it begins. A mapping's value is marked where its key stands.
+
+    One with `problems` is refused, whatever else is found in it; of the parts that are `unread` because of them nobody
+    knows what they should say.
+    """
 
     name: str
     value: Value
     marks: Mapping[Path, Mark]
+    problems: tuple[Problem, ...] = ()
+    unread: frozenset[Path] = frozenset()
 
     def mark(self, path: Path) -> Mark:
         """Where the part stands; for one that is missing, where the nearest part around it does."""
@@ -64,6 +70,15 @@ class Source:
 
 def parse(text: bytes, name: str) -> Source:
     """The document in `text`; an empty one is None. Raises PolicyError, and nothing else, for whatever cannot be accepted."""
+    source = survey(text, name)
+    if source.problems:
+        raise PolicyError(name, source.problems)
+    return source
+
+
+def survey(text: bytes, name: str) -> Source:
+    """The same, for whoever refuses what has `problems` and wants to tell what else is wrong. Raises PolicyError, and nothing
+    else, where nothing further can be read."""
     if len(text) > MAX_BYTES:
         raise PolicyError(name, [Problem("", 1, f"the file is too large; at most {MAX_BYTES} bytes are read")])
     try:
@@ -74,9 +89,8 @@ def parse(text: bytes, name: str) -> Source:
     if strange := list(islice(_STRANGE.finditer(decoded), MAX_PROBLEMS)):
         raise PolicyError(name, [_refused(decoded, found.start()) for found in strange])
     builder = _Builder(yaml.parse(decoded, Loader=CSafeLoader))
-    value: Value = None
     try:
-        value = builder.document()
+        return Source(name, builder.document(), builder.marks, tuple(builder.problems), frozenset(builder.unread))
     except yaml.YAMLError as error:
         builder.problems.append(_syntax(error, decoded))
     except UnicodeDecodeError:  # libyaml undoes a tag's %XX without a look at what that gives
@@ -84,9 +98,7 @@ def parse(text: bytes, name: str) -> Source:
         builder.problems.append(Problem("", _line(decoded, tag.start()) if tag else 1, "tags (!…) are not accepted"))
     except _StopError:
         pass
-    if builder.problems:
-        raise PolicyError(name, builder.problems)
-    return Source(name, value, builder.marks)
+    raise PolicyError(name, builder.problems)
 
 
 def _line(text: str, at: int) -> int:
@@ -130,6 +142,7 @@ class _Builder:
     events: Iterator[Any]
     marks: dict[Path, Mark] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    unread: set[Path] = field(default_factory=set)
     nodes: int = 0
 
     def document(self) -> Value:
@@ -141,6 +154,7 @@ class _Builder:
         after = next(self.events)
         if not isinstance(after, yaml.StreamEndEvent):
             self.note((), after, "a second document begins here; only one is read")
+            raise _StopError
         return value
 
     def note(self, path: Path, event: Any, message: str) -> None:
@@ -158,6 +172,7 @@ class _Builder:
             raise _StopError
         if isinstance(event, yaml.AliasEvent):
             self.note(path, event, f"aliases (*{event.anchor:.60}) are not accepted; write the value out")
+            self.unread.add(path)
             return None
         if event.anchor is not None:
             self.note(path, event, f"anchors (&{event.anchor:.60}) are not accepted; write the value out where it is needed")
@@ -167,7 +182,7 @@ class _Builder:
             return self.mapping(path)
         if isinstance(event, yaml.SequenceStartEvent):
             return self.sequence(path)
-        return resolve(event.value) if event.implicit[0] else str(event.value)
+        return resolve(event.value) if not event.style else str(event.value)
 
     def sequence(self, path: Path) -> list[Value]:
         values: list[Value] = []
@@ -183,6 +198,7 @@ class _Builder:
             mark = Mark(event.start_mark.line + 1, event.start_mark.column + 1)
             if key in values:
                 self.note(place, event, f"{shown(key)} is already on line {self.marks[place].line}; a key may stand only once")
+                self.unread.add(place)
             self.marks.setdefault(place, mark)
             value = self.node(next(self.events), place)
             values.setdefault(key, value)
@@ -196,6 +212,7 @@ class _Builder:
             self.note(path, event, "a key may have no anchor and no tag")
         if event.value == "<<" and event.implicit[0]:
             self.note(path, event, "merge keys (<<) are not accepted; write the values out")
+            self.unread.add(path)
         return str(event.value)  # as written: a model may be called 7, or no
 
 

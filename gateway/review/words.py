@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gateway.configuration.quantities import SECONDS
 from gateway.configuration.schema_tests import Caller, Request
-from routing.conditions import Condition
+from routing.conditions import Condition, size
 from routing.explain import Finding
 
 
@@ -15,8 +15,10 @@ def missed(finding: Finding) -> str:
     if finding.parts:
         reasons = [_part(part) for part in finding.parts if any(not each.holds for each in part)]
         return f"{'none' if finding.key == 'any' else 'not all'} of its '{finding.key}' holds ({'; '.join(reasons)})"
-    there = f"has no {finding.key}" if finding.found is None else f"{finding.key} is {had(finding.found)}"
-    return f"{there}, wanted {finding.wanted}"
+    if finding.found is None:
+        return f"has no {finding.key}, wanted {finding.wanted}"
+    found = size(int(finding.found)) if finding.key == "bytes" else had(finding.found)
+    return f"{finding.key} is {found}, wanted {finding.wanted}"
 
 
 def _part(part: tuple[Finding, ...]) -> str:
@@ -74,5 +76,6 @@ def request(written: Request) -> str:
     said += [f"header {name}={value}" for name, value in written.headers.items()]
     said += [f"parameter {name}={had(value)}" for name, value in written.parameters.items()]
     said += [f"{name} of {length} characters" for name, length in written.text_length.items()]
-    named = {"version": written.version, "priority": written.priority, "bytes": written.bytes or None, "id": written.request_id}
+    sized = size(written.bytes) if written.bytes else None
+    named = {"version": written.version, "priority": written.priority, "bytes": sized, "id": written.request_id}
     return ", ".join(said + [f"{what} {word}" for what, word in named.items() if word not in ("", None)])

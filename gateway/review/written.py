@@ -9,7 +9,7 @@ from backends.inference import InferenceRequest, Tensors, TensorSpec
 from gateway.configuration.decode import Findings, decode
 from gateway.configuration.problems import PolicyError
 from gateway.configuration.schema_tests import Request
-from gateway.configuration.yaml_source import Source, Value, parse
+from gateway.configuration.yaml_source import Source, Value, survey
 from gateway.dataplane import Inquiry
 from gateway.dialects.reply import client_timeout, request_id, version_asked
 from routing.principal import Principal
@@ -19,7 +19,7 @@ Words = Mapping[tuple[str, ...], Value]  # where in a request, and what shall st
 
 def read_request(text: bytes | None, name: str, words: Words) -> Request:
     """The request in `text` (JSON or YAML; None for none) with `words` put over it. Raises PolicyError and nothing else."""
-    source = Source(name, {}, {}) if text is None else parse(text, name)
+    source = Source(name, {}, {}) if text is None else survey(text, name)
     value = source.value if source.value is not None else {}
     if isinstance(value, dict):
         value = {name: each for name, each in value.items() if each != {}}  # as programs say that there is nothing

@@ -164,7 +164,7 @@ def test_conditions_say_what_they_want_and_what_they_found() -> None:
         ("parameter.p", "true", 1),
         ("rows", "1..8", 1),
         ("priority", "0..3", 9),
-        ("bytes", "1024..", 7),
+        ("bytes", "1KiB..", 7),
         ("text_length.prompt", "5", 3),
     ]
     assert expected == told(conditions(match), asked)
@@ -195,3 +195,13 @@ def test_together() -> None:
     assert not together()
     found = together(Looks(priority=True, texts=frozenset("a")), Looks(size=True, texts=frozenset("b")), Looks())
     assert Looks(True, True, frozenset("ab")) == found
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [(1 << 20, None, "1MiB.."), (0, 1 << 16, "..64KiB"), (1000, 3 << 30, "1000B..3GiB"), (0, None, "0B.."), (0, 0, "..0B")],
+)
+def test_sizes_in_words(low: int, high: int | None, words: str) -> None:
+    """As the document writes them, not as bytes by the million."""
+    (condition,) = conditions(Match(size=Range(low, high)))
+    assert words == condition.wanted

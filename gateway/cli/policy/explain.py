@@ -70,7 +70,11 @@ _PAIRS = (
 
 def run_explain(arguments: argparse.Namespace) -> int:
     """Prints the explanation. 0: answered; 1: refused; 2: used wrongly."""
-    words = dict(_words(arguments))
+    try:
+        words = dict(_words(arguments))
+    except UnreadableError as error:
+        print(_PROGRAM + _unplaced(Problem("bytes", 0, error.message, error.suggestion)), file=sys.stderr)
+        return 2
     name = {"-": "stdin", None: "the request"}.get(arguments.request, arguments.request)
     try:
         policy = read(str(arguments.policy))
@@ -119,10 +123,9 @@ def _words(arguments: argparse.Namespace) -> Iterator[tuple[tuple[str, ...], Val
 
 
 def _size(said: str) -> Value:
-    try:
-        return read_size(said)
-    except UnreadableError:
-        return resolve(said)
+    """Raises UnreadableError."""
+    number = resolve(said)
+    return read_size(number) if isinstance(number, str) else number
 
 
 _READ: dict[str, Callable[[str], Value]] = {"rows": resolve, "bytes": _size, "priority": resolve}

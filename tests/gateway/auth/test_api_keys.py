@@ -157,6 +157,7 @@ async def test_keys_that_go_are_named(tmp_path: Path, caplog: pytest.LogCaptureF
         ("\t- id: abcd", 1, "not valid YAML"),
         ("- !!python/object:os.system {}", 1, "tags"),
         ("- &a {id: abcd}\n- *a\n", 2, "aliases (*a)"),
+        ("- &a {id: ABCD}\n", 1, "[0].id: must be the part of the key"),
         ("a: &a [x, x]\nb: [*a, *a]\n", 2, "aliases (*a)"),
         ("[" * 100_000, 1, "more than 32 levels"),
         ("#" * (1 << 21), 1, "too large"),

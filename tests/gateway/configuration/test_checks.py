@@ -67,7 +67,7 @@ def test_good() -> None:
         ("      - {name: a, use: fast, unit: tenant}\n", "routes[0].unit", 1, "this route has no split", None),
         ("      - name: a\n        split: {fast: 0, balanced: 0.0}\n", "routes[0].split", 2, "weights sum to nothing", None),
         ("      - name: a\n        split: {fast: -1, balanced: 2}\n", "routes[0].split.fast", 2, "'-1' is negative", None),
-        ("      - name: a\n        split: {fast: 5%}\n", "routes[0].split.fast", 2, "'5%' is not a number", None),
+        ("      - name: a\n        split: {fast: 5%}\n", "routes[0].split.fast", 2, "'5%' is not a number", "5"),
         ("      - {name: a b, use: fast}\n", "routes[0].name", 1, "'a b' is not a name", "a-b"),
         (f"      - {{name: last, match: {{tier: a}}, use: fast}}\n{LAST}", "routes[1].name", 2, "is already on line 11", None),
         ("      - {name: a, use: fast, timeout: 0s}\n", "routes[0].timeout", 1, "must be longer than 0", None),
@@ -85,6 +85,8 @@ def test_routes(body: str, path: str, below: int, what: str, meant: str | None) 
     ("written", "path", "below", "what", "meant"),
     [
         (("use: fast, accept: 92", "use: accurate"), "stages[0].accept", 4, "92 is out of range", "0.92"),
+        (("use: fast, accept: 1.2", "use: accurate"), "stages[0].accept", 4, "1.2 is out of range", None),
+        (("use: fast, accept: 94%", "use: accurate"), "stages[0].accept", 4, "'94%' is not a number", "0.94"),
         (("use: fast, accept: -0.1", "use: accurate"), "stages[0].accept", 4, "max-softmax lies between 0 and 1", None),
         (("use: fast, accept: 1.5e9", "use: accurate"), "stages[0].accept", 4, "out of range", None),
         (("use: fast", "use: accurate"), "stages[0]", 4, "'accept' is missing", None),

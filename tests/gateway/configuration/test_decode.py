@@ -11,7 +11,7 @@ import pytest
 from gateway.configuration.decode import Findings, decode, decode_list
 from gateway.configuration.problems import MAX_PROBLEMS, PolicyError
 from gateway.configuration.readers import read_count, read_name
-from gateway.configuration.yaml_source import parse
+from gateway.configuration.yaml_source import parse, survey
 
 
 class Leaf(msgspec.Struct, frozen=True):
@@ -45,6 +45,7 @@ def test_good() -> None:
     [
         ("leaf: {count: 1}\nlited: [a]\n", "lited", 2, "unknown key 'lited'", "listed"),
         ("leaf: {count: 1}\nzzzz: 1\n", "zzzz", 2, "unknown key 'zzzz'; valid here: leaf, named or listed", None),
+        ("leaf: {count: 1}\nshadow: 1\n", "shadow", 2, "'shadow'; if 'shadows' is meant, that is not supported by", None),
         ("leaf: {count: 1}\nshadows: 1\n", "shadows", 2, "'shadows' is not supported by this version yet", None),
         ("leaf: {count: 1}\npassword: hunter2\n", "password", 2, "secrets come from files or environment variables", None),
         ("listed: [a]\n", "", 1, "'leaf' is missing", None),
@@ -94,6 +95,26 @@ def test_what_is_spoiled_is_not_judged() -> None:
     found.wrong(("a", "b"), "senseless")
     found.wrong(("a", "b", 1), "dangling")
     assert ["unreadable", "dangling"] == [problem.message for problem in found.problems]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("leaf: &x {count: 1, on: &y Flase}\nlited: [a]\n", ["leaf", "leaf.on", "leaf.on", "lited"]),
+        ("leaf: {count: !!int 0}\n", ["leaf.count", "leaf.count"]),
+        ("leaf: {count: 1, on: 7, on: 8}\n", ["leaf.on"]),
+        ("leaf: {count: *x, note: 1}\n", ["leaf.count", "leaf.note"]),
+        ("leaf: {<<: *x, note: 1}\n", ["leaf", 'leaf."<<"']),
+        ("leaf: *x\nlisted: [*x, 1]\n", ["leaf", "listed[0]", "listed[1]"]),
+        ("leaf: {count: 1}\nnamed: {a: *x, b: {count: 0}}\n", ["named.a", "named.b.count"]),
+        ("*x", [""]),
+    ],
+)
+def test_what_yaml_alone_would_allow(text: str, expected: list[str]) -> None:
+    """Anchors, tags, repeated and merge keys, aliases: each is told with all else that is wrong, and brings nothing else."""
+    found = Findings(survey(text.encode(), "file.yaml"))
+    decode(found, Tree)
+    assert expected == [problem.path for problem in PolicyError("file.yaml", found.problems).problems]
 
 
 def test_the_search_ends() -> None:

@@ -13,10 +13,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.configuration import quantities, readers, schema_policy
-from gateway.configuration.fragments import FRAGMENTS, duration, fragment, share, size, version_policy
+from gateway.configuration.fragments import FRAGMENTS, duration, fragment, share, version_policy
 from gateway.configuration.problems import UnreadableError
 from gateway.configuration.readers import one_of
 from gateway.configuration.schema_gateway import read_jwks, read_otlp, read_sample_size
+from routing.conditions import size
 from routing.match import Versions
 from tests.gateway.configuration.test_descriptions import STRUCTS
 

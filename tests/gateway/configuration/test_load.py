@@ -87,6 +87,55 @@ def test_refusal_is_ordered_by_line() -> None:
     ] == str(refused.value).splitlines()
 
 
+def test_what_is_wrong_with_the_yaml_comes_with_the_rest() -> None:
+    """An anchor, a repeated key, an alias or a merge key hides nothing of what else is wrong, and is not judged twice."""
+    text = (
+        "version: 1\n"
+        "backends: &b\n"
+        "  triton: {protocol: triton-http, endpoints: [127.0.0.1:8000]}\n"
+        "models:\n"
+        "  digits:\n"
+        "    variants: &v {fast: {backend: tritn, model: f}, fast: {}, slow: {backend: tritn, model: s}}\n"
+        "    routes:\n"
+        "      - {name: a, match: {<<: *m, teir: free}, use: fats}\n"
+        "      - {name: b, use: fast, timeout: 2}\n"
+        "  letters:\n"
+        "    variants: *v\n"
+        "    routes: [{name: a, use: fast}]\n"
+        "aliases: *a\n"
+        "tests: [{name: t, request: {model: mnist}, expect: {use: fast}}, {name: u, request: {model: digits}, expect: {}}]\n"
+    )
+    with pytest.raises(PolicyError) as refused:
+        load_policy(text.encode(), "policy.yaml")
+    assert [
+        (2, "backends"),
+        (6, "models.digits.variants"),
+        (6, "models.digits.variants.fast"),
+        (6, "models.digits.variants.slow.backend"),
+        (8, "models.digits.routes[0].match"),
+        (8, 'models.digits.routes[0].match."<<"'),
+        (8, "models.digits.routes[0].use"),
+        (9, "models.digits.routes[1].timeout"),
+        (11, "models.letters.variants"),
+        (13, "aliases"),
+        (14, "tests[1].expect"),
+    ] == [(problem.line, problem.path) for problem in refused.value.problems]
+
+
+@pytest.mark.parametrize(
+    "text", ["workers: &w 2\n", "workers: 2\nworkers: 2\n", "workers: !!int 2\n", "*x\n", "listen: {<<: *x}\n"]
+)
+def test_nothing_that_yaml_alone_allows_is_loaded(text: str) -> None:
+    """What is well but for an anchor, a tag, an alias or a repeated key is refused, in each kind of file."""
+    with pytest.raises(PolicyError) as refused:
+        load_gateway(text.encode(), "gateway.yaml")
+    assert all("accepted" in each.message or "already" in each.message for each in refused.value.problems)
+    policy = (CONFIG / "policy.yaml").read_text()
+    for odd in ("version: &v 1", "version: !!int 1", "version: 1\nversion: 1"):
+        with pytest.raises(PolicyError):
+            load_policy(policy.replace("version: 1", odd, 1).encode(), "policy.yaml")
+
+
 @pytest.mark.parametrize("path", POLICIES[1:], ids=lambda path: path.name)
 def test_truncated(path: Path) -> None:
     """A file cut off anywhere is read or refused, never more than that."""

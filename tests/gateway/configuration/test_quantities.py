@@ -73,9 +73,20 @@ def test_refused(value: object, read: Callable[[object], float]) -> None:
 
 @pytest.mark.parametrize(
     ("read", "text", "meant"),
-    [(read_size, "64MB", "64MiB"), (read_duration, "5S", "5s"), (read_duration, "150msec", "150ms"), (read_size, "5mib", "5MiB")],
+    [
+        (read_size, "64MB", "64MiB"),
+        (read_duration, "5S", "5s"),
+        (read_duration, "150msec", "150ms"),
+        (read_size, "5mib", "5MiB"),
+        (read_duration, "2 seconds", "2s"),
+        (read_duration, "1.5 min", "1.5m"),
+        (read_size, "3 bytes", "3B"),
+        (read_share, "5 percent", "5%"),
+        (read_duration, "2 weeks", None),
+        (read_size, "2 hours", None),
+    ],
 )
-def test_meant(read: Callable[[object], float], text: str, meant: str) -> None:
+def test_meant(read: Callable[[object], float], text: str, meant: str | None) -> None:
     """A unit that nearly is one brings the one that was probably meant."""
     with pytest.raises(UnreadableError) as refused:
         read(text)

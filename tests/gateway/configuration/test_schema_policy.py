@@ -390,3 +390,12 @@ def test_a_request_in_a_test() -> None:
         test.request.headers,
         test.request.version,
     )
+
+
+@pytest.mark.parametrize(
+    ("written", "what"), [("1", "without quotes"), (2, "must be 1"), (True, "must be 1"), (1.0, "must be 1")]
+)
+def test_no_version(written: object, what: str) -> None:
+    """Whoever has the right one in quotes is told so."""
+    with pytest.raises(UnreadableError, match=what):
+        read_version(written)

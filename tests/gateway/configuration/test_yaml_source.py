@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.configuration.problems import MAX_PROBLEMS, PolicyError, Problem
-from gateway.configuration.yaml_source import MAX_BYTES, MAX_DEPTH, MAX_NODES, Mark, parse
+from gateway.configuration.yaml_source import MAX_BYTES, MAX_DEPTH, MAX_NODES, Mark, parse, survey
 
 
 def problems(text: str | bytes) -> tuple[Problem, ...]:
@@ -91,6 +91,26 @@ def test_refused(text: str, line: int, what: str) -> None:
 def test_all_at_once() -> None:
     """Every repeated key, anchor and tag is named, not only the first."""
     assert [2, 3, 4] == [problem.line for problem in problems("a: 1\na: 2\nb: &x 1\nc: !t 1\n")]
+
+
+def test_what_is_refused_can_be_looked_at() -> None:
+    """Whoever refuses it all the same is told what else there is, and of which parts nobody knows what they should say."""
+    text = "a: !!str 1\nb: &x 2\nc: [*x]\nd: {e: 1, e: 2}\nf: {<<: *x, g: 1}\n"
+    source = survey(text.encode(), "file.yaml")
+    assert problems(text) == source.problems
+    assert [1, 2, 3, 4, 5, 5] == [problem.line for problem in source.problems]
+    assert {("c", 0), ("d", "e"), ("f",), ("f", "<<")} == source.unread
+    value = source.value
+    assert isinstance(value, dict)
+    assert (1, 2, {"e": 1}) == (value["a"], value["b"], value["d"])
+
+
+@pytest.mark.parametrize("text", ["a: &x 1\nb: [", "a: &x 1\n---\nb: 1", "a: &x 1\n? [b]\n: 2\n", "[" * 100, "- &x 1\n" * 500])
+def test_what_cannot_be_read_any_further(text: str) -> None:
+    """Where the rest would be a guess it is not looked at."""
+    with pytest.raises(PolicyError) as refused:
+        survey(text.encode(), "file.yaml")
+    assert problems(text) == refused.value.problems
 
 
 @pytest.mark.parametrize("text", ["\xff\xfe".encode("latin-1"), b"ok: 1\nbad: \xc3("])

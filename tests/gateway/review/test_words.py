@@ -19,6 +19,8 @@ NONE = Finding("header.x-a", "1", None, False)
         (TIER, "tier is 'free', wanted gold"),
         (NONE, "has no header.x-a, wanted 1"),
         (Finding("parameter.p", "1", True, False), "parameter.p is true, wanted 1"),
+        (Finding("bytes", "1MiB..", 1536, False), "bytes is 1536B, wanted 1MiB.."),
+        (Finding("bytes", "1MiB..", 4096, False), "bytes is 4KiB, wanted 1MiB.."),
         (Finding("not", "", None, False, ((ROWS,),)), "rows 4.. holds, and must not"),
         (Finding("any", "", None, False, ((TIER, ROWS), (NONE,))), "none of its 'any' holds (tier is 'free', wanted gold; "
          "has no header.x-a, wanted 1)"),
@@ -65,7 +67,7 @@ def test_requests() -> None:
     )
     assert (
         "digits, tenant acme, tier gold, subject ann, scope a b, 3 rows, header x-a=1, parameter p=true, text of 5 characters,"
-        " version 2, priority 0, bytes 64, id r7"
+        " version 2, priority 0, bytes 64B, id r7"
     ) == request(everything)
     assert "digits, no rows" == request(Request("digits", rows=None))
 

@@ -44,6 +44,8 @@ def test_words_alone() -> None:
     [
         (b'{\n "modle": "digits"}', 2, "unknown key 'modle'"),
         (b'{"model": "digits",\n "rows": "4"}', 2, "'4' is not a whole number of at least 0"),
+        (b'model: &m digits\nrows: "4"\n', 1, "anchors"),
+        (b'model: &m digits\nrows: "4"\n', 2, "'4' is not a whole number of at least 0"),
         (b'["digits"]', 1, "must be a mapping"),
         (b'{"model": "digits"', 1, "not valid YAML"),
         (b'{"principal": 3}', 1, "must be a mapping"),

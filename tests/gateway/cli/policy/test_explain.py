@@ -99,6 +99,11 @@ def test_refused(policy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     [
         ([], "say which request"),
         (["--model", "digits", "--rows", "many"], "penstock policy explain: rows: 'many' is not a whole number"),
+        (
+            ["--model", "digits", "--bytes", "3MB"],
+            "explain: bytes: unknown unit 'MB'; a size is counted in B, KiB, MiB or GiB — did you mean '3MiB'?",
+        ),
+        (["--model", "digits", "--bytes", "-1"], "explain: bytes: '-1' is not a whole number of at least 0"),
         (["--tier", "gold"], "penstock policy explain: 'model' is missing"),
         (["nowhere.json"], "nowhere.json: No such file"),
     ],
