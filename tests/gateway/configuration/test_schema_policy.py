@@ -301,7 +301,6 @@ def test_rules_of_a_backend() -> None:
     [
         ("attempts: 3", "attempts: 1", "'1' is not a whole number from 2, the first attempt included, to 10", None),
         ("attempts: 3", "attempts: 11", "'11' is not a whole number from 2, the first attempt included, to 10", None),
-        ("attempts: 3", "attempts: true", "'true' is not a whole number from 2, the first attempt included, to 10", None),
         ("after: p90", "after: 95%", "'95%' is not one of p50 to p99", "p95"),
         ("after: p90", "after: p100", "'p100' is not one of p50 to p99", None),
         ("after: p90", "after: 90", "'90' is not one of p50 to p99", "p90"),
