@@ -13,6 +13,7 @@ import yaml
 
 from gateway.configuration.load import load_policy
 from gateway.configuration.problems import PolicyError
+from gateway.configuration.schema_policy import PolicyDocument
 from gateway.demo.expect import StartError, WrongError
 
 MODEL = "digits"
@@ -30,6 +31,11 @@ class Policy:
         """The variants of `digits`, by name."""
         found: dict[str, dict[str, Any]] = self.document["models"][MODEL]["variants"]
         return found
+
+    @property
+    def checked(self) -> PolicyDocument:
+        """As the gateway reads it."""
+        return load_policy(json.dumps(self.document).encode(), "policy.yaml")
 
     def cost(self, variant: str) -> float:
         """Of one row."""

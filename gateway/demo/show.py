@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gateway.demo import comparison, scenes_protocol, scenes_refusals, scenes_routing, table
+from gateway.demo import comparison, scenes_policy, scenes_protocol, scenes_refusals, scenes_routing, table
 from gateway.demo.setting import Setting
 
 Scene = Callable[[Setting], str]
@@ -14,6 +14,8 @@ SCENES: tuple[tuple[str, Scene], ...] = (
     ("route by tier", scenes_routing.by_tier),
     ("route by request", scenes_routing.by_request),
     ("sticky split", scenes_routing.sticky_split),
+    ("explained before", scenes_policy.explained),
+    ("tests of a policy", scenes_policy.noticed),
     ("one protocol", scenes_protocol.same_answers),
     ("example models", scenes_protocol.example_models),
     ("stream", scenes_protocol.stream),

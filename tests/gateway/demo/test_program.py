@@ -93,7 +93,7 @@ def test_the_demo_is_right_and_leaves_nothing() -> None:
         printed = lines_until(process, "never said")
         assert 0 == process.wait(60), "".join(printed)
     text = "".join(printed)
-    assert 17 == len(re.findall(r"^  ok  ", text, re.MULTILINE))
+    assert 19 == len(re.findall(r"^  ok  ", text, re.MULTILINE))
     assert max(map(len, printed)) <= 121
     assert "\x1b" not in text
     assert [] == left_behind(printed)
