@@ -15,7 +15,7 @@ SCENES: tuple[tuple[str, Scene], ...] = (
     ("route by request", scenes_routing.by_request),
     ("sticky split", scenes_routing.sticky_split),
     ("explained before", scenes_policy.explained),
-    ("tests of a policy", scenes_policy.noticed),
+    ("policy's tests", scenes_policy.noticed),
     ("one protocol", scenes_protocol.same_answers),
     ("example models", scenes_protocol.example_models),
     ("stream", scenes_protocol.stream),
