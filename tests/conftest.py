@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 import pytest
 import uvloop
@@ -18,6 +19,14 @@ settings.load_profile("penstock")
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     """Every asynchronous test runs on the loop that the gateway runs on."""
     return {"uvloop": uvloop.new_event_loop}
+
+
+@pytest.hookimpl(tryfirst=True)  # before marks are chosen by
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Folders whose every test runs a whole gateway, or measures one: left out of `make check`, which has a minute."""
+    for item in items:
+        if item.path.relative_to(Path(__file__).parent).parts[0] in ("features", "conformance", "loadtest"):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")
