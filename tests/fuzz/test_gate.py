@@ -16,7 +16,7 @@ from gateway.edge.limits import Limits
 from gateway.edge.messages import Admitted, HttpResponse, RequestHead
 from gateway.edge.shared import Shared
 from tests.fuzz.strict_http import Read, requests
-from tests.fuzz.wires import CUTS, OFTEN, HastyLoop, Wire, changes, mutated, sliced
+from tests.fuzz.wires import CUTS, OFTEN, PIECES, HastyLoop, Wire, changes, mutated, sliced
 
 pytestmark = pytest.mark.slow
 
@@ -77,23 +77,7 @@ BAD = {
 }  # fmt: skip
 INSIDE = b"GET /inside HTTP/1.1\r\nHost: h\r\n\r\n"  # a request that lies in a body
 BODIES = st.one_of(st.binary(max_size=6), st.sampled_from([b"", b"0\r\n\r\n", b"\r\n", INSIDE]))
-PIECES = (
-    b"\r",
-    b"\n",
-    b"\r\n",
-    b"\r\n\r\n",
-    b"\0",
-    b" ",
-    b"\t",
-    b":",
-    b"0",
-    b"0\r\n\r\n",
-    b"\x0b",
-    b"\xff",
-    b";",
-    b"GET / HTTP/1.1\r\n",
-    b"",
-)
+INSERTED = (*PIECES, b"GET / HTTP/1.1\r\n")
 FLAWS = st.sampled_from([*[""] * (2 * len(BAD)), *BAD, "wrong length"])
 
 
@@ -130,7 +114,7 @@ def streams(draw: st.DrawFn) -> tuple[bytes, bool]:
     parts = draw(st.lists(asked(), min_size=1, max_size=4))
     if draw(st.integers(0, 9)) == 0:
         parts[:-1] = [min(parts)] * 35
-    marred = draw(changes(PIECES, 2))
+    marred = draw(changes(INSERTED, 2))
     return mutated(b"".join(part for part, _ in parts), marred), not marred and all(sound for _, sound in parts)
 
 

@@ -17,6 +17,9 @@ OFTEN = settings(max_examples=max(300, settings().max_examples))  # the long run
 
 CUTS = st.lists(st.integers(1, 1 << 12), max_size=12)
 
+PIECES = (b"\r", b"\n", b"\r\n", b"\r\n\r\n", b"\0", b" ", b"\t", b":", b"0", b"0\r\n\r\n", b"\x0b", b"\xff", b";", b"")
+"""What is put into the middle of bytes to see whether a reader still finds their ends."""
+
 
 def sliced(stream: bytes, cuts: list[int]) -> list[bytes]:
     """The stream in pieces, none of them empty."""
