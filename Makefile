@@ -40,6 +40,10 @@ FUZZ_SECONDS ?= 600
 fuzz: .venv/.dev-stamp ## hostile bytes for the gate, the tensor head, the JSON, the answers and the policy; FUZZ_SECONDS=600 for all
 	@$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) --only "$(FUZZ_ONLY)" $(if $(FUZZ_SEED),--seed $(FUZZ_SEED))
 
+.PHONY: faults
+faults: .venv/.dev-stamp serving ## break everything that can break and print each figure next to its bar, under 10 minutes
+	@FAULTS=long $(BIN)/python -m pytest -q -rN tests/faults
+
 .PHONY: lint
 lint: .venv/.dev-stamp
 	@echo "· ruff format";  $(BIN)/ruff format --quiet --check . || { echo "  run: $(BIN)/ruff format ."; exit 1; }

@@ -10,10 +10,28 @@ from typing import Any
 
 import pytest
 
+from tests.faults.figures import Figures
 from tests.faults.silent import SilentGrpc, SilentHttp
 from tests.real_parts import GatewayProcess, Triton, policy, start_gateway, start_triton
 
 MODELS = ("simple", "repeat_int32")  # no torch: up in a quarter of a second
+
+FIGURES = pytest.StashKey[Figures]()
+
+
+@pytest.fixture
+def figures(request: pytest.FixtureRequest) -> Figures:
+    """Takes what a test measured together with its bar."""
+    return request.config.stash.setdefault(FIGURES, Figures())
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """All figures of the run as one table."""
+    found = config.stash.get(FIGURES, None)
+    if found is not None and found.found:
+        terminalreporter.section("figures and their bars")
+        for line in found.table():
+            terminalreporter.write_line(line)
 
 
 @pytest.fixture
