@@ -1,0 +1,81 @@
+"""The state of every limit in one process: how full each bucket is, and how many requests of each are in flight.
+
+A pure object that is told the time. Bounded whatever principals come: a count that is back at 0 is forgotten, so there are no more
+of these than requests in flight. Of buckets one that was not used for long makes room for a new one: those that have leaked empty, which
+are the same as never used, or else the one nearest to it. A new key looks at `LOOKS` old ones, so no request pays for the whole table.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from routing.demand import COME_BACK, Demand, Level, Verdict, verdict
+from routing.gcra import gcra, left
+
+MOST = 65_536  # buckets: about 15 MB
+LOOKS = 8
+
+
+class Buckets:
+    """Takes demands all or nothing."""
+
+    def __init__(self, most: int = MOST) -> None:
+        self._most = most
+        self._tats: OrderedDict[str, float] = OrderedDict()
+        self._counts: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._tats) + len(self._counts)
+
+    def take(self, demands: Sequence[Demand], now: float) -> Verdict:
+        """Everything that the request demands, or nothing. `now` in seconds, never less than before."""
+        tats: list[float] = []
+        levels: list[Level] = []
+        for demand in demands:
+            tat, level = self._held(demand, now)
+            tats.append(tat)
+            levels.append(level)
+        found = verdict(demands, levels)
+        if found.limited is None:
+            for demand, tat in zip(demands, tats, strict=True):
+                if demand.kind == "concurrency":
+                    self._counts[demand.key] = self._counts.get(demand.key, 0) + 1
+                else:
+                    self._keep(demand.key, tat, now)
+        return found
+
+    def give_back(self, demands: Sequence[Demand]) -> None:
+        """The request has ended: what it held at the same time as others is free. Its other costs stay paid."""
+        for demand in demands:
+            if demand.kind != "concurrency":
+                continue
+            count = self._counts.get(demand.key, 0) - 1
+            if count > 0:
+                self._counts[demand.key] = count
+            else:
+                self._counts.pop(demand.key, None)
+
+    def _held(self, demand: Demand, now: float) -> tuple[float, Level]:
+        if demand.kind == "concurrency":
+            free = demand.burst - self._counts.get(demand.key, 0)
+            return 0.0, Level(0.0, free - 1, COME_BACK) if free > 0 else Level(COME_BACK, 0, COME_BACK)
+        interval = 1 / demand.rate
+        found = gcra(self._tats.get(demand.key, now), now, demand.cost, interval, demand.burst)
+        units = left(found.tat, now, interval, demand.burst)
+        return found.tat, Level(found.retry_after, units, max(0.0, found.tat - now))
+
+    def _keep(self, key: str, tat: float, now: float) -> None:
+        if key not in self._tats and len(self._tats) >= self._most:
+            self._forget(now)
+        self._tats[key] = tat
+        self._tats.move_to_end(key)
+
+    def _forget(self, now: float) -> None:
+        """Makes room for one more: whichever of the longest unused is empty, else the one nearest to it."""
+        oldest = [key for key, _ in zip(self._tats, range(LOOKS), strict=False)]
+        for key in oldest:
+            if self._tats[key] <= now:
+                del self._tats[key]
+        if len(self._tats) >= self._most:
+            del self._tats[min(oldest, key=lambda key: self._tats[key])]
