@@ -33,7 +33,7 @@ test: .venv/.dev-stamp serving lint ## everything CI runs: the checks, then all 
 
 .PHONY: check
 check: .venv/.dev-stamp lint ## the quick part, under a minute: format, lint, types, import contracts, fast tests
-	@$(BIN)/python -m pytest -q -m "not slow"
+	@$(BIN)/python -m pytest -q -n auto --dist worksteal -m "not slow"
 
 FUZZ_SECONDS ?= 600
 .PHONY: fuzz
