@@ -1,8 +1,9 @@
 """The state of every limit in one process: how full each bucket is, and how many requests of each are in flight.
 
-A pure object that is told the time. Bounded whatever principals come: a count that is back at 0 is forgotten, so there are no more
-of these than requests in flight. Of buckets one that was not used for long makes room for a new one: those that have leaked empty, which
-are the same as never used, or else the one nearest to it. A new key looks at `LOOKS` old ones, so no request pays for the whole table.
+A pure object that is told the time. Bounded whatever principals come: a count that is back at 0 is forgotten, so there are no
+more of these than requests in flight. Of buckets one that was not used for long makes room for a new one: those that have
+leaked empty, which are the same as never used, or else the one nearest to it. A new key looks at `LOOKS` old ones, so no
+request pays for the whole table.
 """
 
 from __future__ import annotations

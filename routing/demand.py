@@ -25,8 +25,8 @@ class Demand(msgspec.Struct, frozen=True, gc=False):
 
 
 class Level(NamedTuple):
-    """One demand held against its bucket. `wait`: 0 if it fits, else seconds until it could. `left`: units once it is taken, or as
-    they are if it does not fit; `reset`: seconds until the bucket has all its units again.
+    """One demand held against its bucket. `wait`: 0 if it fits, else seconds until it could. `left`: units once it is taken, or
+    as they are if it does not fit; `reset`: seconds until the bucket has all its units again.
     """
 
     wait: float

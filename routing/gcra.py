@@ -1,9 +1,10 @@
 """Meters a rate without a queue and with one number of state: the generic cell rate algorithm.
 
-Theory (ITU-T I.371, annex A, "virtual scheduling"; also known as the leaky bucket as a meter): a bucket that leaks one unit every
-`interval` seconds is described whole by the moment when it will be empty, the theoretical arrival time `tat`. What comes pours its
-cost in, which moves `tat` on by `cost * interval`, and conforms if the bucket does not hold more than `burst` then. So in any window of
-t seconds at most `t / interval + burst` units conform, and a bucket whose `tat` has passed is the same as one never used.
+Theory (ITU-T I.371, annex A, "virtual scheduling"; also known as the leaky bucket as a meter): a bucket that leaks one unit
+every `interval` seconds is described whole by the moment when it will be empty, the theoretical arrival time `tat`. What comes
+pours its cost in, which moves `tat` on by `cost * interval`, and conforms if the bucket does not hold more than `burst` then.
+So in any window of t seconds at most `t / interval + burst` units conform, and a bucket whose `tat` has passed is the same as
+one never used.
 """
 
 from __future__ import annotations
