@@ -53,11 +53,15 @@ def longest(data: bytes | memoryview) -> int:
     return found
 
 
-def priority_asked(headers: Mapping[str, str]) -> int | None:
-    """X-Priority, 0 (highest) to 9; None where the client gives none. Raises INVALID."""
+def priority_given(headers: Mapping[str, str]) -> int | None:
+    """X-Priority, 0 (highest) to 9; None where the client gives none, or something else."""
     given = headers.get("x-priority")
-    if given is None:
-        return None
-    if len(given) != 1 or given not in "0123456789":
+    return int(given) if given is not None and len(given) == 1 and given in "0123456789" else None
+
+
+def priority_asked(headers: Mapping[str, str]) -> int | None:
+    """The same where a route looks at it. Raises INVALID for something else."""
+    priority = priority_given(headers)
+    if priority is None and "x-priority" in headers:
         raise invalid("x-priority must be a whole number from 0, the highest, to 9", "priority")
-    return int(given)
+    return priority

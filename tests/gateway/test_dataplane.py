@@ -93,6 +93,15 @@ def test_the_shorter_timeout_counts(fake: Fake, make_request: Make, timeout: flo
     assert at == plane.plan(plane.snapshot, make_request(), inquiry(timeout=timeout)).deadline.at
 
 
+def test_the_priority_goes_with_the_request(fake: Fake, make_request: Make) -> None:
+    """Whatever the routes look at; without one, or with something else that no route looks at, there is none."""
+    plane, request = Dataplane(fake.snapshot(), {}), make_request()
+    assert request is plane.plan(plane.snapshot, request, inquiry()).request
+    asked = Inquiry(ANN, {"x-priority": "3"}, "r", 100.0, None)
+    assert 3 == plane.plan(plane.snapshot, request, asked).request.priority
+    assert request is plane.plan(plane.snapshot, request, replace(asked, headers={"x-priority": "10"})).request
+
+
 async def test_a_request_stays_with_its_snapshot(fake: Fake, make_request: Make) -> None:
     """It is planned and asked by the one it began with, whatever is in force by then."""
     plane = Dataplane(old := fake.snapshot("old"), {})
