@@ -9,7 +9,7 @@ request pays for the whole table.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from routing.demand import COME_BACK, Demand, Level, Verdict, verdict
 from routing.gcra import gcra, left
@@ -29,6 +29,11 @@ class Buckets:
     def __len__(self) -> int:
         return len(self._tats) + len(self._counts)
 
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """How many requests of each key are in flight."""
+        return self._counts
+
     def take(self, demands: Sequence[Demand], now: float) -> Verdict:
         """Everything that the request demands, or nothing. `now` in seconds, never less than before."""
         tats: list[float] = []
@@ -45,6 +50,15 @@ class Buckets:
                 else:
                     self._keep(demand.key, tat, now)
         return found
+
+    def note(self, demands: Sequence[Demand], now: float) -> None:
+        """Takes what somebody else has let through already; a bucket is never owed more than it holds."""
+        for demand in demands:
+            if demand.kind == "concurrency":
+                self._counts[demand.key] = self._counts.get(demand.key, 0) + 1
+            else:
+                tat = max(self._tats.get(demand.key, now), now) + demand.cost / demand.rate
+                self._keep(demand.key, min(tat, now + demand.burst / demand.rate), now)
 
     def give_back(self, demands: Sequence[Demand]) -> None:
         """The request has ended: what it held at the same time as others is free. Its other costs stay paid."""

@@ -43,11 +43,11 @@ class Connection(asyncio.Protocol):
         self._outgoing: list[bytes] = []
         self._timer: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport | None = None
-        self._over = False
+        self.over = False  # it has ended, and must not be used
 
     def send(self, command: bytes, answered: Answered) -> None:
         """Sends it together with all others of this turn of the loop."""
-        if self._over:
+        if self.over:
             answered(StoreError("closed", "the connection has ended"))
             return
         self._waiting.append((self._loop.time(), answered))
@@ -71,10 +71,28 @@ class Connection(asyncio.Protocol):
             raise answer
         return answer
 
+    def heard(self, answer: object) -> None:
+        """For `send`: only a refusal matters, and ends the connection."""
+        if isinstance(answer, StoreError):
+            self.fail(answer)
+
+    def fail(self, why: StoreError) -> None:
+        """Ends it, for a reason; whoever waits for an answer is given that."""
+        if self.over:
+            return
+        self.over = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._transport is not None:
+            self._transport.abort()
+        self._lost(why)  # first: who is told next must not ask here again
+        while self._waiting:
+            self._waiting.popleft()[1](why)
+
     def close(self) -> None:
         """Ends it, and nobody needs to be told."""
         self._lost = _nobody
-        self._end(StoreError("closed", "the connection was ended"))
+        self.fail(StoreError("closed", "the connection was ended"))
 
     # What the loop calls
 
@@ -85,7 +103,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The other side has ended it."""
-        self._end(StoreError("closed", "it closed the connection"))
+        self.fail(StoreError("closed", "it closed the connection"))
 
     def data_received(self, data: bytes) -> None:
         """Hands out whatever answers are whole."""
@@ -93,8 +111,8 @@ class Connection(asyncio.Protocol):
             self._reader.feed(data)
             while (answer := self._reader.gets()) is not _PARTIAL:
                 if not self._waiting:
-                    self._end(StoreError("garbled", "it answers what nobody asked"))
-                if self._over:  # also by what the answer before has led to
+                    self.fail(StoreError("garbled", "it answers what nobody asked"))
+                if self.over:  # also by what the answer before has led to
                     return
                 if isinstance(answer, hiredis.ReplyError):
                     answer = refused(str(answer))
@@ -102,10 +120,10 @@ class Connection(asyncio.Protocol):
             if self._reader.len() > MAX_WORDS:
                 raise hiredis.ProtocolError("too long")
         except (hiredis.ProtocolError, MemoryError):
-            self._end(StoreError("garbled", "its answers are not in Redis's protocol"))
+            self.fail(StoreError("garbled", "its answers are not in Redis's protocol"))
 
     def _flush(self) -> None:
-        if self._transport is not None and not self._over:
+        if self._transport is not None and not self.over:
             self._transport.write(b"".join(self._outgoing))
         self._outgoing.clear()
 
@@ -123,21 +141,9 @@ class Connection(asyncio.Protocol):
 
     def _judge(self, suspect: tuple[float, Answered]) -> None:
         if self._waiting and self._waiting[0] is suspect:
-            self._end(StoreError("late", f"no answer within {self._seconds * 1000:g} ms"))
+            self.fail(StoreError("late", f"no answer within {self._seconds * 1000:g} ms"))
         else:
             self._suspect()
-
-    def _end(self, why: StoreError) -> None:
-        if self._over:
-            return
-        self._over = True
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._transport is not None:
-            self._transport.abort()
-        self._lost(why)  # first: who is told next must not ask here again
-        while self._waiting:
-            self._waiting.popleft()[1](why)
 
 
 def _nobody(_: StoreError) -> None:

@@ -19,7 +19,7 @@ ADVICE: Mapping[str, str] = {
     "loading": "it is reading its data: this ends by itself",
     "busy": "another script holds it: see SCRIPT KILL",
     "cluster": "a cluster is not supported: name a single server",
-    "forgotten": "somebody has deleted keys",
+    "forgotten": "was it restarted, or were its keys or scripts deleted?",
     "refused": "the server's version must be 5 or later",
 }
 _WORDS: Mapping[str, str] = {
@@ -29,6 +29,7 @@ _WORDS: Mapping[str, str] = {
     "READONLY": "read-only",
     "MASTERDOWN": "read-only",
     "NOREPLICAS": "read-only",
+    "NOSCRIPT": "forgotten",
     "OOM": "full",
     "MISCONF": "disk",
     "LOADING": "loading",

@@ -1,0 +1,151 @@
+"""Keeps one connection to Redis open in the background, so that no request ever waits for connecting.
+
+A breaker stands before it: closed while there is a connection whose every answer comes in time; open from the first failure on,
+when whoever would ask goes on without; half-open while the background tries to get in again, which is the one probe.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from time import monotonic
+
+from backends.breaker import Breaker, Event, State
+from backends.names import Host
+from backends.rules import Ejection
+from gateway.aside import Aside
+from gateway.store.address import Address, Login
+from gateway.store.connection import ANSWER_SECONDS, Connection
+from gateway.store.trouble import StoreError, unreachable
+
+CONNECT_SECONDS = 0.5  # for a name, TCP and TLS together; nobody waits for it, and a packet is lost at times
+PAUSE = 0.25  # between tries, and up to as much again by chance: replicas do not come all at once
+SAY_AGAIN = 60.0  # a trouble that comes and goes is told of so often
+
+_log = logging.getLogger(__name__)
+
+Greet = Callable[[Connection], Awaitable[None]]
+"""Does what each new connection needs before anybody asks over it. Raises StoreError."""
+
+
+class Link:
+    """The way to the store at `address`. `greet` is set by whoever uses it."""
+
+    def __init__(self, address: Address, login: Login, seconds: float = ANSWER_SECONDS) -> None:
+        self.greet: Greet = _nothing
+        self.breaker = Breaker(Ejection(failures=1, open=PAUSE))
+        self.connection: Connection | None = None  # while the breaker is closed
+        self._address = address
+        self._login = login
+        self._seconds = seconds
+        self._host = Host(address.host)
+        self._beside = Aside("store")
+        self._lost = asyncio.Event()
+        self._said: dict[str, float] = {}
+        self._quiet = True  # whether nobody was told that it is away
+        self.breaker.ended(Event.FAILED, False, float("-inf"))  # nothing is open yet
+
+    @property
+    def up(self) -> bool:
+        """Whether the store may be asked."""
+        return self.breaker.state is State.CLOSED
+
+    async def keep(self) -> None:
+        """Tries, and tries again whenever the connection ends; until cancelled."""
+        while True:
+            if not await self.attempt():
+                await asyncio.sleep(PAUSE * (1 + random.random()))
+                continue
+            await self._lost.wait()
+            await asyncio.sleep(PAUSE * random.random())
+
+    async def attempt(self) -> bool:
+        """Tries once, for little more than CONNECT_SECONDS; whether the store may be asked now."""
+        if self.up:
+            return True
+        self.breaker.enter(monotonic())
+        event = Event.ABANDONED
+        connection = None
+        try:
+            connection = await self._open()
+            await self.greet(connection)
+            if connection.over:
+                raise StoreError("closed", "it closed the connection")
+            event = Event.OK
+        except StoreError as error:
+            event = Event.FAILED
+            self._tell(error)
+        finally:
+            self.breaker.ended(event, True, monotonic())
+            if event is not Event.OK and connection is not None:
+                connection.close()
+        if event is Event.OK:
+            self.connection = connection
+            self._lost.clear()
+            self._tell_of_return()
+        return self.up
+
+    def close(self) -> None:
+        """Ends the connection."""
+        if self.connection is not None:
+            self.connection.close()
+            self.connection = None
+        self._beside.close()
+
+    def _ended(self, error: StoreError) -> None:
+        """The connection is no more; before the breaker was closed, the attempt tells why."""
+        if self.connection is None:
+            return
+        self.connection = None
+        self.breaker.ended(Event.FAILED, False, monotonic())
+        self._tell(error)
+        self._lost.set()
+
+    async def _open(self) -> Connection:
+        """A connection that Redis lets speak. Raises StoreError."""
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                password = await self._beside(self._login.password)
+                connection = await self._connect()
+        except (OSError, UnicodeError) as error:  # TimeoutError is an OSError, ssl.SSLError too
+            raise unreachable(error) from error
+        try:
+            if password:
+                await connection.ask("AUTH", *((self._address.user,) if self._address.user else ()), password)
+            if self._address.database:
+                await connection.ask("SELECT", self._address.database)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    async def _connect(self) -> Connection:
+        loop = asyncio.get_running_loop()
+
+        def made() -> Connection:
+            return Connection(self._ended, self._seconds)
+
+        if self._address.path:
+            return (await loop.create_unix_connection(made, self._address.path))[1]
+        certificates = await self._beside(self._login.certificates) if self._address.tls else None
+        host = (await self._host.addresses())[0]  # beginning with another one each time
+        name = self._address.host if certificates is not None else None
+        return (await loop.create_connection(made, host, self._address.port, ssl=certificates, server_hostname=name))[1]
+
+    def _tell(self, error: StoreError) -> None:
+        now = monotonic()
+        if now - self._said.get(error.reason, float("-inf")) >= SAY_AGAIN:
+            self._said[error.reason] = now
+            self._quiet = False
+            _log.warning("store %s: %s. Until it answers, each gateway decides alone", self._address, error)
+
+    def _tell_of_return(self) -> None:
+        if not self._quiet:
+            _log.warning("store %s answers", self._address)
+        self._quiet = True
+
+
+async def _nothing(_: Connection) -> None:
+    pass
