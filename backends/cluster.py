@@ -206,7 +206,9 @@ class Cluster:
         self.alarms.set(attempt, at)
 
     def _again(self, tries: Tries, attempt: Attempt, error: InferenceError) -> float:
-        """Seconds until the question is asked once more. Raises its first failure where it is not."""
+        """Seconds until the question is asked once more. Raises its first failure where it is not, and that time is up as such."""
+        if error.kind is ErrorKind.DEADLINE:
+            raise error
         tries.failure = tries.failure or error
         tries.tried.append(attempt.endpoint)
         if _unreached(error):  # nothing was asked there, so nothing is repeated

@@ -21,13 +21,15 @@ class FallbackPolicy:
         self._clock = clock
 
     async def __call__(self, call: Call, ask: Ask) -> Answer:
-        """The target's answer, or that of the first fallback that has one; else the first failure, which is the cause."""
+        """The target's answer, or that of the first fallback that has one; else the first failure, which is the cause, or, where
+        time is up, that it is."""
         first: InferenceError | None = None
         while True:
             try:
                 return await ask(call)
             except InferenceError as error:
-                first = first or error
+                if first is None or error.kind is ErrorKind.DEADLINE:
+                    first = error
                 assert call.target is not None, "a layer above chooses the target"
                 target = call.plan.fallback.get(call.target.variant)
                 if target is None or not (error.kind in FAILURES or self._in_time(error, call)):

@@ -56,6 +56,15 @@ async def test_other_failures_are_not_retried(scripted: Make, kind: ErrorKind) -
     assert [1, 0] == found.asked
 
 
+async def test_a_retry_that_is_late_is_late(scripted: Make) -> None:
+    """Whatever failed before, the client hears that time is up."""
+    found = scripted(RETRY, "a", "b")
+    found.servers[0].failure, found.servers[1].failure = failure(ErrorKind.BROKEN), failure(ErrorKind.DEADLINE)
+    with pytest.raises(InferenceError, match="deadline"):
+        await found.cluster.infer(REQUEST, soon())
+    assert [1, 1] == found.asked
+
+
 async def test_nothing_is_repeated_unless_the_rules_say_so(scripted: Make) -> None:
     """Without `retry` a failure is the client's."""
     found = scripted(Rules(), "a", "b")

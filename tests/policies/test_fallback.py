@@ -73,6 +73,15 @@ async def test_chain_ends_with_the_first_cause(make_call: Make, make_answer: Rep
     assert asked == ["dear", "mid", "fast"]
 
 
+async def test_a_fallback_that_is_late_is_late(make_call: Make, make_answer: Reply, observer: object) -> None:
+    """Whatever failed before, the client hears that time is up."""
+    ask, asked = asking(make_answer, {"dear": ErrorKind.BROKEN, "mid": ErrorKind.DEADLINE})
+    call = targeted(make_call(1, (("dear", None),), {"dear": "mid", "mid": "fast"}))
+    with pytest.raises(InferenceError, match="mid failed"):
+        await FallbackPolicy(observer, lambda: 5.0)(call, ask)  # type: ignore[arg-type]
+    assert ["dear", "mid"] == asked
+
+
 async def test_without_fallback_nothing_is_added(make_call: Make, make_answer: Reply, observer: object) -> None:
     """A plan without fallbacks is one ask."""
     ask, asked = asking(make_answer, {"fast": ErrorKind.BROKEN})
