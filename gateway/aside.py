@@ -11,6 +11,7 @@ import errno
 import queue
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
@@ -28,6 +29,13 @@ class Runner(Protocol):
 async def here(work: Callable[[], T]) -> T:
     """Does it at once, on the loop: for a process that must have no threads."""
     return work()
+
+
+async def alone(work: Callable[[], T]) -> T:
+    """Does it in a thread of its own, which nothing else waits behind: for what is rare and may hang."""
+    done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+    threading.Thread(target=_settled, args=(work, done), name="alone", daemon=True).start()
+    return await done
 
 
 class Aside:
@@ -55,16 +63,21 @@ class Aside:
 
     def _run(self) -> None:
         while (given := self._queue.get()) is not None:
-            work, done = given
-            result, failure = None, None
-            try:
-                result = work()
-            except Exception as error:  # noqa: BLE001 - it is raised where the work was asked for
-                failure = error
-            try:
-                done.get_loop().call_soon_threadsafe(_settle, done, result, failure)
-            except RuntimeError:  # the loop is closed: nobody waits any more
+            if not _settled(*given):
                 return
+
+
+def _settled(work: Callable[[], Any], done: asyncio.Future[Any]) -> bool:
+    """Does the work in this thread; False when nobody waits any more, because the loop is closed."""
+    result, failure = None, None
+    try:
+        result = work()
+    except Exception as error:  # noqa: BLE001 - it is raised where the work was asked for
+        failure = error
+    with suppress(RuntimeError):
+        done.get_loop().call_soon_threadsafe(_settle, done, result, failure)
+        return True
+    return False
 
 
 def _settle(done: asyncio.Future[Any], result: Any, failure: Exception | None) -> None:

@@ -9,7 +9,6 @@ An entry's hash says whether it needs the pepper: `hmac-sha256:` with it, `sha25
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 import logging
 import re
@@ -24,6 +23,7 @@ from typing import Annotated
 
 import msgspec
 
+from gateway.aside import alone
 from gateway.auth.principals import WORD, is_our_scope, is_word, principal_of
 from gateway.auth.refusals import refused
 from gateway.auth.settings import KeySourceError
@@ -141,7 +141,7 @@ class ApiKeys:
 
     async def reload(self) -> None:
         """Reads the file again, in a thread. Raises KeySourceError, and keeps what there was, when it cannot be used."""
-        self._known = await asyncio.to_thread(self._read_again)
+        self._known = await alone(self._read_again)
 
     def _read_again(self) -> dict[str, _Known]:
         known = self._read()

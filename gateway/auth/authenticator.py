@@ -11,10 +11,12 @@ import logging
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from backends.errors import invalid
+from gateway.aside import alone
 from gateway.auth.api_keys import ApiKeys, pepper_of
 from gateway.auth.refusals import KeyUnknown, refused
 from gateway.auth.settings import AuthSettings, KeySourceError
@@ -154,7 +156,7 @@ async def build(
     """
     api_keys = None
     if settings.api_keys is not None:
-        api_keys = await asyncio.to_thread(ApiKeys, settings.api_keys, pepper_of(environ))
+        api_keys = await alone(partial(ApiKeys, settings.api_keys, pepper_of(environ)))
     held = Remembered()
     tokens = None
     issuers: list[IssuerKeys] = []
@@ -166,11 +168,15 @@ async def build(
 async def _trust(
     settings: AuthSettings, spawn: Spawn, clock: Clock | None, changed: Callable[[], None]
 ) -> tuple[TokenVerifier, list[IssuerKeys]]:
-    from gateway.auth import jwks, jwt  # here, because cryptography takes 8 MB that a gateway with API keys only never needs
+    from gateway.auth import (
+        fetching,
+        jwks,
+        jwt,
+    )  # here, because cryptography takes 8 MB that a gateway with API keys only never needs
 
     trusted, sources = {}, []
     for issuer in settings.jwt:
-        keys = jwks.IssuerKeys(issuer, jwks.fetcher(issuer), spawn, clock or jwks.Clock(), changed)
+        keys = jwks.IssuerKeys(issuer, fetching.fetcher(issuer), spawn, clock or jwks.Clock(), changed)
         if not issuer.is_url:
             await keys.take()
         sources.append(keys)

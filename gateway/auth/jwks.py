@@ -1,8 +1,13 @@
 """Keeps an issuer's public keys at hand: fetched early, refreshed quietly, kept while the issuer is away.
 
-One fetch at a time, whoever asks for it. It is started every 5 minutes (5 seconds after a failure), and by a token that names
-an unknown key, at most once in 10 seconds, so that a storm of made-up key names costs the issuer nothing. Keys that were
-good stay good for 24 hours without a successful fetch. A set that cannot be used (see jwk) counts as a failed fetch.
+One fetch at a time, whoever asks for it. It is started every 5 minutes, and by a token that names an unknown key. What
+strangers may so cause is bounded by a bucket: on the average one fetch in 10 seconds, 4 at once saved up, and 4 seconds between
+any two. So a key that is new is live at its first token, or 4 seconds later if a stranger came just before, through the first
+half minute of a storm of made-up names; if it goes on, the two wishes exclude each other, and the issuer is spared: 10 seconds.
+A failed fetch is repeated every 10 seconds out of the same bucket, so that no more than that is ever asked of an issuer.
+
+Keys that were good stay good for 24 hours without a successful fetch. A set that cannot be used (see jwk) counts as a failed
+fetch, and so does one without any usable key: DECISIONS.md says why.
 """
 
 from __future__ import annotations
@@ -12,22 +17,20 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from gateway.auth.jwk import VerifyKey, admit
+from gateway.auth.fetching import Fetch
+from gateway.auth.jwk import KeySet, VerifyKey, admit
 from gateway.auth.settings import JwtIssuer, KeySourceError
-from gateway.configuration.files import read_file
+from routing.gcra import Conformity, gcra
 
 PERIOD = 300.0  # seconds between refreshes
-RETRY = 5.0  # seconds after a failed one
-UNKNOWN_PERIOD = 10.0  # seconds between fetches that unknown key names may cause
+RETRY = 10.0  # seconds after a failed one
+UNKNOWN_PERIOD = 10.0  # seconds that each fetch for an unknown key name costs the bucket
+UNKNOWN_BURST = 4  # fetches saved up
+UNKNOWN_GAP = 4.0  # seconds between two such fetches, so that a storm does not use up in a moment what is saved
+WAITING = 256  # requests that may wait for one fetch, each with its body in memory; the others are refused at once
 STALE = 24 * 3600.0  # seconds keys are trusted after the last good fetch
-FETCH_SECONDS = 4.0  # the whole fetch, name lookup to last byte; below the 5 s in which a new key should be live
-MAX_BYTES = 256 * 1024
-
-Fetch = Callable[[], Awaitable[bytes]]
-"""Gets the key set's bytes; raises KeySourceError."""
 Spawn = Callable[[Coroutine[Any, Any, None], str], object]
 """Runs background work under a name until it ends or the process does."""
 
@@ -52,9 +55,11 @@ class IssuerKeys:
         self._clock = clock
         self._changed = changed
         self._keys: dict[str, VerifyKey] = {}
+        self._left_out: tuple[str, ...] = ()
         self._fetched_at = 0.0
         self._flight: asyncio.Future[None] | None = None
-        self._unknown_after = clock.now()
+        self._waiting = 0
+        self._bucket = self._gap_ends = clock.now()
         self._failing = False
 
     @property
@@ -81,8 +86,8 @@ class IssuerKeys:
 
     async def reload(self) -> None:
         """Waits for a fetch that begins now. What cannot be used leaves the keys as they are and is logged, however often."""
-        if self._flight is not None and not self._flight.done():
-            await asyncio.shield(self._flight)  # it began before the keys were known to have changed
+        if self._flying:
+            await self.refresh()  # it began before the keys were known to have changed
         self._failing = False
         await self.refresh()
 
@@ -90,32 +95,58 @@ class IssuerKeys:
         """Begins the first fetch and the refreshes after it."""
         self._spawn(self._keep_fresh(self._fly_once()), f"jwks {self._issuer.issuer}")
 
-    async def learn(self) -> bool:
-        """Waits for the running fetch, or a new one if its time has come; False when it is too early to ask again."""
-        if self._flight is None or self._flight.done():
-            now = self._clock.now()
-            if now < self._unknown_after:
-                return False
-            self._unknown_after = now + UNKNOWN_PERIOD
-        await self.refresh()
+    def may_learn(self) -> bool:
+        """Whether an unknown name is worth waiting for: a fetch is under way and has room for one more, or may begin."""
+        if self._flying:
+            return self._waiting < WAITING
+        return self._clock.now() >= self._gap_ends and self._pour().allowed
+
+    def begin(self) -> bool:
+        """Begins a fetch for an unknown name unless one is under way; False when it is too early to ask, or too many wait."""
+        if not self.may_learn():
+            return False
+        if not self._flying:
+            self._bucket, self._gap_ends = self._pour().tat, self._clock.now() + UNKNOWN_GAP
+            self._fly_once()
         return True
+
+    async def learn(self) -> bool:
+        """Waits for the fetch that `begin` allows; False when it does not."""
+        if not self.begin():
+            return False
+        self._waiting += 1
+        try:
+            await self.refresh()
+        finally:
+            self._waiting -= 1
+        return True
+
+    @property
+    def _flying(self) -> bool:
+        return self._flight is not None and not self._flight.done()
+
+    def _pour(self) -> Conformity:
+        return gcra(self._bucket, self._clock.now(), 1, UNKNOWN_PERIOD, UNKNOWN_BURST)
 
     async def refresh(self) -> None:
         """Waits for one fetch to end, well or not. A caller that leaves does not stop it: it belongs to everybody."""
         await asyncio.shield(self._fly_once())
 
     def _fly_once(self) -> asyncio.Future[None]:
-        if self._flight is None or self._flight.done():
-            flight = asyncio.get_running_loop().create_future()
+        flight = self._flight
+        if flight is None or flight.done():
+            self._flight = flight = asyncio.get_running_loop().create_future()
             self._spawn(self._fly(flight), f"jwks fetch {self._issuer.issuer}")
-            self._flight = flight
-        return self._flight
+        return flight
 
     async def _keep_fresh(self, flight: asyncio.Future[None]) -> None:
         while True:
             await asyncio.shield(flight)
             await self._clock.sleep(RETRY if self._failing else PERIOD)
-            flight = self._fly_once()
+            bucket = self._pour()
+            if bucket.allowed or not self._failing:  # else strangers have just had it fetched, in vain
+                self._bucket = bucket.tat
+                flight = self._fly_once()
 
     async def _fly(self, flight: asyncio.Future[None]) -> None:
         try:
@@ -128,53 +159,14 @@ class IssuerKeys:
             if not flight.done():
                 flight.set_result(None)
 
-    def _take(self, keys: dict[str, VerifyKey]) -> None:
-        gone = any(not key.same(keys.get(kid)) for kid, key in self._keys.items())
+    def _take(self, found: KeySet) -> None:
+        gone = any(not key.same(found.keys.get(kid)) for kid, key in self._keys.items())
         if self._failing:
             _log.warning("keys of %s are fresh again", self._issuer.issuer)
-        self._keys = keys
+        if found.left_out and found.left_out != self._left_out:
+            _log.info("keys of %s that verify nothing here: %s", self._issuer.issuer, "; ".join(found.left_out))
+        self._keys, self._left_out = found.keys, found.left_out
         self._fetched_at = self._clock.now()
         self._failing = False
         if gone:
             self._changed()
-
-
-def fetcher(issuer: JwtIssuer) -> Fetch:
-    """How this issuer's key set is had: over the network or from its file."""
-    if issuer.is_url:
-        return lambda: fetch_url(issuer.jwks)
-
-    return lambda: read_key_file(Path(issuer.jwks))
-
-
-async def read_key_file(path: Path) -> bytes:
-    """The file's bytes, at most 256 KiB, read in a thread. Raises KeySourceError."""
-    try:
-        return await asyncio.to_thread(read_file, path, MAX_BYTES)
-    except OSError as error:
-        raise KeySourceError(f"cannot be read: {error.strerror}") from error
-
-
-async def fetch_url(url: str, seconds: float = FETCH_SECONDS) -> bytes:
-    """The body of a 200 answer, at most 256 KiB and `seconds` in all; redirects are not followed. Raises KeySourceError."""
-    import aiohttp  # here, because it takes 13 MB that a gateway with key files never needs
-
-    try:
-        async with (
-            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=seconds)) as session,
-            session.get(url, allow_redirects=False, headers={"Accept-Encoding": "identity"}) as response,
-        ):
-            if response.status != 200:
-                raise KeySourceError(f"answered with status {response.status}")
-            document = bytearray()
-            async for chunk in response.content.iter_any():
-                document += chunk
-                if len(document) > MAX_BYTES:
-                    raise KeySourceError(f"larger than {MAX_BYTES} bytes")
-            return bytes(document)
-    except KeySourceError:
-        raise
-    except TimeoutError as error:
-        raise KeySourceError(f"no answer within {seconds:g} s") from error
-    except (aiohttp.ClientError, OSError, ValueError) as error:
-        raise KeySourceError(f"cannot be fetched: {type(error).__name__}") from error

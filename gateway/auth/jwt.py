@@ -1,9 +1,10 @@
 """Verifies JSON Web Tokens (RFC 7519) as strictly as RFC 8725 advises, and makes principals of their claims.
 
-Only compact JWS of at most 8 KiB. The algorithm is the admitted key's, not the token's: `alg` must merely agree. A token
-cannot bring or point to its own key (`jwk`, `jku`, `x5c`, `x5u` are refused), nor demand extensions (`crit`). Claims are
-looked at before the signature so that a token that could not be accepted anyway costs no key fetch; nothing of it is
-believed until the signature holds.
+Only compact JWS of at most 8 KiB, each part spelt in its one way (see strict). The algorithm is the admitted key's, not the
+token's: `alg` must merely agree. A token cannot bring or point to its own key (`jwk`, `jku`, `x5c`, `x5u` are refused), nor
+demand extensions (`crit`). Claims are looked at before the signature so that a token that could not be accepted anyway costs
+no key fetch; nothing of it is believed until the signature holds. tests/gateway/auth/test_beside_pyjwt.py lists what PyJWT
+accepts of this.
 """
 
 from __future__ import annotations
@@ -12,12 +13,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import msgspec
-
-from gateway.auth.jwk import VerifyKey, decode_base64url
+from gateway.auth.jwk import VerifyKey
 from gateway.auth.principals import principal_of
-from gateway.auth.refusals import KeyUnknown, Learner, refused
+from gateway.auth.refusals import Learner, key_unknown, refused
 from gateway.auth.settings import Claims
+from gateway.auth.strict import decode_base64url, decode_object
 from routing.principal import Principal
 
 MAX_BYTES = 8192
@@ -26,7 +26,6 @@ MAX_AHEAD = 24 * 3600  # seconds; a longer life makes a stolen token a password
 
 _FORBIDDEN = ("jwk", "jku", "x5c", "x5u", "crit", "b64")
 _TYPES = ("jwt", "at+jwt", "application/at+jwt")  # RFC 9068 section 4; anything else is a token for another purpose
-_objects = msgspec.json.Decoder(dict[str, Any])
 
 
 class Keys(Learner, Protocol):
@@ -56,7 +55,7 @@ class TokenVerifier:
     def verify(self, token: bytes, now: float) -> tuple[Principal, float]:
         """The token's principal and the wall time (seconds) from which it is refused.
 
-        Raises a 401, or KeyUnknown when a fetch might help.
+        Raises a 401 (a 503 while the issuer's keys are not known at all), as KeyUnknown when waiting for a fetch may help.
         """
         header, claims, signature, signed = _split(token)
         name = claims.get("iss")
@@ -68,7 +67,7 @@ class TokenVerifier:
         principal = self._principal(claims)
         key = issuer.keys.find(algorithm, header.get("kid"))
         if key is None:
-            raise KeyUnknown(issuer.keys)
+            raise key_unknown(issuer.keys)
         if not key.signed(signature, signed):
             raise _bad("its signature does not hold")
         return principal, expires
@@ -96,11 +95,11 @@ def _split(token: bytes) -> tuple[dict[str, Any], dict[str, Any], bytes, bytes]:
     if len(parts) != 3:
         raise _bad("it must be a compact JWS of three parts")
     try:
-        header = _objects.decode(decode_base64url(parts[0]))
-        claims = _objects.decode(decode_base64url(parts[1]))
+        header = decode_object(decode_base64url(parts[0]))
+        claims = decode_object(decode_base64url(parts[1]))
         signature = decode_base64url(parts[2])
-    except (ValueError, RecursionError):
-        raise _bad("its parts are not strict base64url of JSON objects") from None
+    except ValueError:
+        raise _bad("its parts are not strict base64url of JSON objects whose names are unique") from None
     return header, claims, signature, token[: token.rindex(b".")]
 
 
@@ -128,9 +127,10 @@ def _check_claims(claims: dict[str, Any], audience: str, now: float) -> float:
         raise _bad("its exp is more than 24 hours ahead")
     for name in ("nbf", "iat"):
         moment = claims.get(name, 0)
-        if type(moment) not in (int, float) or moment > now + LEEWAY:
-            raise _bad(f"its {name} is not a time that has come")
+        if type(moment) not in (int, float) or not 0 <= moment <= min(now + LEEWAY, expires):
+            raise _bad(f"its {name} is not a time that has come, before its exp")
     wanted = claims.get("aud")
-    if wanted != audience and not (isinstance(wanted, list) and audience in wanted):
+    audiences = wanted if isinstance(wanted, list) else [wanted]
+    if audience not in audiences or not all(isinstance(each, str) for each in audiences):
         raise refused("the token is meant for another audience", "foreign-audience")
     return float(expires + LEEWAY)

@@ -22,27 +22,37 @@ class Learner(Protocol):
         """True while no key of the issuer is known, so that nothing can be said about its tokens."""
         ...
 
+    def may_learn(self) -> bool:
+        """Whether a fetch is under way or allowed now."""
+        ...
+
+    def begin(self) -> bool:
+        """Begins that fetch; False when it is not allowed now."""
+        ...
+
     async def learn(self) -> bool:
-        """Waits for a fetch if one is allowed now; False when it is too early to ask again."""
+        """As `begin`, and waits for its end."""
         ...
 
 
 class KeyUnknown(InferenceError):
-    """The token names a key we do not have: worth one look at the issuer, then a 401 (503 if no key is known at all)."""
+    """The token names a key we do not have, and the issuer may be asked for news: worth one look, then it is what it says."""
 
-    def __init__(self, keys: Learner) -> None:
-        if keys.empty:
-            super().__init__(
-                ErrorKind.UNAVAILABLE,
-                "the keys of the token's issuer could not be fetched yet: try again later",
-                reason="issuer-unavailable",
-                retry_after=RETRY_SECONDS,
-            )
-        else:
-            super().__init__(
-                ErrorKind.UNAUTHENTICATED,
-                "the token is signed with a key its issuer does not publish: get a new token",
-                source="client",
-                reason="unknown-key",
-            )
+    def __init__(self, refusal: InferenceError, keys: Learner) -> None:
+        told = (refusal.kind, refusal.message)
+        super().__init__(*told, source=refusal.source, reason=refusal.reason, retry_after=refusal.retry_after)
         self.keys = keys
+
+
+def key_unknown(keys: Learner) -> InferenceError:
+    """A 401 (503 if no key is known at all); KeyUnknown unless it is too early to ask: a storm of made-up names ends here."""
+    if keys.empty:
+        refusal = InferenceError(
+            ErrorKind.UNAVAILABLE,
+            "the keys of the token's issuer could not be fetched yet: try again later",
+            reason="issuer-unavailable",
+            retry_after=RETRY_SECONDS,
+        )
+    else:
+        refusal = refused("the token is signed with a key its issuer does not publish: get a new token", "unknown-key")
+    return KeyUnknown(refusal, keys) if keys.may_learn() else refusal

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
-import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from aiohttp import web
 
+from gateway.auth.fetching import fetcher
 from gateway.auth.jwks import (
-    MAX_BYTES,
     PERIOD,
     RETRY,
     STALE,
+    UNKNOWN_BURST,
+    UNKNOWN_GAP,
     UNKNOWN_PERIOD,
+    WAITING,
     Clock,
     IssuerKeys,
-    fetch_url,
-    fetcher,
-    read_key_file,
 )
 from gateway.auth.settings import JwtIssuer, KeySourceError
 
@@ -122,19 +121,88 @@ async def test_a_token_finds_its_key_by_name_and_algorithm(
 
 
 async def test_a_storm_of_unknown_names_is_one_fetch(keys: IssuerKeys, source: Source, ticker: Ticker) -> None:
-    """A thousand at once wait for one fetch; a thousand after them wait for none until ten seconds have passed."""
+    """As many as may wait do so for one fetch, the others of a thousand not at all; nor does the next thousand."""
     source.open.clear()
     waiting = [asyncio.ensure_future(keys.learn()) for _ in range(1000)]
     await settle()
-    assert source.fetches == 1
+    assert 1 == source.fetches
+    assert not keys.may_learn()
     source.open.set()
-    assert await asyncio.gather(*waiting) == [True] * 1000
-    ticker.move(UNKNOWN_PERIOD - 0.1)
-    assert await asyncio.gather(*(keys.learn() for _ in range(1000))) == [False] * 1000
-    assert source.fetches == 1
+    assert [True] * WAITING + [False] * (1000 - WAITING) == await asyncio.gather(*waiting)
+    ticker.move(UNKNOWN_GAP - 0.1)
+    assert not keys.may_learn()
+    assert [False] * 1000 == await asyncio.gather(*(keys.learn() for _ in range(1000)))
+    assert 1 == source.fetches
     ticker.move(0.1)
+    assert keys.may_learn()
     assert await keys.learn()
-    assert source.fetches == 2
+    assert 2 == source.fetches
+
+
+async def test_a_storm_costs_the_issuer_what_the_bucket_holds(keys: IssuerKeys, source: Source, ticker: Ticker) -> None:
+    """A fetch every four seconds for the first half minute, then one in ten: what was saved up, and no more."""
+    asked = []
+    for second in range(200):
+        asked += [second] * await keys.learn()
+        ticker.move(1)
+    assert [0, 4, 8, 12, 16, 20, 30, 40] == asked[:8]
+    assert UNKNOWN_BURST + 200 // UNKNOWN_PERIOD >= len(asked) == source.fetches
+    assert {10} == {later - earlier for earlier, later in itertools.pairwise(asked[5:])}
+
+
+async def test_an_issuer_that_is_away_is_asked_no_more_often(keys: IssuerKeys, source: Source, ticker: Ticker) -> None:
+    """Repetitions after failures come out of the same bucket, with a storm of unknown names and without."""
+    source.document = None
+    keys.start()
+    await settle()
+    for storm in (False, True):
+        before = source.fetches
+        for _ in range(200):
+            if storm:
+                await keys.learn()
+            ticker.move(1)
+            await settle()
+        assert 20 <= source.fetches - before <= 20 + UNKNOWN_BURST
+
+
+async def test_whoever_leaves_makes_room(keys: IssuerKeys, source: Source) -> None:
+    """A client that goes away while it waits lets another one wait."""
+    source.open.clear()
+    waiting = [asyncio.ensure_future(keys.learn()) for _ in range(WAITING)]
+    await settle()
+    assert not keys.may_learn()
+    waiting[0].cancel()
+    await settle()
+    assert keys.may_learn()
+    source.open.set()
+    await asyncio.gather(*waiting[1:])
+
+
+async def test_beginning_a_fetch_waits_for_nothing(keys: IssuerKeys, source: Source) -> None:
+    """Whoever must not wait may still have the keys looked for: once."""
+    source.open.clear()
+    assert [True, True] == [keys.begin(), keys.begin()]
+    await settle()
+    assert 1 == source.fetches
+    source.open.set()
+    await keys.refresh()
+    assert not keys.begin()
+
+
+async def test_keys_that_verify_nothing_are_said_once(
+    keys: IssuerKeys,
+    source: Source,
+    ed_signer: Signer,
+    rsa_signer: Signer,
+    jwks_of: Callable[..., bytes],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Whose token names such a key is told that it is not published; the log says why."""
+    caplog.set_level("INFO")
+    source.document = jwks_of(ed_signer.jwk(), rsa_signer.jwk(use="enc"))
+    for _ in range(3):
+        await keys.take()
+    assert 1 == caplog.text.count("keys of https://id.test that verify nothing here: 'rsa-1': its use or key_ops")
 
 
 async def test_a_rotated_key_is_live_right_after_a_periodic_refresh(
@@ -259,130 +327,3 @@ async def test_a_file_is_read_like_any_source(jwks_file: Path, spawn: Spawner, c
     with pytest.raises(KeySourceError, match=str(jwks_file)):
         await keys.take()
     assert keys.find("RS256", "rsa-1") is not None
-
-
-async def test_a_file_that_cannot_be_read_says_why(tmp_path: Path) -> None:
-    """Missing, a folder, a pipe that would never end, or too large."""
-    os.mkfifo(tmp_path / "pipe")
-    large = tmp_path / "large"
-    large.write_bytes(b" " * (MAX_BYTES + 1))
-    for path, why in (
-        (tmp_path / "none", "No such file"),
-        (tmp_path, "directory"),
-        (tmp_path / "pipe", "a pipe"),
-        (large, "larger than"),
-    ):
-        with pytest.raises(KeySourceError, match=why):
-            await read_key_file(path)
-
-
-Serve = Callable[[Callable[[web.Request], Awaitable[web.StreamResponse]]], Awaitable[str]]
-
-
-@pytest.fixture
-async def serve() -> AsyncIterator[Serve]:
-    """Starts a web server on a free port for one answer; gives its URL."""
-    runners: list[web.AppRunner] = []
-
-    async def start(answer: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> str:
-        app = web.Application()
-        app.router.add_get("/{any:.*}", answer)
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
-        runners.append(runner)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        return f"http://127.0.0.1:{runner.addresses[0][1]}/jwks.json"
-
-    yield start
-    for runner in runners:
-        await runner.cleanup()
-
-
-async def test_keys_come_over_http(serve: Serve, ed_signer: Signer, jwks_of: Callable[..., bytes]) -> None:
-    """A 200 answer is the key set, byte for byte."""
-    document = jwks_of(ed_signer.jwk())
-
-    async def answer(request: web.Request) -> web.Response:
-        return web.Response(body=document)
-
-    assert document == await fetch_url(await serve(answer))
-
-
-async def test_other_answers_are_failures(serve: Serve) -> None:
-    """Errors, redirects (followed nowhere) and endless bodies are failed fetches."""
-    followed: list[str] = []
-
-    async def answer(request: web.Request) -> web.Response:
-        followed.append(request.path)
-        if request.path == "/large":
-            return web.Response(body=b" " * (MAX_BYTES + 1))
-        if request.path == "/bomb":
-            response = web.Response(body=b" " * (MAX_BYTES + 1))
-            response.enable_compression(web.ContentCoding.gzip)
-            return response
-        return web.Response(status=503) if request.path == "/503" else web.Response(status=302, headers={"Location": "/evil"})
-
-    root = (await serve(answer)).removesuffix("/jwks.json")
-    for path, why in (("/503", "status 503"), ("/302", "status 302"), ("/large", "larger"), ("/bomb", "larger")):
-        with pytest.raises(KeySourceError, match=why):
-            await fetch_url(root + path)
-    assert followed == ["/503", "/302", "/large", "/bomb"]
-
-
-async def test_an_issuer_that_hangs_or_dies_costs_a_bounded_wait(
-    serve: Serve, spawn: Spawner, ticker: Ticker, changes: Changes, ed_signer: Signer, jwks_of: Callable[..., bytes]
-) -> None:
-    """A server that answers, then hangs, then drips, then is gone: the keys it gave stay good throughout."""
-    document = jwks_of(ed_signer.jwk())
-    moods, ended = ["well"], asyncio.Event()
-
-    async def answer(request: web.Request) -> web.StreamResponse:
-        if moods[-1] == "hang":
-            await ended.wait()
-        response = web.StreamResponse()
-        await response.prepare(request)
-        await response.write(document[:5])
-        if moods[-1] == "drip":
-            await ended.wait()
-        await response.write(document[5:])
-        return response
-
-    url = await serve(answer)
-
-    async def fetch() -> bytes:
-        return await fetch_url(url, seconds=5 if moods == ["well"] else 0.1)
-
-    keys = IssuerKeys(JwtIssuer("iss", "aud", url), fetch, spawn, Clock(ticker.now, ticker.sleep), changes)
-    await keys.refresh()
-    for mood in ("hang", "drip"):
-        moods.append(mood)
-        ticker.move(UNKNOWN_PERIOD)
-        async with asyncio.timeout(3):
-            assert await keys.learn()
-        assert keys.find("EdDSA", "ed-1") is not None
-    ended.set()
-    with pytest.raises(KeySourceError, match="cannot be fetched"):
-        await fetch_url("http://127.0.0.1:1/jwks.json")
-
-
-async def test_odd_answers_never_escape_as_foreign_errors() -> None:
-    """A peer that speaks no HTTP, or closes at once, is a failed fetch."""
-    for reply in (
-        b"",
-        b"SSH-2.0-x\r\n",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc",
-        b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
-    ):
-
-        async def peer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, reply: bytes = reply) -> None:
-            await reader.readuntil(b"\r\n\r\n")
-            writer.write(reply)
-            writer.close()
-
-        server = await asyncio.start_server(peer, "127.0.0.1", 0)
-        port: Any = server.sockets[0].getsockname()[1]
-        with pytest.raises(KeySourceError):
-            await fetch_url(f"http://127.0.0.1:{port}/", seconds=2)
-        server.close()
-        await server.wait_closed()

@@ -34,17 +34,21 @@ class Published:
     """Keys that are known from the start."""
 
     def __init__(self, document: bytes) -> None:
-        self._keys = admit(document, ALGORITHMS)
+        self._keys = admit(document, ALGORITHMS).keys
         self.asked = 0
 
-    @property
-    def empty(self) -> bool:
-        return False
+    empty = False
 
     def find(self, algorithm: str, kid: str | None) -> VerifyKey | None:
         self.asked += 1
         key = self._keys.get(kid or "rsa-1")
         return key if key is not None and key.algorithm == algorithm else None
+
+    def may_learn(self) -> bool:
+        return True
+
+    def begin(self) -> bool:
+        return False
 
     async def learn(self) -> bool:
         return False
@@ -302,6 +306,12 @@ class Anything:
     def find(self, algorithm: str, kid: str | None) -> VerifyKey | None:
         accept: Callable[[bytes, bytes], None] = lambda signature, signed: None  # noqa: E731
         return VerifyKey(algorithm, kid or "", (), accept)
+
+    def may_learn(self) -> bool:
+        return True
+
+    def begin(self) -> bool:
+        return False
 
     async def learn(self) -> bool:
         return False
