@@ -6,7 +6,7 @@ import sys
 
 from gateway.configuration.decode import Findings
 from gateway.configuration.problems import shown
-from gateway.configuration.schema_gateway import Auth, GatewayDocument
+from gateway.configuration.schema_gateway import MEMORY, Auth, GatewayDocument, Redis
 
 
 def check_gateway(found: Findings, document: GatewayDocument) -> None:
@@ -19,7 +19,15 @@ def check_gateway(found: Findings, document: GatewayDocument) -> None:
         taken.setdefault(address.port, name)
     if document.workers > 1 and sys.platform != "linux":
         found.wrong(("workers",), "several workers need Linux, which deals connections out among them", "1")
+    _check_store(found, document)
     _check_auth(found, document.auth)
+
+
+def _check_store(found: Findings, document: GatewayDocument) -> None:
+    if document.store == MEMORY and document.redis != Redis():
+        found.wrong(("redis",), "nobody would look at it: store is memory, not redis://host:6379")
+    elif document.redis.ca_file is not None and not document.store.startswith("rediss://"):
+        found.wrong(("redis", "ca_file"), "there is no certificate to check without TLS; write store: rediss://…")
 
 
 def _check_auth(found: Findings, auth: Auth) -> None:

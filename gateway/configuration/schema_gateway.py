@@ -14,15 +14,17 @@ from urllib.parse import urlsplit
 import msgspec
 
 from gateway.configuration.decode import read_text
-from gateway.configuration.problems import NOT_YET, UnreadableError, shown
+from gateway.configuration.problems import NOT_YET, UnreadableError, nearest, shown
 from gateway.configuration.quantities import read_share, read_size
 from gateway.configuration.readers import Address, Count, Limit, Timeout, one_of, read_listener
+from gateway.store.address import AddressError, parse
 
 ALGORITHMS = ("RS256", "ES256", "EdDSA")
 LATER_ALGORITHMS = ("RS384", "RS512", "PS256", "PS384", "PS512", "ES384", "ES512")
 
 
 MAX_WORKERS = 64
+MEMORY = "memory"
 
 
 def read_workers(value: object) -> int:
@@ -33,10 +35,16 @@ def read_workers(value: object) -> int:
 
 
 def read_store(value: object) -> str:
-    """`memory`. Raises UnreadableError."""
-    if isinstance(value, str) and value.startswith(("redis://", "rediss://", "unix://")):
-        raise UnreadableError(f"Redis as a store is {NOT_YET}; use memory", "memory")
-    return one_of(("memory",))(value)
+    """`memory`, or the URL of a Redis server without a password. Raises UnreadableError."""
+    if value == MEMORY:
+        return MEMORY
+    if not isinstance(value, str) or "://" not in value:
+        raise UnreadableError(f"{shown(value)} is neither memory nor the URL of a Redis server", nearest(str(value), (MEMORY,)))
+    try:
+        parse(value)
+    except AddressError as error:  # which does not repeat the URL: a password may stand in it
+        raise UnreadableError(str(error)) from None
+    return value
 
 
 def read_otlp(value: object) -> str:
@@ -94,6 +102,13 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+class Redis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What `store: redis://…` needs beside the URL. Without a `password_file` the password is that of the environment, if any."""
+
+    password_file: Annotated[str, read_path] | None = None
+    ca_file: Annotated[str, read_path] | None = None
 
 
 class Listen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -185,7 +200,8 @@ class GatewayDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     LATER: ClassVar[frozenset[str]] = frozenset({"xds"})
     listen: Listen = Listen()
     workers: Annotated[int, read_workers] = 1
-    store: Annotated[str, read_store] = "memory"
+    store: Annotated[str, read_store] = MEMORY
+    redis: Redis = Redis()
     state: Annotated[str, read_folder] | None = None
     limits: Limits = Limits()
     auth: Auth = Auth()

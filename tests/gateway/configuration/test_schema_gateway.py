@@ -17,6 +17,7 @@ from gateway.configuration.schema_gateway import (
     Issuer,
     Limits,
     Listen,
+    Redis,
     Samples,
     Telemetry,
     read_jwks,
@@ -26,7 +27,8 @@ from gateway.configuration.schema_gateway import (
 FULL = b"""
 listen: {http: 127.0.0.1:1, grpc: "[::1]:2", admin: 127.0.0.1:3}
 workers: 4
-store: memory
+store: rediss://penstock@redis.internal:6380/2
+redis: {password_file: secrets/redis, ca_file: ca.pem}
 state: /var/lib/penstock
 limits:
   {body: 1MiB, inflated: 2MiB, chunks: 3, request_line: 4KiB, headers: 8KiB, header_count: 5, connections: 6,
@@ -48,6 +50,8 @@ def test_everything() -> None:
     expected = GatewayDocument(
         Listen(Address("127.0.0.1", 1), Address("::1", 2), Address("127.0.0.1", 3)),
         workers=4,
+        store="rediss://penstock@redis.internal:6380/2",
+        redis=Redis("secrets/redis", "ca.pem"),
         state="/var/lib/penstock",
         limits=Limits(1 << 20, 2 << 20, 3, 4 << 10, 8 << 10, 5, 6, None, 7 << 10, 8 << 10, 16 << 10, 9, 10, 11, 12, 13, 14, 15),
         auth=Auth((issuer,), Claims("org", "plan", "scp"), "keys.yaml", True),
@@ -66,8 +70,17 @@ def test_everything() -> None:
         ("state: ''", "state", "has no value", None),
         ("workers: 0", "workers", "'0' is not a number of workers", None),
         ("workers: true", "workers", "'true' is not a number of workers", None),
-        ("store: redis://localhost", "store", "Redis as a store is not supported by this version yet", "memory"),
-        ("store: memroy", "store", "'memroy' is not one of memory", "memory"),
+        (
+            "store: redis://:secret@localhost",
+            "store",
+            "a URL with a password is refused: give it in redis.password_file or",
+            None,
+        ),
+        ("store: [memory]", "store", "is neither memory nor the URL of a Redis server", "memory"),
+        ("{store: memory, redis: {ca_file: ca.pem}}", "redis", "nobody would look at it: store is memory", None),
+        ("{store: redis://h, redis: {ca_file: ca.pem}}", "redis.ca_file", "there is no certificate to check without TLS", None),
+        ("{store: redis://h, redis: {password: x}}", "redis.password", "secrets come from files", "password_file"),
+        ("store: memroy", "store", "'memroy' is neither memory nor the URL of a Redis server", "memory"),
         ("xds: {listen: null}", "xds", "'xds' is not supported by this version yet", None),
         ("lissten: {}", "lissten", "unknown key 'lissten'", "listen"),
         ("listen: {http: 8080}", "listen.http", "'8080' is not text", '"8080"'),

@@ -1,0 +1,43 @@
+"""The store as one part of the process: opened at the start, kept in the background, closed at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from gateway.configuration.schema_gateway import GatewayDocument
+from gateway.store.address import Login, parse
+from gateway.store.link import Link
+from gateway.store.meter import Observer, SharedMeter
+
+Spawn = Callable[[Coroutine[Any, Any, None], str], object]
+
+
+class Store:
+    """What `store: redis://…` makes. Until it is started, and whenever Redis is away, the meter decides alone."""
+
+    def __init__(self, document: GatewayDocument, observer: Observer) -> None:
+        redis = document.redis
+        login = Login(_path(redis.password_file), _path(redis.ca_file))
+        self._link = Link(parse(document.store), login)
+        self.meter = SharedMeter(self._link, observer, document.workers)
+
+    @property
+    def up(self) -> bool:
+        """Whether it may be asked now."""
+        return self._link.up
+
+    async def start(self, spawn: Spawn) -> None:
+        """Tries once, for half a second at most: a Redis that is away delays no start and stops none."""
+        await self._link.attempt()
+        spawn(self._link.keep(), "store")
+        spawn(self.meter.renew(), "lease")
+
+    def close(self) -> None:
+        """Ends the connection. What was spawned is the spawner's to end."""
+        self._link.close()
+
+
+def _path(name: str | None) -> Path | None:
+    return None if name is None else Path(name)
