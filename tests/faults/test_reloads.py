@@ -1,4 +1,4 @@
-"""A thousand reloads under load, and how soon each is in force: no request fails, no answer is of two versions."""
+"""A thousand reloads under load (CI: two hundred), and how soon each is in force: nobody fails, no answer is of two versions."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from tests.faults.crew import ASKED
+from tests.faults.figures import LONG, Figures
 from tests.faults.reloads import Backend, Place, backend, clients, document, named, replace, start, words
 from tests.real_parts import get, until
 
 pytestmark = pytest.mark.slow
+RELOADS = 1000 if LONG else 200
 BAD = ("version: 1\nmodls: {", "", '{"version": 1, "backends": {}, "models": {}}', "\x00")
 
 
@@ -42,14 +44,14 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, kept: Backend, changed
     assert "Traceback" not in running.gateway.log()
 
 
-def test_a_thousand_reloads_under_load(place: Place, kept: Backend, changed: Backend) -> None:
+def test_reloads_under_load(place: Place, kept: Backend, changed: Backend, figures: Figures) -> None:
     """By the API and by the file alone, with refused ones in between: nobody fails, nothing is mixed, connections stay."""
     policies = [document("a", kept, changed, 1), document("b", kept, changed, 7)]
     expected = {named(policies[0]): words("a", 1), named(policies[1]): words("b", 7)}
     with clients(place.gateway, expected) as asking:
         until(lambda: asking.answers > 100, 20)
         before, refused = kept.connections, 0
-        for number in range(1000):
+        for number in range(RELOADS):
             text = policies[(number + 1) % 2]
             place.rename(text)
             if number % 25 == 0:  # the watch alone
@@ -64,12 +66,12 @@ def test_a_thousand_reloads_under_load(place: Place, kept: Backend, changed: Bac
                 refused += 1
         enough = asking.answers + 100
         until(lambda: asking.answers > enough, 20)
-    assert [] == asking.wrong[:3]
+    figures.none_of("Reload", f"failed or mixed answers over {RELOADS} reloads", len(asking.wrong), asking.answers)
     assert set(expected) == asking.seen
-    print(f"{asking.answers} answers, connections to the unchanged backend {before}, then {kept.connections}")  # noqa: T201
-    assert kept.connections - before <= 8  # what a pool opens as chance has more in flight at once; not one for each reload
-    assert changed.connections > 100
-    assert 100 == refused <= place.gateway.metric("penstock_policy_reloads_total", result="refused")
+    # What a pool opens as chance has more in flight at once; not one for each reload.
+    figures.at_most("Reload", "more connections to an unchanged backend", kept.connections - before, 8)
+    assert changed.connections > RELOADS // 10
+    assert RELOADS // 10 == refused <= place.gateway.metric("penstock_policy_reloads_total", result="refused")
 
 
 def swapping(folder: Path) -> Callable[[str], None]:
@@ -90,16 +92,15 @@ def swapping(folder: Path) -> Callable[[str], None]:
 
 
 @pytest.mark.parametrize("way", ["rename", "symlink"])
-def test_a_change_is_in_force_soon(place: Place, kept: Backend, changed: Backend, way: str) -> None:
+def test_a_change_is_in_force_soon(place: Place, kept: Backend, changed: Backend, way: str, figures: Figures) -> None:
     """Within 200 ms of the rename the next answer is the new policy's, fifty times."""
     change: Callable[[str], None] = place.rename
     if way == "symlink":
         change = swapping(place.file.parent)
         change(document("a", kept, changed, 1))
     took = [waited(place, change, document(f"p{number}", kept, changed, number)) for number in range(50)]
-    print(f"{way}: median {statistics.median(took) * 1000:.0f} ms, worst {max(took) * 1000:.0f} ms")  # noqa: T201
-    assert statistics.median(took) < 0.15
-    assert sorted(took)[-2] < 0.2  # on a machine that does other things too
+    figures.within("Reload", f"{way} to effect, median", statistics.median(took), 0.15)
+    figures.within("Reload", f"{way} to effect, 49 of 50", sorted(took)[-2], 0.2)  # on a machine that does other things too
 
 
 def waited(place: Place, change: Callable[[str], None], text: str) -> float:
