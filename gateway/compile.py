@@ -18,18 +18,20 @@ from backends.triton_http import TritonHttp
 from gateway.configuration import schema_policy
 from gateway.configuration.load import load_policy, version
 from gateway.configuration.schema_policy import PolicyDocument
-from gateway.configuration.tables import route_tables
+from gateway.configuration.tables import limits_of, route_tables
 from gateway.review.trial import refuse_failures
 from gateway.snapshot import ClusterSpec, Model, Snapshot
 from gateway.telemetry.metrics import Metrics
 from policies.authorize import AuthorizePolicy
-from policies.call import Policy
+from policies.call import Ask, Policy
 from policies.cascade import CascadePolicy
 from policies.deadline import DeadlinePolicy
 from policies.fallback import FallbackPolicy
+from policies.limit import LimitPolicy, LocalMeter, Meter
 from policies.onion import core, onion
-from policies.stream import streaming
+from policies.stream import StreamAsk, streaming
 from routing.conditions import Looks, looks, together
+from routing.limits import Limit, may_bind
 from routing.match import RouteTable
 from routing.plan import Target
 from routing.planner import Planner, planner
@@ -58,6 +60,7 @@ class Blueprint:
     clusters: tuple[ClusterSpec, ...]
     tables: Mapping[str, RouteTable]
     aliases: Mapping[str, str]
+    limits: tuple[Limit, ...]
     routings: Mapping[str, Routing] = field(compare=False)
 
 
@@ -81,7 +84,7 @@ def drawn(document: PolicyDocument, text: bytes, name: str) -> Blueprint:
     tables = route_tables(document)
     refuse_failures(document, tables, text, name)
     routings = {name: _routing(table) for name, table in tables.items()}
-    return Blueprint(version(text), clusters, tables, document.aliases, routings)
+    return Blueprint(version(text), clusters, tables, document.aliases, limits_of(document), routings)
 
 
 def _routing(table: RouteTable) -> Routing:
@@ -89,37 +92,55 @@ def _routing(table: RouteTable) -> Routing:
     return Routing(planner(table), targets(table), looked, sampling(table))
 
 
-def compile_snapshot(blueprint: Blueprint, previous: Snapshot | None, metrics: Metrics, clock: Callable[[], float]) -> Snapshot:
-    """The snapshot. A cluster whose spec is unchanged is the previous one itself: pools and counts live on."""
+def compile_snapshot(
+    blueprint: Blueprint,
+    previous: Snapshot | None,
+    metrics: Metrics,
+    clock: Callable[[], float],
+    meter: Meter | None = None,
+) -> Snapshot:
+    """The snapshot. A cluster whose spec is unchanged is the previous one itself: pools and counts live on.
+
+    So do limits, if each snapshot is given the same `meter`; without one a limit is this snapshot's own.
+    """
     clusters: dict[str, Cluster] = {}
     for spec in blueprint.clusters:
         unchanged = previous is not None and previous.specs.get(spec.name) == spec
         made = previous.clusters[spec.name] if previous and unchanged else cluster(spec, metrics.sent)
         made.repeated = metrics.repeated
         clusters[spec.name] = made
+    limit = LimitPolicy(blueprint.limits, meter or LocalMeter(clock), metrics.limited)
+    asks, streams = _asks(clusters, metrics, clock, limit), _streams(streaming(clusters, metrics, clock), limit)
+    models = {}
+    for name, routing in blueprint.routings.items():
+        table, limited = blueprint.tables[name], any(may_bind(each, name) for each in blueprint.limits)
+        ask, stream = asks[bool(table.fallback), limited], streams[limited]
+        models[name] = Model(name, routing.plan, ask, stream, routing.targets, routing.looks, table.versions, routing.sampling)
+    specs = {spec.name: spec for spec in blueprint.clusters}
+    return Snapshot(blueprint.version, models, clusters, specs, blueprint.aliases)
+
+
+def _asks(
+    clusters: Mapping[str, Cluster], metrics: Metrics, clock: Callable[[], float], limit: LimitPolicy
+) -> dict[tuple[bool, bool], Ask]:
+    """The onion with and without fallbacks and limits: who has none of them pays for none."""
     always: dict[str, Policy] = {
         "deadline": DeadlinePolicy(),
         "authorize": AuthorizePolicy(),
         "cascade": CascadePolicy(metrics, clock),
     }
-    innermost = core(clusters, metrics, clock)
-    plain, falling_back = onion(always, innermost), onion({**always, "fallback": FallbackPolicy(metrics, clock)}, innermost)
-    stream = streaming(clusters, metrics, clock)
-    models = {
-        name: Model(
-            name,
-            routing.plan,
-            falling_back if blueprint.tables[name].fallback else plain,
-            stream,
-            routing.targets,
-            routing.looks,
-            blueprint.tables[name].versions,
-            routing.sampling,
+    innermost, fallback = core(clusters, metrics, clock), FallbackPolicy(metrics, clock)
+    return {
+        (falling, limited): onion(
+            {**always, **({"fallback": fallback} if falling else {}), **({"limit": limit} if limited else {})}, innermost
         )
-        for name, routing in blueprint.routings.items()
+        for falling in (False, True)
+        for limited in (False, True)
     }
-    specs = {spec.name: spec for spec in blueprint.clusters}
-    return Snapshot(blueprint.version, models, clusters, specs, blueprint.aliases)
+
+
+def _streams(stream: StreamAsk, limit: LimitPolicy) -> dict[bool, StreamAsk]:
+    return {False: stream, True: lambda call: limit.stream(call, stream)}
 
 
 def cluster(spec: ClusterSpec, sent: Sent) -> Cluster:

@@ -30,13 +30,17 @@ _VERSION = re.compile(r"[1-9][0-9]{0,17}")  # Triton's are positive 64-bit integ
 
 
 class Inquiry(msgspec.Struct, frozen=True, gc=False):
-    """What a transport knows of a request beside its tensors; `received` and `timeout` (the client's own) in seconds."""
+    """What a transport knows of a request beside its tensors; `received` and `timeout` (the client's own) in seconds.
+
+    `size`: bytes of its body or message, unpacked.
+    """
 
     principal: Principal
     headers: Mapping[str, str]
     request_id: str
     received: float
     timeout: float | None
+    size: int = 0
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):
@@ -90,7 +94,8 @@ class Dataplane:
         if priority is not None:
             request = replace(request, priority=priority)
         timeout = plan.timeout if inquiry.timeout is None else min(plan.timeout, inquiry.timeout)
-        return Call(model.name, request, inquiry.principal, plan, Deadline(inquiry.received + timeout), question=question)
+        deadline = Deadline(inquiry.received + timeout)
+        return Call(model.name, request, inquiry.principal, plan, deadline, question=question, size=inquiry.size)
 
     def ask(self, snapshot: Snapshot, call: Call) -> Awaitable[Answer]:
         """One question, one answer. Raises INVALID at once for tensors that the first target is known not to take."""

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvloop
 from msgspec import structs
@@ -29,7 +30,7 @@ from gateway.auth.settings import AuthSettings, Claims, JwtIssuer
 from gateway.compile import compile_snapshot
 from gateway.configuration.files import read_file
 from gateway.configuration.load import load_gateway
-from gateway.configuration.schema_gateway import Auth, GatewayDocument
+from gateway.configuration.schema_gateway import MEMORY, Auth, GatewayDocument
 from gateway.dataplane import Dataplane
 from gateway.edge.grpc import GrpcLimits, GrpcListener
 from gateway.edge.grpc import listen as listen_grpc
@@ -40,6 +41,7 @@ from gateway.fronts.grpc import GrpcFront
 from gateway.fronts.http import HttpFront
 from gateway.fronts.parts import FrontParts
 from gateway.health import Health
+from gateway.mismatch import warn_of
 from gateway.reload.policy_file import PolicyFile
 from gateway.reload.records import Records
 from gateway.reload.reloader import BY_SIGNAL, Judged, Reloader, judged
@@ -48,8 +50,12 @@ from gateway.spawner import Spawner
 from gateway.telemetry.access_log import AccessLog
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.record import RequestRecord
-from gateway.telemetry.recorder import recorder, warn_unrecorded
+from gateway.telemetry.recorder import recorder
 from gateway.telemetry.stall import StallProbe
+from policies.limit import LocalMeter
+
+if TYPE_CHECKING:
+    from gateway.store.store import Store
 
 CLOSE_SECONDS = 5.0  # for what is still in flight after the grace to notice that it was cancelled
 _log = logging.getLogger(__name__)
@@ -82,12 +88,16 @@ class Gateway:
             file = PolicyFile(policy, self._beside)
             reading = file.first()
             first = judged(reading.text, self._name)
-            warn_unrecorded(document.telemetry.samples, first.blueprint.tables)
+            warn_of(document, first.blueprint)
             records = Records(document.state_folder, self._recording, self.spawner.spawn)
             self.reloader = Reloader(file, (reading, first), self._put, metrics.policy_refused, records)
         else:
             first = judged(given, self._name)
-        snapshot = compile_snapshot(first.blueprint, None, metrics, time.monotonic)
+        self._store = _store(document, metrics)
+        self._meter = (
+            self._store.meter if self._store else LocalMeter(time.monotonic, document.workers)
+        )  # of every policy: who has used up a limit has done so
+        snapshot = compile_snapshot(first.blueprint, None, metrics, time.monotonic, self._meter)
         self.plane = Dataplane(snapshot, signatures := Signatures())
         self.draining = False
         metrics.in_flight = self._in_flight
@@ -110,6 +120,8 @@ class Gateway:
         Raises KeySourceError for key files that cannot be used, OSError for a port that cannot be had.
         """
         document, listening = self.document, self.document.listen
+        if self._store is not None:
+            await self._store.start(self.spawner.spawn)
         self._authenticator = await build_authenticator(_auth_settings(document.auth), self.spawner.spawn)
         plane, inflated = self.plane, document.limits.inflated
         parts = FrontParts(plane, self._authenticator, self._record, _Ids(), self.ready, inflated, self._samples)
@@ -167,9 +179,9 @@ class Gateway:
     async def _put(self, policy: Judged) -> None:
         """All that can fail, then one assignment."""
         if self.reloader is not None:  # else the parent of the workers says it
-            warn_unrecorded(self.document.telemetry.samples, policy.blueprint.tables)
+            warn_of(self.document, policy.blueprint)
         previous = self.plane.snapshot
-        snapshot = compile_snapshot(policy.blueprint, previous, self.metrics, time.monotonic)
+        snapshot = compile_snapshot(policy.blueprint, previous, self.metrics, time.monotonic, self._meter)
         self.plane.snapshot = snapshot
         self.metrics.policy_loaded(snapshot.version)
         kept = set(map(id, snapshot.clusters.values()))
@@ -201,6 +213,8 @@ class Gateway:
                 await asyncio.gather(*(cluster.close() for cluster in self.plane.snapshot.clusters.values()))
         self._stalls.stop()
         await self.ports.admin.close()
+        if self._store is not None:
+            self._store.close()
         self._beside.close()
         self._recording.close()
         if self._access_log is not None:
@@ -214,6 +228,16 @@ class Gateway:
             self._access_log.write(record)
         if record.drawn is not None and self._samples is not None:
             self._samples.take(record.drawn, record)
+
+
+def _store(document: GatewayDocument, metrics: Metrics) -> Store | None:
+    if document.store == MEMORY:
+        return None
+    from gateway.store.store import Store  # here, because most gateways need none
+
+    store = Store(document, metrics)
+    metrics.store_up = lambda: store.up
+    return store
 
 
 def _auth_settings(auth: Auth) -> AuthSettings:

@@ -11,6 +11,7 @@ from backends.deadline import Deadline
 from backends.errors import ErrorKind, InferenceError
 from backends.inference import InferenceRequest, InferenceResponse
 from routing.confidence import Scores
+from routing.demand import Kind
 from routing.match import Question
 from routing.plan import Plan, Target
 from routing.principal import Principal
@@ -26,6 +27,7 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     deadline: Deadline
     target: Target | None = None
     question: Question | None = None
+    size: int = 0  # bytes of the request's body or message, unpacked
 
 
 class Share(msgspec.Struct, frozen=True, gc=False):
@@ -46,6 +48,35 @@ class Asked(msgspec.Struct, frozen=True, gc=False):
     scores: Scores | None
 
 
+class Counted(msgspec.Struct, frozen=True, gc=False):
+    """One allowance of a limit that counted a question: `burst` units, all back `window` seconds after they were used up."""
+
+    limit: str
+    kind: Kind
+    burst: int
+    window: int  # whole seconds; 0 where time gives nothing back
+
+
+class Quota(msgspec.Struct, frozen=True, gc=False):
+    """What is left to whoever asked: of all that counted the question, the one at index `told` has `remaining` units left.
+
+    That is the one that refused it, or else the one nearest to its end; in `reset` seconds all its units are there again.
+    """
+
+    counted: tuple[Counted, ...]
+    told: int
+    remaining: int
+    reset: float
+
+
+class LimitedError(InferenceError):
+    """A limit of the principal's is used up; `quota` says which."""
+
+    def __init__(self, message: str, quota: Quota, retry_after: float) -> None:
+        super().__init__(ErrorKind.LIMITED, message, source="client", retry_after=retry_after)
+        self.quota = quota
+
+
 class Answer(msgspec.Struct, frozen=True, gc=False):
     """A response plus who gave it and what it took."""
 
@@ -55,6 +86,7 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
     backend_seconds: float  # time spent waiting for backends
     escalation: str = "none"
     asks: tuple[Asked, ...] = ()  # of a cascade whose route is sampled, in stage order
+    quota: Quota | None = None  # where a limit counted the question
 
 
 Ask = Callable[[Call], Awaitable[Answer]]

@@ -1,12 +1,22 @@
-"""Counts each question against the limits that hold for its principal and model, and refuses what goes beyond them."""
+"""Counts each question against the limits that bind its principal and model, and refuses what goes beyond one of them."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+import math
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from typing import Protocol
 
+import msgspec
+from msgspec.structs import replace
+
+from policies.call import Answer, Ask, Call, Counted, LimitedError, Quota
 from routing.buckets import Buckets
 from routing.demand import Demand, Verdict
+from routing.limits import Limit, binds, demands, window
+from routing.principal import Principal
+
+REMEMBERED = 8192  # principals with a model, and what binds them there
 
 
 class Meter(Protocol):
@@ -25,16 +35,124 @@ class Meter(Protocol):
 
 
 class LocalMeter:
-    """Counts in this process; never waits."""
+    """Counts in this process; never waits. With `share` processes for the same clients each allows its part."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], share: int = 1) -> None:
         self._buckets = Buckets()
         self._clock = clock
+        self._share = share
 
     def take(self, demands: Sequence[Demand]) -> Verdict:
         """All of the demands or none."""
+        if self._share > 1:
+            demands = [_part(demand, self._share) for demand in demands]
         return self._buckets.take(demands, self._clock())
 
     def give_back(self, demands: Sequence[Demand]) -> None:
         """Their request has ended."""
         self._buckets.give_back(demands)
+
+
+def _part(demand: Demand, share: int) -> Demand:
+    return replace(demand, rate=demand.rate / share, burst=math.ceil(demand.burst / share))
+
+
+class _Bound(msgspec.Struct, frozen=True, gc=False):
+    """All that a principal's questions to a model take. `weighed`: places of demands whose cost is the question's size."""
+
+    demands: tuple[Demand, ...]
+    counted: tuple[Counted, ...]
+    weighed: tuple[int, ...]
+    held: bool  # whether something of it is given back at the end
+
+
+class LimitPolicy:
+    """Stands behind authorize, so that a stranger uses up nobody's quota, and before everything that could answer.
+
+    `limited` is told the name of the limit each time one refuses.
+    """
+
+    def __init__(self, limits: Sequence[Limit], meter: Meter, limited: Callable[[str], None]) -> None:
+        self._limits = limits
+        self._meter = meter
+        self._limited = limited
+        self._known: dict[tuple[Principal, str], _Bound | None] = {}
+
+    def __call__(self, call: Call, ask: Ask) -> Awaitable[Answer]:
+        """The answer from below, with what is left of the quota; raises LimitedError. Unbound questions pass as they are."""
+        bound = self._bound(call)
+        return ask(call) if bound is None else self._answer(call, ask, bound)
+
+    def stream(self, call: Call, ask: Callable[[Call], AsyncGenerator[Answer, None]]) -> AsyncGenerator[Answer, None]:
+        """The same of a question with any number of answers; it counts once, and is in flight until the last."""
+        bound = self._bound(call)
+        return ask(call) if bound is None else self._answers(call, ask, bound)
+
+    async def _answer(self, call: Call, ask: Ask, bound: _Bound) -> Answer:
+        demands = _weighed(bound, call.size)
+        quota = await self._take(demands, bound)
+        try:
+            return replace(await ask(call), quota=quota)
+        finally:
+            if bound.held:
+                self._meter.give_back(demands)
+
+    async def _answers(
+        self, call: Call, ask: Callable[[Call], AsyncGenerator[Answer, None]], bound: _Bound
+    ) -> AsyncGenerator[Answer, None]:
+        demands = _weighed(bound, call.size)
+        quota = await self._take(demands, bound)
+        try:
+            async with aclosing(ask(call)) as answers:
+                async for answer in answers:
+                    yield replace(answer, quota=quota)
+        finally:
+            if bound.held:
+                self._meter.give_back(demands)
+
+    async def _take(self, demands: Sequence[Demand], bound: _Bound) -> Quota:
+        found = self._meter.take(demands)
+        verdict = found if isinstance(found, Verdict) else await found
+        quota = Quota(bound.counted, verdict.told, verdict.remaining, verdict.reset)
+        if verdict.limited is not None:
+            counted = bound.counted[verdict.limited]
+            self._limited(counted.limit)
+            raise LimitedError(_said(counted, verdict.retry_after), quota, verdict.retry_after)
+        return quota
+
+    def _bound(self, call: Call) -> _Bound | None:
+        key = (call.principal, call.model)
+        try:
+            return self._known[key]
+        except KeyError:
+            if len(self._known) >= REMEMBERED:
+                self._known.clear()
+            found = self._known[key] = self._found(*key)
+            return found
+
+    def _found(self, principal: Principal, model: str) -> _Bound | None:
+        binding = [limit for limit in self._limits if binds(limit, principal, model)]
+        if not binding:
+            return None
+        taken = tuple(demand for limit in binding for demand in demands(limit, principal, model))
+        counted = tuple(
+            Counted(limit.name, each.kind, each.burst, window(each)) for limit in binding for each in limit.allowances
+        )
+        weighed = tuple(at for at, demand in enumerate(taken) if demand.kind == "bytes")
+        return _Bound(taken, counted, weighed, any(demand.kind == "concurrency" for demand in taken))
+
+
+def _weighed(bound: _Bound, size: int) -> Sequence[Demand]:
+    if not bound.weighed:
+        return bound.demands
+    found = list(bound.demands)
+    for at in bound.weighed:
+        found[at] = replace(found[at], cost=max(1, size))
+    return found
+
+
+def _said(counted: Counted, retry_after: float) -> str:
+    if counted.kind == "concurrency":
+        return f"limit '{counted.limit}' allows {counted.burst} requests at the same time: try again when one has ended"
+    units = "requests" if counted.kind == "requests" else "bytes"
+    return f"limit '{counted.limit}' has no {units} left: try again in {max(1, math.ceil(retry_after))} s"

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from itertools import pairwise
 
 from gateway.configuration import schema_policy as policy
+from gateway.configuration.checks_limits import check_limits
 from gateway.configuration.checks_names import check_distinct, check_known
 from gateway.configuration.checks_order import check_order
 from gateway.configuration.checks_tests import check_tests, check_without
@@ -25,6 +26,7 @@ def check_policy(found: Findings, document: policy.PolicyDocument) -> None:
     for name, model in document.models.items():
         _check_model(found, ("models", name), model, backends)
     _check_aliases(found, document.aliases)
+    check_limits(found, document.limits, dict.fromkeys(found.source.keys(("models",))), document.aliases)
     check_tests(found, document)
     check_without(found, document.without)
 

@@ -9,6 +9,7 @@ from gateway.configuration import schema_policy as policy
 from gateway.configuration.checks_names import check_distinct, check_known
 from gateway.configuration.decode import Findings
 from gateway.configuration.problems import Path, listed, nearest, shown
+from gateway.configuration.schema_limits import limit_name
 from gateway.configuration.schema_tests import Expect
 from gateway.configuration.tables import match_of
 from routing.conditions import Condition, conditions
@@ -23,11 +24,14 @@ def check_tests(found: Findings, document: policy.PolicyDocument) -> None:
     check_distinct(found, ("tests",), [test.name for test in document.tests], "name")
     names = dict.fromkeys((*found.source.keys(("models",)), *found.source.keys(("aliases",))))
     routes = {name: dict.fromkeys(route.name for route in model.routes) for name, model in document.models.items()}
+    limits = [limit_name(limit, index) for index, limit in enumerate(document.limits)]
     for index, test in enumerate(document.tests):
         path, asked = ("tests", index), test.request.model
         if test.expect.refused != "not-found" and ("aliases",) not in found.source.unread:
             check_known(found, (*path, "request", "model"), "model", asked, names)
         _check_expect(found, (*path, "expect"), test.expect)
+        for name in (test.expect.limits or ()) if ("limits",) not in found.spoiled else ():
+            check_known(found, (*path, "expect", "limits"), "limit", name, limits)
         model = asked if asked in routes else document.aliases.get(asked, "")
         if model in routes:
             _check_names(found, (*path, "expect"), test.expect, routes[model], found.source.keys(("models", model, "variants")))
@@ -67,8 +71,9 @@ def _looks(part: tuple[Condition, ...]) -> int:
 
 def _check_expect(found: Findings, path: Path, expect: Expect) -> None:
     said = [key for key in ("route", "use", "cascade", "timeout") if getattr(expect, key) not in (None, ())]
+    said += ["limits"] if expect.limits is not None else []  # of which none may be expected, too
     if not said and expect.refused is None:
-        found.wrong(path, "expects nothing, so it could never fail; name a route, use, cascade, timeout or refused")
+        found.wrong(path, "expects nothing, so it could never fail; name a route, use, cascade, timeout, limits or refused")
     if "use" in said and "cascade" in said:
         found.wrong((*path, "cascade"), "a request is answered by one variant or by a cascade; expect use or cascade")
     if said and expect.refused is not None:

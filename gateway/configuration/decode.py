@@ -2,7 +2,8 @@
 
 A schema is a msgspec Struct whose fields are Structs, `Mapping[key, T]`, `tuple[T, ...]`, `T | None`, `str`, `bool`, or
 `Annotated[T, reader]`, where the reader makes a T of one plain value or raises Unreadable. A Struct may name keys of later
-versions in a class variable `LATER`, so that they are told from misspelt ones.
+versions in a class variable `LATER`, so that they are told from misspelt ones, and in `NEVER` keys that somebody will try, with
+why there is no such key.
 """
 
 from __future__ import annotations
@@ -167,7 +168,7 @@ def _struct(found: Findings, value: Any, schema: type[msgspec.Struct], path: Pat
         return _FAILED
     for key in value:
         if key not in fields:
-            _unknown(found, key, tuple(fields), getattr(schema, "LATER", frozenset()), path)
+            _unknown(found, key, schema, path)
     read: dict[str, Any] = {}
     for name, each in fields.items():
         result = _read(found, value[name], each.type, (*path, name)) if name in value else _FAILED
@@ -183,9 +184,14 @@ def _fields(schema: type[msgspec.Struct]) -> Mapping[str, msgspec.structs.FieldI
     return {each.encode_name: each for each in msgspec.structs.fields(schema)}
 
 
-def _unknown(found: Findings, key: str, names: tuple[str, ...], later: frozenset[str], path: Path) -> None:
+def _unknown(found: Findings, key: str, schema: type[msgspec.Struct], path: Path) -> None:
+    names, later = tuple(_fields(schema)), frozenset[str](getattr(schema, "LATER", ()))
+    never: Mapping[str, str] = getattr(schema, "NEVER", {})
     if key in later:
         found.unread((*path, key), f"{shown(key)} is {NOT_YET}")
+        return
+    if key in never:
+        found.unread((*path, key), f"{shown(key)} has no place here: {never[key]}")
         return
     meant = nearest(key, (*names, *later))
     if meant in later:

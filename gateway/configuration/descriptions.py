@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import msgspec
 
 from gateway.configuration import schema_gateway as process
+from gateway.configuration import schema_limits as limits
 from gateway.configuration import schema_policy as policy
 from gateway.configuration import schema_tests as tests
 
@@ -21,6 +22,7 @@ DESCRIPTIONS: Mapping[Struct, Mapping[str, str]] = {
         "backends": "Who can answer: groups of servers, by names of your own.",
         "models": "What clients may ask for; the name is the {model} in their URL.",
         "aliases": "Other public names of models: `alias: model`. Whoever may ask the model may ask it by its alias.",
+        "limits": "Who may ask how much; more is answered 429.",
         "tests": "Requests and what must become of them; a document whose own tests fail is never used.",
         "without": "Parts left out on purpose; else a file that lacks what the policy in force has is taken for half of one.",
     },
@@ -101,6 +103,22 @@ DESCRIPTIONS: Mapping[Struct, Mapping[str, str]] = {
         "use": "The variant that is asked.",
         "accept": "Rows at least so sure keep this answer. The last stage has none: it takes whatever comes.",
     },
+    limits.Limit: {
+        "name": "In answers, in metrics and in tests; without one `limit-` and its place in the list.",
+        "match": "Whose requests count. Without one everybody's do.",
+        "per": "Every such value has a bucket of its own. Without it all whose requests count share one.",
+        "requests": "Requests in so much time.",
+        "burst": "Requests at once, when nobody asked for a while. Without it the number in `requests`: 6000 of `6000/m`.",
+        "concurrency": "Requests at the same time.",
+        "bytes": "Of requests, tensors and all, in so much time; the number written may come at once.",
+    },
+    limits.LimitMatch: {
+        "tenant": "The caller's tenant, from the verified token or API key.",
+        "tier": "The caller's tier, from the verified token or API key.",
+        "subject": "Who the caller is, from the verified token or API key; `anonymous` is everybody without a credential.",
+        "scope": "A scope of the caller, from the verified token or API key.",
+        "model": "The model that is asked, by its own name and not by an alias.",
+    },
     tests.PolicyTest: {
         "name": "What is being tested, in words.",
         "request": "The request.",
@@ -129,17 +147,23 @@ DESCRIPTIONS: Mapping[Struct, Mapping[str, str]] = {
         "use": "The only variant that is asked; of a split, the side that is taken.",
         "cascade": "The variants of the stages, in order.",
         "timeout": "The time that the answer may take.",
+        "limits": "All the limits that count the request, and no other; `[]` for none.",
         "refused": "The reason why it is refused, as in X-Penstock-Error: no-route, version, forbidden, not-found.",
     },
     process.GatewayDocument: {
         "listen": "Where clients and operators come in.",
         "workers": "How many processes serve.",
-        "store": "Where what replicas share is kept.",
+        "store": "Where what replicas share (limits) is kept: memory shares nothing; or the URL of a Redis server.",
+        "redis": "How to get into that server.",
         "limits": "What one client may take of the process; docs/limits.md explains them one by one.",
         "auth": "Who is let in.",
         "telemetry": "What is told about requests, beside the metrics.",
         "drain": "How the process stops.",
         "state": "The folder in which earlier policies and the audit log are kept; null: in memory and on the log only.",
+    },
+    process.Redis: {
+        "password_file": "The file with the password, read for each connection; null: that of PENSTOCK_REDIS_PASSWORD, if any.",
+        "ca_file": "Certificates of who signed the server's, with rediss://; null: the system's.",
     },
     process.Listen: {
         "http": "Inference over HTTP.",

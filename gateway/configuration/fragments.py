@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from gateway.configuration import readers, schema_gateway, schema_policy, schema_tests
+from gateway.configuration import quantities, readers, schema_gateway, schema_limits, schema_policy, schema_tests
 from gateway.configuration.decode import read_text
 from gateway.configuration.problems import listed
 from gateway.configuration.quantities import BYTES, SECONDS, read_share
 from gateway.configuration.readers import OneOf
 from routing.conditions import size
+from routing.limits import PER
 from routing.match import LOWEST_PRIORITY, Versions
 
 Schema = dict[str, Any]
@@ -24,12 +25,16 @@ _NUMBER = r"[0-9]{1,18}(\.[0-9]{1,18})?"
 _DURATION = rf"{_NUMBER} ?({'|'.join(SECONDS)})"
 _SIZE = rf"{_NUMBER} ?({'|'.join(BYTES)})"
 _SHARE = r"(0{0,15}100(\.0{1,18})?|0{0,16}[0-9]{1,2}(\.[0-9]{1,18})?) ?%"
+_SOME = "(?=[0-9.]*[1-9])"
+_PERIOD = f"[{''.join(quantities.PERIODS)}]"
 _LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _BYTE = r"(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 _HOST = rf"(\[[0-9A-Fa-f:.]+\]|{_BYTE}(\.{_BYTE}){{3}}|(?![0-9.]+:){_LABEL}(\.{_LABEL})*)"
 _PORT = r"(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[0-5]?[0-9]{1,4})"
 _FIELD = r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}"
 _QUOTES = "; in quotes if it looks like a number"
+_USER = "([^:/?#@ ]*@)?"
+_STORE = rf"(memory|rediss?://{_USER}[^/?#@ ]+(/[0-9]{{0,5}})?|unix://{_USER}/[^?# ]+(\?db=[0-9]{{1,5}})?)"
 _VERSION = r"[A-Za-z0-9._-]+"
 
 
@@ -98,6 +103,7 @@ def _ranges(title: str, whole: tuple[int, int], pattern: str, *examples: object)
     return {**_whole(title, *whole), **_text(title, pattern, *examples), "type": ["integer", "string"]}
 
 
+_LIMIT = {"type": "string", "pattern": r"^[A-Za-z0-9._-]{1,128}$"}
 _WORD = {"type": "string", "minLength": 1}
 _COUNTED = 999_999_999  # nine digits
 _ROWS = r"(?!\.\.$)([0-9]{1,9})?\.\.(?!0{1,9}$)([0-9]{1,9})?"
@@ -109,6 +115,8 @@ _PATH = r"(?!.*://)[^\u0000-\u001f\u007f]+"
 FRAGMENTS: Mapping[object, Fragment] = {
     read_text: Fragment({"type": "string", "title": "text", "minLength": 1, "errorMessage": f"must be text{_QUOTES}"}),
     read_share: Fragment(_text("a share", _SHARE, "5%", "0.1%", "100%"), share),
+    quantities.read_rate: Fragment(_text("a rate", rf"{_SOME}{_NUMBER} ?/ ?{_PERIOD}", "100/s", "6000/m", "1000/d")),
+    quantities.read_byte_rate: Fragment(_text("a rate of bytes", rf"{_SOME}{_SIZE} ?/ ?{_PERIOD}", "10MiB/s", "1GiB/h")),
     readers.read_name: Fragment(
         {
             **_text("a name", r"[A-Za-z0-9._-]{1,128}"),
@@ -128,7 +136,7 @@ FRAGMENTS: Mapping[object, Fragment] = {
     readers.read_address: Fragment(
         _text("host:port", rf"{_HOST}:(?!0{{1,5}}$){_PORT}", "127.0.0.1:8000", "triton-a.internal:8001"), str
     ),
-    schema_policy.read_words: Fragment(
+    readers.read_words: Fragment(
         {
             "title": "a word or a list of words",
             "anyOf": [_WORD, {"type": "array", "minItems": 1, "items": _WORD}],
@@ -178,13 +186,18 @@ FRAGMENTS: Mapping[object, Fragment] = {
     ),
     schema_policy.read_quantile: Fragment(_text("p50 to p99", "p[5-9][0-9]", "p95"), lambda share: f"p{share * 100:.0f}"),
     schema_policy.read_version: Fragment({"title": "1", "type": "integer", "const": 1}),
+    schema_limits.read_per: Fragment({"type": "string", "enum": list(PER)}),
+    schema_tests.read_limits: Fragment(
+        {"title": "a name or a list of names", "anyOf": [_LIMIT, {"type": "array", "items": _LIMIT}]},
+        list,
+    ),
     schema_tests.read_number: Fragment(_whole("a whole number from 0", 0, schema_tests.LARGEST)),
     schema_tests.read_priority: Fragment(_whole("a priority: 0 to 9", 0, 9)),
     schema_tests.read_parameter: Fragment({"type": ["string", "number", "boolean"], "title": "text, a number, true or false"}),
     schema_tests.read_any_text: Fragment({"type": "string", "title": "text"}),
     schema_gateway.read_workers: Fragment(_whole("a whole number from 1", 1, schema_gateway.MAX_WORKERS)),
     schema_gateway.read_sample_size: Fragment(_text("a size", rf"(?=.*[1-9]){_SIZE}", "64MiB"), size),
-    schema_gateway.read_store: Fragment({"type": "string", "enum": ["memory"]}),
+    schema_gateway.read_store: Fragment(_text("memory or a Redis server's URL", _STORE, "memory", "redis://127.0.0.1:6379/0")),
     schema_gateway.read_otlp: Fragment({"type": "null", "title": "nothing yet"}),
     schema_gateway.read_path: Fragment(_text("a file's path", _PATH, "config/api-keys.yaml")),
     schema_gateway.read_folder: Fragment(_text("a folder's path", _PATH, ".penstock")),

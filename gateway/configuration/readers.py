@@ -56,6 +56,13 @@ def read_amount(value: object) -> float:
     return number
 
 
+def read_words(value: object) -> tuple[str, ...]:
+    """One text or a list of them, in the order of the alphabet. Raises UnreadableError."""
+    if isinstance(value, list) and not value:
+        raise UnreadableError("the list is empty, so nothing could ever match it")
+    return tuple(sorted({read_text(each) for each in value} if isinstance(value, list) else {read_text(value)}))
+
+
 def read_number(value: object) -> float:
     """A finite number. Raises UnreadableError."""
     return _number(value, 0.01)
@@ -133,6 +140,7 @@ one_of = OneOf  # reads as a sentence where a field is declared
 
 
 Name = Annotated[str, read_name]
+Words = Annotated[tuple[str, ...], read_words]
 Count = Annotated[int, read_count]
 Amount = Annotated[float, read_amount]
 Timeout = Annotated[float, read_timeout]

@@ -12,7 +12,19 @@ from backends.inference import Parameter
 from gateway.configuration.decode import read_text
 from gateway.configuration.problems import NOT_YET, UnreadableError, listed, nearest, shown
 from gateway.configuration.quantities import read_share, read_size
-from gateway.configuration.readers import Address, Amount, Count, Name, Timeout, one_of, read_address, read_name, read_number
+from gateway.configuration.readers import (
+    Address,
+    Amount,
+    Count,
+    Name,
+    Timeout,
+    Words,
+    one_of,
+    read_address,
+    read_name,
+    read_number,
+)
+from gateway.configuration.schema_limits import Limit
 from gateway.configuration.schema_tests import PolicyTest, read_parameter
 from routing.match import LOWEST_PRIORITY, Range, Versions
 
@@ -31,13 +43,6 @@ _RANGE = re.compile(r"(?P<low>[0-9]{1,9})?\.\.(?P<high>[0-9]{1,9})?")
 _VERSION_POLICY = re.compile(r"latest\((?P<latest>[1-9][0-9]{0,3})\)|specific\((?P<named>[A-Za-z0-9._-]+(, *[A-Za-z0-9._-]+)*)\)")
 _QUANTILE = re.compile(r"p([5-9][0-9])")
 _COMPARISON = re.compile(r"(?P<sign>[<>])(?P<same>=?) ?(?P<number>[0-9]{1,9})")
-
-
-def read_words(value: object) -> tuple[str, ...]:
-    """One text or a list of them, in the order of the alphabet. Raises UnreadableError."""
-    if isinstance(value, list) and not value:
-        raise UnreadableError("the list is empty, so nothing could ever match it")
-    return tuple(sorted({read_text(each) for each in value} if isinstance(value, list) else {read_text(value)}))
 
 
 def read_rows(value: object) -> Range:
@@ -250,13 +255,13 @@ class Variant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Match(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Conditions of a route; all that are written must hold."""
 
-    tenant: Annotated[tuple[str, ...], read_words] = ()
-    tier: Annotated[tuple[str, ...], read_words] = ()
+    tenant: Words = ()
+    tier: Words = ()
     header: Mapping[Annotated[str, read_header], Annotated[str, read_header_value]] = msgspec.field(default_factory=dict)
     rows: Annotated[Range, read_rows] | None = None
     parameter: Mapping[str, Annotated[Parameter, read_parameter]] = msgspec.field(default_factory=dict)
-    scope: Annotated[tuple[str, ...], read_words] = ()
-    version: Annotated[tuple[str, ...], read_words] = ()
+    scope: Words = ()
+    version: Words = ()
     bytes: Annotated[Range, read_sizes] | None = None
     priority: Annotated[Range, read_priorities] | None = None
     text_length: Mapping[str, Annotated[Range, read_counts]] = msgspec.field(default_factory=dict)
@@ -313,10 +318,10 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class PolicyDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole policy. `without` names the parts that its author left out on purpose, where the one in force has them."""
 
-    LATER: ClassVar[frozenset[str]] = frozenset({"limits"})
     version: Annotated[int, read_version]
     backends: Mapping[Name, Backend]
     models: Mapping[Name, Model]
     aliases: Mapping[Name, Name] = msgspec.field(default_factory=dict)
+    limits: tuple[Limit, ...] = ()
     tests: tuple[PolicyTest, ...] = ()
     without: tuple[Annotated[str, one_of(PARTS)], ...] = ()

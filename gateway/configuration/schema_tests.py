@@ -10,7 +10,7 @@ import msgspec
 from backends.inference import Parameter
 from gateway.configuration.decode import read_text
 from gateway.configuration.problems import UnreadableError, shown
-from gateway.configuration.readers import Name, Timeout
+from gateway.configuration.readers import Name, Timeout, read_name
 from routing.match import LOWEST_PRIORITY
 from routing.principal import INFER
 
@@ -41,6 +41,11 @@ def read_parameter(value: object) -> Parameter:
 def read_any_text(value: object) -> str:
     """Text, an empty one too. Raises UnreadableError."""
     return "" if value == "" else read_text(value)
+
+
+def read_limits(value: object) -> tuple[str, ...]:
+    """The names of limits, in the order of the alphabet; `[]` for none. Raises UnreadableError."""
+    return tuple(sorted({read_name(each) for each in (value if isinstance(value, list) else [value])}))
 
 
 Whole = Annotated[int, read_number]
@@ -78,6 +83,7 @@ class Expect(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     use: Name | None = None  # the only variant asked, of a split the side that is taken
     cascade: tuple[Name, ...] = ()  # the stages, in order
     timeout: Timeout | None = None
+    limits: Annotated[tuple[str, ...], read_limits] | None = None  # all that count the request, and no other
     refused: Text | None = None  # the reason, as in X-Penstock-Error: no-route, version, forbidden, not-found
 
 

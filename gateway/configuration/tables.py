@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 
 from gateway.configuration import schema_policy as policy
+from gateway.configuration.schema_limits import Limit as LimitEntry
+from gateway.configuration.schema_limits import LimitMatch, limit_name
+from routing.limits import Allowance, Bound, Limit
 from routing.match import Cascade, Match, Route, RouteTable, Split, Use
 from routing.plan import Confidence, Stage, Target
 
@@ -14,6 +18,28 @@ Targets = Mapping[str, Target]
 def route_tables(document: policy.PolicyDocument) -> dict[str, RouteTable]:
     """One table for each public model. The document must have passed `check_policy`."""
     return {name: _table(name, model) for name, model in document.models.items()}
+
+
+def limits_of(document: policy.PolicyDocument) -> tuple[Limit, ...]:
+    """The document's limits, in its order."""
+    return tuple(limit_of(limit, index) for index, limit in enumerate(document.limits))
+
+
+def limit_of(limit: LimitEntry, index: int) -> Limit:
+    """One limit. A rate lets as many come at once as it counts, unless its burst says otherwise: 6000 for `6000/m`."""
+    match = limit.match or LimitMatch()
+    bound = Bound(*(frozenset(words) for words in (match.tenant, match.tier, match.subject, match.scope, match.model)))
+    return Limit(limit_name(limit, index), bound, limit.per or "", tuple(_allowances(limit)))
+
+
+def _allowances(limit: LimitEntry) -> Iterator[Allowance]:
+    if limit.requests is not None:
+        burst = limit.burst or math.ceil(limit.requests.units)
+        yield Allowance("requests", burst, limit.requests.per_second)
+    if limit.concurrency is not None:
+        yield Allowance("concurrency", limit.concurrency)
+    if limit.bytes is not None:
+        yield Allowance("bytes", math.ceil(limit.bytes.units), limit.bytes.per_second)
 
 
 def match_of(match: policy.Match | None) -> Match:

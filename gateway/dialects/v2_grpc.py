@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
@@ -67,7 +68,7 @@ def trailers(error: InferenceError) -> Metadata:
     """What goes beside an error's status: its bounded reason, and when to come back (whole seconds)."""
     found: Metadata = (("x-penstock-error", error.reason),)
     if error.retry_after is not None:
-        found += (("retry-after", str(max(1, round(error.retry_after)))),)
+        found += (("retry-after", str(max(1, math.ceil(error.retry_after)))),)
     return found
 
 

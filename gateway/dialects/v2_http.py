@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import Literal, assert_never
@@ -123,7 +124,7 @@ def error_response(error: InferenceError, code: int, headers: tuple[tuple[str, s
     """The error as the protocol's own body with the bounded reason beside it."""
     extra: list[tuple[str, str]] = [("content-type", JSON), ("x-penstock-error", error.reason)]
     if code in (429, 503):
-        extra.append(("retry-after", str(max(1, round(error.retry_after or 1.0)))))
+        extra.append(("retry-after", str(max(1, math.ceil(error.retry_after or 1.0)))))
     if code == 401:
         extra.append(("www-authenticate", 'Bearer realm="penstock"'))
     if isinstance(error, WrongMethodError):

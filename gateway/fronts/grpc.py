@@ -15,6 +15,7 @@ from backends.inference import Description, InferenceRequest
 from backends.protocols.v2_grpc import GrpcPayload
 from gateway.auth.refusals import KeyUnknown
 from gateway.dataplane import Inquiry, Outcome
+from gateway.dialects.quota import quota_headers, quota_of
 from gateway.dialects.reply import client_timeout, failure_headers, request_id, server_metadata, told, version_asked
 from gateway.dialects.v2_grpc import may_lie, status_of
 from gateway.edge.grpc import GrpcHead, InferenceReply
@@ -59,7 +60,7 @@ class GrpcFront:
                 outcome.answer.response.payload.tensors()  # what cannot be read must not be told as OK
             exchange.answered(outcome)
             fixed, own = told(outcome, exchange.record.request_id, time.monotonic() - exchange.received)
-        return InferenceReply(outcome.answer.response, (*fixed, *own))
+        return InferenceReply(outcome.answer.response, (*fixed, *own, *quota_headers(outcome.answer.quota)))
 
     async def stream(self, request: InferenceRequest, call: GrpcHead) -> AsyncIterator[InferenceReply]:
         """One question of a stream, its answers as they come, one record at the end."""
@@ -72,7 +73,7 @@ class GrpcFront:
                     exchange.record.backend_seconds = outcome.answer.backend_seconds
                     seconds = time.monotonic() - exchange.received
                     fixed, own = told(outcome, exchange.record.request_id, seconds)
-                    yield InferenceReply(outcome.answer.response, (*fixed, *own))
+                    yield InferenceReply(outcome.answer.response, (*fixed, *own, *quota_headers(outcome.answer.quota)))
 
     async def describe(self, what: Description, model: str, version: str, call: GrpcHead) -> dict[str, Any]:
         """As over HTTP."""
@@ -114,7 +115,7 @@ class GrpcFront:
         request = replace(request, version=version, headers=exchange.passed_headers())
         timeouts = [limit for limit in (call.deadline, client_timeout(call.metadata)) if limit is not None]
         timeout = min(timeouts, default=None)
-        inquiry = Inquiry(exchange.principal, call.metadata, exchange.record.request_id, call.received, timeout)
+        inquiry = Inquiry(exchange.principal, call.metadata, exchange.record.request_id, call.received, timeout, call.size)
         try:
             if call.size > _INLINE and self._plane.takes_long(snapshot, request):
                 planned = await asyncio.to_thread(self._plane.plan, snapshot, request, inquiry)
@@ -163,6 +164,7 @@ class _Recorded:
             self._exchange.failed(error)
             code = status_of(error.kind).name
             self._call.told.update(failure_headers(self._exchange.record.route, now - self._exchange.received))
+            self._call.told.update(quota_of(error))
             if self._exchange.record.policy:  # that planned it: another may have come since its head was read
                 self._call.told["x-penstock-policy"] = self._exchange.record.policy
         elif isinstance(error, Exception):

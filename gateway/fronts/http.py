@@ -16,6 +16,7 @@ from backends.protocols.v2_http_request import decode_request, takes_long
 from backends.protocols.v2_http_response import encode_response
 from gateway.auth.refusals import KeyUnknown
 from gateway.dataplane import Inquiry, Outcome
+from gateway.dialects.quota import quota_headers, quota_of
 from gateway.dialects.reply import client_timeout, failure_headers, server_metadata, told, version_asked
 from gateway.dialects.v2_http import Operation, error_response, operation, status
 from gateway.edge.coding import choose, deflate, inflate
@@ -100,7 +101,7 @@ class HttpFront:
         exchange.failed(error)
         code = code or status(error.kind)
         known = failure_headers(exchange.record.route, self._clock() - exchange.received)
-        response = error_response(error, code, (*self._identity(exchange), *known))
+        response = error_response(error, code, (*self._identity(exchange), *known, *quota_of(error)))
         self._tell(exchange, code, len(response.body))
         return response
 
@@ -124,7 +125,9 @@ class HttpFront:
         else:
             request = decode_request(*question)
         exchange.record.rows = request.rows or 1
-        inquiry = Inquiry(exchange.principal, headers, exchange.record.request_id, exchange.received, client_timeout(headers))
+        inquiry = Inquiry(
+            exchange.principal, headers, exchange.record.request_id, exchange.received, client_timeout(headers), len(body)
+        )
         snapshot = self._plane.snapshot
         try:
             if len(body) > _INLINE and self._plane.takes_long(snapshot, request):
@@ -145,6 +148,8 @@ class HttpFront:
         if "accept-encoding" in headers and len(answer) >= MIN_DEFLATE:
             answer, described = await _deflated(answer, headers["accept-encoding"], described)
         fixed, own = told(outcome, exchange.record.request_id, self._clock() - exchange.received)
+        if outcome.answer.quota is not None:
+            own += quota_headers(outcome.answer.quota)
         return HttpResponse(200, (*described, *own), answer, fixed)
 
     async def _describe(self, exchange: Exchange, asked: Operation, body: bytes) -> HttpResponse:

@@ -14,6 +14,7 @@ from routing.plan import Target
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 STALLS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
+STORE = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05)
 OVERHEAD = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1)
 # Reasons of a refusal by which the gateway protects itself or a backend.
 SHED = frozenset({"max-in-flight", "connections", "draining"})
@@ -44,13 +45,14 @@ class _Asked:
 
 
 class Metrics:
-    """Implements policies.call.Observer; `in_flight` tells, when scraped, how many questions each backend holds now, and
-    `serving` which of its endpoints take questions.
+    """Implements policies.call.Observer; `in_flight` tells, when scraped, how many questions each backend holds now,
+    `serving` which of its endpoints take questions, `store_up` whether the shared store may be asked.
     """
 
     def __init__(self, in_flight: Callable[[], Mapping[str, int]] = dict) -> None:
         self.in_flight = in_flight
         self.serving: Callable[[], Iterable[tuple[str, str, bool]]] = tuple
+        self.store_up: Callable[[], bool] | None = None  # where there is a store
         self._requests = _counter("requests_total", "requests that ended, by status", "model", "route", "variant", "code")
         self._seconds = _histogram("request_seconds", "first byte in to answer ready", SECONDS, "model", "route")
         self._overhead = _histogram("overhead_seconds", "time in the gateway, backend excluded", OVERHEAD, "model")
@@ -66,7 +68,13 @@ class Metrics:
         self._fallbacks = _counter("fallbacks_total", "asks of another target because of an error", "model", "from", "to")
         self._cost = _counter("cost_total", "cost of what was asked, in the policy's unit", "model", "variant")
         self._baseline = _counter("cost_baseline_total", "what the dearest variant alone would have cost", "model")
+        self._limited = _counter("limited_total", "requests refused because a limit of the policy was used up", "limit")
         self._shed = _counter("shed_total", "requests refused for want of room", "reason")
+        self._store_requests = _counter(
+            "store_requests_total", "questions to the shared store, and those decided alone", "outcome"
+        )
+        self._store_seconds = _histogram("store_seconds", "time of one question to the shared store", STORE)
+        self._store_up = Numbers("gauge", "penstock_store_up", "1 if the shared store may be asked", ())
         self._policy = Numbers("gauge", "penstock_policy_info", "1 for the policy version in force", ("version",))
         self._reloads = _counter("policy_reloads_total", "attempts to load a policy", "result")
         self._abandoned = _counter("abandoned_total", "work that nobody waited for any more", "stage")
@@ -120,6 +128,16 @@ class Metrics:
         """`source` failed and `target` was asked instead."""
         self._fallbacks.cell(model, source, target).value += 1
 
+    def limited(self, limit: str) -> None:
+        """A limit of the policy refused a question."""
+        self._limited.cell(limit).value += 1
+
+    def stored(self, outcome: str, seconds: float) -> None:
+        """One question to the shared store: `ok`, why it gave no answer, or `away`, when it is not asked."""
+        self._store_requests.cell(outcome).value += 1
+        if seconds:
+            self._store_seconds.cell().observe(seconds)
+
     def policy_loaded(self, version: str) -> None:
         """This version is in force from now on."""
         self._policy.clear()
@@ -138,6 +156,8 @@ class Metrics:
         self._serving.clear()
         for backend, endpoint, serves in self.serving():
             self._serving.cell(backend, endpoint).value = int(serves)
+        if self.store_up is not None:
+            self._store_up.cell().value = int(self.store_up())
         own = (family for family in vars(self).values() if isinstance(family, Numbers | Distributions))
         return _text((*own, *self._usage.families()))
 

@@ -20,6 +20,7 @@ from gateway.admin.port import listen as listen_admin
 from gateway.aside import here
 from gateway.configuration.readers import Address
 from gateway.configuration.schema_gateway import GatewayDocument
+from gateway.mismatch import warn_of
 from gateway.reload.policy_file import PolicyFile
 from gateway.reload.records import Records
 from gateway.reload.reloader import BY_SIGNAL, Judged, Reloader, judged
@@ -27,7 +28,6 @@ from gateway.serve import CLOSE_SECONDS
 from gateway.spawner import Spawner
 from gateway.telemetry.merge import Totals
 from gateway.telemetry.metrics import ParentMetrics
-from gateway.telemetry.recorder import warn_unrecorded
 from gateway.workers.ports import reserve
 from gateway.workers.seat import Seat
 from gateway.workers.worker import work
@@ -51,7 +51,7 @@ class Parent:
         file = PolicyFile(policy, here)
         reading = file.first()
         first = judged(reading.text, str(policy))
-        warn_unrecorded(document.telemetry.samples, first.blueprint.tables)
+        warn_of(document, first.blueprint)
         self._policy = reading.text  # in force: a worker that starts later gets it, whatever the file says then
         self._metrics = ParentMetrics()
         self._metrics.policy_loaded()
@@ -117,7 +117,7 @@ class Parent:
 
     async def _hand_on(self, policy: Judged) -> None:
         """Every worker gets the policy, those too that start later; who does not take it in time does so when it can."""
-        warn_unrecorded(self._document.telemetry.samples, policy.blueprint.tables)
+        warn_of(self._document, policy.blueprint)
         self._policy = policy.standing.text
         self._metrics.policy_loaded()
         given = [self._spawner.spawn(self._give(seat, policy), f"policy to {seat.number}") for seat in self._seats]

@@ -29,7 +29,7 @@ VALIDATORS = {name: jsonschema.Draft202012Validator(schema) for name, schema in 
 FILES = sorted((ROOT / "config").rglob("*.yaml"))
 NAMES = st.sampled_from(["a", "fast", "accurate-v2", "x-experiment", "7"])
 OTHERS: dict[object, st.SearchStrategy[Any]] = {
-    schema_policy.read_words: NAMES | st.lists(NAMES, min_size=1, max_size=2),
+    readers.read_words: NAMES | st.lists(NAMES, min_size=1, max_size=2),
     schema_policy.read_unit: st.sampled_from(["tenant", "header:x-a"]),
     schema_policy.read_metric: st.sampled_from(["margin", "output:a b"]),
     schema_gateway.read_otlp: st.none(),

@@ -17,6 +17,7 @@ from gateway.configuration.readers import (
     read_listener,
     read_name,
     read_timeout,
+    read_words,
 )
 
 
@@ -116,6 +117,19 @@ def test_nothing_is_no_timeout_and_no_limit() -> None:
         read_timeout("0s")
     with pytest.raises(UnreadableError):
         read_limit("0B")
+
+
+def test_words() -> None:
+    """One word or several, each once, in the alphabet's order."""
+    assert ("a",) == read_words("a")
+    assert ("a", "b") == read_words(["b", "a", "b"])
+
+
+@pytest.mark.parametrize("value", [[], ["a", 1], 7, None, {}])
+def test_no_words(value: object) -> None:
+    """Nothing, and what is no text, match nothing."""
+    with pytest.raises(UnreadableError):
+        read_words(value)
 
 
 def test_one_of() -> None:

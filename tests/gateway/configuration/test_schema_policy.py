@@ -24,7 +24,6 @@ from gateway.configuration.schema_policy import (
     read_unit,
     read_version,
     read_version_policy,
-    read_words,
 )
 from routing.match import Range, Versions
 
@@ -164,12 +163,6 @@ def test_version_policy(written: str, versions: Versions) -> None:
     assert versions == read_version_policy(written)
 
 
-def test_words() -> None:
-    """One word or several; the same twice is once."""
-    assert ("a",) == read_words("a")
-    assert ("a", "b") == read_words(["b", "a", "b"])
-
-
 def test_header() -> None:
     """A header's name has no case."""
     assert "x-experiment" == read_header("X-Experiment")
@@ -208,9 +201,6 @@ def test_unit(text: str, unit: str) -> None:
         (read_metric, "output:"),
         (read_metric, "json:a"),
         (read_metric, 1),
-        (read_words, []),
-        (read_words, ["a", 1]),
-        (read_words, 7),
         (read_version, 2),
         (read_version, "1"),
         (read_version, True),
@@ -218,7 +208,7 @@ def test_unit(text: str, unit: str) -> None:
     ],
 )
 def test_refused(read: Read, value: object) -> None:
-    """Nothing else is a unit, a metric, a list of words, or a version."""
+    """Nothing else is a unit, a metric, or a version."""
     with pytest.raises(UnreadableError):
         read(value)
 
@@ -261,10 +251,7 @@ models:
 
 @pytest.mark.parametrize(
     ("place", "key"),
-    [
-        *(("  digits:\n", f"    {key}: 1\n") for key in ("cache", "shadows", "rollouts")),
-        ("version: 1\n", "limits: []\n"),
-    ],
+    [("  digits:\n", f"    {key}: 1\n") for key in ("cache", "shadows", "rollouts")],
 )
 def test_keys_of_later_versions(place: str, key: str) -> None:
     """What the contract names but this version does not have is told from what is misspelt."""

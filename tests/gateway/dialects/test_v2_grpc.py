@@ -37,10 +37,10 @@ def test_statuses(kind: ErrorKind, status: grpc.StatusCode) -> None:
 
 
 def test_trailers() -> None:
-    """An error's bounded reason goes along, and when to come back in whole seconds, never 0."""
+    """An error's bounded reason goes along, and when to come back in whole seconds, never too early."""
     assert dialect.trailers(InferenceError(ErrorKind.INVALID, "text")) == (("x-penstock-error", "invalid"),)
-    limited = InferenceError(ErrorKind.LIMITED, "text", reason="quota", retry_after=0.2)
-    assert dialect.trailers(limited) == (("x-penstock-error", "quota"), ("retry-after", "1"))
+    limited = InferenceError(ErrorKind.LIMITED, "text", reason="quota", retry_after=1.2)
+    assert dialect.trailers(limited) == (("x-penstock-error", "quota"), ("retry-after", "2"))
 
 
 def test_outgoing() -> None:

@@ -87,11 +87,11 @@ def test_every_kind_has_a_status(kind: ErrorKind) -> None:
 
 
 def test_error_response() -> None:
-    """The body is the protocol's own, the reason and the time to come back stand beside it."""
+    """The body is the protocol's own, the reason and the time to come back, never too early, stand beside it."""
     response = error_response(InferenceError(ErrorKind.OVERLOADED, 'say "later"', reason="full", retry_after=2.4), 503)
     headers = dict(response.headers)
     assert json.loads(bytes(response.body)) == {"error": 'say "later"'}
-    assert (headers["x-penstock-error"], headers["retry-after"], headers["content-type"]) == ("full", "2", "application/json")
+    assert (headers["x-penstock-error"], headers["retry-after"], headers["content-type"]) == ("full", "3", "application/json")
 
 
 def test_a_backend_s_own_note_is_left_out() -> None:

@@ -1,0 +1,44 @@
+"""What a client is told of the limits that count its questions: RateLimit and RateLimit-Policy, as the IETF's draft has them.
+
+draft-ietf-httpapi-ratelimit-headers-10: lists of structured fields (RFC 9651), each item a string with parameters; `q` the
+quota, `w` the window in seconds, `qu` the unit where it is not requests; `r` what is left, `t` seconds until all of it is back.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+from backends.errors import InferenceError
+from policies.call import Counted, LimitedError, Quota
+
+Headers = tuple[tuple[str, str], ...]
+_UNITS = {"requests": "", "bytes": ';qu="content-bytes"', "concurrency": ';qu="concurrent-requests"'}
+_SUFFIX = {"requests": "", "bytes": ":bytes", "concurrency": ":concurrency"}  # one limit may be several of the draft's policies
+
+
+def quota_headers(quota: Quota | None) -> Headers:
+    """Nothing where no limit counted the question."""
+    if quota is None:
+        return ()
+    told = quota.counted[quota.told]
+    reset = f";t={math.ceil(quota.reset)}" if told.window else ""  # nobody knows when others' requests end
+    return (("ratelimit-policy", _policies(quota.counted)), ("ratelimit", f"{_name(told)};r={quota.remaining}{reset}"))
+
+
+def quota_of(error: InferenceError) -> Headers:
+    """Those of a refusal by a limit."""
+    return quota_headers(error.quota) if isinstance(error, LimitedError) else ()
+
+
+@lru_cache(maxsize=1024)
+def _policies(counted: tuple[Counted, ...]) -> str:
+    return ", ".join(f"{_name(each)};q={each.burst}{_window(each)}{_UNITS[each.kind]}" for each in counted)
+
+
+def _window(each: Counted) -> str:
+    return f";w={each.window}" if each.window else ""
+
+
+def _name(each: Counted) -> str:
+    return f'"{each.limit}{_SUFFIX[each.kind]}"'
