@@ -3,8 +3,11 @@
 A key reads `pk_<id>_<secret>`; the secret is 256 random bits. That is why its hash is one HMAC-SHA256 and not bcrypt or
 argon2: slow hashes protect secrets that can be guessed, and nobody guesses 256 bits, while a slow hash would cost every
 first request milliseconds and hand attackers a lever. What the hash must stop is a stolen file from being used: it does.
-The optional pepper (a secret kept apart from the file) also stops whoever can write the file from adding keys of their own.
-An entry's hash says whether it needs the pepper: `hmac-sha256:` with it, `sha256:` without.
+The pepper (a secret kept apart from the file) also stops whoever can write the file from adding keys of their own; so where
+there is one, an entry without it is refused. An entry's hash says how it was made:
+    sha256:              HMAC-SHA256("", key), where there is no pepper
+    hmac-sha256:         HMAC-SHA256(pepper, key)
+    hmac-sha256+sha256:  HMAC-SHA256(pepper, HMAC-SHA256("", key)): what `penstock keys pepper` makes of the first without the key
 """
 
 from __future__ import annotations
@@ -40,7 +43,9 @@ _MIN_PEPPER = 16  # bytes
 _KEY = re.compile(r"pk_([a-z0-9]{4,32})_([A-Za-z0-9_-]{32,128})")
 _LIKE_A_KEY = re.compile(r"pk_[A-Za-z0-9_-]*")
 _ID = re.compile(r"[a-z0-9]{4,32}")
-_HASH = re.compile(r"(hmac-)?sha256:[0-9a-f]{64}")
+_FORMS = ("sha256", "hmac-sha256", "hmac-sha256+sha256")  # in the order of `_digests`
+_HASH = re.compile(r"(hmac-sha256\+|hmac-)?sha256:[0-9a-f]{64}")
+_PLAIN = re.compile(r"(?<![\w+-])sha256:([0-9a-f]{64})")
 _SCOPES = (INFER, f"{INFER}:<model>", "models:admin")
 _NEVER = float("inf")
 NAMED = 50  # keys in one line of the log
@@ -109,11 +114,16 @@ class ApiKeyEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
     scopes: Annotated[tuple[str, ...], read_scopes]
     expires: Annotated[datetime, read_moment] | None = None
 
+    @property
+    def peppered(self) -> bool:
+        """Whether the pepper must be known to verify its key."""
+        return not self.hash.startswith("sha256:")
+
 
 @dataclass(frozen=True, slots=True)
 class _Known:
     digest: bytes
-    pepper: bytes
+    form: int  # which of `_digests`
     principal: Principal
     ends: float  # wall seconds
 
@@ -126,13 +136,12 @@ class ApiKeys:
         self._pepper = pepper
         self._known = self._read()
         # A key that is not there is compared with this one, so that guessing ids by the clock teaches nothing.
-        self._decoy = _Known(secrets.token_bytes(32), pepper, Principal(subject="nobody"), _NEVER)
+        self._decoy = _Known(secrets.token_bytes(32), 0, Principal(subject="nobody"), _NEVER)
 
     def verify(self, credential: str, now: float) -> tuple[Principal, float]:
         """The key's principal and the wall time (seconds) it ends; raises a 401."""
-        key_id = _id_of(credential)
-        known = self._known.get(key_id, self._decoy) if key_id else self._decoy
-        same = hmac.compare_digest(known.digest, _digest(credential, known.pepper))
+        known = self._known.get(id_of(credential), self._decoy)
+        same = hmac.compare_digest(known.digest, _digests(credential, self._pepper)[known.form])
         if not same or known is self._decoy:
             raise refused("the API key is not valid", "bad-api-key")
         if known.ends <= now:
@@ -155,12 +164,17 @@ class ApiKeys:
     def _read(self) -> dict[str, _Known]:
         known = {}
         for entry in load(self._path):
-            peppered = entry.hash.startswith("hmac-")
-            if peppered and not self._pepper:
+            if not entry.peppered and self._pepper:
+                pepper = f"penstock keys pepper --file {shlex.quote(str(self._path))}"
+                raise KeySourceError(
+                    f"{self._path}: key {entry.id} is without the pepper that is set; this puts it in:\n  {pepper}"
+                )
+            if entry.peppered and not self._pepper:
                 raise KeySourceError(f"{self._path}: key {entry.id} was made with a pepper: set {PEPPER} or {PEPPER_FILE}")
+            form, _, digest = entry.hash.partition(":")
             known[entry.id] = _Known(
-                bytes.fromhex(entry.hash.partition(":")[2]),
-                self._pepper if peppered else b"",
+                bytes.fromhex(digest),
+                _FORMS.index(form),
                 _principal(entry),
                 entry.expires.timestamp() if entry.expires else _NEVER,
             )
@@ -174,15 +188,31 @@ def new_key() -> str:
 
 def entry_hash(key: str, pepper: bytes = b"") -> str:
     """What the file keeps of the key. Raises KeySourceError, which does not repeat it, when it is not one of our keys."""
-    if _id_of(key) is None:
-        raise KeySourceError("not an API key: it must read pk_<id>_<secret>")
-    return ("hmac-sha256:" if pepper else "sha256:") + _digest(key, pepper).hex()
+    if not id_of(key):
+        raise KeySourceError("not an API key: it must read pk_<id>_<secret>, the secret of 32 to 128 letters, digits, - and _")
+    form = 1 if pepper else 0
+    return f"{_FORMS[form]}:{_digests(key, pepper)[form].hex()}"
+
+
+def with_pepper(content: bytes, name: str, pepper: bytes) -> tuple[bytes, int]:
+    """The key file's bytes with the pepper put into every hash without it, all else as it was, and how many these were.
+
+    Raises KeySourceError when it is no key file.
+    """
+    plain = {entry.hash for entry in parse(content, name) if not entry.peppered}
+
+    def put(found: re.Match[str]) -> str:
+        if found[0] not in plain:  # a comment's
+            return found[0]
+        return f"{_FORMS[2]}:{hmac.digest(pepper, bytes.fromhex(found[1]), 'sha256').hex()}"
+
+    return _PLAIN.sub(put, content.decode()).encode(), len(plain)
 
 
 def entry_of(key: str, principal: Principal, expires: datetime | None = None, pepper: bytes = b"") -> ApiKeyEntry:
     """The file entry of a key. Raises KeySourceError for words or scopes that do not do."""
     entry = ApiKeyEntry(
-        id=_id_of(key) or "",
+        id=id_of(key),
         hash=entry_hash(key, pepper),
         subject=principal.subject,
         tenant=principal.tenant,
@@ -233,6 +263,8 @@ def pepper_of(environ: Mapping[str, str]) -> bytes:
         return b""
     try:
         pepper = read_file(Path(path)).strip() if path else given.encode()
+        if path and Path(path).stat().st_mode & stat.S_IROTH:
+            _log.warning("%s=%s may be read by everybody: chmod o-r it", PEPPER_FILE, path)
     except OSError as error:
         raise KeySourceError(f"{PEPPER_FILE}: cannot be read: {error.strerror}") from error
     if len(pepper) < _MIN_PEPPER:
@@ -253,10 +285,14 @@ def _principal(entry: ApiKeyEntry) -> Principal:
     return principal_of(entry.subject, entry.tenant, entry.tier, entry.scopes)
 
 
-def _id_of(key: str) -> str | None:
+def id_of(key: str) -> str:
+    """The key's public part; empty for what is no key."""
     found = _KEY.fullmatch(key)
-    return found[1] if found else None
+    return found[1] if found else ""
 
 
-def _digest(key: str, pepper: bytes) -> bytes:
-    return hmac.digest(pepper, key.encode("utf-8", "surrogatepass"), "sha256")
+def _digests(key: str, pepper: bytes) -> tuple[bytes, bytes, bytes]:
+    """In every form: always all of them, so that a key takes as long to refuse whichever is on file, or none."""
+    text = key.encode("utf-8", "surrogatepass")
+    plain = hmac.digest(b"", text, "sha256")
+    return plain, hmac.digest(pepper, text, "sha256"), hmac.digest(pepper, plain, "sha256")

@@ -6,13 +6,27 @@ import argparse
 import fcntl
 import json
 import os
+import shlex
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
-from gateway.auth.api_keys import ApiKeyEntry, entry_hash, entry_of, new_key, parse, pepper_of, read_moment
+from gateway.auth.api_keys import (
+    PEPPER,
+    PEPPER_FILE,
+    ApiKeyEntry,
+    entry_hash,
+    entry_of,
+    new_key,
+    parse,
+    pepper_of,
+    read_moment,
+    with_pepper,
+)
 from gateway.auth.principals import principal_of
 from gateway.auth.settings import KeySourceError
 from gateway.configuration.files import read_file, replace_file
@@ -29,10 +43,16 @@ The key is shown once, alone on the first line of the output; only its hash is k
 PENSTOCK_API_KEY_PEPPER_FILE) is set, the hash needs that pepper, and so does the gateway."""
 _HASH_EXAMPLE = """example:
   printf %s "$KEY" | penstock keys hash"""
+_PEPPER_EXAMPLE = """example:
+  (umask 077; head -c 32 /dev/urandom | base64 > /etc/penstock/pepper)
+  PENSTOCK_API_KEY_PEPPER_FILE=/etc/penstock/pepper penstock keys pepper --file config/api-keys.yaml
+
+The keys themselves are not needed and go on holding. Then restart the gateway with the same PENSTOCK_API_KEY_PEPPER_FILE;
+a running one without it refuses the file and keeps the keys it has. A lost pepper makes every key worthless."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Registers `keys new` and `keys hash`; each sets `run`, a function of the parsed arguments returning the exit status."""
+    """Registers `keys new`, `hash` and `pepper`; each sets `run`, a function of the parsed arguments returning the exit status."""
     raw = argparse.RawDescriptionHelpFormatter
     keys = subparsers.add_parser("keys", help="make API keys and their hashes", epilog=_EXAMPLES, formatter_class=raw)
     commands = keys.add_subparsers(dest="keys_command", required=True, metavar="COMMAND")
@@ -55,18 +75,24 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     hashed.add_argument("--json", action="store_true", help="print JSON")
     hashed.set_defaults(run=_hash)
+    pepper = commands.add_parser(
+        "pepper", help="put the pepper into a file's hashes", epilog=_PEPPER_EXAMPLE, formatter_class=raw
+    )
+    pepper.add_argument("--file", type=Path, required=True, help="the key file")
+    pepper.set_defaults(run=_pepper)
 
 
 def append(path: Path, entry: ApiKeyEntry) -> None:
     """Adds the entry to the key file (made with mode 0600 if it is not there) so that readers see all of it or nothing.
 
-    Comments and mode of the file stay. Raises KeySourceError when the file is not a key file, OSError when it cannot be written.
+    Comments and mode of the file stay. Raises KeySourceError when the file is not a key file, or has the pepper where the entry
+    has none, or the other way round; OSError when it cannot be written.
     """
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)  # two at once would each lose the other's key
+    with _alone(path):
         content = read_file(path) if path.exists() else b""
-        before = len(parse(content, str(path)))
+        entries = parse(content, str(path))
+        before = len(entries)
+        _check_pepper(path, entries, entry)
         text = content.decode("utf-8-sig")
         kept = "" if text.strip() == "[]" else text
         joined = kept + ("" if kept.endswith("\n") or not kept else "\n") + as_yaml(entry)
@@ -77,8 +103,38 @@ def append(path: Path, entry: ApiKeyEntry) -> None:
         if not whole:
             raise KeySourceError(f"{path}: the entry cannot be appended, because the file is not a plain list")
         replace_file(path, joined.encode())
+
+
+def put_pepper(path: Path, pepper: bytes) -> int:
+    """Puts the pepper into the file's hashes without it, and says how many. Raises KeySourceError, OSError."""
+    with _alone(path):
+        content, count = with_pepper(read_file(path), str(path), pepper)
+        if any(not entry.peppered for entry in parse(content, str(path))):
+            raise KeySourceError(f"{path}: the pepper cannot be put in, because a hash is not written in one piece")
+        if count:
+            replace_file(path, content)
+    return count
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Two that change the file at once would each lose the other's key."""
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
     finally:
         os.close(folder)
+
+
+def _check_pepper(path: Path, entries: Sequence[ApiKeyEntry], entry: ApiKeyEntry) -> None:
+    if all(each.peppered == entry.peppered for each in entries):
+        return
+    if entry.peppered:
+        raise KeySourceError(
+            f"{path}: has keys without the pepper: first run penstock keys pepper --file {shlex.quote(str(path))}"
+        )
+    raise KeySourceError(f"{path}: its keys have a pepper: set {PEPPER} or {PEPPER_FILE} as for the gateway")
 
 
 def as_yaml(entry: ApiKeyEntry) -> str:
@@ -125,6 +181,18 @@ def _hash(arguments: argparse.Namespace) -> int:
     except (ValueError, OSError) as error:
         return _complain(error)
     print(json.dumps({"hash": hashed}) if arguments.json else hashed)
+    return 0
+
+
+def _pepper(arguments: argparse.Namespace) -> int:
+    try:
+        pepper = pepper_of(os.environ)
+        if not pepper:
+            raise KeySourceError(f"set {PEPPER_FILE} (or {PEPPER}) to the pepper to put in")
+        count = put_pepper(arguments.file, pepper)
+    except (ValueError, OSError) as error:
+        return _complain(error)
+    print(f"{arguments.file}: the pepper was put into {count} of its keys, which hold as before; restart the gateway with it")
     return 0
 
 

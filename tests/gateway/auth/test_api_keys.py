@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+import re
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,12 +15,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backends.errors import ErrorKind, InferenceError
-from gateway.auth.api_keys import PEPPER, PEPPER_FILE, ApiKeys, entry_hash, entry_of, load, new_key, parse, pepper_of
+from gateway.auth.api_keys import (
+    PEPPER,
+    PEPPER_FILE,
+    ApiKeys,
+    entry_hash,
+    entry_of,
+    id_of,
+    load,
+    new_key,
+    parse,
+    pepper_of,
+    with_pepper,
+)
 from gateway.auth.settings import KeySourceError
 from routing.principal import Principal
 
 NOW = 1_800_000_000.0
 KEY = "pk_0123456789ab_" + "0" * 64
+PEPPERED = b"a pepper kept elsewhere"
 ALICE = Principal("alice", "acme", "free", frozenset({"models:infer"}))
 
 
@@ -105,9 +119,41 @@ def test_the_hash_is_one_hmac(tmp_path: Path) -> None:
         ApiKeys(path)
 
 
-def test_keys_made_before_the_pepper_still_hold(tmp_path: Path) -> None:
-    """Each entry says how it was made, so a pepper can be introduced key by key."""
-    assert ApiKeys(written(tmp_path / "keys.yaml"), b"introduced later, much").verify(KEY, NOW)[0] == ALICE
+def test_where_there_is_a_pepper_no_key_is_without(tmp_path: Path) -> None:
+    """Else whoever can write the file could add a key of their own; the refusal says how to put the pepper in."""
+    path = written(tmp_path / "keys.yaml")
+    with pytest.raises(KeySourceError, match=f"penstock keys pepper --file {path}"):
+        ApiKeys(path, PEPPERED)
+
+
+def test_a_pepper_is_put_in_without_the_keys(tmp_path: Path) -> None:
+    """The key goes on holding under that pepper and no other; what had it already, and comments, stay as they are."""
+    other = new_key()
+    entry = f"- id: {id_of(other)}\n  hash: {entry_hash(other, PEPPERED)}\n  subject: bob\n  scopes: []\n"
+    path = written(tmp_path / "keys.yaml", more=f"# was {entry_hash(other)}\n{entry}")
+    before = path.read_text()
+    content, count = with_pepper(path.read_bytes(), str(path), PEPPERED)
+    assert 1 == count
+    assert before.replace(entry_hash(KEY), "X") == re.sub(r"hmac-sha256\+sha256:\w{64}", "X", content.decode())
+    path.write_bytes(content)
+    assert ["alice", "bob"] == [ApiKeys(path, PEPPERED).verify(each, NOW)[0].subject for each in (KEY, other)]
+    assert "bad-api-key" == reason(ApiKeys(path, b"another pepper, not it"), KEY)
+    assert (content, 0) == with_pepper(content, str(path), PEPPERED)
+
+
+@pytest.mark.parametrize("form", ["sha256", "hmac-sha256", "hmac-sha256+sha256"])
+def test_a_hash_holds_in_its_own_form_alone(form: str, tmp_path: Path) -> None:
+    """The digits of one form under the name of another are another key's."""
+    plain = hmac.digest(b"", KEY.encode(), "sha256")
+    digests = {"sha256": plain, "hmac-sha256": hmac.digest(PEPPERED, KEY.encode(), "sha256")}
+    digests["hmac-sha256+sha256"] = hmac.digest(PEPPERED, plain, "sha256")
+    for name, digest in digests.items():
+        pepper = b"" if name == "sha256" else PEPPERED
+        keys = ApiKeys(written(tmp_path / "keys.yaml", hash_=f"{name}:{digests[form].hex()}"), pepper)
+        if digest == digests[form]:
+            assert ALICE == keys.verify(KEY, NOW)[0]
+        else:
+            assert "bad-api-key" == reason(keys, KEY)
 
 
 async def test_a_reload_swaps_only_what_is_whole(tmp_path: Path) -> None:
@@ -248,10 +294,14 @@ def test_a_file_everybody_may_write_is_warned_about(tmp_path: Path, caplog: pyte
     assert "chmod o-w" in caplog.text
 
 
-def test_the_pepper_comes_from_the_environment_or_a_file(tmp_path: Path) -> None:
-    """One of the two, long enough, without the file's line end; none is no pepper."""
+def test_the_pepper_comes_from_the_environment_or_a_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """One of the two, long enough, without the file's line end; none is no pepper. A file everybody may read is warned about."""
     path = tmp_path / "pepper"
     path.write_text("sixteen bytes or more\n")
+    for mode in (0o600, 0o644):
+        path.chmod(mode)
+        assert pepper_of({PEPPER_FILE: str(path)})
+        assert (mode == 0o644) == ("chmod o-r" in caplog.text)
     assert pepper_of({}) == b""
     assert b"sixteen bytes or more" == pepper_of({PEPPER: "sixteen bytes or more"}) == pepper_of({PEPPER_FILE: str(path)})
     for environ in ({PEPPER: "short"}, {PEPPER: "x" * 20, PEPPER_FILE: "x"}, {PEPPER_FILE: str(tmp_path / "none")}):

@@ -119,11 +119,33 @@ def test_the_pepper_is_used_when_set() -> None:
     assert entry_hash(made["key"], b"sixteen bytes or more") == made["entry"]["hash"]
 
 
+def test_a_pepper_is_introduced(tmp_path: Path) -> None:
+    """One command puts it into every key of the file, again nothing; keys with and without it never mix."""
+    path, pepper = tmp_path / "keys.yaml", "sixteen bytes or more"
+    keys = [penstock(*NEW, "--file", str(path)).stdout.strip() for _ in range(2)]
+    path.write_text("# ours\n" + path.read_text())
+    early = penstock(*NEW, "--file", str(path), PENSTOCK_API_KEY_PEPPER=pepper)
+    assert (2, "") == (early.returncode, early.stdout)
+    assert f"first run penstock keys pepper --file {path}" in early.stderr
+    for count in (2, 0):
+        ran = penstock("keys", "pepper", "--file", str(path), PENSTOCK_API_KEY_PEPPER=pepper)
+        assert f"{path}: the pepper was put into {count} of its keys" in ran.stdout
+    keys.append(penstock(*NEW, "--file", str(path), PENSTOCK_API_KEY_PEPPER=pepper).stdout.strip())
+    known = ApiKeys(path, pepper.encode())
+    assert [ALICE] * 3 == [known.verify(key, NOW)[0] for key in keys]
+    assert path.read_text().startswith("# ours\n")
+    late = penstock(*NEW, "--file", str(path))
+    assert (2, "") == (late.returncode, late.stdout)
+    assert "set PENSTOCK_API_KEY_PEPPER" in late.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
         (["keys"], "required"),
         (["keys", "new"], "--subject"),
+        (["keys", "pepper"], "--file"),
+        (["keys", "pepper", "--file", "/nonexistent/keys.yaml"], "set PENSTOCK_API_KEY_PEPPER_FILE"),
         (["keys", "new", "--subject", "a b"], "subject must be"),
         (["keys", "new", "--subject", "a", "--scope", "model:infer"], "is not models:infer"),
         (["keys", "new", "--subject", "a", "--file", "/nonexistent/keys.yaml"], "/nonexistent"),
