@@ -7,6 +7,7 @@ count: who does not want an answer any more lets it come and drops it. Bytes are
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import deque
 from collections.abc import Callable
 from typing import cast
@@ -19,6 +20,7 @@ from gateway.store.trouble import StoreError, refused
 ANSWER_SECONDS = 0.045  # with what it takes to notice, a request loses less than 50 ms
 LOOK_AGAIN = 0.002  # before the limit is over: a loop that was held up must read what has come before it judges
 MAX_WORDS = 1 << 20  # bytes of answers that are not whole yet
+_HUGE = re.compile(rb"[*%~>][0-9]{7}")  # hiredis makes a list of that many places before the first is there
 _PARTIAL = object()
 
 Word = str | int | float | bytes
@@ -108,6 +110,8 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Hands out whatever answers are whole."""
         try:
+            if _HUGE.match(data):
+                raise hiredis.ProtocolError("too long")
             self._reader.feed(data)
             while (answer := self._reader.gets()) is not _PARTIAL:
                 if not self._waiting:

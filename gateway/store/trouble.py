@@ -63,5 +63,6 @@ def unreachable(error: OSError | UnicodeError) -> StoreError:
     if isinstance(error, TimeoutError):
         return StoreError("unreachable", "no connection in time")
     if isinstance(error, ssl.SSLError):
-        return StoreError("tls", f"no TLS connection ({getattr(error, 'verify_message', '') or error.reason or 'broken'})")
+        why = getattr(error, "verify_message", "") or getattr(error, "reason", "") or "broken off"
+        return StoreError("tls", f"no TLS connection ({why})")
     return StoreError("unreachable", f"no connection ({getattr(error, 'strerror', None) or type(error).__name__})")

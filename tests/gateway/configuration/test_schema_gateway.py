@@ -79,7 +79,7 @@ def test_everything() -> None:
         ("store: [memory]", "store", "is neither memory nor the URL of a Redis server", "memory"),
         ("{store: memory, redis: {ca_file: ca.pem}}", "redis", "nobody would look at it: store is memory", None),
         ("{store: redis://h, redis: {ca_file: ca.pem}}", "redis.ca_file", "there is no certificate to check without TLS", None),
-        ("{store: redis://h, redis: {password: x}}", "redis.password", "secrets come from files", "password_file"),
+        ("{store: redis://h, redis: {password: x}}", "redis.password", "unknown key 'password'", "password_file"),
         ("store: memroy", "store", "'memroy' is neither memory nor the URL of a Redis server", "memory"),
         ("xds: {listen: null}", "xds", "'xds' is not supported by this version yet", None),
         ("lissten: {}", "lissten", "unknown key 'lissten'", "listen"),
