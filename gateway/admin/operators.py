@@ -12,7 +12,7 @@ from routing.principal import ANONYMOUS
 
 SCOPE = "models:admin"
 CREDENTIALS = ("authorization", "x-api-key")
-_STATUS = {ErrorKind.INVALID: 400, ErrorKind.UNAVAILABLE: 503}
+_STATUS = {ErrorKind.INVALID: 400, ErrorKind.LIMITED: 429, ErrorKind.UNAVAILABLE: 503}
 
 
 class Clearance(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -15,9 +15,10 @@ from functools import partial
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from backends.errors import invalid
+from backends.errors import InferenceError, invalid
 from gateway.aside import alone
-from gateway.auth.api_keys import ApiKeys, pepper_of
+from gateway.auth.api_keys import ApiKeys, id_of, pepper_of
+from gateway.auth.attempts import FailedAttempts
 from gateway.auth.refusals import KeyUnknown, refused
 from gateway.auth.settings import AuthSettings, KeySourceError
 from routing.principal import ANONYMOUS, Principal
@@ -73,6 +74,7 @@ class Authenticator:
         remembered: Remembered | None = None,
         issuers: Sequence[IssuerKeys] = (),
     ) -> None:
+        self._attempts = FailedAttempts()
         self._api_keys = api_keys
         self._tokens = tokens
         self._anonymous = anonymous
@@ -81,32 +83,32 @@ class Authenticator:
         self._issuers = issuers
         self._reloading = asyncio.Lock()
 
-    def check(self, headers: Mapping[str, str], now_wall: float) -> Principal:
-        """The principal of these headers (lower-case names) at this wall time in seconds.
+    def check(self, headers: Mapping[str, str], now_wall: float, peer: str = "") -> Principal:
+        """The principal of these headers (lower-case names) at this wall time in seconds; `peer` is the client's address.
 
-        Raises InferenceError: 400 for two credentials, 401 for none or one that does not hold; KeyUnknown, which is one,
-        when `authenticate` may know more.
+        Raises InferenceError: 400 for two credentials, 401 for none or one that does not hold (429 when it is one of many);
+        KeyUnknown, which is one, when `authenticate` may know more.
         """
         authorization = headers.get("authorization")
         api_key = headers.get("x-api-key")
         if api_key is not None:
             if authorization is not None:
                 raise invalid("send one credential, Authorization or X-API-Key, not both", "two-credentials")
-            return self._by_api_key(api_key, now_wall)
+            return self._by_api_key(api_key, now_wall, peer)
         if authorization is not None:
-            return self._by_token(authorization, now_wall)
+            return self._by_token(authorization, now_wall, peer)
         if self._anonymous:
             return ANONYMOUS
         raise refused("send a credential: Authorization: Bearer <JWT>, or X-API-Key", "no-credential")
 
-    async def authenticate(self, headers: Mapping[str, str], now_wall: float) -> Principal:
+    async def authenticate(self, headers: Mapping[str, str], now_wall: float, peer: str = "") -> Principal:
         """As `check`, but waits for the issuer's keys, at most one short fetch, when the token's is not known."""
         try:
-            return self.check(headers, now_wall)
+            return self.check(headers, now_wall, peer)
         except KeyUnknown as unknown:
             if not await unknown.keys.learn():
                 raise
-        return self.check(headers, now_wall)
+        return self.check(headers, now_wall, peer)
 
     async def reload(self) -> None:
         """Has the key file and every issuer's keys again, each on its own: what cannot be had stays as it was and is logged."""
@@ -123,25 +125,31 @@ class Authenticator:
             else:
                 self._held_keys.clear()
 
-    def _by_api_key(self, credential: str, now: float) -> Principal:
-        digest = blake2b(credential.encode("utf-8", "surrogatepass"), digest_size=32).digest()
+    def _by_api_key(self, credential: str, now: float, peer: str) -> Principal:
+        digest = blake2b(credential.encode("utf-8", "surrogatepass")).digest()
         principal = self._held_keys.get(digest, now)
         if principal is None:
             if self._api_keys is None:
                 raise refused("API keys are not accepted here", "bad-api-key")
-            principal, ends = self._api_keys.verify(credential, now)
+            try:
+                principal, ends = self._api_keys.verify(credential, now)
+            except InferenceError as refusal:
+                raise self._attempts.told(refusal, peer, id_of(credential)) from None
             self._held_keys.keep(digest, principal, ends)
         return principal
 
-    def _by_token(self, authorization: str, now: float) -> Principal:
+    def _by_token(self, authorization: str, now: float, peer: str) -> Principal:
         credential = authorization.encode("utf-8", "surrogatepass")
-        digest = blake2b(credential, digest_size=32).digest()
+        digest = blake2b(credential).digest()
         principal = self._held_tokens.get(digest, now)
         if principal is None:
             scheme, _, token = credential.partition(b" ")
             if self._tokens is None or scheme.lower() != b"bearer":
                 raise refused("the Authorization header must be Bearer <JWT> of a trusted issuer", "bad-token")
-            principal, ends = self._tokens.verify(token.strip(b" "), now)
+            try:
+                principal, ends = self._tokens.verify(token.strip(b" "), now)
+            except InferenceError as refusal:
+                raise self._attempts.told(refusal, peer) from None
             self._held_tokens.keep(digest, principal, ends)
         return principal
 

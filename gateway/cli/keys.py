@@ -52,7 +52,7 @@ a running one without it refuses the file and keeps the keys it has. A lost pepp
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Registers `keys new`, `hash` and `pepper`; each sets `run`, a function of the parsed arguments returning the exit status."""
+    """Registers `keys new`, `hash` and `pepper`; each sets `run`, a function of the parsed arguments returning the status."""
     raw = argparse.RawDescriptionHelpFormatter
     keys = subparsers.add_parser("keys", help="make API keys and their hashes", epilog=_EXAMPLES, formatter_class=raw)
     commands = keys.add_subparsers(dest="keys_command", required=True, metavar="COMMAND")

@@ -48,6 +48,13 @@ async def test_nobody_else_is(authenticator: Authenticator, credentials: dict[st
     assert not any(value in clearance.error for value in credentials.values())
 
 
+async def test_guesses_are_throttled(authenticator: Authenticator) -> None:
+    """Too many are 429; the operator's own key goes on opening the door."""
+    seen = {(await judge(authenticator, {"x-api-key": new_key()}, NOW)).status for _ in range(100)}
+    assert {401, 429} == seen
+    assert 200 == (await judge(authenticator, {"x-api-key": ADMIN}, NOW)).status
+
+
 def test_a_credential_counts_once() -> None:
     """Two of a kind are no credential: two readers could believe different ones."""
     assert {"x-api-key": "a"} == shown({"host": ["x"], "x-api-key": ["a"]})

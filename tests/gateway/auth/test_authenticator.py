@@ -82,10 +82,10 @@ def accepting(size: int = 10) -> tuple[Authenticator, CountingKeys, Remembered]:
     return Authenticator(tokens=verifier, remembered=held), keys, held
 
 
-def refusal(authenticator: Authenticator, headers: dict[str, str], now: float = NOW) -> tuple[ErrorKind, str]:
+def refusal(authenticator: Authenticator, headers: dict[str, str], now: float = NOW, peer: str = "") -> tuple[ErrorKind, str]:
     """Kind and reason of the error these headers get."""
     with pytest.raises(InferenceError) as caught:
-        authenticator.check(headers, now)
+        authenticator.check(headers, now, peer)
     return caught.value.kind, caught.value.reason
 
 
@@ -330,6 +330,32 @@ async def test_only_an_unknown_key_is_worth_waiting_for(settings_of: AuthSetting
     with pytest.raises(InferenceError) as caught:
         await authenticator.authenticate({"authorization": "Bearer x"}, NOW)
     assert caught.value.reason == "bad-token"
+
+
+async def test_good_credentials_never_suffer_from_failed_ones(
+    settings_of: AuthSettings, spawn: Spawner, ed_signer: Signer, rsa_signer: Signer
+) -> None:
+    """Guesses become 429s; at the same address the guessed key and a token hold, first seen or not."""
+    authenticator = await build(settings_of, spawn, environ={})
+    forged = ed_signer.token(header={"alg": "RS256", "kid": "rsa-1"})
+    for number in range(100):
+        wrong = [{"x-api-key": f"{KEY[:-4]}{number:04x}"}, {"authorization": f"Bearer {forged}"}]
+        expected = (ErrorKind.LIMITED, "failed-attempts") if number >= 20 else None
+        kinds = [refusal(authenticator, headers, peer=PEER) for headers in wrong]
+        assert expected is None or [expected] * 2 == kinds
+    assert (ErrorKind.UNAUTHENTICATED, "expired-token") == refusal(authenticator, expired(ed_signer), peer=PEER)
+    for _ in range(2):
+        assert ALICE == authenticator.check({"x-api-key": KEY}, NOW, PEER)
+        assert ALICE == authenticator.check({"authorization": f"Bearer {rsa_signer.token()}"}, NOW, PEER)
+    assert (ErrorKind.UNAUTHENTICATED, "bad-api-key") == refusal(authenticator, {"x-api-key": new_key()}, peer="10.9.9.9")
+
+
+PEER = "10.0.0.1"
+
+
+def expired(signer: Signer) -> dict[str, str]:
+    """What a client sends that has slept."""
+    return {"authorization": f"Bearer {signer.token({'exp': int(NOW) - 100})}"}
 
 
 _header_text = (
