@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -20,6 +21,7 @@ from backends.inference import Description, InferenceRequest, InferenceResponse
 from backends.protocols.v2_grpc import SERVICE, Message, decode_request, encode_response, encode_stream_response
 from gateway.dialects import v2_grpc as dialect
 from gateway.dialects.reply import public_text
+from gateway.edge.leave import dismiss
 from routing.principal import Principal
 
 _log = logging.getLogger(__name__)
@@ -109,12 +111,20 @@ class GrpcApplication(Protocol):
 class GrpcListener:
     """An open port. `port` is the one that was bound, also where any was asked for."""
 
-    def __init__(self, server: grpc.aio.Server, port: int) -> None:
+    def __init__(self, server: grpc.aio.Server, calls: _Calls, port: int, shared: bool) -> None:
         self._server = server
+        self._calls = calls
+        self._shared = shared
         self.port = port
 
-    async def drain(self, grace: float) -> None:
-        """Takes no new calls, lets those in flight end for up to `grace` seconds, then cancels them and returns."""
+    async def drain(self, grace: float, idle: float = 0.0) -> None:
+        """Sends clients away, lets calls in flight end for up to `grace` seconds, then cancels them and returns.
+
+        A stream without a question under way has `idle` seconds for its next; then it is UNAVAILABLE.
+        """
+        self._calls.leave(idle)
+        if grace:
+            await dismiss(self.port, self._shared)
         await self._server.stop(grace)
 
 
@@ -128,14 +138,15 @@ async def listen(app: GrpcApplication, host: str, port: int, limits: GrpcLimits,
         ("grpc.so_reuseport", int(reuse_port)),  # on by default: a second gateway would silently take half of the calls
     ]
     server = grpc.aio.server(options=options, maximum_concurrent_rpcs=limits.calls)
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, _Calls(app).methods()),))
+    calls = _Calls(app)
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, calls.methods()),))
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     try:
         bound = server.add_insecure_port(address)
     except RuntimeError as error:
         raise OSError(f"cannot listen on {address}: {error}") from error
     await server.start()
-    return GrpcListener(server, bound)
+    return GrpcListener(server, calls, bound, reuse_port)
 
 
 class _Calls:
@@ -143,6 +154,12 @@ class _Calls:
 
     def __init__(self, app: GrpcApplication) -> None:
         self._app = app
+        self._leaving: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+
+    def leave(self, idle: float) -> None:
+        """Streams whose client asks nothing for so many seconds end from now on."""
+        if not self._leaving.done():
+            self._leaving.set_result(idle)
 
     def methods(self) -> dict[str, grpc.RpcMethodHandler[bytes, bytes]]:
         """Every method of the service by name."""
@@ -178,7 +195,7 @@ class _Calls:
     async def _stream(self, questions: AsyncIterator[bytes], rpc: Servicer) -> None:
         """Questions are asked one after the other, in order; the stream outlives a question that fails, as Triton's does."""
         headed = False
-        async for wire in questions:
+        async for wire in self._while_asked(questions, rpc):
             id, head = "", self._head(rpc, len(wire))
             try:
                 request, head = await self._read(wire, head, "ModelStreamInfer")
@@ -199,6 +216,23 @@ class _Calls:
                     headed = True
                     await rpc.send_initial_metadata(dialect.outgoing(tuple(head.told.items())))
                 await rpc.write(dialect.stream_error(failure, id))
+
+    async def _while_asked(self, questions: AsyncIterator[bytes], rpc: Servicer) -> AsyncIterator[bytes]:
+        """The questions, until there are no more, or this port is left and none comes: an open stream holds nobody up."""
+        while True:
+            asked = asyncio.ensure_future(anext(questions, None))
+            try:
+                await asyncio.wait((asked, self._leaving), return_when=asyncio.FIRST_COMPLETED)
+                if not asked.done():
+                    await asyncio.wait((asked,), timeout=self._leaving.result())
+                if not asked.done():
+                    await rpc.abort(grpc.StatusCode.UNAVAILABLE, "this gateway is stopping: open the stream anew")
+            finally:
+                asked.cancel()
+            wire = asked.result()
+            if wire is None:
+                return
+            yield wire
 
     def _head(self, rpc: Servicer, size: int) -> GrpcHead:
         metadata = dialect.incoming(rpc.invocation_metadata() or ())

@@ -387,7 +387,7 @@ class Connection(asyncio.Protocol):
 
     def retire(self) -> None:
         """Closes if nothing is under way; what is under way is finished and its answer says `Connection: close`."""
-        if self._phase == LINGER or (self._phase == HEAD and not self._buffer):
+        if self._phase == LINGER or (self._phase == HEAD and not self._buffer and not kernel.unread(self._transport)):
             self._transport.close()
 
     def unsent(self) -> int:

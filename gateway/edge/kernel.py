@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import socket
+import sys
 import termios
 from asyncio import Transport
 
@@ -19,8 +20,21 @@ def untaken(transport: Transport) -> int:
     The loop's own buffer alone moves in leaps: the kernel, with megabytes of its own, takes more only when a third of them
     is free (Linux, sk_stream_is_writeable), which a slow but steady reader reaches once in many seconds.
     """
+    return transport.get_write_buffer_size() + unacknowledged(transport.get_extra_info("socket").fileno())
+
+
+def unacknowledged(number: int) -> int:
+    """Bytes that a socket holds for the other side, sent or not; 0 on systems that do not count them."""
+    return _count(number, termios.TIOCOUTQ)
+
+
+def unread(transport: Transport) -> int:
+    """Bytes that have come and that the loop has not read yet."""
+    return _count(transport.get_extra_info("socket").fileno(), termios.FIONREAD)
+
+
+def _count(number: int, what: int) -> int:
     try:
-        queued = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, b"\0\0\0\0")
+        return int.from_bytes(fcntl.ioctl(number, what, b"\0\0\0\0"), sys.byteorder)
     except OSError:  # not every system counts this for sockets
-        queued = b""
-    return transport.get_write_buffer_size() + int.from_bytes(queued, "little")
+        return 0

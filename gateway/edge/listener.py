@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 from email.utils import formatdate
+from socket import socket
 from time import monotonic
 
 from gateway.edge.http1 import Connection
+from gateway.edge.leave import ignore_newcomers
 from gateway.edge.limits import Limits
 from gateway.edge.messages import Application
 from gateway.edge.shared import Shared
@@ -19,10 +22,10 @@ _LAST_WORDS = 5.0  # seconds for cancelled requests to clean up after themselves
 class HttpListener:
     """A bound, serving port; made by `listen`, ended by `drain`."""
 
-    def __init__(self, shared: Shared, server: asyncio.Server) -> None:
+    def __init__(self, shared: Shared, servers: Sequence[asyncio.Server]) -> None:
         self._shared = shared
-        self._server = server
-        self.port: int = server.sockets[0].getsockname()[1]
+        self._servers = servers
+        self.port: int = servers[0].sockets[0].getsockname()[1]
         self._timer = asyncio.get_running_loop().call_soon(self._sweep)
 
     @property
@@ -30,14 +33,26 @@ class HttpListener:
         """How many connections hold a socket or a task."""
         return len(self._shared.connections)
 
-    async def drain(self, grace: float) -> None:
-        """Stops accepting, closes idle connections, lets requests finish for `grace` seconds, then cancels the rest."""
-        shared = self._shared
-        self._server.close()
+    async def drain(self, grace: float, idle: float = 0.0, settle: float = 0.0) -> None:
+        """Stops accepting, lets requests finish for `grace` seconds, then cancels the rest.
+
+        Every answer ends its connection. One without a request has `idle` seconds of the grace for its next. A port that others
+        share is left alone for `settle` seconds first, see gateway.edge.leave.
+        """
+        shared, servers = self._shared, self._servers
+        if settle:
+            ignore_newcomers(socket for server in servers for socket in server.sockets)
+            await asyncio.sleep(settle)
+        for server in servers:
+            server.close()
+        await asyncio.sleep(0)  # what is accepted already is told to its connection in the loop's next turn
         shared.draining = True
+        idle = min(idle, grace)
+        if idle:
+            await self._empty(idle)
         for connection in tuple(shared.connections):
             connection.retire()
-        await self._empty(grace)
+        await self._empty(grace - idle)
         for connection in tuple(shared.connections):
             connection.abandon()
         await self._empty(_LAST_WORDS)
@@ -64,4 +79,11 @@ async def listen(app: Application, host: str, port: int, limits: Limits, reuse_p
     """
     shared, loop = Shared(app, limits), asyncio.get_running_loop()
     server = await loop.create_server(lambda: Connection(shared), host, port, backlog=_BACKLOG, reuse_port=reuse_port)
-    return HttpListener(shared, server)
+    return HttpListener(shared, (server,))
+
+
+async def serve(app: Application, sockets: Sequence[socket], limits: Limits) -> HttpListener:
+    """Serves `app` on sockets that are bound, and that may outlive it elsewhere."""
+    shared, loop = Shared(app, limits), asyncio.get_running_loop()
+    servers = [await loop.create_server(lambda: Connection(shared), sock=each, backlog=_BACKLOG) for each in sockets]
+    return HttpListener(shared, servers)

@@ -38,7 +38,7 @@ class Shared:
         total, own = len(self.connections), self.addresses.come(peer)
         most = 2 * limits.connections if limits.connections_per_address is None else limits.connections_per_address
         # Refusing holds a socket too, for a while; those of one address shall not take all the room that there is.
-        if self.draining or total > 2 * limits.connections or own > most + most // 8 + 1:
+        if total > 2 * limits.connections or own > most + most // 8 + 1:
             raise ConnectionRefusedError
         if total > limits.connections:
             return RefusedError(503, "too many connections: try again later", "connections", "gateway")

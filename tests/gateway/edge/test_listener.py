@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import struct
 from typing import TYPE_CHECKING
@@ -104,6 +105,39 @@ async def test_drain_lets_requests_finish(place: Place) -> None:
     await draining
     assert 0 == listener.connections
     assert not cancelled.is_set()
+
+
+async def test_drain_leaves_idle_connections_their_next_request(place: Place) -> None:
+    """For a while; it is answered, and told that it was the last. Who asks nothing is closed then, and new ones as well."""
+    app, connect = await place.start()
+    silent, asking, new = await connect(), await connect(), await connect()
+    assert [200, 200] == [(await client.ask(GET)).status for client in (silent, asking)]
+    draining = asyncio.create_task(place.listeners[0].drain(60, idle=0.3))
+    while not place.listeners[0]._shared.draining:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    for client in (asking, new):
+        assert (200, "close") == ((reply := await client.ask(GET)).status, reply.headers["connection"])
+        assert b"" == await client.rest()
+        client.close()
+    assert not draining.done()
+    assert b"" == await silent.rest()
+    async with asyncio.timeout(5):
+        await draining
+    assert 4 == len(app.heads)
+
+
+async def test_a_request_in_the_kernel_is_not_closed_upon(place: Place) -> None:
+    """It came while the loop was busy, just before its connection is to be closed."""
+    _, connect = await place.start()
+    client, other = await connect(), await connect()
+    assert [200, 200] == [(await each.ask(GET)).status for each in (client, other)]
+    os.write(client.writer.get_extra_info("socket").fileno(), GET)  # the loop has no turn before the next line
+    shared = place.listeners[0]._shared
+    shared.draining = True
+    for connection in tuple(shared.connections):
+        connection.retire()
+    assert (200, "close") == ((reply := await client.reply()).status, reply.headers["connection"])
+    assert b"" == await other.rest()
 
 
 async def test_drain_cancels_after_the_grace(place: Place) -> None:
