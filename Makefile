@@ -28,7 +28,7 @@ serve: .venv/.gateway-stamp serving ## the same start, and stay up: prints the U
 	@$(BIN)/python -m gateway.demo --stay $(OPTIONS)
 
 .PHONY: test
-test: .venv/.dev-stamp serving lint ## everything CI runs: the checks, then all tests, real Triton included
+test: .venv/.dev-stamp serving redis lint ## everything CI runs: the checks, then all tests, real Triton included
 	@$(BIN)/python -m pytest
 
 .PHONY: check
@@ -41,7 +41,7 @@ fuzz: .venv/.dev-stamp ## hostile bytes for the gate, the tensor head, the JSON,
 	@$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) --only "$(FUZZ_ONLY)" $(if $(FUZZ_SEED),--seed $(FUZZ_SEED))
 
 .PHONY: faults
-faults: .venv/.dev-stamp serving ## break everything that can break and print each figure next to its bar, under 10 minutes
+faults: .venv/.dev-stamp serving redis ## break everything that can break and print each figure next to its bar, under 10 minutes
 	@FAULTS=long $(BIN)/python -m pytest -q -rN tests/faults
 
 .PHONY: lint
@@ -81,6 +81,13 @@ lock: ## write the locks anew from pyproject.toml (needs uv)
 serving: .venv/.gateway-stamp
 	@$(NEW_ENOUGH)
 	@$(PYTHON) serving-image/install.py
+
+# A real Redis for the tests; RUNLEVEL=1 keeps Debian from starting one of its own.
+.PHONY: redis
+redis:
+	@command -v redis-server >/dev/null || { echo "· installing redis-server"; \
+		{ apt-get -qq update && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get -qq install -y redis-server; } >/dev/null 2>&1; } || { \
+		echo "The tests need redis-server, which could not be installed from here. Debian: sudo apt install redis-server"; exit 1; }
 
 .venv/bin/python:
 	@$(NEW_ENOUGH)
