@@ -137,9 +137,9 @@ class GrpcFront:
         if call.principal is not None:
             return call.principal
         try:
-            return self._parts.authenticator.check(call.metadata, time.time())
+            return self._parts.authenticator.check(call.metadata, time.time(), call.peer)
         except KeyUnknown:
-            return await self._parts.authenticator.authenticate(call.metadata, time.time())
+            return await self._parts.authenticator.authenticate(call.metadata, time.time(), call.peer)
 
 
 class _Recorded:

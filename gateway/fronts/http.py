@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -48,8 +48,11 @@ class HttpFront:
             if asked.kind in _PROBES:
                 return partial(self._finish, exchange, partial(self._probe, asked))
             try:
-                exchange.principal = self._parts.authenticator.check(head.headers, time.time())
-            except KeyUnknown:
+                exchange.principal = self._parts.authenticator.check(head.headers, time.time(), head.peer)
+            except KeyUnknown as unknown:
+                if _long(head.headers):
+                    unknown.keys.begin()
+                    raise _keys_come() from unknown
                 return partial(self._finish, exchange, partial(self._late_principal, exchange, asked))
             return partial(self._finish, exchange, self._permitted(exchange, asked))
         except InferenceError as error:
@@ -80,7 +83,7 @@ class HttpFront:
 
     async def _late_principal(self, exchange: Exchange, asked: Operation, body: bytes) -> HttpResponse:
         """For a token signed by a key not seen before: the keys are fetched first."""
-        exchange.principal = await self._parts.authenticator.authenticate(exchange.headers, time.time())
+        exchange.principal = await self._parts.authenticator.authenticate(exchange.headers, time.time(), exchange.record.peer)
         return await self._permitted(exchange, asked)(body)
 
     async def _finish(self, exchange: Exchange, work: Callable[[bytes], Awaitable[HttpResponse]], body: bytes) -> HttpResponse:
@@ -173,6 +176,16 @@ class HttpFront:
         if asked.kind == "ready" and not self._parts.ready():
             raise _unready("this gateway")
         return HttpResponse(200)
+
+
+def _long(headers: Mapping[str, str]) -> bool:
+    """Whether the body is too large to be kept for somebody whose credential is not known yet."""
+    return "transfer-encoding" in headers or int(headers.get("content-length", 0)) > _INLINE
+
+
+def _keys_come() -> InferenceError:
+    message = "the key of the token is being looked for at its issuer: try again in a second"
+    return InferenceError(ErrorKind.UNAVAILABLE, message, reason="issuer-unavailable", retry_after=1.0)
 
 
 def _unready(what: str) -> InferenceError:

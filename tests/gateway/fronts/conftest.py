@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway.auth.authenticator import Authenticator
+from gateway.auth.refusals import key_unknown
 from gateway.dataplane import Dataplane
 from gateway.fronts.parts import FrontParts
 from gateway.telemetry.record import RequestRecord
@@ -25,13 +26,14 @@ class Doors(Authenticator):
     def __init__(self) -> None:
         super().__init__(anonymous=True)
         self.new: set[str] = set()
+        self.peers: list[str] = []
+        self.begun = False
 
-    def check(self, headers: Mapping[str, str], now_wall: float) -> Principal:
+    def check(self, headers: Mapping[str, str], now_wall: float, peer: str = "") -> Principal:
         name = headers.get("authorization", "")
+        self.peers.append(peer)
         if name in self.new:
-            from gateway.auth.refusals import KeyUnknown
-
-            raise KeyUnknown(self)
+            raise key_unknown(self)
         if name:
             return Principal(
                 name, tenant="acme", scopes=frozenset({f"models:infer:{name}" if name == "other" else "models:infer"})
@@ -39,6 +41,13 @@ class Doors(Authenticator):
         return super().check(headers, now_wall)
 
     empty = False
+
+    def may_learn(self) -> bool:
+        return True
+
+    def begin(self) -> bool:
+        self.begun = True
+        return True
 
     async def learn(self) -> bool:
         self.new.clear()

@@ -69,6 +69,15 @@ def test_what_needs_no_body_is_refused_before_it(front: Front) -> None:
     assert [] == front.fake.calls
 
 
+@pytest.mark.parametrize("framing", [{"content_length": "262145"}, {"transfer_encoding": "chunked"}])
+def test_a_long_body_waits_for_nobodys_key(front: Front, framing: dict[str, str]) -> None:
+    """Of somebody who may be a stranger it is not kept: the keys are looked for, and the client told to come again."""
+    front.doors.new = {"ann"}
+    assert (503, "issuer-unavailable") == early(front, head(authorization="ann", **framing))
+    assert front.doors.begun
+    assert ["1.2.3.4"] == front.doors.peers
+
+
 async def test_a_credential_that_must_be_looked_up(front: Front) -> None:
     """A token of a key not seen before waits for the keys; then everything is settled as usual."""
     front.doors.new = {"ann"}
