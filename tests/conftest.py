@@ -10,7 +10,7 @@ import pytest
 import uvloop
 from hypothesis import settings
 
-from tests.real_parts import GatewayProcess, Triton, policy, start_gateway, start_triton
+from tests.real_parts import GatewayProcess, Redis, Triton, policy, start_gateway, start_triton
 
 settings.register_profile("penstock", deadline=None)  # a busy machine is not a failure
 settings.load_profile("penstock")
@@ -45,3 +45,11 @@ def gateway(request: pytest.FixtureRequest, triton: Triton, tmp_path_factory: py
     yield running
     assert 0 == running.stop()
     assert "Traceback" not in running.log()  # a defect that no test saw
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[Redis]:
+    """A real Redis of the test's own; up in some 20 ms. Where it is not installed, tests fail and say what to run."""
+    running = Redis(tmp_path)
+    yield running
+    running.kill()

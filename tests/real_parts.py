@@ -6,6 +6,8 @@ import contextlib
 import http.client
 import json
 import os
+import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -209,6 +211,60 @@ def start_gateway(
         gateway.stop()
         raise RuntimeError(f"the gateway did not start:\n{gateway.log()}") from error
     return gateway
+
+
+class Redis:
+    """A redis-server of the test's own, to be hung, killed and started again (empty). `options` as in redis.conf."""
+
+    def __init__(self, folder: Path, **options: str) -> None:
+        if shutil.which("redis-server") is None:
+            raise RuntimeError(
+                "redis-server is not installed: `make redis` installs it where it may (Debian: apt install redis-server)"
+            )
+        self.port = free_ports(1)[0]
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self._folder = folder
+        self._options = {"bind": "127.0.0.1", "port": str(self.port), "save": "", "dir": str(folder), **options}
+        self.process = self._run()
+
+    def start(self) -> None:
+        """Runs it again, without what it knew."""
+        self.process = self._run()
+
+    def _run(self) -> subprocess.Popen[bytes]:
+        command = ["redis-server", *(word for name, value in self._options.items() for word in (f"--{name}", value))]
+        with (self._folder / "redis.log").open("ab") as log:
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        try:
+            until(lambda: process.poll() is not None or self._listens(), READY_SECONDS)
+            assert process.poll() is None
+        except BaseException as error:
+            process.kill()
+            raise RuntimeError(f"redis-server did not start:\n{(self._folder / 'redis.log').read_text()}") from error
+        return process
+
+    def _listens(self) -> bool:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+            return True
+        return False
+
+    def told(self, *words: str) -> str:
+        """What redis-cli prints for a command."""
+        command = ["redis-cli", "-p", str(self.port), *words]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    def hang(self) -> None:
+        """It takes connections and answers nothing, until `go_on`."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """It answers again, also what it was asked meanwhile."""
+        self.process.send_signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """It is gone; harmless when it was already."""
+        self.process.kill()
+        self.process.wait()
 
 
 def get(address: str, path: str, headers: Mapping[str, str] = {}) -> tuple[int, bytes]:
