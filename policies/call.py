@@ -11,7 +11,7 @@ from backends.deadline import Deadline
 from backends.errors import ErrorKind, InferenceError
 from backends.inference import InferenceRequest, InferenceResponse
 from routing.confidence import Scores
-from routing.demand import Kind
+from routing.demand import Kind, Verdict
 from routing.match import Question
 from routing.plan import Plan, Target
 from routing.principal import Principal
@@ -58,22 +58,17 @@ class Counted(msgspec.Struct, frozen=True, gc=False):
 
 
 class Quota(msgspec.Struct, frozen=True, gc=False):
-    """What is left to whoever asked: of all that counted the question, the one at index `told` has `remaining` units left.
-
-    That is the one that refused it, or else the one nearest to its end; in `reset` seconds all its units are there again.
-    """
+    """What is left to whoever asked: all that counted the question, and the verdict on them, by their places here."""
 
     counted: tuple[Counted, ...]
-    told: int
-    remaining: int
-    reset: float
+    verdict: Verdict
 
 
 class LimitedError(InferenceError):
     """A limit of the principal's is used up; `quota` says which."""
 
-    def __init__(self, message: str, quota: Quota, retry_after: float) -> None:
-        super().__init__(ErrorKind.LIMITED, message, source="client", retry_after=retry_after)
+    def __init__(self, message: str, quota: Quota) -> None:
+        super().__init__(ErrorKind.LIMITED, message, source="client", retry_after=quota.verdict.retry_after)
         self.quota = quota
 
 

@@ -89,10 +89,13 @@ class LimitPolicy:
         return ask(call) if bound is None else self._answers(call, ask, bound)
 
     async def _answer(self, call: Call, ask: Ask, bound: _Bound) -> Answer:
-        demands = _weighed(bound, call.size)
-        quota = await self._take(demands, bound)
+        demands = _weighed(bound, call.size) if bound.weighed else bound.demands
+        found = self._meter.take(demands)
+        verdict = found if isinstance(found, Verdict) else await found
+        if verdict.limited is not None:
+            raise self._refused(verdict, bound)
         try:
-            return replace(await ask(call), quota=quota)
+            return replace(await ask(call), quota=Quota(bound.counted, verdict))
         finally:
             if bound.held:
                 self._meter.give_back(demands)
@@ -100,8 +103,12 @@ class LimitPolicy:
     async def _answers(
         self, call: Call, ask: Callable[[Call], AsyncGenerator[Answer, None]], bound: _Bound
     ) -> AsyncGenerator[Answer, None]:
-        demands = _weighed(bound, call.size)
-        quota = await self._take(demands, bound)
+        demands = _weighed(bound, call.size) if bound.weighed else bound.demands
+        found = self._meter.take(demands)
+        verdict = found if isinstance(found, Verdict) else await found
+        if verdict.limited is not None:
+            raise self._refused(verdict, bound)
+        quota = Quota(bound.counted, verdict)
         try:
             async with aclosing(ask(call)) as answers:
                 async for answer in answers:
@@ -110,15 +117,10 @@ class LimitPolicy:
             if bound.held:
                 self._meter.give_back(demands)
 
-    async def _take(self, demands: Sequence[Demand], bound: _Bound) -> Quota:
-        found = self._meter.take(demands)
-        verdict = found if isinstance(found, Verdict) else await found
-        quota = Quota(bound.counted, verdict.told, verdict.remaining, verdict.reset)
-        if verdict.limited is not None:
-            counted = bound.counted[verdict.limited]
-            self._limited(counted.limit)
-            raise LimitedError(_said(counted, verdict.retry_after), quota, verdict.retry_after)
-        return quota
+    def _refused(self, verdict: Verdict, bound: _Bound) -> LimitedError:
+        counted = bound.counted[verdict.told]
+        self._limited(counted.limit)
+        return LimitedError(_said(counted, verdict.retry_after), Quota(bound.counted, verdict))
 
     def _bound(self, call: Call) -> _Bound | None:
         key = (call.principal, call.model)
@@ -143,8 +145,6 @@ class LimitPolicy:
 
 
 def _weighed(bound: _Bound, size: int) -> Sequence[Demand]:
-    if not bound.weighed:
-        return bound.demands
     found = list(bound.demands)
     for at in bound.weighed:
         found[at] = replace(found[at], cost=max(1, size))

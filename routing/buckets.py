@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 
 from routing.demand import COME_BACK, Demand, Level, Verdict, verdict
-from routing.gcra import gcra, left
+from routing.gcra import left, wait
 
 MOST = 65_536  # buckets: about 15 MB
 LOOKS = 8
@@ -39,16 +39,16 @@ class Buckets:
         tats: list[float] = []
         levels: list[Level] = []
         for demand in demands:
-            tat, level = self._held(demand, now)
-            tats.append(tat)
-            levels.append(level)
+            tat = self._tats.get(demand.key, now)
+            levels.append(_level(demand, tat, now) if demand.rate else self._free(demand))
+            tats.append(tat if tat > now else now)
         found = verdict(demands, levels)
         if found.limited is None:
             for demand, tat in zip(demands, tats, strict=True):
-                if demand.kind == "concurrency":
-                    self._counts[demand.key] = self._counts.get(demand.key, 0) + 1
+                if demand.rate:
+                    self._keep(demand.key, tat + demand.cost / demand.rate, now)
                 else:
-                    self._keep(demand.key, tat, now)
+                    self._counts[demand.key] = self._counts.get(demand.key, 0) + 1
         return found
 
     def note(self, demands: Sequence[Demand], now: float) -> None:
@@ -71,14 +71,9 @@ class Buckets:
             else:
                 self._counts.pop(demand.key, None)
 
-    def _held(self, demand: Demand, now: float) -> tuple[float, Level]:
-        if demand.kind == "concurrency":
-            free = demand.burst - self._counts.get(demand.key, 0)
-            return 0.0, Level(0.0, free - 1, COME_BACK) if free > 0 else Level(COME_BACK, 0, COME_BACK)
-        interval = 1 / demand.rate
-        found = gcra(self._tats.get(demand.key, now), now, demand.cost, interval, demand.burst)
-        units = left(found.tat, now, interval, demand.burst)
-        return found.tat, Level(found.retry_after, units, max(0.0, found.tat - now))
+    def _free(self, demand: Demand) -> Level:
+        free = demand.burst - self._counts.get(demand.key, 0)
+        return Level(0.0, free - 1, COME_BACK) if free > 0 else Level(COME_BACK, 0, COME_BACK)
 
     def _keep(self, key: str, tat: float, now: float) -> None:
         if key not in self._tats and len(self._tats) >= self._most:
@@ -94,3 +89,11 @@ class Buckets:
                 del self._tats[key]
         if len(self._tats) >= self._most:
             del self._tats[min(oldest, key=lambda key: self._tats[key])]
+
+
+def _level(demand: Demand, tat: float, now: float) -> Level:
+    interval, burst = 1 / demand.rate, demand.burst
+    over = wait(tat, now, demand.cost, interval, burst)
+    if not over:
+        tat = (tat if tat > now else now) + demand.cost * interval
+    return Level(over, left(tat, now, interval, burst), tat - now)

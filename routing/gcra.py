@@ -23,17 +23,25 @@ class Conformity(NamedTuple):
 
 
 def gcra(tat: float, now: float, cost: float, interval: float, burst: float) -> Conformity:
-    """All times in seconds on one clock; a bucket never used has any `tat` up to `now`.
+    """All times in seconds on one clock; a bucket never used has any `tat` up to `now`."""
+    over = wait(tat, now, cost, interval, burst)
+    return Conformity(False, tat, over) if over else Conformity(True, max(tat, now) + cost * interval, 0.0)
 
-    What costs more than `burst` would never fit: it passes when the bucket is empty, and its whole cost is paid for afterwards.
+
+def wait(tat: float, now: float, cost: float, interval: float, burst: float) -> float:
+    """Seconds until it conforms, 0.0 if it does.
+
+    What costs more than `burst` would never fit: it conforms when the bucket is empty, and its whole cost is paid for afterwards.
     """
-    start = tat if tat > now else now
-    wait = start - now - (burst - min(cost, burst)) * interval
-    if wait > SLACK:
-        return Conformity(False, tat, wait)
-    return Conformity(True, start + cost * interval, 0.0)
+    if tat <= now:
+        return 0.0
+    over = tat - now - (burst - cost if cost < burst else 0.0) * interval
+    return over if over > SLACK else 0.0
 
 
 def left(tat: float, now: float, interval: float, burst: float) -> int:
     """How many whole units conform now, one after another."""
-    return max(0, int(burst - (max(tat, now) - now - SLACK) / interval)) if tat > now else int(burst)
+    if tat <= now:
+        return int(burst)
+    free = burst - (tat - now - SLACK) / interval
+    return int(free) if free > 0 else 0

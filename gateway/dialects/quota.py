@@ -21,9 +21,10 @@ def quota_headers(quota: Quota | None) -> Headers:
     """Nothing where no limit counted the question."""
     if quota is None:
         return ()
-    told = quota.counted[quota.told]
-    reset = f";t={math.ceil(quota.reset)}" if told.window else ""  # nobody knows when others' requests end
-    return (("ratelimit-policy", _policies(quota.counted)), ("ratelimit", f"{_name(told)};r={quota.remaining}{reset}"))
+    verdict = quota.verdict
+    told = quota.counted[verdict.told]
+    reset = f";t={math.ceil(verdict.reset)}" if told.window else ""  # nobody knows when others' requests end
+    return (("ratelimit-policy", _policies(quota.counted)), ("ratelimit", f"{_name(told)};r={verdict.remaining}{reset}"))
 
 
 def quota_of(error: InferenceError) -> Headers:
