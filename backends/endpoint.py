@@ -5,8 +5,8 @@ answered either. A breaker for each model and version: it was asked and failed, 
 The checks: a server that does not answer them is `up` no more, and says which models are not ready. Whoever comes back gets its
 weight back by and by (slow start), since caches are cold and connections still to be made.
 
-Only what the server's breaker says is final. The rest is a preference among several: where every endpoint is doubtful,
-a question is no worse off than without any of this.
+Only what the server's breaker says is final, and that an operator has drained it. The rest is a preference among several: where
+every endpoint is doubtful, a question is no worse off than without any of this.
 """
 
 from __future__ import annotations
@@ -44,6 +44,8 @@ class Endpoint:
     answers: int = 0
     sound: bool = True
     up: bool = True
+    drained: bool = False  # an operator wants it to be asked nothing new
+    last_failure: tuple[float, str] | None = None  # when, by the monotonic clock, and its kind
     _server: Breaker = field(init=False)
     _models: dict[Key, Breaker] = field(default_factory=dict)
     _unready: Set[Key] = frozenset()
@@ -57,9 +59,28 @@ class Endpoint:
         """Whether it takes questions, about some model at least."""
         return self.up and self._server.state is not State.OPEN
 
+    @property
+    def breaker(self) -> State:
+        """The server's."""
+        return self._server.state
+
+    def health(self, key: Key) -> str:
+        """What is known of a model here: `ok`, `not-ready` by the checks, `failing` by what became of its questions."""
+        model = self._models.get(key)
+        if model is not None and model.state is not State.CLOSED:
+            return "failing"
+        return "not-ready" if key in self._unready else "ok"
+
+    def drain(self, drained: bool, now: float) -> None:
+        """Takes it out of use, or into use again by and by; what it has in flight ends as ever."""
+        if self.drained and not drained:
+            self._return(now)
+        self.drained = drained
+        self._settle(now)
+
     def doubt(self, key: Key, now: float) -> int:
         """What speaks against asking it about the model, slow start aside: NONE, SICK, SILENT or, which is final, AWAY."""
-        if not self._server.admits(now):
+        if self.drained or not self._server.admits(now):
             return AWAY
         if not self.up:
             return SILENT
@@ -86,6 +107,8 @@ class Endpoint:
 
     def failed(self, key: Key, probe: int, kind: ErrorKind, now: float) -> None:
         """The attempt failed; some failures are the question's own, and say that somebody is there."""
+        if kind in FAILED or kind in (ErrorKind.UNAVAILABLE, ErrorKind.DEADLINE):
+            self.last_failure = now, kind.value
         if kind is ErrorKind.UNAVAILABLE or (kind is ErrorKind.DEADLINE and not self.up):
             self._server_ended(probe, Event.FAILED, now)
             self._model_ended(key, probe, Event.ABANDONED, now)
@@ -135,5 +158,5 @@ class Endpoint:
         self._full_at = now + SLOW_START
 
     def _settle(self, now: float) -> None:
-        known = self.up and not self._unready and not self._models and self._server.untouched
+        known = self.up and not self.drained and not self._unready and not self._models and self._server.untouched
         self.sound = known and now >= self._full_at

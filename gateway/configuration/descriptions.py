@@ -169,6 +169,7 @@ DESCRIPTIONS: Mapping[Struct, Mapping[str, str]] = {
         "http": "Inference over HTTP.",
         "grpc": "Inference over gRPC.",
         "admin": "Metrics, health and the admin API; keep it away from clients.",
+        "shared": "true lets other gateways of the same user listen on http and grpc, too, so that a new one can take over.",
     },
     process.Limits: {
         "body": "Of one request's body, as it comes.",
@@ -219,6 +220,8 @@ DESCRIPTIONS: Mapping[Struct, Mapping[str, str]] = {
         "keep": "How many files are kept, for each process.",
     },
     process.Drain: {
+        "notice": "How long it serves on after SIGTERM, not ready, so that load balancers see it; 0: not at all.",
+        "idle": "Of the grace, what a client that asks nothing has for its next request.",
         "grace": "How long requests in flight may take to end after SIGTERM.",
     },
 }

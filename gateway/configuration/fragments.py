@@ -131,6 +131,7 @@ FRAGMENTS: Mapping[object, Fragment] = {
     readers.read_timeout: Fragment(
         _text("a duration", rf"(?=.*[1-9]){_DURATION}", "500us", "150ms", "2s", "1.5m", "24h"), duration
     ),
+    quantities.read_duration: Fragment(_text("a duration", _DURATION, "0s", "150ms", "5s"), duration),
     readers.read_limit: Fragment(_text("a size", rf"(?=.*[1-9]){_SIZE}", "512B", "32KiB", "64MiB"), size),
     readers.read_listener: Fragment(_text("host:port", rf"{_HOST}:{_PORT}", "127.0.0.1:8080", "[::1]:8080"), str),
     readers.read_address: Fragment(

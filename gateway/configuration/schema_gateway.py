@@ -16,7 +16,7 @@ import msgspec
 from gateway.configuration.decode import read_text
 from gateway.configuration.problems import NOT_YET, UnreadableError, nearest, shown
 from gateway.configuration.quantities import read_share, read_size
-from gateway.configuration.readers import Address, Count, Limit, Timeout, one_of, read_listener
+from gateway.configuration.readers import Address, Count, Duration, Limit, Timeout, one_of, read_listener
 from gateway.store.address import AddressError, parse
 
 ALGORITHMS = ("RS256", "ES256", "EdDSA")
@@ -117,6 +117,7 @@ class Listen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     http: Annotated[Address, read_listener] = Address("0.0.0.0", 8080)  # noqa: S104 - the service's public port, as documented
     grpc: Annotated[Address, read_listener] = Address("0.0.0.0", 8081)  # noqa: S104
     admin: Annotated[Address, read_listener] = Address("127.0.0.1", 8082)
+    shared: bool = False  # http and grpc, with other gateways of the same user: one can take another's place without a gap
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -189,8 +190,13 @@ class Telemetry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Drain(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How the process stops: requests in flight get `grace` seconds to end."""
+    """How the process stops, in seconds: it serves on for `notice`, not ready; then requests in flight get `grace` to end.
 
+    A client that asks nothing has `idle` of that for its next request.
+    """
+
+    notice: Duration = 5.0
+    idle: Duration = 5.0
     grace: Timeout = 30.0
 
 

@@ -7,6 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
+from backends.breaker import State
 from backends.endpoint import AWAY, FIRST_WEIGHT, MODEL, MOST_MODELS, NONE, PLAIN, SERVER, SICK, SILENT, SLOW_START, Endpoint, Key
 from backends.errors import ErrorKind
 from backends.rules import Ejection
@@ -31,6 +32,29 @@ def test_a_new_one_is_sound() -> None:
     """Nothing is known against it."""
     found = endpoint()
     assert (True, True, NONE, 1.0) == (found.sound, found.serves, found.doubt(KEY, 0.0), found.weight(0.0))
+
+
+def test_a_drained_one_is_away_until_it_is_wanted_again() -> None:
+    """Whatever else happens to it meanwhile; then it has its weight by and by, and nothing against it."""
+    found = endpoint()
+    found.drain(True, 0.0)
+    found.answered(KEY, found.enter(KEY, 1.0), 1.0)
+    found.seen(True, frozenset(), 1.0)
+    assert (AWAY, False, True) == (found.doubt(KEY, 1.0), found.sound, found.serves)
+    found.drain(False, 2.0)
+    assert (NONE, FIRST_WEIGHT) == (found.doubt(KEY, 2.0), found.weight(2.0))
+    found.enter(KEY, 2.0 + SLOW_START)
+    assert found.sound
+
+
+def test_what_operators_are_told() -> None:
+    """The last failure that is the endpoint's own, its breaker, and each model's health."""
+    found = failing(ErrorKind.BROKEN)
+    found.seen(True, {OTHER}, 1.0)
+    found.failed(KEY, PLAIN, ErrorKind.INVALID, 2.0)
+    assert ("failing", "not-ready", "ok") == (found.health(KEY), found.health(OTHER), found.health(("third", "")))
+    assert ((0.0, "broken"), State.CLOSED) == (found.last_failure, found.breaker)
+    assert State.OPEN is failing(ErrorKind.UNAVAILABLE).breaker
 
 
 @pytest.mark.parametrize("kind", [ErrorKind.BROKEN, ErrorKind.OVERLOADED])

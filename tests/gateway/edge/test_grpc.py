@@ -388,7 +388,7 @@ async def test_drain_loses_no_call_on_the_wire(app: Recording) -> None:
                 with contextlib.suppress(grpc.aio.AioRpcError):
                     while await (call := service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelInfer(message(), timeout=5)):
                         app.entered.set()
-                return (await call.code()).name
+                return str((await call.code()).name)
 
         asking = [asyncio.create_task(ask(listener.port)) for _ in range(8)]
         await app.entered.wait()
