@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import math
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from time import monotonic
 from typing import Protocol
 
@@ -47,12 +47,17 @@ class SharedMeter:
     def __init__(self, link: Link, observer: Observer, gateways: int = 1, clock: Callable[[], float] = monotonic) -> None:
         self._link = link
         self._observer = observer
-        self._gateways = gateways
+        self.gateways = gateways
         self._clock = clock
         self._buckets = Buckets()
         self._name = ""  # of the connection that counts
         self._next = secrets.token_hex(8)
         link.greet = self._greet
+
+    @property
+    def in_flight(self) -> Mapping[str, int]:
+        """What this gateway holds of concurrency, by key."""
+        return self._buckets.counts
 
     def take(self, demands: Sequence[Demand]) -> Verdict | Awaitable[Verdict]:
         """All of the demands or none; at once where the store is away, else within its limit of time."""
@@ -81,7 +86,7 @@ class SharedMeter:
             except StoreError:
                 continue  # told by the link; the permits are named again when it is back
             if turn % TOUCH == 0 and connection is self._link.connection:
-                for key in self._buckets.counts:
+                for key in self.in_flight:
                     self._keep(connection, key, "PEXPIRE", scripts.KEPT_MS)
 
     async def _ask(self, connection: Connection, demands: Sequence[Demand]) -> Verdict:
@@ -135,9 +140,9 @@ class SharedMeter:
 
     def _shared_out(self, demands: Sequence[Demand]) -> Sequence[Demand]:
         """What of each limit is this gateway's while it decides alone: all of it for two gateways, half of it for four."""
-        if self._gateways <= ALONE_IN_ALL:
+        if self.gateways <= ALONE_IN_ALL:
             return demands
-        share = ALONE_IN_ALL / self._gateways
+        share = ALONE_IN_ALL / self.gateways
         return [replace(each, rate=each.rate * share, burst=math.ceil(each.burst * share)) for each in demands]
 
     def _give_back(self, demands: Sequence[Demand]) -> None:
@@ -152,7 +157,7 @@ class SharedMeter:
             await connection.ask("SCRIPT", "LOAD", script)
         await self._lease(connection, self._next, self._name or "nobody")
         self._name, self._next = self._next, secrets.token_hex(8)
-        for key, count in self._buckets.counts.items():  # in this turn of the loop: whatever comes or goes later is sent later
+        for key, count in self.in_flight.items():  # in this turn of the loop: whatever comes or goes later is sent later
             self._keep(connection, key, "HSET", self._name, count)
             self._keep(connection, key, "PEXPIRE", scripts.KEPT_MS)
 
@@ -160,7 +165,7 @@ class SharedMeter:
         """Whether the gateway of this name had one. Raises StoreError."""
         match await connection.ask("EVALSHA", _RENEW, 1, scripts.LEASES, name, before):
             case [int(had), int(alive)]:
-                self._gateways = max(1, alive)
+                self.gateways = max(1, alive)
                 return had == 1
         raise StoreError("garbled", "it answers something else than was asked")
 
