@@ -7,9 +7,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import grpc
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
+from tritonclient.grpc import service_pb2
 
 from tests.features.conftest import PLAIN
 
@@ -126,6 +128,26 @@ async def test_anonymous_only_where_it_is_said(start: Start) -> None:
     gate = await start(PLAIN, auth="anonymous: true")
     assert 200 == (await gate.infer([0], caller="")).status
     assert (401, "bad-api-key") == (await gate.infer([0], {"X-API-Key": "wrong"}, caller="")).error
+
+
+async def test_guesses_are_throttled_and_nobody_is_locked_out(gate: Running) -> None:
+    """Over both protocols many wrong keys become 429s with Retry-After; the right one holds at the same address, first seen."""
+    key = gate.keys["free"]
+    replies = [await gate.infer([0], {"X-API-Key": f"{key[:-3]}{number:03x}"}, caller="") for number in range(30)]
+    assert {(401, "bad-api-key"), (429, "failed-attempts")} == {each.error for each in replies[:25]}
+    assert (429, "failed-attempts") == replies[-1].error
+    assert "1" == replies[-1].headers["retry-after"]
+    request = service_pb2.ModelMetadataRequest(name="digits")
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await gate.stub().ModelMetadata(request, metadata=(("x-api-key", f"{key[:-1]}!"),))
+    assert grpc.StatusCode.RESOURCE_EXHAUSTED is caught.value.code()
+    trailers = caught.value.trailing_metadata()
+    assert trailers is not None
+    assert "1" == dict(trailers)["retry-after"]
+    await gate.stub().ModelMetadata(request, metadata=(("x-api-key", key),))
+    assert 200 == (await gate.infer([0])).status
+    assert 200 == (await bearer(gate, f"Bearer {token()}")).status
+    assert (401, "expired-token") == (await bearer(gate, f"Bearer {token(exp=1_500_000_000)}")).error
 
 
 async def test_a_key_is_withdrawn(gate: Running, tmp_path: Path) -> None:
