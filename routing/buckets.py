@@ -82,13 +82,15 @@ class Buckets:
         self._tats.move_to_end(key)
 
     def _forget(self, now: float) -> None:
-        """Makes room for one more: whichever of the longest unused is empty, else the one nearest to it."""
+        """Makes room for one more: whichever of the longest unused is empty, else the one nearest to it. The others get a round."""
         oldest = [key for key, _ in zip(self._tats, range(LOOKS), strict=False)]
         for key in oldest:
             if self._tats[key] <= now:
                 del self._tats[key]
+            else:
+                self._tats.move_to_end(key)
         if len(self._tats) >= self._most:
-            del self._tats[min(oldest, key=lambda key: self._tats[key])]
+            del self._tats[min(oldest, key=self._tats.__getitem__)]
 
 
 def _level(demand: Demand, tat: float, now: float) -> Level:
