@@ -55,7 +55,7 @@ class Connection(asyncio.Protocol):
             return
         self._waiting.append((self._loop.time(), answered))
         if self._timer is None:
-            self._timer = self._loop.call_later(self._seconds - LOOK_AGAIN, self._suspect)
+            self._timer = self._loop.call_later(self._seconds - LOOK_AGAIN, self._look, None)
         if not self._outgoing:
             self._loop.call_soon(self._flush)
         self._outgoing.append(command)
@@ -131,23 +131,20 @@ class Connection(asyncio.Protocol):
             self._transport.write(b"".join(self._outgoing))
         self._outgoing.clear()
 
-    def _suspect(self) -> None:
-        """The oldest command may be late; if so, it has until the next look."""
+    def _look(self, suspect: tuple[float, Answered] | None) -> None:
+        """Ends the connection for a `suspect` that is still the oldest; else looks again when the oldest may be late."""
         self._timer = None
         if not self._waiting:
             return
         oldest = self._waiting[0]
+        if oldest is suspect:
+            self.fail(StoreError("late", f"no answer within {self._seconds * 1000:g} ms"))
+            return
         left = oldest[0] + self._seconds - LOOK_AGAIN - self._loop.time()
         if left > 0:
-            self._timer = self._loop.call_later(left, self._suspect)
+            self._timer = self._loop.call_later(left, self._look, None)
         else:
-            self._timer = self._loop.call_later(LOOK_AGAIN, self._judge, oldest)
-
-    def _judge(self, suspect: tuple[float, Answered]) -> None:
-        if self._waiting and self._waiting[0] is suspect:
-            self.fail(StoreError("late", f"no answer within {self._seconds * 1000:g} ms"))
-        else:
-            self._suspect()
+            self._timer = self._loop.call_later(LOOK_AGAIN, self._look, oldest)
 
 
 def _nobody(_: StoreError) -> None:

@@ -100,7 +100,9 @@ async def test_a_loop_that_was_held_up_reads_before_it_judges(tmp_path: Path) ->
             pass
         assert b"7" == await asked
         assert [] == opened.ended
-        connection.close()
+        server.answer = lambda _: None
+        with pytest.raises(StoreError, match="no answer"):  # it goes on looking
+            await connection.ask("ECHO", 8)
 
 
 @pytest.mark.parametrize(

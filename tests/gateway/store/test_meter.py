@@ -14,6 +14,7 @@ from gateway.store import scripts
 from gateway.store.address import Login, parse
 from gateway.store.link import Link
 from gateway.store.meter import SharedMeter
+from gateway.store.trouble import StoreError
 from routing.demand import Demand, Verdict
 from tests.gateway.store.fake_redis import Command, FakeRedis
 from tests.real_parts import Redis
@@ -140,6 +141,18 @@ async def test_a_client_that_leaves_while_waiting_holds_nothing(gate: Open) -> N
     await one.take(RARE)  # what was given back because of an answer has been answered, too
     assert {} == one.meter.in_flight
     assert [True, True, False] == [await one.fits(SLOT) for _ in range(3)]
+
+
+async def test_a_client_that_leaves_with_its_verdict_on_the_way_holds_nothing(gate: Open) -> None:
+    """The verdict is there, and before the client goes on it is told to end."""
+    one = await gate()
+    taken = asyncio.create_task(one.take(SLOT))
+    await asyncio.sleep(0)
+    assert one.link.connection is not None
+    one.link.connection.fail(StoreError("closed", "the test has ended it"))  # so it is decided here, at once
+    taken.cancel()
+    await asyncio.wait((taken,))
+    assert (True, {}) == (taken.cancelled(), one.meter.in_flight)
 
 
 async def test_while_redis_hangs_the_first_wait_and_nobody_else(gate: Open, redis: Redis) -> None:
