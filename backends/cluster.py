@@ -9,6 +9,7 @@ from functools import cached_property
 from time import monotonic
 from typing import Any, TypeVar
 
+from backends.admission import Why
 from backends.alarms import Alarms
 from backends.attempt import Attempt
 from backends.balance import Balance
@@ -17,6 +18,7 @@ from backends.deadline import Deadline
 from backends.endpoint import AWAY, PLAIN, Endpoint, Key
 from backends.errors import ErrorKind, InferenceError
 from backends.inference import Description, InferenceRequest, InferenceResponse
+from backends.places import ANSWERED, GIVEN_UP, Places
 from backends.rules import Rules
 from backends.second import LOOK, Hedging
 from backends.tries import Tries
@@ -28,12 +30,12 @@ Repeated = Callable[[str, str], None]
 """Told of every attempt beyond a question's first: cluster, why (`retry`, `late`, `hedge`)."""
 DESCRIPTIONS = 8  # questions about models at one cluster at once: an index of many models must not crowd out inference
 BACKOFF = 0.025  # seconds; a retry waits for a random part of it
-RETRY_AFTER = 1.0  # seconds, for clients
 AGAIN = frozenset({ErrorKind.BROKEN, ErrorKind.OVERLOADED})  # failures after which another endpoint may have an answer
 
 
 class Cluster:
-    """A backend made of endpoints. Refuses with OVERLOADED past `max_in_flight` questions, before anybody is asked.
+    """A backend made of endpoints. A question has one place, however often it is repeated; who finds none waits a little or is
+    refused with OVERLOADED, before anybody is asked.
 
     `sent` is told of every attempt, `repeated`, which may be set, of every one beyond a question's first; neither raises.
     """
@@ -43,7 +45,7 @@ class Cluster:
         self.endpoints = tuple(endpoints)
         self.rules = rules
         self.sent = sent
-        self.in_flight = 0
+        self.places = Places(name, rules.max_in_flight, balance.chance)
         self.repeated: Repeated = _untold
         self._balance = balance
         self._describing = asyncio.Semaphore(DESCRIPTIONS)
@@ -52,6 +54,11 @@ class Cluster:
         self.hedging = Hedging(rules.hedge, most) if rules.hedge else None
         self._watching = len(self.endpoints) > 1 and bool(rules.retry or rules.hedge)
 
+    @property
+    def in_flight(self) -> int:
+        """Questions that have a place."""
+        return self.places.in_flight
+
     @cached_property
     def alarms(self) -> Alarms:
         """For questions that take long."""
@@ -59,9 +66,15 @@ class Cluster:
 
     async def infer(self, request: InferenceRequest, deadline: Deadline) -> InferenceResponse:
         """One question; whatever may be asked once more is, as long as the rules and the deadline let it."""
-        self._admit()
         tries: Tries | None = None
+        places = self.places
+        lane = places.lanes.get(request.model) or places.lane(request.model)
+        if not places.enter(lane):
+            await places.wait(lane, request, deadline)
+        beside, began, ending = lane.in_flight, monotonic(), GIVEN_UP
         try:
+            if lane.concurrency.quickest > deadline.at - began and lane.hopeless(deadline.at, began):
+                raise places.refused(Why.LATE)
             while True:
                 endpoint, probe = self._choose(request, tries)
                 attempt = Attempt(self, endpoint, probe, request, deadline)
@@ -70,27 +83,35 @@ class Cluster:
                     with attempt:
                         if self._watching:
                             self._watch(attempt)
-                        return await endpoint.backend.infer(request, deadline)
+                        response = await endpoint.backend.infer(request, deadline)
+                    ending = ANSWERED
+                    return response
                 except InferenceError as error:
-                    response = await attempt.second.response() if attempt.second is not None else None
-                    if response is not None:
-                        return response
+                    if attempt.second is not None and (second := await attempt.second.response()) is not None:
+                        return second
                     tries = attempt.tries or Tries()
                     pause = self._again(tries, attempt, error)
                 except asyncio.CancelledError:
-                    response = await attempt.second.response() if attempt.second is not None and attempt.second.won else None
-                    if response is None:
+                    if attempt.second is None or not attempt.second.won:
                         raise
-                    return response
+                    if (second := await attempt.second.response()) is None:
+                        raise
+                    return second
                 if pause:
                     await asyncio.sleep(pause)
+        except InferenceError as error:
+            ending = error.kind
+            raise
         finally:
-            self.in_flight -= 1
+            places.leave(lane, beside, began, ending, deadline)
 
     async def stream(self, request: InferenceRequest, deadline: Deadline) -> AsyncGenerator[InferenceResponse, None]:
         """One question, any number of answers, all from one endpoint; it is asked once more only before the first answer."""
-        self._admit()
-        tries, started = Tries(), False
+        tries, started, places = Tries(), False, self.places
+        lane = places.lane(request.model)
+        if not places.enter(lane):
+            await places.wait(lane, request, deadline)
+        beside, began, ending = lane.in_flight, monotonic(), GIVEN_UP
         try:
             while True:
                 endpoint, probe = self._choose(request, tries)
@@ -100,14 +121,18 @@ class Cluster:
                         async for response in responses:
                             started = True
                             yield response
+                    ending = ANSWERED
                     return
                 except InferenceError as error:
                     if started:
                         raise
                     pause = self._again(tries, attempt, error)
                 await asyncio.sleep(pause)
+        except InferenceError as error:
+            ending = error.kind
+            raise
         finally:
-            self.in_flight -= 1
+            places.leave(lane, beside, began, ending, deadline)
 
     async def ready(self, model: str, version: str, deadline: Deadline) -> bool:
         """Whether an endpoint that can be reached has the model ready."""
@@ -147,17 +172,7 @@ class Cluster:
     def unreachable(self) -> InferenceError:
         """Nobody is there."""
         message = f"no endpoint of backend '{self.name}' can be reached: try again shortly"
-        return InferenceError(ErrorKind.UNAVAILABLE, message, source=self.name, retry_after=RETRY_AFTER)
-
-    def _admit(self) -> None:
-        if self.in_flight >= self.rules.max_in_flight:
-            raise InferenceError(
-                ErrorKind.OVERLOADED,
-                f"backend '{self.name}' has {self.in_flight} requests in flight, its limit: try again shortly",
-                reason="max-in-flight",
-                retry_after=RETRY_AFTER,
-            )
-        self.in_flight += 1
+        return InferenceError(ErrorKind.UNAVAILABLE, message, source=self.name, retry_after=self.places.pause())
 
     def _choose(self, request: InferenceRequest, tries: Tries | None) -> tuple[Endpoint, int]:
         """Whom to ask. Raises UNAVAILABLE, or the failure so far, where nobody can be."""
@@ -206,7 +221,7 @@ class Cluster:
         self.alarms.set(attempt, at)
 
     def _again(self, tries: Tries, attempt: Attempt, error: InferenceError) -> float:
-        """Seconds until the question is asked once more. Raises its first failure where it is not, and that time is up as such."""
+        """Seconds until the question is asked once more. Raises its first failure where it is not; that time is up, as such."""
         if error.kind is ErrorKind.DEADLINE:
             raise error
         tries.failure = tries.failure or error.with_traceback(None)  # whose frames would hold it: a circle

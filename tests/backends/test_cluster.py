@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -105,14 +106,14 @@ async def test_all_gone() -> None:
 
 
 async def test_in_flight_is_bounded_and_given_back() -> None:
-    """Past the bound a question is refused at once; ended, failed and cancelled ones make room."""
+    """Past the bound a question waits a little and is refused; ended, failed and cancelled ones make room."""
     gate = asyncio.Event()
     found = cluster(One("a", gate=gate), room=2)
     tasks = [asyncio.create_task(found.infer(REQUEST, LATER)) for _ in range(2)]
     await asyncio.sleep(0)
     with pytest.raises(InferenceError) as caught:
-        await found.infer(REQUEST, LATER)
-    assert (caught.value.kind, caught.value.retry_after) == (ErrorKind.OVERLOADED, 1.0)
+        await found.infer(REQUEST, Deadline(monotonic() + 0.05))
+    assert ("max-in-flight", ErrorKind.OVERLOADED, 1.0) == (caught.value.reason, caught.value.kind, caught.value.retry_after)
     tasks[0].cancel()
     await asyncio.gather(tasks[0], return_exceptions=True)
     assert found.in_flight == 1

@@ -85,9 +85,9 @@ async def test_a_reload_takes_policy_and_keys(tmp_path: Path) -> None:
 
 async def test_in_flight_is_told_of_the_clusters_in_force(gateway: Gateway) -> None:
     """Scraped when asked, of whichever snapshot there is."""
-    gateway.plane.snapshot.clusters["b"].in_flight = 3
+    gateway.plane.snapshot.clusters["b"].places.in_flight = 3
     assert b'penstock_in_flight{backend="b"} 3' in gateway.metrics.exposition()
-    gateway.plane.snapshot.clusters["b"].in_flight = 0
+    gateway.plane.snapshot.clusters["b"].places.in_flight = 0
 
 
 async def test_a_held_loop_shows_in_the_metrics(gateway: Gateway) -> None:

@@ -1,0 +1,136 @@
+"""The places of one cluster, by model and in all: taken, waited for, given back, and handed on to whoever's turn it is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import cached_property
+from time import monotonic
+
+from backends.admission import MIDDLE, Lane, Waiter, Why
+from backends.alarms import Alarms
+from backends.deadline import Deadline
+from backends.errors import ErrorKind, InferenceError
+from backends.inference import InferenceRequest
+from backends.promise import Promise
+
+RETRY_AFTER = 1.0  # seconds, for clients; up to twice as much is added by chance, lest all of them come back at once
+ANSWERED, GIVEN_UP = "ok", ""  # endings beside the kinds of errors
+_MESSAGES = {
+    Why.FULL: "backend '{}' has as many requests in flight as its policy allows",
+    Why.BUSY: "backend '{}' has more requests for this model than it can answer soon",
+    Why.WAITED: "backend '{}' had no place for this request while it waited",
+    Why.OUTRANKED: "backend '{}' is busy with requests of better priority",
+}
+
+
+class Places:
+    """`most` is what the policy allows in all; what each model may have of that is its Lane's to find out.
+
+    `source` is the cluster's name, in errors. Used on one loop only.
+    """
+
+    def __init__(self, source: str, most: int, chance: Callable[[], float]) -> None:
+        self.most = most
+        self.in_flight = 0
+        self.lanes: dict[str, Lane] = {}  # models are named by the policy: there are no more than it names
+        self._source = source
+        self._chance = chance
+
+    @cached_property
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        return asyncio.get_running_loop()
+
+    @cached_property
+    def _alarms(self) -> Alarms:
+        return Alarms(self._loop)
+
+    def lane(self, model: str) -> Lane:
+        """The model's, made when first asked for."""
+        lane = self.lanes.get(model)
+        if lane is None:
+            lane = self.lanes[model] = Lane(self.most)
+        return lane
+
+    def enter(self, lane: Lane) -> bool:
+        """Takes a place if there is one and nobody waits for it."""
+        if lane.in_flight >= lane.limit or self.in_flight >= self.most or lane.queue:
+            return False
+        lane.in_flight += 1
+        self.in_flight += 1
+        return True
+
+    async def wait(self, lane: Lane, request: InferenceRequest, deadline: Deadline) -> None:
+        """Returns with a place. Raises OVERLOADED, at once or when it has waited in vain; DEADLINE where it is too late."""
+        now, priority = monotonic(), MIDDLE if request.priority is None else request.priority
+        why = Why.LATE if lane.hopeless(deadline.at, now) else lane.judge(priority, deadline.at, now)
+        if why is not None:
+            raise self.refused(why)
+        promise: Promise[Why | None] = Promise(self._loop)
+        waiter, outranked = lane.wait(priority, deadline.at, now, promise.set_result)
+        if outranked is not None:
+            outranked.tell(Why.OUTRANKED)
+        self._alarms.set(waiter, waiter.expires)
+        try:
+            why = await promise
+        except asyncio.CancelledError:
+            self._withdraw(lane, waiter)
+            raise
+        finally:
+            self._alarms.clear(waiter)
+        if why is not None:
+            self._withdraw(lane, waiter)
+            raise self.refused(why)
+
+    def leave(self, lane: Lane, beside: int, began: float, ending: str, deadline: Deadline) -> None:
+        """Gives a place back; it was taken at `began` as the last of so many, and the ending tells how worthwhile that was."""
+        now = monotonic()
+        if ending == ANSWERED:
+            lane.answered(beside, now - began, now)
+        elif ending == ErrorKind.OVERLOADED:
+            lane.rejected(beside, now)
+        elif ending == ErrorKind.DEADLINE or (ending == GIVEN_UP and now >= deadline.at):
+            lane.unanswered(beside, now - began, now)
+        lane.in_flight -= 1
+        self.in_flight -= 1
+        self._hand_on(lane)
+
+    def refusal(self, model: str, priority: int, deadline: float) -> InferenceError | None:
+        """What a question about the model would be told if it came now; None if it may come, as far as can be said."""
+        lane = self.lanes.get(model)
+        if lane is None or (lane.in_flight < lane.limit and self.in_flight < self.most):
+            return None
+        why = lane.judge(priority, deadline, monotonic())
+        return None if why is None else self.refused(why)
+
+    def refused(self, why: Why) -> InferenceError:
+        """In the words for clients."""
+        if why is Why.LATE:
+            message = f"backend '{self._source}' takes longer than the deadline allows, even at its quickest: allow more time"
+            return InferenceError(ErrorKind.DEADLINE, message, source=self._source, reason=why)
+        if self.in_flight >= self.most:
+            why = Why.FULL
+        message = _MESSAGES[why].format(self._source) + ": try again after a pause"
+        return InferenceError(ErrorKind.OVERLOADED, message, source=self._source, reason=why, retry_after=self.pause())
+
+    def pause(self) -> float:
+        """Seconds after which to try again."""
+        return RETRY_AFTER * (1 + 2 * self._chance())
+
+    def _withdraw(self, lane: Lane, waiter: Waiter) -> None:
+        if lane.withdrawn(waiter):
+            self.in_flight -= 1
+            self._hand_on(lane)
+
+    def _hand_on(self, lane: Lane) -> None:
+        """A place is free: the lane's own turn first, then, where all the places together were taken, the others'."""
+        if lane.queue:
+            self._turns(lane)
+        if self.in_flight == self.most - 1 and len(self.lanes) > 1:
+            for other in self.lanes.values():
+                self._turns(other)
+
+    def _turns(self, lane: Lane) -> None:
+        while self.in_flight < self.most and (waiter := lane.turn()) is not None:
+            self.in_flight += 1
+            waiter.tell(None)
