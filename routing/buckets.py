@@ -1,9 +1,9 @@
 """The state of every limit in one process: how full each bucket is, and how many requests of each are in flight.
 
 A pure object that is told the time. Bounded whatever principals come: a count that is back at 0 is forgotten, so there are no
-more of these than requests in flight. Of buckets one that was not used for long makes room for a new one: those that have
-leaked empty, which are the same as never used, or else the one nearest to it. A new key looks at `LOOKS` old ones, so no
-request pays for the whole table.
+more of these than requests in flight. Of buckets those unused for long make room for a new one: what has leaked empty among the
+`LOOKS` oldest, which is the same as never used, or else the oldest. Whoever asks on keeps his bucket, and no request pays for
+the whole table.
 """
 
 from __future__ import annotations
@@ -82,15 +82,10 @@ class Buckets:
         self._tats.move_to_end(key)
 
     def _forget(self, now: float) -> None:
-        """Makes room for one more: whichever of the longest unused is empty, else the one nearest to it. The others get a round."""
+        """Makes room: those of the longest unused that are empty go, or else the one unused for longest."""
         oldest = [key for key, _ in zip(self._tats, range(LOOKS), strict=False)]
-        for key in oldest:
-            if self._tats[key] <= now:
-                del self._tats[key]
-            else:
-                self._tats.move_to_end(key)
-        if len(self._tats) >= self._most:
-            del self._tats[min(oldest, key=self._tats.__getitem__)]
+        for key in [key for key in oldest if self._tats[key] <= now] or oldest[:1]:
+            del self._tats[key]
 
 
 def _level(demand: Demand, tat: float, now: float) -> Level:

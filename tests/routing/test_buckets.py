@@ -148,14 +148,3 @@ def test_note() -> None:
     assert 0.25 == pytest.approx(buckets.take(wanted[:1], 0.0).retry_after)
     buckets.note(wanted[1:2], 0.0)
     assert {"a:c": 1} == buckets.counts
-
-
-def test_busy_ones_do_not_hide_idle_ones() -> None:
-    """However many buckets are not empty for days, most of them outlive a crowd that comes and goes."""
-    buckets = Buckets(most=1000)
-    slow = [Demand(f"slow{number}", "requests", 5, 1e-6, 5) for number in range(500)]
-    for each in slow:
-        buckets.take((each,), 0.0)
-    for number in range(10_000):
-        buckets.take((Demand(f"q{number}", "requests", 1, 100.0, 5),), 1.0 + number)
-    assert 400 < sum(buckets.take((each,), 20_000.0).limited is not None for each in slow)
