@@ -103,7 +103,8 @@ class Second:
             return None
         try:
             return await self._running
-        except InferenceError:
+        except InferenceError as error:
+            error.ended()
             return None
         finally:
             self._running.cancel()
@@ -119,7 +120,12 @@ class Second:
             return await attempt.endpoint.backend.infer(attempt.request, attempt.deadline)
 
     def _answered(self, second: asyncio.Task[InferenceResponse]) -> None:
-        if second.cancelled() or second.exception() is not None:  # asking for the exception marks it as seen
+        if second.cancelled():
+            return
+        error = second.exception()  # asking for it marks it as seen
+        if error is not None:
+            if isinstance(error, InferenceError):
+                error.ended()
             return
         task = self._attempt.task
         if task is not None:

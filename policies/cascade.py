@@ -61,6 +61,7 @@ class CascadePolicy:
         try:
             await climb.ask(ask, stage, question, deadline)
         except InferenceError as error:
+            error.ended()
             return "deadline" if error.kind is ErrorKind.DEADLINE else "error"
         return "asked"
 

@@ -34,6 +34,7 @@ class FallbackPolicy:
                 target = call.plan.fallback.get(call.target.variant)
                 if target is None or not (error.kind in FAILURES or self._in_time(error, call)):
                     raise first from None
+                error.ended()
                 self._observer.fell_back(call.model, call.target.variant, target.variant)
                 call = replace(call, target=target)
 

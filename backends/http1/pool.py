@@ -86,6 +86,7 @@ class HttpPool:
                     # Untouched: the backend had closed the idle connection before it saw us (RFC 9112 section 9.3.1).
                     if connection.touched or error.kind is not ErrorKind.BROKEN or not request.repeatable:
                         raise
+                    error.ended()
                     self._alarms.clear(connection)
             connection = await self._connect(deadline)
             return await self._send(connection, request, pieces, deadline)

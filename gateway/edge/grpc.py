@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from time import monotonic
-from typing import Any, NoReturn, Protocol
+from typing import Any, Protocol
 from urllib.parse import unquote
 
 import grpc
@@ -188,7 +188,7 @@ class _Calls:
             reply = await self._app.infer(request, head)
             answer = encode_response(reply.response, request)
         except Exception as error:  # noqa: BLE001 - the border: nothing of a defect but its status may get out
-            await _abort(rpc, error, head)
+            return _ended(rpc, error, head)
         await rpc.send_initial_metadata(dialect.outgoing(reply.headers))
         return answer
 
@@ -211,7 +211,8 @@ class _Calls:
                 failure = _told(error)
                 # Triton's clients ask for statuses in place of error messages by this header.
                 if failure.kind is ErrorKind.UNAUTHENTICATED or head.metadata.get("triton_grpc_error") == "true":
-                    await _abort(rpc, failure, head)
+                    _ended(rpc, failure, head)
+                    return
                 if not headed:
                     headed = True
                     await rpc.send_initial_metadata(dialect.outgoing(tuple(head.told.items())))
@@ -253,7 +254,7 @@ class _Calls:
             try:
                 message: bytes = (await ask(wire, head)).SerializeToString()
             except Exception as error:  # noqa: BLE001 - the border: nothing of a defect but its status may get out
-                await _abort(rpc, error, head)
+                return _ended(rpc, error, head)
             return message
 
         return answer
@@ -262,7 +263,7 @@ class _Calls:
         async def refuse(wire: bytes, rpc: Servicer) -> bytes:
             head = self._head(rpc, len(wire))
             self._app.refused(error, head, method)
-            await _abort(rpc, error, head)
+            return _ended(rpc, error, head)
 
         return refuse
 
@@ -303,11 +304,16 @@ async def _closing(replies: AsyncIterator[InferenceReply]) -> AsyncIterator[Asyn
             await replies.aclose()
 
 
-async def _abort(rpc: Servicer, error: Exception, head: GrpcHead) -> NoReturn:
-    """Ends the call with the error's status, under the request's identity."""
+def _ended(rpc: Servicer, error: Exception, head: GrpcHead) -> bytes:
+    """Gives the call the error's status, under the request's identity; what is returned is not sent.
+
+    `abort` does the same by an exception that grpc keeps: its frames hold the call, which holds it, until a collection.
+    """
     failure = _told(error)
-    trailers = dialect.outgoing((*head.told.items(), *dialect.trailers(failure)))
-    await rpc.abort(dialect.status_of(failure.kind), public_text(failure), trailers)
+    rpc.set_code(dialect.status_of(failure.kind))
+    rpc.set_details(public_text(failure))
+    rpc.set_trailing_metadata(dialect.outgoing((*head.told.items(), *dialect.trailers(failure))))
+    return b""
 
 
 def _told(error: Exception) -> InferenceError:

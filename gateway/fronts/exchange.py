@@ -70,6 +70,7 @@ class Exchange(msgspec.Struct, gc=False):
     def failed(self, error: InferenceError) -> None:
         """Notes why there was no answer."""
         self.record.reason = error.reason
+        error.ended()
 
     def ended(self, code: str, now: float, policy: str) -> RequestRecord:
         """The record, complete; `code` is the HTTP status or the gRPC status word, `policy` the version in force."""
