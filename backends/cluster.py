@@ -224,7 +224,8 @@ class Cluster:
         """Seconds until the question is asked once more. Raises its first failure where it is not; that time is up, as such."""
         if error.kind is ErrorKind.DEADLINE:
             raise error
-        tries.failure = tries.failure or error.with_traceback(None)  # whose frames would hold it: a circle
+        tries.failure = tries.failure or error
+        error.ended()
         tries.tried.append(attempt.endpoint)
         if _unreached(error):  # nothing was asked there, so nothing is repeated
             tries.gone.append(attempt.endpoint)
