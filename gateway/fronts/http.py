@@ -75,8 +75,11 @@ class HttpFront:
     def _permitted(self, exchange: Exchange, asked: Operation) -> Callable[[bytes], Awaitable[HttpResponse]]:
         """The work to do, once it is known that the model exists and is this principal's to ask."""
         if asked.model:
-            exchange.record.model = self._plane.snapshot.model(asked.model).name
-            demand(exchange.principal, exchange.record.model)
+            model = self._plane.snapshot.model(asked.model)
+            exchange.record.model = model.name
+            demand(exchange.principal, model.name)
+            if asked.kind == "infer" and model.door.crowded():
+                model.door.check(exchange.principal, exchange.headers, exchange.received, client_timeout(exchange.headers))
         if asked.kind == "infer":
             return partial(self._infer, exchange, asked)
         return partial(self._describe, exchange, asked)
