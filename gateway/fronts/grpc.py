@@ -173,6 +173,6 @@ class _Recorded:
         elif isinstance(error, Exception):
             code = "INTERNAL"
         else:  # cancelled, or a stream that was closed: nobody waits for the rest
-            self._exchange.record.reason = "client-left" if self._parts.ready() else "draining"
+            self._exchange.record.reason = "draining" if self._parts.leaving() else "client-left"
             code = "CANCELLED"
         self._parts.record(self._exchange.ended(code, now, self._parts.plane.snapshot.version))

@@ -97,7 +97,7 @@ class HttpFront:
         except InferenceError as error:
             return self._failed(exchange, error)
         except asyncio.CancelledError:
-            exchange.record.reason = "client-left" if self._parts.ready() else "draining"
+            exchange.record.reason = "draining" if self._parts.leaving() else "client-left"
             self._tell(exchange, 499)
             raise
         self._tell(exchange, response.status, len(response.body))
