@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pickle
 
+import pytest
+
 from backends.errors import ErrorKind, InferenceError, invalid
 
 
@@ -34,12 +36,16 @@ def test_kinds_are_words() -> None:
 
 def test_an_error_that_has_ended_holds_no_frames() -> None:
     """Nor does what caused it."""
-    try:
+
+    def fail() -> None:
         try:
             raise OSError("first")
         except OSError as cause:
             raise InferenceError(ErrorKind.BROKEN, "second") from cause
-    except InferenceError as error:
-        error.ended()
-        assert error.__cause__ is not None
-        assert (None, None) == (error.__traceback__, error.__cause__.__traceback__)
+
+    with pytest.raises(InferenceError) as caught:
+        fail()
+    error = caught.value
+    error.ended()
+    assert error.__cause__ is not None
+    assert (None, None) == (error.__traceback__, error.__cause__.__traceback__)
