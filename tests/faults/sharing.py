@@ -31,13 +31,13 @@ def limited(rate: int, burst: int) -> str:
 
 
 @asynccontextmanager
-async def sharing(folder: Path, policy: str, store: str, count: int = 2) -> AsyncIterator[list[Running]]:
+async def sharing(folder: Path, policy: str, store: str, count: int = 2, auth: str = "") -> AsyncIterator[list[Running]]:
     """So many gateways of one policy on one store, that have found it."""
     gates: list[Running] = []
     try:
         for number in range(count):
             (own := folder / f"gate-{number}").mkdir()
-            gates.append(await run(own, policy, store=store))
+            gates.append(await run(own, policy, auth, store=store))
         yield gates
     finally:
         for gate in gates:
@@ -60,7 +60,7 @@ class Client:
     def __init__(self, gate: Running, caller: str = "free") -> None:
         self._port = gate.gateway.ports.http.port
         body = json.dumps({"inputs": [image([7])]}).encode()
-        self._bytes = b"".join(framed("POST", "/v2/models/digits/infer", gate.credential(caller), body))
+        self.request = b"".join(framed("POST", "/v2/models/digits/infer", gate.credential(caller), body))
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         self.told: list[tuple[int, float, float]] = []
 
@@ -70,7 +70,7 @@ class Client:
             self._streams = await asyncio.open_connection("127.0.0.1", self._port)
         reader, writer = self._streams
         began = time.monotonic()
-        writer.write(self._bytes)
+        writer.write(self.request)
         head = await reader.readuntil(b"\r\n\r\n")
         await reader.readexactly(int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0]))
         status = int(head.split(None, 2)[1])
