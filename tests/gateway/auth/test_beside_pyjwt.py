@@ -1,8 +1,8 @@
 """What raw PyJWT accepts and this gateway refuses: why tokens are verified by code of our own, over the same cryptography.
 
-Each attack is signed by the issuer's own key, so that nothing but the rule itself can refuse it. Ideas from RFC 8725, RFC 7515,
-RFC 7517 to 7519, and from what Project Wycheproof tries on JWS and Ed25519. `accepted` says what PyJWT 2.15 does when called as its
-manual has it, with a fixed algorithm, audience and issuer; if a later one does better, the test says so.
+Each attack is signed by the issuer's own key, so that nothing but the rule itself can refuse it. Ideas from RFC 8725, RFC 7515
+and 7517 to 7519, and from what Project Wycheproof tries on JWS and Ed25519. The tables say what PyJWT 2.15 does when called as
+its manual has it, with a fixed algorithm, audience and issuer; if a later one does better, the tests say so.
 """
 
 from __future__ import annotations
