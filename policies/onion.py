@@ -67,7 +67,9 @@ def core(clusters: Mapping[str, Backend], observer: Observer, clock: Clock) -> A
         request = replace(call.request, model=target.model, version=target.version, unit=unit)
         rows = call.request.rows or 1
         start, outcome = clock(), "abandoned"
-        deadline = call.deadline if target.timeout is None else call.deadline.within(target.timeout, start)
+        deadline = call.deadline.hop(start)
+        if target.timeout is not None:
+            deadline = deadline.within(target.timeout, start)
         try:
             response = await clusters[target.backend].infer(request, deadline)
             outcome = "ok"
