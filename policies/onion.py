@@ -23,7 +23,7 @@ _always, _never = lambda _: True, lambda _: False
 _EFFECTS: Mapping[str, Callable[[Plan], bool]] = {
     "deadline": _always,
     "authorize": _always,
-    "limit": _never,
+    "limit": _never,  # but for some principals: no plan says whose
     "cache": _never,
     "coalesce": _never,
     "shadow": _never,
@@ -33,9 +33,9 @@ _EFFECTS: Mapping[str, Callable[[Plan], bool]] = {
 ORDER = tuple(_EFFECTS)
 
 
-def effective(plan: Plan) -> tuple[str, ...]:
-    """The layers that do anything to this plan's calls, outermost first."""
-    return tuple(layer for layer, works in _EFFECTS.items() if works(plan))
+def effective(plan: Plan, limited: bool = False) -> tuple[str, ...]:
+    """The layers that do anything to this plan's calls, outermost first; `limited`: to those of whom a limit binds."""
+    return tuple(layer for layer, works in _EFFECTS.items() if works(plan) or (layer == "limit" and limited))
 
 
 def onion(layers: Mapping[str, Policy], core: Ask) -> Ask:
