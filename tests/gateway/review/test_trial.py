@@ -97,12 +97,13 @@ def test_what_holds_says_nothing(test: str) -> None:
         ),
         (
             "request: {model: digits, principal: {tier: free}}, expect: {route: default, limits: []}",
-            "test 't0' fails: expected route 'default', no limits; came route 'default', cascade fast → accurate, limits all, free",
+            "test 't0' fails: expected route 'default', no limits; came route 'default', cascade fast → accurate,"
+            " limits all, free",
         ),
         (
             "request: {model: digits, principal: {scopes: [none]}}, expect: {limits: [all]}",
-            "test 't0' fails: expected limits all; came refused: forbidden (this credential may not use model 'digits'; it needs scope"
-            " 'models:infer' or 'models:infer:digits'), no limits",
+            "test 't0' fails: expected limits all; came refused: forbidden (this credential may not use model 'digits'; it needs"
+            " scope 'models:infer' or 'models:infer:digits'), no limits",
         ),
     ],
 )
