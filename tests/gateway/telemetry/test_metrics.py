@@ -141,6 +141,20 @@ def test_issuers() -> None:
     assert (1, 0) == (found['issuer_up{issuer="https://a"}'], found['issuer_up{issuer="https://b"}'])
 
 
+def test_the_store() -> None:
+    """Questions are counted by how they went, and timed unless nobody was asked; where there is none, nothing is told."""
+    metrics = Metrics()
+    assert not [name for name in scraped(metrics) if name.startswith("store")]
+    metrics.store_up = lambda: True
+    for outcome, seconds in (("ok", 0.0004), ("late", 0.05), ("away", 0.0)):
+        metrics.stored(outcome, seconds)
+    found = scraped(metrics)
+    assert [1, 1, 1] == [found[f'store_requests_total{{outcome="{outcome}"}}'] for outcome in ("ok", "late", "away")]
+    assert (1, 2, 1) == (found["store_up"], found["store_seconds_count"], found['store_seconds_bucket{le="0.0005"}'])
+    metrics.store_up = lambda: False
+    assert 0 == scraped(metrics)["store_up"]
+
+
 def test_every_name_is_one_that_users_were_promised(finished: Finished) -> None:
     """Families have Prometheus' endings: counters `_total`, histograms `_seconds`."""
     metrics = Metrics(lambda: {"triton": 0})
