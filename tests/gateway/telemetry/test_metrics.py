@@ -95,6 +95,15 @@ def test_steps_between_targets_are_counted_apart() -> None:
     assert 1 == found['backend_requests_total{backend="triton",endpoint="127.0.0.1:8000",outcome="ok"}']
 
 
+def test_limits_that_refuse() -> None:
+    """Each by its name in the policy."""
+    metrics = Metrics()
+    for name in ("free", "free", "batch"):
+        metrics.limited(name)
+    found = scraped(metrics)
+    assert (2, 1) == (found['limited_total{limit="free"}'], found['limited_total{limit="batch"}'])
+
+
 def test_one_policy_version_is_in_force() -> None:
     """After a reload only the new version is shown; a refused one changes nothing but its count."""
     metrics = Metrics()
