@@ -23,6 +23,7 @@ from loadtest.pacing import NANOSECONDS
 from loadtest.processes import Place, StartError
 
 PATIENCE = 0.5  # seconds: an answer that comes later is worth nothing
+KINDS = ("smooth", "bursty", "even")
 WINDOW = 0.25  # seconds, of which all but a twentieth must be well for things to be normal again
 ROOT = Path(__file__).parent.parent
 
@@ -198,10 +199,123 @@ PROGRAMS: Mapping[str, Callable[[ExitStack, Place, Form], int]] = {
 
 def measure(program: str, form: str, kind: str, planned: Sequence[Phase], seed: int) -> Course:
     """One program before a fresh backend, through the phases. Raises StartError."""
+    pinned, everywhere = processes.cores(), os.sched_getaffinity(0)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="penstock-overload-")))
-        place = Place(folder, start_backend(stack, form, folder), frozenset({processes.cores().subject}))
+        place = Place(folder, start_backend(stack, form, folder), frozenset({pinned.subject}))
         port = PROGRAMS[program](stack, place, FORMS[form])
+        os.sched_setaffinity(0, {pinned.load})  # with the backend, away from the program that is measured
+        stack.callback(os.sched_setaffinity, 0, everywhere)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             told, late = runner.run(asked(port, FORMS[form], planned, kind, seed))
     return course(program, form, kind, (planned, told, late))
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One figure next to what it must keep: at least or at most so much."""
+
+    what: str
+    seen: float
+    bar: float
+    least: bool
+    unit: str = ""
+
+    @property
+    def kept(self) -> bool:
+        """Whether it does."""
+        return self.seen >= self.bar if self.least else self.seen <= self.bar
+
+
+def bars(mine: Course, other: Course | None) -> list[Bar]:
+    """What the issue asks of one course, beside HAProxy's where there is one."""
+    usual, five, ten = mine.phase("80 %"), mine.phase("5 ×"), mine.phase("10 ×")
+    found = [
+        Bar("answers in time at 5 ×, of its own peak", 100 * five.goodput / mine.peak, 90.0, True, " %"),
+        Bar("p99 of the answers at 5 ×, times that at 80 %", five.p99 / usual.p99, 2.0, False, " ×"),
+        Bar("p99 of the refusals at 5 ×", five.refusal_p99, 20.0, False, " ms"),
+        Bar("answers in time at 10 ×, of its own peak", 100 * ten.goodput / mine.peak, 80.0, True, " %"),
+        Bar("normal after the burst", mine.normal, 1.0, False, " s"),
+    ]
+    if other is not None:
+        share = 100 * five.goodput / other.phase("5 ×").goodput
+        found.insert(1, Bar("answers in time at 5 ×, of HAProxy's", share, 95.0, True, " %"))
+    return found
+
+
+COLUMNS = ("backend, arrivals", "program", "80 %", "p99 ms", "5 ×", "p99 ms", "refusal p99", "10 ×", "normal after s", "silent")
+
+
+def line(found: Course) -> tuple[str, ...]:
+    """One row of the table."""
+    usual, five = found.phase("80 %"), found.phase("5 ×")
+    ten = next((f"{each.goodput:.0f}" for each in found.phases if each.name == "10 ×"), "–")
+    return (
+        f"{found.form}, {found.arrivals}",
+        found.program,
+        f"{usual.goodput:.0f}",
+        f"{usual.p99:.0f}",
+        f"{five.goodput:.0f}",
+        f"{five.p99:.0f}",
+        f"{five.refusal_p99:.1f}" if five.refused else "–",
+        ten,
+        f"{found.normal:.2f}",
+        str(sum(each.silent for each in found.phases)),
+    )
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser("loadtest.overload", description=__doc__, epilog="example: python -m loadtest.overload")
+    parser.add_argument("--seconds", type=float, default=8.0, help="of the longest phases (default 8)")
+    parser.add_argument("--forms", nargs="+", choices=FORMS, default=list(FORMS), help="backends (default all)")
+    parser.add_argument("--arrivals", nargs="+", choices=KINDS, default=["smooth", "bursty"], help="default smooth and bursty")
+    parser.add_argument("--output", type=Path, help="JSON file to keep it in")
+    options = parser.parse_args(arguments)
+    if options.seconds <= 0:
+        parser.error("--seconds is above 0")
+    return options
+
+
+def run(options: argparse.Namespace) -> list[Course]:
+    """Every program before every backend, one after the other. Raises StartError."""
+    found = []
+    for form in options.forms:
+        for seed, kind in enumerate(options.arrivals):
+            for program in PROGRAMS:
+                planned = naive(options.seconds) if program == "naive" else phases(options.seconds)
+                found.append(measure(program, form, kind, planned, seed))
+                print(*line(found[-1]), sep=" · ", file=sys.stderr)
+    return found
+
+
+def verdicts(found: Sequence[Course]) -> list[str]:
+    """Each bar of Penstock's courses, and whether it was kept."""
+    lines = []
+    for mine in (each for each in found if each.program == "penstock"):
+        beside = [each for each in found if (each.form, each.arrivals, each.program) == (mine.form, mine.arrivals, "haproxy")]
+        for bar in bars(mine, beside[0] if beside else None):
+            sign = "≥" if bar.least else "≤"
+            end = "" if bar.kept else "   MISSED"
+            lines.append(f"{mine.form}, {mine.arrivals}: {bar.what}: {bar.seen:.2f}{bar.unit} {sign} {bar.bar:g}{bar.unit}{end}")
+    return lines
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """0: measured; 2: nothing could be. A bar that is missed is said, and is no failure."""
+    options = parse(arguments)
+    processes.stop_on_sigterm()
+    processes.many_files()
+    try:
+        found = run(options)
+    except StartError as reason:
+        print(f"nothing measured: {reason}", file=sys.stderr)
+        return 2
+    print(results.columns([COLUMNS, *map(line, found)]), *verdicts(found), sep="\n")
+    if options.output:
+        results.keep({"courses": [{**asdict(each), "peak": each.peak} for each in found]}, options.output)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
