@@ -130,9 +130,14 @@ class Link:
         if self._address.path:
             return (await loop.create_unix_connection(made, self._address.path))[1]
         certificates = await self._beside(self._login.certificates) if self._address.tls else None
-        host = (await self._host.addresses())[0]  # beginning with another one each time
         name = self._address.host if certificates is not None else None
-        return (await loop.create_connection(made, host, self._address.port, ssl=certificates, server_hostname=name))[1]
+        failure = OSError("no address")
+        for host in await self._host.addresses():  # beginning with another one each time
+            try:
+                return (await loop.create_connection(made, host, self._address.port, ssl=certificates, server_hostname=name))[1]
+            except OSError as error:
+                failure = error
+        raise failure
 
     def _tell(self, error: StoreError) -> None:
         now = monotonic()

@@ -317,5 +317,6 @@ async def test_each_worker_is_a_gateway_of_its_own(redis: Redis, tmp_path: Path)
         assert {200: 7, 429: 13} == Counter(told)
         assert 2 == len(redis.told("HKEYS", LEASES).split())
     finally:
-        await asyncio.to_thread(gateway.stop)
+        status = await asyncio.to_thread(gateway.stop)
         await backend.close()
+    assert (0, False) == (status, "Traceback" in gateway.log())

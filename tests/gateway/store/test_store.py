@@ -18,9 +18,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from backends.names import Host
 from gateway.configuration.load import load_gateway
 from gateway.spawner import Spawner
-from gateway.store.address import PASSWORD
+from gateway.store.address import PASSWORD, Address, Login
+from gateway.store.link import Link
 from gateway.store.store import Store
 from gateway.telemetry.metrics import Metrics
 from routing.demand import Demand, Verdict
@@ -72,6 +74,21 @@ async def test_the_rights_that_the_page_gives_are_enough(
         assert b'penstock_store_requests_total{outcome="permission"} 1\n' in told
         assert b'penstock_store_requests_total{outcome="ok"} 4\n' in told
         assert b"\npenstock_store_up 0\n" in told
+
+
+async def test_a_name_with_two_addresses(redis: Redis, caplog: pytest.LogCaptureFixture) -> None:
+    """The one that refuses is passed over in the same attempt: `localhost` often is an IPv6 address as well."""
+
+    async def lookup(_: str) -> list[str]:
+        return ["127.0.0.2", "127.0.0.1"]
+
+    host = Host("redis.internal", lookup)
+    for _ in range(2):  # each begins with another
+        link = Link(Address("redis.internal", redis.port), Login())
+        link._host = host
+        assert await link.attempt()
+        link.close()
+    assert [] == caplog.records
 
 
 async def test_over_tls(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
