@@ -198,8 +198,9 @@ PROGRAMS: Mapping[str, Callable[[ExitStack, Place, Form], int]] = {
 
 
 def alone(stack: ExitStack) -> None:
-    """Lets this process, and what it starts, go before everything else on the machine where that is allowed: a backend that is kept
-    from working has no fixed capacity, and a client that is late no open loop.
+    """Lets this process, and what it starts, go before everything else on the machine where that is allowed.
+
+    A backend that is kept from working has no fixed capacity, and clients that are late are no open loop.
     """
     try:
         os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(5))
