@@ -21,7 +21,7 @@ from tests.real_parts import AUDIENCE, ISSUER, Issuer, Redis
 
 pytestmark = pytest.mark.slow
 
-SECONDS = 120.0 if LONG else 3.0  # hung for the first half of them, gone for the second
+SECONDS = 120.0 if LONG else 2.0  # hung for the first half of them, gone for the second
 RATE = 40  # a second, of each client
 
 

@@ -20,6 +20,7 @@ from gateway.store.meter import SharedMeter
 from gateway.store.scripts import LEASES, stored
 from routing.demand import Demand, Verdict
 from routing.gcra import gcra
+from tests.faults.fault_proxy import NONE, FaultProxy, Faults
 from tests.faults.figures import LONG, Figures
 from tests.faults.sharing import Client, limited, sharing, up, usual
 from tests.faults.silent import SilentHttp
@@ -138,6 +139,35 @@ async def test_a_hang_that_begins_and_ends_and_begins(redis: Redis, tmp_path: Pa
         await up(gates)
         assert (200, 200) == (len(client.told), client.allowed())
         client.close()
+
+
+WIRE = {
+    "slices of one byte": (Faults(slices=1), Faults(slices=1)),
+    "5 ms more each way": (Faults(latency=0.005), Faults(latency=0.005, jitter=0.005)),
+    "a black hole": (NONE, Faults(black_hole=True)),
+    "a reset in an answer": (NONE, Faults(reset_after=300)),
+    "half a close": (NONE, Faults(half_close_after=300)),
+    "bits turned": (Faults(corruption=0.3), Faults(corruption=0.3)),
+}
+
+
+async def test_a_broken_wire_fails_nobody(redis: Redis, tmp_path: Path, figures: Figures) -> None:
+    """Whatever becomes of the bytes on their way to Redis and back, requests are answered, and soon."""
+    proxy = FaultProxy(redis.port)
+    await proxy.start()
+    async with sharing(tmp_path, limited(OPEN, OPEN), f"redis://127.0.0.1:{proxy.port}", 1) as gates:
+        await up(gates)
+        normal = await usual(client := Client(gates[0]), 20)
+        for fault, (proxy.asks, proxy.answers) in WIRE.items():
+            began = time.monotonic()
+            await client.ask_for(1.0 if LONG else 0.25, 200)
+            allowed = {200, 429} if fault == "bits turned" else {200}  # a turned bit may make a one of a zero: TLS would see it
+            assert {status for status, at, _ in client.told if at > began} <= allowed
+            figures.within(PART, f"longest wait, {fault}", max(0.0, max(client.seconds(began)) - normal), 0.05)
+            proxy.asks = proxy.answers = NONE
+            await up(gates)
+        client.close()
+    await proxy.stop()
 
 
 @pytest.mark.parametrize(
