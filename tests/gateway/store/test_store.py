@@ -7,7 +7,7 @@ import datetime
 import re
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from ipaddress import ip_address
 from pathlib import Path
@@ -51,6 +51,13 @@ async def taken(store: Store) -> bool:
     return (found if isinstance(found, Verdict) else await found).limited is None
 
 
+async def until(condition: Callable[[], bool]) -> None:
+    """Lets everybody else go on until the condition holds, for five seconds at most."""
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 - what is waited for is seen from outside only
+            await asyncio.sleep(0.005)
+
+
 async def test_the_rights_that_the_page_gives_are_enough(
     redis: Redis, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -74,6 +81,20 @@ async def test_the_rights_that_the_page_gives_are_enough(
         assert b'penstock_store_requests_total{outcome="permission"} 1\n' in told
         assert b'penstock_store_requests_total{outcome="ok"} 4\n' in told
         assert b"\npenstock_store_up 0\n" in told
+
+
+async def test_nothing_of_it_is_left(redis: Redis) -> None:
+    """No task and no connection outlives it, however often it lost Redis."""
+    before = asyncio.all_tasks()
+    async with opened(f"store: {redis.url}") as (store, _):
+        for _ in range(2):
+            redis.kill()
+            await until(lambda: not store.up)
+            redis.start()
+            await until(lambda: store.up)
+        assert 2 == len(redis.told("CLIENT", "LIST").splitlines())  # redis-cli is one of them
+    assert before == asyncio.all_tasks()
+    await until(lambda: 1 == len(redis.told("CLIENT", "LIST").splitlines()))
 
 
 async def test_a_name_with_two_addresses(redis: Redis, caplog: pytest.LogCaptureFixture) -> None:
@@ -112,9 +133,7 @@ async def test_a_redis_that_is_away_stops_no_start(tmp_path: Path) -> None:
         assert (False, True) == (store.up, await taken(store))
         assert b'penstock_store_requests_total{outcome="away"} 1\n' in metrics.exposition()
         redis = Redis(tmp_path, unixsocket=str(tmp_path / "redis.sock"))
-        async with asyncio.timeout(5):
-            while not store.up:  # noqa: ASYNC110 - seen from outside only
-                await asyncio.sleep(0.01)
+        await until(lambda: store.up)
         redis.kill()
 
 
