@@ -26,7 +26,7 @@ from math import inf
 
 from backends.concurrency import FREE, Concurrency
 
-WAITS = 1 / 6  # the share of a question's time that it may be expected to wait; what it waits in fact may be twice that
+WAITS = 1 / 8  # the share of a question's time that it may be expected to wait; what it waits in fact may be twice that
 LONGEST = 5.0  # seconds that it may be expected to wait, whatever time it has
 SPARE = 10  # that may wait though as many have not been in the lane lately
 WINDOW = 1.0  # seconds that "lately" is long, up to twice

@@ -44,15 +44,15 @@ def standing(made: Lane) -> float:
     """Refuses for as long as it takes until the queue is cut; the time then."""
     now, step = 100.0, CALM / 2
     while now < 100.0 + STANDING + 2 * step:
-        fill(made, now, now + 0.6)
+        fill(made, now, now + 0.8)
         now += step
     made.queue.clear()
     return now
 
 
 def test_a_burst_may_wait_for_a_share_of_its_time() -> None:
-    """A hundredth of a second for each that is ahead: of 0.36 s a sixth is six of them."""
-    assert 6 == fill(lane(), 0.0, 0.36 + 1e-9)
+    """A hundredth of a second for each that is ahead: of 0.48 s an eighth is six of them."""
+    assert 6 == fill(lane(), 0.0, 0.48 + 1e-9)
     assert 0 == fill(lane(), 0.0, 0.05)
     assert FREE == fill(lane(pace=0.0), 0.0, 0.05)  # nothing is known of the pace
 
@@ -119,27 +119,27 @@ def test_after_a_second_of_refusals_the_queue_is_cut() -> None:
     """A quarter of the places may wait then, at least one; when nobody has been refused for a moment it may fill again."""
     made = lane(limit=12)
     now = standing(made)
-    assert 3 == fill(made, now, now + 0.6)
+    assert 3 == fill(made, now, now + 0.8)
     made.queue.clear()
-    assert 10 == fill(made, now + 0.13, now + 0.13 + 0.6 + 1e-9)
+    assert 10 == fill(made, now + 0.13, now + 0.13 + 0.8 + 1e-9)
     small = lane(limit=2)
     now = standing(small)
-    assert 1 == fill(small, now, now + 0.6)
+    assert 1 == fill(small, now, now + 0.8)
 
 
 def test_the_better_ones_have_the_whole_queue_while_worse_are_refused() -> None:
     """Low ones are shed first."""
     made = lane()
     now = standing(made)
-    assert 1 == fill(made, now, now + 0.6, MIDDLE)
-    assert 10 == fill(made, now, now + 0.6 + 1e-9, 4)
-    assert Why.BUSY is made.judge(9, now + 0.6, now)
+    assert 1 == fill(made, now, now + 0.8, MIDDLE)
+    assert 10 == fill(made, now, now + 0.8 + 1e-9, 4)
+    assert Why.BUSY is made.judge(9, now + 0.8, now)
 
 
 def test_the_last_leaves_the_queue_for_a_better_one() -> None:
     """Who could no longer be served in time does not wait in vain."""
     made = lane()
-    fill(made, 0.0, 0.6 + 1e-9)
+    fill(made, 0.0, 0.8 + 1e-9)
     last = made.queue[-1]
     outranked = [made.wait(0, 0.6, 0.0, Told())[1] for _ in range(20)]
     assert last in outranked
