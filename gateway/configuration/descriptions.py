@@ -265,6 +265,14 @@ stages:
   - {use: fast, accept: 0.7}
   - {use: accurate}
 """,
+    limits.Limit: """
+name: free
+match: {tier: [free, trial]}
+per: tenant
+requests: 100/s
+burst: 200
+concurrency: 16
+""",
     tests.PolicyTest: """
 name: enterprise always gets the accurate model
 request: {model: digits, principal: {tier: enterprise}, rows: 4}
