@@ -117,14 +117,13 @@ async def test_over_tls(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Non
     port = free_ports(1)[0]
     certificate, key = _certificate(tmp_path)
     files = {"tls-cert-file": str(certificate), "tls-key-file": str(key), "tls-ca-cert-file": str(certificate)}
-    redis = Redis(tmp_path, **{"tls-port": str(port), "tls-auth-clients": "no", **files})
     url = f"store: rediss://127.0.0.1:{port}\n"
-    async with opened(f"{url}redis: {{ca_file: {certificate}}}") as (store, _):
-        assert (True, True) == (store.up, await taken(store))
-    async with opened(url) as (store, _):
-        assert (False, True) == (store.up, await taken(store))
+    with Redis(tmp_path, **{"tls-port": str(port), "tls-auth-clients": "no", **files}):
+        async with opened(f"{url}redis: {{ca_file: {certificate}}}") as (store, _):
+            assert (True, True) == (store.up, await taken(store))
+        async with opened(url) as (store, _):
+            assert (False, True) == (store.up, await taken(store))
     assert "redis.ca_file name who signed it" in caplog.text
-    redis.kill()
 
 
 async def test_a_redis_that_is_away_stops_no_start(tmp_path: Path) -> None:
@@ -132,9 +131,8 @@ async def test_a_redis_that_is_away_stops_no_start(tmp_path: Path) -> None:
     async with opened(f"store: unix://{tmp_path}/redis.sock") as (store, metrics):
         assert (False, True) == (store.up, await taken(store))
         assert b'penstock_store_requests_total{outcome="away"} 1\n' in metrics.exposition()
-        redis = Redis(tmp_path, unixsocket=str(tmp_path / "redis.sock"))
-        await until(lambda: store.up)
-        redis.kill()
+        with Redis(tmp_path, unixsocket=str(tmp_path / "redis.sock")):
+            await until(lambda: store.up)
 
 
 def test_who_has_no_store_loads_none_of_it() -> None:
