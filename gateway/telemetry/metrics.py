@@ -47,13 +47,14 @@ class _Asked:
 
 class Metrics:
     """Implements policies.call.Observer; `in_flight` tells, when scraped, how many questions each backend holds now,
-    `serving` which of its endpoints take questions, `store_up` whether the shared store may be asked, `issuers` whose keys could
-    be had when they were last asked for.
+    `serving` which of its endpoints take questions, `lanes` how many of each model it is worth asking at once and how many
+    wait, `store_up` whether the shared store may be asked, `issuers` whose keys could be had when they were last asked for.
     """
 
     def __init__(self, in_flight: Callable[[], Mapping[str, int]] = dict) -> None:
         self.in_flight = in_flight
         self.serving: Callable[[], Iterable[tuple[str, str, bool]]] = tuple
+        self.lanes: Callable[[], Iterable[tuple[str, str, int, int]]] = tuple
         self.issuers: Callable[[], Iterable[tuple[str, bool]]] = tuple
         self.store_up: Callable[[], bool] | None = None  # where there is a store
         self._requests = _counter("requests_total", "requests that ended, by status", "model", "route", "variant", "code")
@@ -62,6 +63,9 @@ class Metrics:
         self._backend_seconds = _histogram("backend_seconds", "time of one ask of a backend", SECONDS, "backend", "variant")
         self._backend_requests = _counter("backend_requests_total", "asks sent to an endpoint", "backend", "endpoint", "outcome")
         self._in_flight = Numbers("gauge", "penstock_in_flight", "questions that a backend holds now", ("backend",))
+        lane = ("backend", "model")
+        self._limits = Numbers("gauge", "penstock_concurrency_limit", "questions that are worth asking it at once", lane)
+        self._waiting = Numbers("gauge", "penstock_waiting", "questions that wait for a place there", lane)
         self._serving = Numbers("gauge", "penstock_endpoint_up", "1 if the endpoint takes questions", ("backend", "endpoint"))
         self._repeats = _counter("repeats_total", "attempts beyond a question's first", "backend", "why")
         self._rows = _counter("rows_total", "rows answered", "model", "variant")
@@ -160,6 +164,10 @@ class Metrics:
         self._serving.clear()
         for backend, endpoint, serves in self.serving():
             self._serving.cell(backend, endpoint).value = int(serves)
+        for family in (self._limits, self._waiting):
+            family.clear()
+        for backend, model, limit, waiting in self.lanes():
+            self._limits.cell(backend, model).value, self._waiting.cell(backend, model).value = limit, waiting
         for issuer, up in self.issuers():
             self._issuers.cell(issuer).value = int(up)
         if self.store_up is not None:
