@@ -22,7 +22,7 @@ from gateway.store.trouble import StoreError, unreachable
 
 CONNECT_SECONDS = 0.5  # for a name, TCP and TLS together; nobody waits for it, and a packet is lost at times
 PAUSE = 0.25  # between tries, and up to as much again by chance: replicas do not come all at once
-SAY_AGAIN = 60.0  # a trouble that comes and goes is told of so often
+SAY_AGAIN = 60.0
 
 _log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class Link:
         self._beside = Aside("store")
         self._lost = asyncio.Event()
         self._said: dict[str, float] = {}
-        self._quiet = True  # whether nobody was told that it is away
+        self._told: set[str] = set()  # since it is away
         self.breaker.ended(Event.FAILED, False, float("-inf"))  # nothing is open yet
 
     @property
@@ -140,16 +140,17 @@ class Link:
         raise failure
 
     def _tell(self, error: StoreError) -> None:
+        """Each trouble once while it is away, and at most once in SAY_AGAIN if it comes and goes."""
         now = monotonic()
-        if now - self._said.get(error.reason, float("-inf")) >= SAY_AGAIN:
+        if error.reason not in self._told and now - self._said.get(error.reason, float("-inf")) >= SAY_AGAIN:
             self._said[error.reason] = now
-            self._quiet = False
+            self._told.add(error.reason)
             _log.warning("store %s: %s. Until it answers, each gateway decides alone", self._address, error)
 
     def _tell_of_return(self) -> None:
-        if not self._quiet:
+        if self._told:
             _log.warning("store %s answers", self._address)
-        self._quiet = True
+        self._told.clear()
 
 
 async def _nothing(_: Connection) -> None:
