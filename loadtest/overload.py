@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import uvloop
 
@@ -257,6 +258,12 @@ def bars(mine: Course, other: Course | None) -> list[Bar]:
 
 
 COLUMNS = ("backend, arrivals", "program", "80 %", "p99 ms", "5 ×", "p99 ms", "refusal p99", "10 ×", "normal after s", "silent")
+
+
+def again(kept: Mapping[str, Any]) -> Course:
+    """A course as it was kept."""
+    fields = {name: value for name, value in kept.items() if name not in ("peak", "phases")}
+    return Course(phases=tuple(Seen(**each) for each in kept["phases"]), **fields)
 
 
 def line(found: Course) -> tuple[str, ...]:
