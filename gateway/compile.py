@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from backends.balance import Balance
 from backends.checks import CHECKING
@@ -110,7 +111,9 @@ def compile_snapshot(
         unchanged = previous is not None and previous.specs.get(spec.name) == spec
         made = previous.clusters[spec.name] if previous and unchanged else cluster(spec, metrics.sent)
         made.repeated = metrics.repeated
+        made.places.left = partial(metrics.left, "queue")
         clusters[spec.name] = made
+    metrics.limits(limit.name for limit in blueprint.limits)
     limit = LimitPolicy(blueprint.limits, meter or LocalMeter(clock), metrics.limited)
     asks, streams = _asks(clusters, metrics, clock, limit), _streams(streaming(clusters, metrics, clock), limit)
     models = {}

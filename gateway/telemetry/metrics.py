@@ -117,12 +117,16 @@ class Metrics:
         cells.seconds.observe(seconds)
         if outcome == "ok":
             cells.cost.value += target.cost * rows
-        elif outcome == "abandoned":
-            self._abandoned.cell("backend").value += 1
 
     def sent(self, backend: str, endpoint: str, outcome: str) -> None:
         """One attempt at an endpoint ended: `ok`, an error's kind, or `abandoned`."""
+        if outcome == "abandoned":
+            self.left("backend")
         self._backend_requests.cell(backend, endpoint, outcome).value += 1
+
+    def left(self, stage: str) -> None:
+        """Somebody left: in the middle of a `body`, in a `queue`, while a `backend` was asked, or in the middle of an `answer`."""
+        self._abandoned.cell(stage).value += 1
 
     def repeated(self, backend: str, why: str) -> None:
         """A question was asked once more: `retry` after a failure, `late` or `hedge` beside an attempt that takes long."""
@@ -135,6 +139,11 @@ class Metrics:
     def fell_back(self, model: str, source: str, target: str) -> None:
         """`source` failed and `target` was asked instead."""
         self._fallbacks.cell(model, source, target).value += 1
+
+    def limits(self, names: Iterable[str]) -> None:
+        """These may refuse: told from 0 on, for a rate misses whatever a counter begins with."""
+        for name in names:
+            self._limited.cell(name)
 
     def limited(self, limit: str) -> None:
         """A limit of the policy refused a question."""
