@@ -334,7 +334,6 @@ async def _serve(document: GatewayDocument, policy: Path) -> None:
     _log.info("ready: http %s, grpc %s, admin %s", *bound, replace(listening.admin, port=ports.admin.port))
     await stopping.asked.wait()
     gateway.stopping = True
-    _log.info("stopping: not ready, serves on for %g s", 0 if stopping.draining.is_set() else drain.notice)
     await stopping.due(drain.notice)
     _log.info("stopping: requests in flight have %g s", drain.grace)
     await gateway.stop(stopping.cut_off)
