@@ -128,7 +128,9 @@ class Gateway:
         self.metrics.issuers = self._authenticator.issuers
         plane, inflated = self.plane, document.limits.inflated
         parts = FrontParts(
-            plane, self._authenticator, self._record, _Ids(), self.ready, inflated, self._samples, lambda: self.draining
+            *(plane, self._authenticator, self._record, _Ids(), self.ready, inflated, self._samples),
+            leaving=lambda: self.draining,
+            left=self.metrics.left,
         )
         self.metrics.policy_loaded(self.plane.snapshot.version)
         self.spawner.spawn(self._signatures.watch(lambda: self.plane.snapshot), "signatures")
