@@ -56,5 +56,5 @@ class Application(Protocol):
         ...
 
     def left(self, stage: str) -> None:
-        """A client left in the middle of its request's `body`, or of its `answer`. Who leaves in between cancels what was admitted."""
+        """A client left in the middle of its `body`, or of its `answer`; who leaves in between cancels what was admitted."""
         ...
