@@ -21,6 +21,7 @@ import uvloop
 from msgspec import structs
 
 from gateway.admin.api import Api
+from gateway.admin.endpoints import Drained, EndpointState, states
 from gateway.admin.estate import Estate
 from gateway.admin.operators import STOPPING, Clearance, judge
 from gateway.admin.port import AdminPort, AdminState, NoPort
@@ -39,7 +40,6 @@ from gateway.edge.grpc import listen as listen_grpc
 from gateway.edge.limits import Limits
 from gateway.edge.listener import HttpListener, serve
 from gateway.edge.listener import listen as listen_http
-from gateway.endpoints import Drained, EndpointState, states
 from gateway.fronts.grpc import GrpcFront
 from gateway.fronts.http import HttpFront
 from gateway.fronts.parts import FrontParts
@@ -98,9 +98,8 @@ class Gateway:
         else:
             first = judged(given, self._name)
         self._store = _store(document, metrics)
-        self._meter = (
-            self._store.meter if self._store else LocalMeter(time.monotonic, document.workers)
-        )  # of every policy: who has used up a limit has done so
+        # Of every policy that comes: who has used up a limit has done so.
+        self._meter = self._store.meter if self._store else LocalMeter(time.monotonic, document.workers)
         snapshot = compile_snapshot(first.blueprint, None, metrics, time.monotonic, self._meter)
         self.plane = Dataplane(snapshot, signatures := Signatures())
         self.stopping = False  # not ready, and everything is served

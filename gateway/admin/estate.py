@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.endpoints import Drained, EndpointState
+from gateway.admin.endpoints import Drained, EndpointState
 
 
 class DrainBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

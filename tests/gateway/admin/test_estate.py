@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from gateway.admin.endpoints import Drained, EndpointState
 from gateway.admin.estate import DrainBody, Estate
-from gateway.endpoints import Drained, EndpointState
 
 A, B, C = ("one", "h:1"), ("one", "h:2"), ("two", "h:1")
 
