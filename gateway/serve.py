@@ -102,7 +102,7 @@ class Gateway:
         self._meter = self._store.meter if self._store else LocalMeter(time.monotonic, document.workers)
         snapshot = compile_snapshot(first.blueprint, None, metrics, time.monotonic, self._meter)
         self.plane = Dataplane(snapshot, signatures := Signatures())
-        self.stopping = False  # not ready, and everything is served
+        self.stopping = False  # not ready; everything is served, until
         self.draining = False  # nothing new is taken
         self.estate = Estate(self.endpoints, self.hold)
         metrics.in_flight, metrics.serving, metrics.lanes = self._in_flight, self._serving, self._lanes
@@ -178,7 +178,7 @@ class Gateway:
 
     def unready(self) -> list[str]:
         """Why it does not, in words; empty when it does."""
-        if self.stopping or self.draining:
+        if self.stopping:
             return ["draining"]
         return ["drained by an operator"] if self.estate.drained.gateway else []
 
