@@ -1,15 +1,9 @@
-"""Where the store is and how to get in: `store` of gateway.yaml taken apart, and the password, which never stands there."""
+"""Where the store is: `store` of gateway.yaml taken apart. Used by whoever reads that file, so it opens and imports nothing."""
 
 from __future__ import annotations
 
-import os
-import ssl
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import unquote, urlsplit
-
-from gateway.configuration.files import read_file
-from gateway.store.trouble import StoreError
 
 PASSWORD = "PENSTOCK_REDIS_PASSWORD"  # noqa: S105 - the name of an environment variable
 PORT = 6379
@@ -66,27 +60,3 @@ def _database(number: str) -> int:
     if not (number.isascii() and number.isdigit() and len(number) <= DIGITS):
         raise AddressError("the database is a whole number: redis://host:6379/0, or unix:///path?db=0")
     return int(number)
-
-
-@dataclass(frozen=True, slots=True)
-class Login:
-    """How to get in. Files are read for each connection, so that a password can change while the gateway runs."""
-
-    password_file: Path | None = None
-    ca_file: Path | None = None
-
-    def password(self) -> bytes:
-        """From the file, or the environment; b"" for none. Raises StoreError for a file that cannot be read."""
-        if self.password_file is None:
-            return os.fsencode(os.environ.get(PASSWORD, ""))
-        try:
-            return read_file(self.password_file).rstrip(b"\r\n")
-        except OSError as error:
-            raise StoreError("password", f"{self.password_file} cannot be read") from error
-
-    def certificates(self) -> ssl.SSLContext:
-        """Whose word counts for the server's name: the file's, else the system's. Raises StoreError."""
-        try:
-            return ssl.create_default_context(cafile=self.ca_file)
-        except (OSError, ssl.SSLError) as error:
-            raise StoreError("tls", f"{self.ca_file} cannot be read") from error

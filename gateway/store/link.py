@@ -16,8 +16,9 @@ from backends.breaker import Breaker, Event, State
 from backends.names import Host
 from backends.rules import Ejection
 from gateway.aside import Aside
-from gateway.store.address import Address, Login
+from gateway.store.address import Address
 from gateway.store.connection import ANSWER_SECONDS, Connection
+from gateway.store.login import Login
 from gateway.store.trouble import StoreError, unreachable
 
 CONNECT_SECONDS = 0.5  # for a name, TCP and TLS together; nobody waits for it, and a packet is lost at times

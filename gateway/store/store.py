@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from gateway.configuration.schema_gateway import GatewayDocument
-from gateway.store.address import Login, parse
+from gateway.store.address import parse
 from gateway.store.link import Link
+from gateway.store.login import Login
 from gateway.store.meter import Observer, SharedMeter
 
 Spawn = Callable[[Coroutine[Any, Any, None], str], object]

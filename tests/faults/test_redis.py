@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from gateway.store.address import Login, parse
+from gateway.store.address import parse
 from gateway.store.connection import Connection, Word, packed
 from gateway.store.link import Link
+from gateway.store.login import Login
 from gateway.store.meter import SharedMeter
 from gateway.store.scripts import LEASES, stored
 from routing.demand import Demand, Verdict

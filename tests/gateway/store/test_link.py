@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from backends.breaker import State
-from gateway.store.address import PASSWORD, Address, Login
+from gateway.store.address import PASSWORD, Address
 from gateway.store.connection import Connection
 from gateway.store.link import Link
+from gateway.store.login import Login
 from gateway.store.trouble import StoreError
 from tests.gateway.store.fake_redis import Command, FakeRedis
 

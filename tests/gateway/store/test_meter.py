@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from gateway.store import scripts
-from gateway.store.address import Login, parse
+from gateway.store.address import parse
 from gateway.store.link import Link
+from gateway.store.login import Login
 from gateway.store.meter import SharedMeter
 from gateway.store.trouble import StoreError
 from routing.demand import Demand, Verdict

@@ -21,8 +21,9 @@ from cryptography.x509.oid import NameOID
 from backends.names import Host
 from gateway.configuration.load import load_gateway
 from gateway.spawner import Spawner
-from gateway.store.address import PASSWORD, Address, Login
+from gateway.store.address import PASSWORD, Address
 from gateway.store.link import Link
+from gateway.store.login import Login
 from gateway.store.store import Store
 from gateway.telemetry.metrics import Metrics
 from routing.demand import Demand, Verdict
