@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from functools import lru_cache
@@ -56,6 +57,11 @@ def _fixed(names: tuple[str, str, str], route: str, escalation: str, cost: float
         ("x-penstock-cost", f"{cost:.10g}"),
         ("x-penstock-policy", policy),
     )
+
+
+def whole_seconds(pause: float) -> str:
+    """A pause of so many seconds as Retry-After has it: never shorter, and at least 1."""
+    return str(max(1, math.ceil(pause)))
 
 
 def request_id(headers: Mapping[str, str], made: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
@@ -15,7 +14,7 @@ from backends.errors import ErrorKind, InferenceError
 from backends.inference import Description, InferenceRequest
 from backends.protocols.v2_grpc import GrpcPayload, Message
 from backends.tensors import BYTES
-from gateway.dialects.reply import public_text
+from gateway.dialects.reply import public_text, whole_seconds
 
 Metadata = tuple[tuple[str, str], ...]
 
@@ -68,7 +67,7 @@ def trailers(error: InferenceError) -> Metadata:
     """What goes beside an error's status: its bounded reason, and when to come back (whole seconds)."""
     found: Metadata = (("x-penstock-error", error.reason),)
     if error.retry_after is not None:
-        found += (("retry-after", str(max(1, math.ceil(error.retry_after)))),)
+        found += (("retry-after", whole_seconds(error.retry_after)),)
     return found
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
 from typing import Literal, assert_never
 
 from backends.errors import ErrorKind, InferenceError, invalid
 from backends.protocols.v2_http import JSON, error_body
-from gateway.dialects.reply import public_text
+from gateway.dialects.reply import public_text, whole_seconds
 from gateway.edge.messages import HttpResponse
 
 Kind = Literal["server", "live", "ready", "infer", "metadata", "model-ready", "config", "stats", "index"]
@@ -124,7 +123,7 @@ def error_response(error: InferenceError, code: int, headers: tuple[tuple[str, s
     """The error as the protocol's own body with the bounded reason beside it."""
     extra: list[tuple[str, str]] = [("content-type", JSON), ("x-penstock-error", error.reason)]
     if code in (429, 503):
-        extra.append(("retry-after", str(max(1, math.ceil(error.retry_after or 1.0)))))
+        extra.append(("retry-after", whole_seconds(error.retry_after or 1.0)))
     if code == 401:
         extra.append(("www-authenticate", 'Bearer realm="penstock"'))
     if isinstance(error, WrongMethodError):

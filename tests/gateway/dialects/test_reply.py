@@ -7,7 +7,16 @@ import pytest
 from backends.errors import InferenceError, invalid
 from backends.inference import InferenceResponse, Tensors
 from gateway.dataplane import Outcome
-from gateway.dialects.reply import Told, client_timeout, failure_headers, public_text, request_id, told, version_asked
+from gateway.dialects.reply import (
+    Told,
+    client_timeout,
+    failure_headers,
+    public_text,
+    request_id,
+    told,
+    version_asked,
+    whole_seconds,
+)
 from policies.call import Answer, Share
 from routing.plan import Plan
 
@@ -102,3 +111,9 @@ def test_timeouts_that_are_none(value: str) -> None:
     """A deadline that cannot be understood is refused, not ignored."""
     with pytest.raises(InferenceError, match="x-request-timeout-ms"):
         client_timeout({"x-request-timeout-ms": value})
+
+
+@pytest.mark.parametrize(("pause", "said"), [(0.0, "1"), (0.2, "1"), (1.0, "1"), (1.01, "2"), (59.5, "60")])
+def test_a_pause_is_told_in_whole_seconds(pause: float, said: str) -> None:
+    """Never less than it is: who came back a little early would be refused again."""
+    assert said == whole_seconds(pause)
