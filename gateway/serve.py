@@ -29,6 +29,7 @@ from gateway.admin.port import listen as listen_admin
 from gateway.aside import Aside
 from gateway.auth.authenticator import Authenticator
 from gateway.auth.authenticator import build as build_authenticator
+from gateway.auth.fetching import Handed
 from gateway.auth.settings import AuthSettings, Claims, JwtIssuer
 from gateway.compile import compile_snapshot
 from gateway.configuration.files import read_file
@@ -86,6 +87,7 @@ class Gateway:
         self.metrics = metrics
         self.spawner = Spawner()
         self.reloader: Reloader | None = None
+        self.handed = Handed()  # what a worker has of others' keys, set before it starts
         self._name = str(policy)
         self._beside, self._recording = Aside("policy"), Aside("state")  # apart: a folder that hangs must not hold up the other
         if given is None:
@@ -122,7 +124,7 @@ class Gateway:
         document, listening = self.document, self.document.listen
         if self._store is not None:
             await self._store.start(self.spawner.spawn)
-        self._authenticator = await build_authenticator(_auth_settings(document.auth), self.spawner.spawn)
+        self._authenticator = await build_authenticator(_auth_settings(document.auth), self.spawner.spawn, handed=self.handed)
         self.metrics.issuers = self._authenticator.issuers
         plane, inflated = self.plane, document.limits.inflated
         parts = FrontParts(

@@ -19,6 +19,7 @@ from backends.errors import InferenceError, invalid
 from gateway.aside import alone
 from gateway.auth.api_keys import ApiKeys, id_of, pepper_of
 from gateway.auth.attempts import FailedAttempts
+from gateway.auth.fetching import Handed
 from gateway.auth.refusals import KeyUnknown, refused
 from gateway.auth.settings import AuthSettings, KeySourceError
 from routing.principal import ANONYMOUS, Principal
@@ -161,7 +162,11 @@ class Authenticator:
 
 
 async def build(
-    settings: AuthSettings, spawn: Spawn, clock: Clock | None = None, environ: Mapping[str, str] = os.environ
+    settings: AuthSettings,
+    spawn: Spawn,
+    clock: Clock | None = None,
+    environ: Mapping[str, str] = os.environ,
+    handed: Handed = Handed(),  # noqa: B008 - frozen
 ) -> Authenticator:
     """The authenticator these settings describe: key files are read, fetches are begun but not waited for.
 
@@ -175,12 +180,12 @@ async def build(
     tokens = None
     issuers: list[IssuerKeys] = []
     if settings.jwt:
-        tokens, issuers = await _trust(settings, spawn, clock, held.clear)
+        tokens, issuers = await _trust(settings, spawn, clock, held.clear, handed)
     return Authenticator(api_keys, tokens, settings.anonymous, held, issuers)
 
 
 async def _trust(
-    settings: AuthSettings, spawn: Spawn, clock: Clock | None, changed: Callable[[], None]
+    settings: AuthSettings, spawn: Spawn, clock: Clock | None, changed: Callable[[], None], handed: Handed
 ) -> tuple[TokenVerifier, list[IssuerKeys]]:
     from gateway.auth import (
         fetching,
@@ -191,8 +196,14 @@ async def _trust(
     trusted, sources = {}, []
     for issuer in settings.jwt:
         keys = jwks.IssuerKeys(issuer, fetching.fetcher(issuer), spawn, clock or jwks.Clock(), changed)
+        keys.know(handed.known.get(issuer.issuer))
+        keys.taken = handed.tell
         if not issuer.is_url:
-            await keys.take()
+            try:
+                await keys.take()
+            except KeySourceError:
+                if keys.empty:
+                    raise
         sources.append(keys)
         trusted[issuer.issuer] = jwt.TrustedIssuer(issuer.audience, issuer.algorithms, keys)
     for keys in sources:

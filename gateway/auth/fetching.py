@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from gateway.aside import alone
 from gateway.auth.settings import JwtIssuer, KeySourceError
@@ -17,6 +20,30 @@ MAX_BYTES = 256 * 1024
 
 Fetch = Callable[[], Awaitable[bytes]]
 """Gets the key set's bytes; raises KeySourceError."""
+
+
+class Fetched(msgspec.Struct, frozen=True):
+    """A key set that was taken into use, and where it came from. `at`: monotonic seconds, one clock for a machine's processes."""
+
+    issuer: str
+    jwks: str
+    document: bytes
+    at: float
+
+
+def nobody(_: Fetched) -> None:
+    """Is told, and does nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """What passes between processes that serve one after the other: a new one shall have keys though their issuer is away.
+
+    `known`: sets of others, by issuer. `tell` is told of each set of one's own.
+    """
+
+    known: Mapping[str, Fetched] = field(default_factory=dict)
+    tell: Callable[[Fetched], None] = nobody
 
 
 def fetcher(issuer: JwtIssuer) -> Fetch:

@@ -17,10 +17,11 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.auth.fetching import Fetch
+from gateway.auth.fetching import Fetch, Fetched, nobody
 from gateway.auth.jwk import KeySet, VerifyKey, admit
 from gateway.auth.settings import JwtIssuer, KeySourceError
 from routing.gcra import Conformity, gcra
@@ -50,6 +51,7 @@ class IssuerKeys:
     """The keys of one issuer. `changed` is called when a key that could verify before no longer may."""
 
     def __init__(self, issuer: JwtIssuer, fetch: Fetch, spawn: Spawn, clock: Clock, changed: Callable[[], None]) -> None:
+        self.taken: Callable[[Fetched], None] = nobody  # told of each set that a fetch brought into use
         self._issuer = issuer
         self._fetch = fetch
         self._spawn = spawn
@@ -91,9 +93,18 @@ class IssuerKeys:
     async def take(self) -> None:
         """Fetches the set and takes it into use. Raises KeySourceError, and keeps what there was, when it cannot be used."""
         try:
-            self._take(admit(await self._fetch(), self._issuer.algorithms))
+            document = await self._fetch()
+            self._take(admit(document, self._issuer.algorithms))
         except KeySourceError as error:
             raise KeySourceError(f"{self._issuer.jwks}: {error}") from error
+        self.taken(Fetched(self._issuer.issuer, self._issuer.jwks, document, self._fetched_at))
+
+    def know(self, fetched: Fetched | None) -> None:
+        """Begins with a set that another process has fetched, if it is from the same place and can still be used."""
+        if fetched is not None and fetched.jwks == self._issuer.jwks:
+            with suppress(KeySourceError):  # of algorithms that are no longer the configuration's
+                self._take(admit(fetched.document, self._issuer.algorithms))
+                self._fetched_at = fetched.at
 
     async def reload(self) -> None:
         """Waits for a fetch that begins now. What cannot be used leaves the keys as they are and is logged, however often."""

@@ -20,17 +20,24 @@ ENDPOINTS = b"e"  # answered with how every endpoint does, as JSON
 END = b"d"  # answered when the worker begins to end in order
 LEAVE = b"t"  # no question asks for it: somebody else has told the worker to end, and it asks to be replaced
 LAST = b"l"  # nor for it: the exposition of a worker that ends
+FETCHED = b"f"  # nor for it: an issuer's keys, for workers that start while the issuer is away; a Fetched as JSON
 
 _HEAD = struct.Struct(">cI")
 Answerer = Callable[[bytes], Awaitable[bytes]]
 
 
 class Questions:
-    """The parent's end. `last` is what the worker left behind when it ended in order; `leave` is set when it asks for that."""
+    """The parent's end. `last` is what the worker left behind when it ended in order; `leave` is set when it asks for that.
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    `fetched` is given each key set that the worker tells of.
+    """
+
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, fetched: Callable[[bytes], None] = lambda _: None
+    ) -> None:
         self._reader = reader
         self._writer = writer
+        self._fetched = fetched
         self._open: deque[asyncio.Future[bytes]] = deque()
         self._over = False
         self.last = b""
@@ -53,6 +60,8 @@ class Questions:
                 kind, content = await _read(self._reader)
                 if kind == LAST:
                     self.last = content
+                elif kind == FETCHED:
+                    self._fetched(content)
                 elif kind == LEAVE:
                     self.leave.set()
                 elif not (answer := self._open.popleft()).done():
@@ -86,8 +95,12 @@ class Answers:
 
     async def tell(self, kind: bytes, content: bytes) -> None:
         """Sends a message. Raises ConnectionError without a parent."""
-        self._writer.write(_HEAD.pack(kind, len(content)) + content)
+        self.say(kind, content)
         await self._writer.drain()
+
+    def say(self, kind: bytes, content: bytes) -> None:
+        """Sends a message, and does not wait until it is taken."""
+        self._writer.write(_HEAD.pack(kind, len(content)) + content)
 
 
 async def _read(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:

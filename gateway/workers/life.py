@@ -20,11 +20,15 @@ UNTOLD = "a worker ended while it started; its log says why"
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """What a worker is to do: its policy, and what operators have drained, as JSON. `patience`: seconds its end may take."""
+    """What a worker is to do: its policy, and what operators have drained, as JSON. `patience`: seconds its end may take.
+
+    `fetched` takes each key set that it tells of.
+    """
 
     policy: bytes
     drained: bytes
     patience: float
+    fetched: Callable[[bytes], None] = lambda _: None
 
 
 Program = Callable[[socket.socket], int]
@@ -103,7 +107,7 @@ class Life:
             return
         self._pid = child.pid
         reader, writer = await asyncio.open_unix_connection(sock=child.line)
-        questions = self._questions = Questions(reader, writer)
+        questions = self._questions = Questions(reader, writer, orders().fetched)
         self.leave = questions.leave
         listening = asyncio.create_task(questions.listen(), name="worker's line")
         if (now := orders()).policy is not given:  # a reload that came before there was somebody to tell of it

@@ -21,6 +21,7 @@ from gateway.admin.operators import STOPPING, Clearance
 from gateway.admin.port import AdminListener, AdminState
 from gateway.admin.port import listen as listen_admin
 from gateway.aside import here
+from gateway.auth.fetching import Fetched
 from gateway.configuration.problems import PolicyError
 from gateway.configuration.readers import Address
 from gateway.configuration.schema_gateway import GatewayDocument
@@ -84,6 +85,7 @@ class Parent:
         self._stopping = Stopping()
         self._replacement = asyncio.Event()  # is wanted
         self._started = False
+        self._known: dict[str, Fetched] = {}  # what workers have fetched last, by issuer
 
     async def run(self) -> None:
         """From the start of the workers to the end of the last."""
@@ -143,7 +145,11 @@ class Parent:
 
     def _orders(self) -> Orders:
         drained = msgspec.json.encode(self._estate.drained)
-        return Orders(self._policy, drained, self._document.drain.grace + LAST_SECONDS)
+        return Orders(self._policy, drained, self._document.drain.grace + LAST_SECONDS, self._fetched)
+
+    def _fetched(self, told: bytes) -> None:
+        fetched = msgspec.json.decode(told, type=Fetched)
+        self._known[fetched.issuer] = fetched
 
     def unready(self) -> list[str]:
         """Why no traffic is wanted: one worker that serves is enough to want it, as it gets all new connections."""
@@ -216,7 +222,7 @@ class Parent:
         return Clearance(503, error="no worker can check the credential now: try again")
 
     def _work(self, http: Sockets, line: socket) -> int:
-        return work(line, Task(self._document, self._file, self._policy, self._estate.drained, http))
+        return work(line, Task(self._document, self._file, self._policy, self._estate.drained, http, self._known))
 
     def _ended(self, exposition: bytes, unasked: bool) -> None:
         self._totals.ended(exposition)

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import signal
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ import msgspec
 import uvloop
 
 from gateway.admin.endpoints import Drained
+from gateway.auth.fetching import Fetched, Handed
 from gateway.auth.settings import KeySourceError
 from gateway.configuration.problems import PolicyError
 from gateway.configuration.schema_gateway import GatewayDocument
@@ -30,7 +31,7 @@ _log = logging.getLogger(__name__)
 class Task:
     """What a worker serves, HTTP on the sockets `http`. No port of `document` is 0; `policy` is in force, and stood in `file`.
 
-    `drained` is what operators have taken out of use.
+    `drained` is what operators have taken out of use, `known` the key sets that other workers have fetched, by issuer.
     """
 
     document: GatewayDocument
@@ -38,6 +39,7 @@ class Task:
     policy: bytes
     drained: Drained
     http: Sequence[socket.socket]
+    known: Mapping[str, Fetched]
 
 
 def work(line: socket.socket, task: Task) -> int:
@@ -52,6 +54,7 @@ async def _work(line: socket.socket, task: Task) -> int:
     metrics = Metrics()
     try:
         gateway = Gateway(task.document, task.file, metrics, task.policy)
+        gateway.handed = Handed(task.known, lambda fetched: answers.say(channel.FETCHED, msgspec.json.encode(fetched)))
         await gateway.hold(task.drained)
         await gateway.start(task.http)
     except (PolicyError, KeySourceError, OSError) as error:

@@ -19,6 +19,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from jwt.algorithms import OKPAlgorithm
 
+from tests.faults.crew import running, serving
 from tests.faults.figures import LONG, Figures, percentile
 from tests.faults.jwks_server import JwksServer
 from tests.real_parts import AUDIENCE, ISSUER, GatewayProcess, start_gateway, until
@@ -212,6 +213,33 @@ def test_a_start_without_the_issuer(tmp_path: Path, figures: Figures) -> None:
         assert 200 == connection.getresponse().status
         it.server.start()
         figures.within(PART, "first keys live, once the issuer is there", it.live("k1"), 5.0)
+
+
+def test_workers_that_start_while_the_issuer_is_away(tmp_path: Path) -> None:
+    """They have the keys that others had before them: after a kill -9, and when all are replaced."""
+    published = tmp_path / "published.json"
+    issuer, server = Signing(published), JwksServer(published)
+    issuer.publish("k1")
+    server.start()
+    accepted = {"issuer": ISSUER, "audience": AUDIENCE, "jwks": server.url, "algorithms": ["EdDSA"]}
+    try:
+        with serving() as backend, running(tmp_path, backend, auth={"jwt": [accepted], "api_keys": None}) as crew:
+
+            def statuses() -> set[int]:
+                """Of fresh tokens, each over a connection of its own: both workers get some."""
+                return {Client(crew.gateway).ask(issuer.token("k1")) for _ in range(24)}
+
+            until(lambda: {200} == statuses())
+            server.kill()
+            victim, survivor = crew.workers()
+            os.kill(victim, signal.SIGKILL)
+            until(lambda: 2 == len(crew.workers() - {victim}) and 2 == crew.gateway.metric("penstock_workers"), 5)
+            assert {200} == statuses()
+            crew.signal(signal.SIGUSR2)
+            until(lambda: "2 workers replaced" in crew.gateway.log() and survivor not in crew.workers())
+            assert {200} == statuses()
+    finally:
+        server.kill()
 
 
 def seconds_of(client: Client, token: str, lasting: float) -> list[float]:

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 from backends.errors import ErrorKind, InferenceError
 from gateway.auth.api_keys import ApiKeys, entry_hash, new_key
 from gateway.auth.authenticator import Authenticator, Remembered, build
+from gateway.auth.fetching import Fetched, Handed
 from gateway.auth.jwk import VerifyKey
 from gateway.auth.jwt import LEEWAY, TokenVerifier, TrustedIssuer
 from gateway.auth.settings import ALGORITHMS, AuthSettings, Claims, JwtIssuer, KeySourceError
@@ -248,6 +250,16 @@ async def test_files_that_cannot_be_used_stop_the_start(settings_of: AuthSetting
         with pytest.raises(KeySourceError, match=r"none|pepper"):
             await build(broken, spawn, environ=environ)
     assert spawn.tasks == []
+
+
+async def test_a_key_set_file_that_is_gone_stops_no_successor(
+    spawn: Spawner, tmp_path: Path, jwks_of: Callable[..., bytes], ed_signer: Signer
+) -> None:
+    """It begins with what its predecessor had."""
+    gone = JwtIssuer("https://id.test", "penstock", str(tmp_path / "gone.json"))
+    known = Fetched(gone.issuer, gone.jwks, jwks_of(ed_signer.jwk()), time.monotonic())
+    authenticator = await build(AuthSettings(jwt=(gone,)), spawn, environ={}, handed=Handed({gone.issuer: known}))
+    assert "alice" == authenticator.check({"authorization": f"Bearer {ed_signer.token()}"}, NOW).subject
 
 
 async def test_only_an_unknown_key_is_worth_waiting_for(settings_of: AuthSettings, spawn: Spawner) -> None:

@@ -9,9 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
-from gateway.auth.fetching import fetcher
+from gateway.auth.fetching import Fetched, fetcher
 from gateway.auth.jwks import (
     PERIOD,
     RETRY,
@@ -102,6 +103,23 @@ async def test_an_issuer_is_up_when_its_last_fetch_brought_keys(keys: IssuerKeys
         seen.append(keys.up)
     ticker.move(STALE + 1)
     assert [False, True, False, True, False] == [*seen, keys.up]
+
+
+async def test_a_set_that_another_process_fetched_holds_at_once(keys: IssuerKeys, source: Source, ticker: Ticker) -> None:
+    """Its issuer may be away; it is as old as it is, and from another address it counts for nothing."""
+    told: list[Fetched] = []
+    keys.taken = told.append
+    await keys.take()
+    source.document = None
+    (fetched,) = told
+    other = IssuerKeys(keys._issuer, source, lambda *_: None, Clock(ticker.now, ticker.sleep), Changes())
+    other.know(msgspec.structs.replace(fetched, jwks="https://id.test/other"))
+    assert other.empty
+    other.know(fetched)
+    assert other.find("EdDSA", "ed-1") is not None
+    ticker.move(STALE + 1)
+    other.know(fetched)
+    assert other.empty
 
 
 async def test_a_failed_fetch_is_repeated_soon(keys: IssuerKeys, source: Source, ticker: Ticker) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from gateway.workers.channel import LAST, METRICS, POLICY, Answers, Questions
+from gateway.workers.channel import FETCHED, LAST, METRICS, POLICY, Answers, Questions
 
 
 @dataclass
@@ -18,6 +18,7 @@ class Pair:
     answers: Answers
     worker: asyncio.StreamWriter
     listening: asyncio.Task[None]
+    fetched: list[bytes]
 
 
 @pytest.fixture
@@ -25,8 +26,9 @@ async def pair() -> AsyncIterator[Pair]:
     """Both ends of one line."""
     ours, theirs = socket.socketpair()
     parent, worker = await asyncio.open_unix_connection(sock=ours), await asyncio.open_unix_connection(sock=theirs)
-    questions = Questions(*parent)
-    made = Pair(questions, Answers(*worker), worker[1], asyncio.create_task(questions.listen()))
+    fetched: list[bytes] = []
+    questions = Questions(*parent, fetched.append)
+    made = Pair(questions, Answers(*worker), worker[1], asyncio.create_task(questions.listen()), fetched)
     yield made
     worker[1].close()
     await made.listening
@@ -45,6 +47,15 @@ async def test_each_question_has_its_answer_in_order(pair: Pair) -> None:
     answering = asyncio.create_task(pair.answers.give({METRICS: nothing, POLICY: shout}))
     first, second = pair.questions.ask(POLICY, b"x" * 3_000_000), pair.questions.ask(METRICS)
     assert (b"X" * 3_000_000, b"") == (await first, await second)
+    answering.cancel()
+
+
+async def test_fetched_keys_are_told_unasked(pair: Pair) -> None:
+    """Between answers, to whom they are for; no answer is taken for them."""
+    pair.answers.say(FETCHED, b"keys")
+    answering = asyncio.create_task(pair.answers.give({METRICS: shout}))
+    assert b"M" == await pair.questions.ask(METRICS, b"m")
+    assert [b"keys"] == pair.fetched
     answering.cancel()
 
 
