@@ -21,8 +21,8 @@ import uvloop
 from msgspec import structs
 
 from gateway.admin.api import Api
-from gateway.admin.endpoints import Drained, EndpointState, states
-from gateway.admin.estate import Estate
+from gateway.admin.drains import Drained, Drains
+from gateway.admin.endpoints import EndpointState, states
 from gateway.admin.operators import STOPPING, Clearance, judge
 from gateway.admin.port import AdminPort, AdminState, NoPort
 from gateway.admin.port import listen as listen_admin
@@ -106,7 +106,7 @@ class Gateway:
         self.plane = Dataplane(snapshot, signatures := Signatures())
         self.stopping = False  # not ready; everything is served, until
         self.draining = False  # nothing new is taken
-        self.estate = Estate(self.endpoints, self.hold)
+        self.drains = Drains(self.endpoints, self.hold)
         metrics.in_flight, metrics.serving, metrics.lanes = self._in_flight, self._serving, self._lanes
         self._signatures = signatures
         self._access_log = _access_log(document)
@@ -155,7 +155,7 @@ class Gateway:
     async def _listen_admin(self) -> AdminPort:
         if self.reloader is None:
             return NoPort()
-        address, api = self.document.listen.admin, Api(self.reloader, self.estate, self.judge, self.spawner.spawn)
+        address, api = self.document.listen.admin, Api(self.reloader, self.drains, self.judge, self.spawner.spawn)
         return await listen_admin(AdminState(self.exposition, self.unready, api.answer), address.host, address.port)
 
     async def exposition(self) -> bytes:
@@ -182,7 +182,7 @@ class Gateway:
         """Why it does not, in words; empty when it does."""
         if self.stopping:
             return ["draining"]
-        return ["drained by an operator"] if self.estate.drained.gateway else []
+        return ["drained by an operator"] if self.drains.drained.gateway else []
 
     async def endpoints(self) -> list[EndpointState]:
         """How every endpoint of the policy in force does."""
@@ -190,7 +190,7 @@ class Gateway:
 
     async def hold(self, drained: Drained) -> None:
         """Asks nothing new of what an operator has drained."""
-        self.estate.drained = drained
+        self.drains.drained = drained
         drained.apply(self.plane.snapshot.clusters)
 
     async def reload(self) -> None:
@@ -211,7 +211,7 @@ class Gateway:
             warn_of(self.document, policy.blueprint)
         previous = self.plane.snapshot
         snapshot = compile_snapshot(policy.blueprint, previous, self.metrics, time.monotonic, self._meter)
-        self.estate.drained.apply(snapshot.clusters)
+        self.drains.drained.apply(snapshot.clusters)
         self.plane.snapshot = snapshot
         self.metrics.policy_loaded(snapshot.version)
         kept = set(map(id, snapshot.clusters.values()))

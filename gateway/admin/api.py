@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.admin.estate import DrainBody, Estate
+from gateway.admin.drains import DrainBody, Drains
 from gateway.admin.operators import Clearance, shown
 from gateway.configuration.problems import PolicyError
 from gateway.reload import audit
@@ -68,9 +68,9 @@ Act = Callable[[ApiRequest, str], Awaitable[Mapping[str, Any]]]  # the request a
 class Api:
     """Answers for one gateway. `judge` says whose credential it is; `spawn` starts what must not end with its caller."""
 
-    def __init__(self, policy: Reloader, estate: Estate, judge: Judge, spawn: Spawn, patience: float = PATIENCE) -> None:
+    def __init__(self, policy: Reloader, drains: Drains, judge: Judge, spawn: Spawn, patience: float = PATIENCE) -> None:
         self._policy = policy
-        self._estate = estate
+        self._drains = drains
         self._judge = judge
         self._spawn = spawn
         self._patience = patience
@@ -153,7 +153,7 @@ class Api:
         return found
 
     async def _endpoints(self, asked: ApiRequest, subject: str) -> Mapping[str, Any]:
-        return await self._estate.shown()
+        return await self._drains.shown()
 
     async def _drain(self, asked: ApiRequest, subject: str) -> Mapping[str, Any]:
         try:
@@ -162,13 +162,13 @@ class Api:
             raise ApiError(400, f'{error}; send {{"backend": "…", "endpoint": "host:port"}}, or {{}} for this gateway') from error
         if wish.endpoint and not wish.backend:
             raise ApiError(400, "of which backend is that endpoint? GET /api/endpoints lists them")
-        if not await self._estate.drain(wish):
+        if not await self._drains.drain(wish):
             raise ApiError(404, f"there is no {wish} in the policy: GET /api/endpoints lists them")
         version, what = self._policy.in_force.version, "drain" if wish.drained else "undrain"
         _log.info("%s of %s by %s", what, wish, subject)
         self._policy.records.told(audit.Change(now(), subject, "api", what, version, version, "ok", note=str(wish)))
         await self._policy.records.written()
-        return await self._estate.shown(wish)
+        return await self._drains.shown(wish)
 
     async def _changed(self, change: Change) -> Mapping[str, Any]:
         """What became of it. It goes on whatever becomes of its caller: half a change would be worse than a late one."""

@@ -1,34 +1,19 @@
-"""What operators are told of the backends' endpoints, by one process or by several, and what they have taken out of use."""
+"""What operators are told of the backends' endpoints, by one process or by several."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 import msgspec
 
-from backends.cluster import Cluster
 from backends.endpoint import Endpoint
 from gateway.health import asked_of
 from gateway.snapshot import Snapshot
 
 HEALTH = ("ok", "not-ready", "failing")  # of a model, and
 BREAKER = ("closed", "half-open", "open")  # of a server: from good to bad
-
-
-class Drained(msgspec.Struct, frozen=True):
-    """What operators want no new questions to go to: this gateway as a whole, and endpoints by backend and address."""
-
-    gateway: bool = False
-    endpoints: frozenset[tuple[str, str]] = frozenset()
-
-    def apply(self, clusters: Mapping[str, Cluster]) -> None:
-        """Sees to it, in clusters that may be new."""
-        now = time.monotonic()
-        for name, cluster in clusters.items():
-            for endpoint in cluster.endpoints:
-                endpoint.drain((name, endpoint.address) in self.endpoints, now)
 
 
 class LastFailure(msgspec.Struct, frozen=True, order=True):

@@ -15,8 +15,8 @@ import msgspec
 from msgspec.structs import replace
 
 from gateway.admin.api import Api
-from gateway.admin.endpoints import Drained, EndpointState, merged
-from gateway.admin.estate import Estate
+from gateway.admin.drains import Drained, Drains
+from gateway.admin.endpoints import EndpointState, merged
 from gateway.admin.operators import STOPPING, Clearance
 from gateway.admin.port import AdminListener, AdminState
 from gateway.admin.port import listen as listen_admin
@@ -77,7 +77,7 @@ class Parent:
         grpc, self._grpc = reserve(document.listen.grpc, shared=document.listen.shared)
         self._listen = replace(document.listen, http=http, grpc=grpc)
         self._document = replace(document, listen=self._listen)
-        self._estate = Estate(self.endpoints, self.hold)
+        self._drains = Drains(self.endpoints, self.hold)
         self._seats = [
             Seat(number, sockets, partial(self._work, sockets), self._orders, self._ended)
             for number, sockets in enumerate(self._http, 1)
@@ -90,7 +90,7 @@ class Parent:
     async def run(self) -> None:
         """From the start of the workers to the end of the last."""
         address = self._document.listen.admin
-        api = Api(self._reloader, self._estate, self._judge, self._spawner.spawn)
+        api = Api(self._reloader, self._drains, self._judge, self._spawner.spawn)
         admin = await listen_admin(AdminState(self.exposition, self.unready, api.answer), address.host, address.port)
         self._heed_signals()
         gc.collect()
@@ -136,7 +136,7 @@ class Parent:
 
     async def _notice(self) -> None:
         """Not ready, on any port, and everything is served."""
-        self._spawner.spawn(self.hold(replace(self._estate.drained, gateway=True)), "notice")
+        self._spawner.spawn(self.hold(replace(self._drains.drained, gateway=True)), "notice")
         await self._stopping.due(self._document.drain.notice)
 
     def _lives(self) -> list[Life]:
@@ -144,7 +144,7 @@ class Parent:
         return [life for seat in self._seats for life in seat.lives]
 
     def _orders(self) -> Orders:
-        drained = msgspec.json.encode(self._estate.drained)
+        drained = msgspec.json.encode(self._drains.drained)
         return Orders(self._policy, drained, self._document.drain.grace + LAST_SECONDS, self._fetched)
 
     def _fetched(self, told: bytes) -> None:
@@ -157,7 +157,7 @@ class Parent:
             return ["draining"]
         if not self._started:
             return ["starting"]
-        if self._estate.drained.gateway:
+        if self._drains.drained.gateway:
             return ["drained by an operator"]
         return [] if any(seat.serving for seat in self._seats) else ["no worker serves"]
 
@@ -222,7 +222,7 @@ class Parent:
         return Clearance(503, error="no worker can check the credential now: try again")
 
     def _work(self, http: Sockets, line: socket) -> int:
-        return work(line, Task(self._document, self._file, self._policy, self._estate.drained, http, self._known))
+        return work(line, Task(self._document, self._file, self._policy, self._drains.drained, http, self._known))
 
     def _ended(self, exposition: bytes, unasked: bool) -> None:
         self._totals.ended(exposition)

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 import uvloop
 
-from gateway.admin.endpoints import Drained
+from gateway.admin.drains import Drained
 from gateway.auth.fetching import Fetched, Handed
 from gateway.auth.settings import KeySourceError
 from gateway.configuration.problems import PolicyError

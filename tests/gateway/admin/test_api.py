@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from gateway.admin.api import Api, ApiError, ApiRequest, ApiResponse
-from gateway.admin.endpoints import Drained, EndpointState
-from gateway.admin.estate import Estate
+from gateway.admin.drains import Drained, Drains
+from gateway.admin.endpoints import EndpointState
 from gateway.admin.operators import Clearance
 from gateway.aside import Aside, here
 from gateway.configuration.load import version
@@ -43,9 +43,9 @@ class Place:
         first = (reading, judged(reading.text, str(self.file)))
         self.policy = Reloader(file, first, self.put, lambda: None, Records(None, here, self.spawner.spawn))
         self.states = [EndpointState("b", "127.0.0.1:1", True, False, "closed", 2, 1.0, {"x": "ok"}, None)]
-        self.estate = Estate(self.told, self.hold)
+        self.drains = Drains(self.told, self.hold)
         self.held: list[Drained] = []
-        self.api = Api(self.policy, self.estate, self.judge, self.spawner.spawn)
+        self.api = Api(self.policy, self.drains, self.judge, self.spawner.spawn)
 
     async def told(self) -> list[EndpointState]:
         return self.states
@@ -239,7 +239,7 @@ async def test_what_is_not_here(place: Place) -> None:
 
 async def test_a_change_that_takes_long_goes_on(place: Place) -> None:
     """Its caller is told so, and may leave; half a change would be worse."""
-    place.api = Api(place.policy, place.estate, place.judge, place.spawner.spawn, patience=0.01)
+    place.api = Api(place.policy, place.drains, place.judge, place.spawner.spawn, patience=0.01)
     gate = asyncio.Event()
     place.go = gate.wait
     answer = await place.ask("POST", "/rollback", {"version": ONE})

@@ -13,7 +13,7 @@ from backends.cluster import Cluster
 from backends.endpoint import Endpoint
 from backends.errors import ErrorKind
 from backends.rules import Ejection, Rules
-from gateway.admin.endpoints import Drained, EndpointState, LastFailure, merged, states
+from gateway.admin.endpoints import EndpointState, LastFailure, merged, states
 from gateway.snapshot import Snapshot
 
 GOOD = EndpointState("b", "h:1", True, False, "closed", 1, 1.0, {"x": "ok"}, None)
@@ -37,15 +37,6 @@ def test_what_one_process_tells() -> None:
     assert "unavailable" == first.last_failure.kind
     assert abs(time.time() - msgspec.convert(first.last_failure.time, type=datetime).timestamp()) < 5
     assert EndpointState("b", "h:2", True, False, "closed", 0, 1.0, {}, None) == second
-
-
-def test_what_is_drained_is_so_in_every_cluster() -> None:
-    """By its name and address; what is wanted again is used."""
-    clusters = {"a": cluster("a", "h:1", "h:2"), "b": cluster("b", "h:1")}
-    Drained(False, frozenset({("a", "h:2"), ("b", "h:9")})).apply(clusters)
-    assert [False, True, False] == [each.drained for made in clusters.values() for each in made.endpoints]
-    Drained().apply(clusters)
-    assert {False} == {each.drained for made in clusters.values() for each in made.endpoints}
 
 
 def test_several_words_become_one() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.admin.estate import DrainBody
+from gateway.admin.drains import DrainBody
 from gateway.configuration.load import load_gateway
 from gateway.configuration.problems import PolicyError
 from gateway.workers.life import Life
@@ -63,7 +63,7 @@ async def test_a_parent_without_workers_is_not_ready(make: Make) -> None:
     life = parent._seats[1].life = Life(lambda line: 0, (), parent._orders)
     life.serving = True
     assert [] == parent.unready()
-    await parent._estate.drain(DrainBody())
+    await parent._drains.drain(DrainBody())
     assert ["drained by an operator"] == parent.unready()
     parent._stopping.terminate()
     assert ["draining"] == parent.unready()

@@ -8,7 +8,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gateway.admin.endpoints import Drained, EndpointState
+from gateway.admin.drains import Drained
+from gateway.admin.endpoints import EndpointState
 from gateway.auth.authenticator import Authenticator
 from gateway.configuration.load import load_gateway, version
 from gateway.serve import Gateway

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
 
-from gateway.admin.endpoints import Drained, EndpointState
+from backends.cluster import Cluster
+from gateway.admin.endpoints import EndpointState
+
+
+class Drained(msgspec.Struct, frozen=True):
+    """What operators want no new questions to go to: this gateway as a whole, and endpoints by backend and address."""
+
+    gateway: bool = False
+    endpoints: frozenset[tuple[str, str]] = frozenset()
+
+    def apply(self, clusters: Mapping[str, Cluster]) -> None:
+        """Sees to it, in clusters that may be new."""
+        now = time.monotonic()
+        for name, cluster in clusters.items():
+            for endpoint in cluster.endpoints:
+                endpoint.drain((name, endpoint.address) in self.endpoints, now)
 
 
 class DrainBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -24,7 +40,7 @@ class DrainBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return f"backend {self.backend}" + (f", endpoint {self.endpoint}" if self.endpoint else "")
 
 
-class Estate:
+class Drains:
     """Keeps what is drained. `told` says how every endpoint does; `apply` sees to it that what is drained gets nothing new."""
 
     def __init__(self, told: Callable[[], Awaitable[list[EndpointState]]], apply: Callable[[Drained], Awaitable[None]]) -> None:
