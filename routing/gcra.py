@@ -43,5 +43,5 @@ def left(tat: float, now: float, interval: float, burst: float) -> int:
     """How many whole units conform now, one after another."""
     if tat <= now:
         return int(burst)
-    free = burst - (tat - now - SLACK) / interval
+    free = burst - max(0.0, tat - now - SLACK) / interval
     return int(free) if free > 0 else 0

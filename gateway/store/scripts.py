@@ -60,7 +60,7 @@ for i = 2, #KEYS do
     wait = start - now - (burst - math.min(cost, burst)) * interval
     if wait > 1 then wait = math.min(math.ceil(wait), {MOST:.0f}) else wait, tat = 0, start + cost * interval end
     reset = math.max(0, tat - now)
-    left = math.max(0, math.floor(burst - (reset - 1) / interval))
+    left = math.max(0, math.floor(burst - math.max(0, reset - 1) / interval))
     writes[i] = string.format('%.17g %.0f', tat, now)
   end
   answer[#answer + 1], answer[#answer + 2], answer[#answer + 3] = wait, left, math.min(math.ceil(reset), {MOST:.0f})

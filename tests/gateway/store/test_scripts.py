@@ -105,6 +105,12 @@ async def test_a_clock_that_is_set_back_keeps_no_lease_for_longer(asker: Asker, 
     assert abs(int(redis.told("HGET", scripts.LEASES, "dead")) - ends) <= 1e6 * SLACK
 
 
+async def test_no_more_is_left_than_there_can_be(asker: Asker) -> None:
+    """Also where a unit takes less time than what is forgiven for rounding."""
+    demand = Demand("fast", "bytes", 1, 1e9, 10**9)
+    assert 10**9 == (await asker.take(demand))[0].left == Buckets().take([demand], 0.0).remaining
+
+
 async def test_all_or_nothing(asker: Asker) -> None:
     """A demand that does not fit leaves the others as they were."""
     many, none = requests("many", 0.1, 5), requests("none", 0.001, 1)
