@@ -124,7 +124,7 @@ async def test_the_operators_port(gate: Running) -> None:
     port = gate.gateway.ports.admin.port
     for path in ("/healthz", "/readyz"):
         assert 200 == (await ask(port, framed("GET", path, {}))).status
-    gate.gateway.draining = True
+    gate.gateway.stopping = True
     assert 503 == (await ask(port, framed("GET", "/readyz", {}))).status
     assert 200 == (await ask(port, framed("GET", "/healthz", {}))).status
     assert 503 == (await gate.ask("GET", "/v2/health/ready", caller="")).status
