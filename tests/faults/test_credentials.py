@@ -19,6 +19,7 @@ from tests.faults.figures import LONG, Figures
 PART = "JWT and keys"
 PEPPER = b"a pepper kept elsewhere"
 ROUNDS = 2000 if LONG else 300
+TRIES = 3
 KEYS = {form: new_key() for form in ("with the pepper", "that the pepper was put into")}
 
 
@@ -56,9 +57,11 @@ def test_the_clock_tells_no_key_id(keys: ApiKeys, figures: Figures) -> None:
             attempts.told(refusal, "10.0.0.1", credential.split("_")[1])
 
     wrong = [f"{key[:-8]}00000000" for key in KEYS.values()]
-    unknown, *known = quickest(refuse, [new_key(), *wrong])
-    for form, seconds in zip(KEYS, known, strict=True):
-        ratio = max(seconds, unknown) / min(seconds, unknown)
+    seen = list[list[float]]()
+    for _ in range(TRIES):  # on a machine that does other things too
+        unknown, *known = quickest(refuse, [new_key(), *wrong])
+        seen.append([max(seconds, unknown) / min(seconds, unknown) for seconds in known])
+    for form, ratio in zip(KEYS, map(min, zip(*seen, strict=True)), strict=True):
         figures.at_most(PART, f"time of a wrong secret to that of an unknown id, key {form}", ratio, 1.15)
 
 

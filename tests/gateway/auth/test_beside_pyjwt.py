@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from tests.gateway.auth.conftest import Signer
 
 NOW = int(time.time())  # PyJWT's clock cannot be told the time
-GOOD: Mapping[str, Any] = {"iss": "https://id.test", "aud": "penstock", "sub": "alice", "exp": NOW + 600}
+LATER = NOW + 6 * 3600  # also for the last test of a long run
+GOOD: Mapping[str, Any] = {"iss": "https://id.test", "aud": "penstock", "sub": "alice", "exp": LATER}
 Made = Callable[..., bytes]
 
 
@@ -46,12 +47,12 @@ UNIQUE = claims()[:-1]  # without the closing brace
 # what: header, claims, and whether PyJWT accepts it
 ATTACKS: dict[str, tuple[bytes, bytes, bool]] = {
     "no exp": (HEAD, claims(exp=None), True),
-    "exp as text": (HEAD, claims(exp=str(NOW + 600)), True),
-    "exp with a fraction": (HEAD, claims(exp=NOW + 600.5), True),
+    "exp as text": (HEAD, claims(exp=str(LATER)), True),
+    "exp with a fraction": (HEAD, claims(exp=LATER + 0.5), True),
     "exp in ten years": (HEAD, claims(exp=NOW + 315_360_000), True),
     "exp beyond all calendars": (HEAD, claims(exp=10**300), True),
     "exp is true": (HEAD, claims(exp=True), False),
-    "exp is Infinity": (HEAD, UNIQUE.replace(str(NOW + 600).encode(), b"Infinity") + b"}", False),
+    "exp is Infinity": (HEAD, UNIQUE.replace(str(LATER).encode(), b"Infinity") + b"}", False),
     "nbf is true": (HEAD, claims(nbf=True), True),
     "nbf as text": (HEAD, claims(nbf="1"), True),
     "iat as text": (HEAD, claims(iat="1"), True),
