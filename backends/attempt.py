@@ -67,7 +67,7 @@ class Attempt:
         """It takes long: the alarm of a watched attempt."""
         if self.second is None:
             self.second = Second(self)
-        self.second.late()
+        self.second.late(self)
 
     def elsewhere(self, why: str) -> Attempt:
         """Another attempt at the same question, at an endpoint that was not tried. Raises UNAVAILABLE where there is none."""

@@ -107,11 +107,11 @@ class Places:
         """In the words for clients."""
         if why is Why.LATE:
             message = f"backend '{self._source}' takes longer than the deadline allows, even at its quickest: allow more time"
-            return InferenceError(ErrorKind.DEADLINE, message, source=self._source, reason=why)
+            return InferenceError(ErrorKind.DEADLINE, message, source=self._source, reason=why.value)
         if self.in_flight >= self.most:
             why = Why.FULL
         message = _MESSAGES[why].format(self._source) + ": try again after a pause"
-        return InferenceError(ErrorKind.OVERLOADED, message, source=self._source, reason=why, retry_after=self.pause())
+        return InferenceError(ErrorKind.OVERLOADED, message, source=self._source, reason=why.value, retry_after=self.pause())
 
     def pause(self) -> float:
         """Seconds after which to try again."""

@@ -55,11 +55,16 @@ class Promise(Generic[T]):
         if asyncio.current_task(self._loop) is not None:
             self._loop.call_soon(self._wake)
             return
-        callback, self._callback = self._callback, None
         if self._context is None:
+            callback, self._callback = self._callback, None
             callback(self)
         else:
-            self._context.run(callback, self)
+            self._context.run(self._taken(), self)  # a task: it keeps the error that ends it, whose frames keep this one's names
+
+    def _taken(self) -> Callback:
+        callback, self._callback = self._callback, None
+        assert callback is not None, "there is one who waits"
+        return callback
 
     def done(self) -> bool:
         """Whether there is a result, an error or a cancellation."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from backends.budget import Budget
 from backends.endpoint import Key
@@ -49,28 +49,28 @@ class Second:
 
     The second attempt runs in a task of its own. If it wins, the first is interrupted as a deadline would (policies.deadline):
     by a cancellation of the task that asks, which is caught there. `slow`: the first had so much time that losing is a failure.
+    The attempt holds it and is not held: a circle would keep the question's tensors until the collector comes.
     """
 
-    __slots__ = ("_attempt", "_half", "_pending", "_running", "overtaken", "slow", "won")
+    __slots__ = ("_half", "_pending", "_running", "_task", "overtaken", "slow", "won")
 
     def __init__(self, attempt: Attempt) -> None:
-        self._attempt = attempt
         self._half = (attempt.began + attempt.deadline.at) / 2
+        self._task: asyncio.Task[Any] | None = None  # of the first, once there is a second
         self._running: asyncio.Task[InferenceResponse] | None = None
         self._pending = 0
         self.overtaken = self.won = self.slow = False
 
-    def late(self) -> None:
+    def late(self, attempt: Attempt) -> None:
         """The first takes long: asks somebody else, or looks again later, or never."""
-        attempt, now = self._attempt, monotonic()
-        cluster = attempt.cluster
+        cluster, now = attempt.cluster, monotonic()
         if not attempt.request.repeatable:
             return
         hedging, hedge_at = cluster.hedging, attempt.hedge_at
         if hedging is not None and hedge_at is not None and now >= hedge_at:
             attempt.hedge_at = hedge_at = None
             if hedging.budget.take():
-                self._ask("hedge")
+                self._ask(attempt, "hedge")
                 return
         if cluster.retries is None or not cluster.may_repeat(attempt.tries):
             if hedge_at is not None:
@@ -80,17 +80,15 @@ class Second:
             cluster.alarms.set(attempt, look if hedge_at is None else min(look, hedge_at))
         elif cluster.retries.take():
             self.slow = True
-            self._ask("late")
+            self._ask(attempt, "late")
 
     def first_ended(self) -> None:
         """The first attempt has ended, one way or another, in its own task."""
-        task = self._attempt.task
-        assert task is not None, "only attempts in a task are watched"
-        if self.overtaken:
+        task, self._task = self._task, None
+        if self.overtaken and task is not None:
             # Somebody else's cancellation may have come too: then more than ours is pending, and it goes on.
             self.won = task.cancelling() <= self._pending + 1
             task.uncancel()
-        self._attempt.task = None
 
     def end(self) -> None:
         """Nobody waits for the second any more."""
@@ -109,15 +107,10 @@ class Second:
         finally:
             self._running.cancel()
 
-    def _ask(self, why: str) -> None:
-        self._running = asyncio.get_running_loop().create_task(self._asked(why))
+    def _ask(self, attempt: Attempt, why: str) -> None:
+        self._task = attempt.task
+        self._running = asyncio.get_running_loop().create_task(_asked(attempt, why))
         self._running.add_done_callback(self._answered)
-
-    async def _asked(self, why: str) -> InferenceResponse:
-        """Chooses here, since a task that is cancelled early never begins, and would not give a permit back."""
-        attempt = self._attempt.elsewhere(why)
-        with attempt:
-            return await attempt.endpoint.backend.infer(attempt.request, attempt.deadline)
 
     def _answered(self, second: asyncio.Task[InferenceResponse]) -> None:
         if second.cancelled():
@@ -127,8 +120,15 @@ class Second:
             if isinstance(error, InferenceError):
                 error.ended()
             return
-        task = self._attempt.task
-        if task is not None:
-            self._pending = task.cancelling()
+        if self._task is not None:
+            self._pending = self._task.cancelling()
             self.overtaken = True
-            task.cancel()
+            self._task.cancel()
+
+
+async def _asked(first: Attempt, why: str) -> InferenceResponse:
+    """Chooses here, since a task that is cancelled early never begins, and would not give a permit back."""
+    attempt = first.elsewhere(why)
+    del first  # it holds this task, which keeps the error that ended it, and so this frame
+    with attempt:
+        return await attempt.endpoint.backend.infer(attempt.request, attempt.deadline)

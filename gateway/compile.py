@@ -19,6 +19,7 @@ from gateway.configuration import schema_policy
 from gateway.configuration.load import load_policy, version
 from gateway.configuration.schema_policy import PolicyDocument
 from gateway.configuration.tables import limits_of, route_tables
+from gateway.door import Door
 from gateway.review.trial import refuse_failures
 from gateway.snapshot import ClusterSpec, Model, Snapshot
 from gateway.telemetry.metrics import Metrics
@@ -36,7 +37,7 @@ from routing.match import RouteTable
 from routing.plan import Target
 from routing.planner import Planner, planner
 from routing.sampling import Sampling, sampling
-from routing.targets import targets
+from routing.targets import entrances, targets
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +116,15 @@ def compile_snapshot(
     for name, routing in blueprint.routings.items():
         table, limited = blueprint.tables[name], any(may_bind(each, name) for each in blueprint.limits)
         ask, stream = asks[bool(table.fallback), limited], streams[limited]
-        models[name] = Model(name, routing.plan, ask, stream, routing.targets, routing.looks, table.versions, routing.sampling)
+        looked, door = routing.looks, _door(table, clusters)
+        models[name] = Model(name, routing.plan, ask, stream, routing.targets, looked, table.versions, routing.sampling, door)
     specs = {spec.name: spec for spec in blueprint.clusters}
     return Snapshot(blueprint.version, models, clusters, specs, blueprint.aliases)
+
+
+def _door(table: RouteTable, clusters: Mapping[str, Cluster]) -> Door:
+    longest = max(route.timeout for route in table.routes)
+    return Door([(clusters[target.backend], target.model) for target in entrances(table)], longest)
 
 
 def _asks(

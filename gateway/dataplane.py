@@ -15,7 +15,7 @@ from backends.deadline import Deadline
 from backends.errors import ErrorKind, InferenceError, invalid
 from backends.inference import Description, InferenceRequest
 from backends.signature import Signature
-from gateway.question import looked_at, priority_given, takes_long
+from gateway.question import looked_at, priority_granted, takes_long
 from gateway.snapshot import Model, Snapshot
 from policies.authorize import demand, permitted
 from policies.call import Answer, Call
@@ -90,7 +90,7 @@ class Dataplane:
         plan = model.plan(question)
         if request.version:
             self._permit(model, plan.stages[0].target)
-        priority = priority_given(inquiry.headers)
+        priority = priority_granted(inquiry.headers, inquiry.principal)
         if priority is not None:
             request = replace(request, priority=priority)
         timeout = plan.timeout if inquiry.timeout is None else min(plan.timeout, inquiry.timeout)

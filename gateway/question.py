@@ -7,12 +7,14 @@ from collections.abc import Mapping
 
 from msgspec.structs import replace
 
+from backends.admission import MIDDLE
 from backends.errors import invalid
 from backends.inference import InferenceRequest
 from backends.protocols.v2_grpc import GrpcPayload
 from backends.tensors import BYTES
 from routing.conditions import Looks
 from routing.match import Question
+from routing.principal import PRIORITY, Principal
 
 _LENGTH = struct.Struct("<I")
 
@@ -57,6 +59,12 @@ def priority_given(headers: Mapping[str, str]) -> int | None:
     """X-Priority, 0 (highest) to 9; None where the client gives none, or something else."""
     given = headers.get("x-priority")
     return int(given) if given is not None and len(given) == 1 and given in "0123456789" else None
+
+
+def priority_granted(headers: Mapping[str, str], principal: Principal) -> int | None:
+    """The same as far as it is the client's to say: anybody may stand back, only who has the scope may go before others."""
+    given = priority_given(headers)
+    return MIDDLE if given is not None and given < MIDDLE and PRIORITY not in principal.scopes else given
 
 
 def priority_asked(headers: Mapping[str, str]) -> int | None:

@@ -1,4 +1,4 @@
-"""The running process: reads its configuration, opens the three ports, reloads on SIGHUP, drains on SIGTERM."""
+"""The running process: reads its configuration, opens the three ports, reloads on SIGHUP, ends in order on SIGTERM."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from socket import socket
 from typing import TYPE_CHECKING
 
 import uvloop
 from msgspec import structs
 
 from gateway.admin.api import Api
+from gateway.admin.estate import Estate
 from gateway.admin.operators import STOPPING, Clearance, judge
 from gateway.admin.port import AdminPort, AdminState, NoPort
 from gateway.admin.port import listen as listen_admin
@@ -34,9 +36,11 @@ from gateway.configuration.schema_gateway import MEMORY, Auth, GatewayDocument
 from gateway.dataplane import Dataplane
 from gateway.edge.grpc import GrpcLimits, GrpcListener
 from gateway.edge.grpc import listen as listen_grpc
+from gateway.edge.leave import SETTLE
 from gateway.edge.limits import Limits
-from gateway.edge.listener import HttpListener
+from gateway.edge.listener import HttpListener, serve
 from gateway.edge.listener import listen as listen_http
+from gateway.endpoints import Drained, EndpointState, states
 from gateway.fronts.grpc import GrpcFront
 from gateway.fronts.http import HttpFront
 from gateway.fronts.parts import FrontParts
@@ -47,6 +51,7 @@ from gateway.reload.records import Records
 from gateway.reload.reloader import BY_SIGNAL, Judged, Reloader, judged
 from gateway.signatures import Signatures
 from gateway.spawner import Spawner
+from gateway.stopping import Stopping
 from gateway.telemetry.access_log import AccessLog
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.record import RequestRecord
@@ -99,23 +104,25 @@ class Gateway:
         )  # of every policy: who has used up a limit has done so
         snapshot = compile_snapshot(first.blueprint, None, metrics, time.monotonic, self._meter)
         self.plane = Dataplane(snapshot, signatures := Signatures())
-        self.draining = False
+        self.stopping = False  # not ready, and everything is served
+        self.draining = False  # nothing new is taken
+        self.estate = Estate(self.endpoints, self.hold)
         metrics.in_flight = self._in_flight
         metrics.serving = self._serving
         self._signatures = signatures
-        self._shared = document.workers > 1  # the ports and the standard output, with other processes
+        alone = document.workers == 1
         self._access_log: AccessLog | None = None
         if document.telemetry.access_log == "json":
             share = document.telemetry.access_log_share
-            self._access_log = AccessLog(sys.stdout.buffer, share=share, shared=self._shared)
+            self._access_log = AccessLog(sys.stdout.buffer, share=share, shared=not alone)
         samples = document.telemetry.samples
         self._samples = recorder(Path(samples.file), samples.size, samples.keep) if samples is not None else None
         self._authenticator: Authenticator
         self._stalls: StallProbe
         self.ports: Ports
 
-    async def start(self) -> None:
-        """Opens the ports; operators ask a worker's parent.
+    async def start(self, http: Sequence[socket] = ()) -> None:
+        """Opens the ports; operators ask a worker's parent, which gives it sockets to serve HTTP on.
 
         Raises KeySourceError for key files that cannot be used, OSError for a port that cannot be had.
         """
@@ -124,17 +131,25 @@ class Gateway:
             await self._store.start(self.spawner.spawn)
         self._authenticator = await build_authenticator(_auth_settings(document.auth), self.spawner.spawn)
         plane, inflated = self.plane, document.limits.inflated
-        parts = FrontParts(plane, self._authenticator, self._record, _Ids(), self.ready, inflated, self._samples)
+        parts = FrontParts(
+            plane, self._authenticator, self._record, _Ids(), self.ready, inflated, self._samples, lambda: self.draining
+        )
         self.metrics.policy_loaded(self.plane.snapshot.version)
         self.spawner.spawn(self._signatures.watch(lambda: self.plane.snapshot), "signatures")
         self.spawner.spawn(Health(lambda: self.plane.snapshot).watch(), "health")
         limits = Limits(**structs.asdict(document.limits)).of_each(document.workers)
         grpc_limits = GrpcLimits(message=document.limits.body, metadata=document.limits.headers)
+        front, address, shared = HttpFront(parts), listening.grpc, listening.shared
         self.ports = Ports(
-            await listen_http(HttpFront(parts), listening.http.host, listening.http.port, limits, self._shared),
-            await listen_grpc(GrpcFront(parts), listening.grpc.host, listening.grpc.port, grpc_limits, self._shared),
+            await (
+                serve(front, http, limits)
+                if http
+                else listen_http(front, listening.http.host, listening.http.port, limits, shared)
+            ),
+            await listen_grpc(GrpcFront(parts), address.host, address.port, grpc_limits, shared or document.workers > 1),
             await self._listen_admin(),
         )
+        self._settle = SETTLE if shared and not http else 0.0
         self._stalls = StallProbe(self.metrics.stalled)
         if self.reloader is not None:
             self.spawner.spawn(self.reloader.keep(), "policy")
@@ -142,7 +157,7 @@ class Gateway:
     async def _listen_admin(self) -> AdminPort:
         if self.reloader is None:
             return NoPort()
-        address, api = self.document.listen.admin, Api(self.reloader, self.judge, self.spawner.spawn)
+        address, api = self.document.listen.admin, Api(self.reloader, self.estate, self.judge, self.spawner.spawn)
         return await listen_admin(AdminState(self.exposition, self.unready, api.answer), address.host, address.port)
 
     async def exposition(self) -> bytes:
@@ -158,11 +173,22 @@ class Gateway:
 
     def ready(self) -> bool:
         """Whether this process wants traffic."""
-        return not self.draining
+        return not self.unready()
 
     def unready(self) -> list[str]:
         """Why it does not, in words; empty when it does."""
-        return ["draining"] if self.draining else []
+        if self.stopping or self.draining:
+            return ["draining"]
+        return ["drained by an operator"] if self.estate.drained.gateway else []
+
+    async def endpoints(self) -> list[EndpointState]:
+        """How every endpoint of the policy in force does."""
+        return states(self.plane.snapshot)
+
+    async def hold(self, drained: Drained) -> None:
+        """Asks nothing new of what an operator has drained."""
+        self.estate.drained = drained
+        drained.apply(self.plane.snapshot.clusters)
 
     async def reload(self) -> None:
         """Takes the keys and, if it is this process's to read, the policy file into use again.
@@ -182,6 +208,7 @@ class Gateway:
             warn_of(self.document, policy.blueprint)
         previous = self.plane.snapshot
         snapshot = compile_snapshot(policy.blueprint, previous, self.metrics, time.monotonic, self._meter)
+        self.estate.drained.apply(snapshot.clusters)
         self.plane.snapshot = snapshot
         self.metrics.policy_loaded(snapshot.version)
         kept = set(map(id, snapshot.clusters.values()))
@@ -200,11 +227,20 @@ class Gateway:
         if not self.draining:
             self.spawner.spawn(self.reload(), "reload")
 
-    async def stop(self) -> None:
-        """Not ready, then no new connections, then the requests in flight end or the grace is over, then everything is closed."""
-        self.draining = True
-        grace = self.document.drain.grace
-        await asyncio.gather(self.ports.http.drain(grace), self.ports.grpc.drain(grace))
+    async def stop(self, cut_off: asyncio.Event | None = None) -> None:
+        """No new connections, then the requests in flight end or the grace is over, then everything is closed.
+
+        `cut_off` ends the grace.
+        """
+        self.stopping = self.draining = True
+        http, grpc, times = self.ports.http, self.ports.grpc, self.document.drain
+        draining = asyncio.gather(http.drain(times.grace, times.idle, self._settle), grpc.drain(times.grace, times.idle))
+        hurried = asyncio.ensure_future((cut_off or asyncio.Event()).wait())
+        await asyncio.wait((draining, hurried), return_when=asyncio.FIRST_COMPLETED)
+        if hurried.done():
+            await asyncio.gather(http.drain(0), grpc.drain(0))
+        hurried.cancel()
+        await draining
         if self.reloader is not None:
             await self.reloader.records.written()
         await self.spawner.close()
@@ -264,7 +300,7 @@ def run(gateway_file: Path, policy_file: Path) -> None:
     if document.workers > 1:
         from gateway.workers.parent import run_workers
 
-        run_workers(document, policy_file)
+        run_workers(document, gateway_file, policy_file)
     else:
         uvloop.run(_serve(document, policy_file))
 
@@ -277,21 +313,23 @@ def settle() -> None:
 
 
 async def _serve(document: GatewayDocument, policy: Path) -> None:
-    gateway = Gateway(document, policy, Metrics())
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
+    gateway, stopping, loop = Gateway(document, policy, Metrics()), Stopping(), asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stopping.terminate)
+    loop.add_signal_handler(signal.SIGINT, stopping.interrupt)
     loop.add_signal_handler(signal.SIGHUP, lambda: None)  # until there is something to reload; its default is to end the process
+    loop.add_signal_handler(signal.SIGUSR2, lambda: _log.error("no workers to replace: start another gateway, see listen.shared"))
     await gateway.start()
     loop.add_signal_handler(signal.SIGHUP, gateway.reload_soon)
     settle()
-    listening, ports = gateway.document.listen, gateway.ports
+    listening, ports, drain = gateway.document.listen, gateway.ports, document.drain
     bound = (replace(listening.http, port=ports.http.port), replace(listening.grpc, port=ports.grpc.port))
     _log.info("ready: http %s, grpc %s, admin %s", *bound, replace(listening.admin, port=ports.admin.port))
-    await stopping.wait()
-    _log.info("stopping: requests in flight have %g s", document.drain.grace)
-    await gateway.stop()
-    for number in (signal.SIGTERM, signal.SIGINT):  # a second one, now, would turn an orderly end into a kill
+    await stopping.asked.wait()
+    gateway.stopping = True
+    _log.info("stopping: not ready, serves on for %g s", 0 if stopping.draining.is_set() else drain.notice)
+    await stopping.due(drain.notice)
+    _log.info("stopping: requests in flight have %g s", drain.grace)
+    await gateway.stop(stopping.cut_off)
+    for number in (signal.SIGTERM, signal.SIGINT):  # another one, now, would turn an orderly end into a kill
         loop.remove_signal_handler(number)
         signal.signal(number, signal.SIG_IGN)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from backends.cluster import Cluster
 from backends.errors import ErrorKind, InferenceError
 from backends.rules import Rules
+from gateway.door import OPEN, Door
 from policies.call import Ask
 from policies.stream import StreamAsk
 from routing.conditions import Looks
@@ -40,6 +41,7 @@ class Model:
     looks: Looks | None = None  # None where its routes look at nothing that costs: asked of every request
     versions: Versions = field(default_factory=Versions)  # that clients may ask for
     sampling: Sampling | None = None  # what to record of its requests; None: nothing
+    door: Door = OPEN
 
 
 @dataclass(frozen=True, slots=True)

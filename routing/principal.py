@@ -6,6 +6,8 @@ import msgspec
 
 INFER = "models:infer"  # the scope of whoever may ask every model
 
+PRIORITY = "models:priority"  # of whoever's X-Priority may put questions before those of others
+
 
 class Principal(msgspec.Struct, frozen=True, gc=False):
     """A verified caller. Policies trust these words; nothing else from the client may stand in for them."""

@@ -12,6 +12,23 @@ def targets(table: RouteTable) -> tuple[Target, ...]:
     return tuple(dict.fromkeys([*found, *table.fallback.values()]))
 
 
+def entrances(table: RouteTable) -> tuple[Target, ...]:
+    """Those of them that may be asked first, and whoever may stand in for one of these."""
+    wanted = [target for route in table.routes for target in _first(route)]
+    found: dict[Target, None] = {}
+    while wanted:
+        target = wanted.pop(0)
+        if target not in found:
+            found[target] = None
+            wanted += [table.fallback[target.variant]] if target.variant in table.fallback else []
+    return tuple(found)
+
+
+def _first(route: Route) -> list[Target]:
+    asked = _asked(route)
+    return asked[:1] if isinstance(route.action, Cascade) else asked
+
+
 def _asked(route: Route) -> list[Target]:
     match route.action:
         case Use(target):

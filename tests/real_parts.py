@@ -193,7 +193,7 @@ def start_gateway(
     configuration = {
         "listen": addresses,
         "auth": {"jwt": [accepted_issuer], "api_keys": str(folder / "api-keys.yaml"), "anonymous": False},
-        "drain": {"grace": grace},
+        "drain": {"notice": "0s", "idle": "0s", "grace": grace},
         **settings,
     }
     (folder / "gateway.yaml").write_text(json.dumps(configuration))  # JSON is YAML

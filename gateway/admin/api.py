@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
+from gateway.admin.estate import DrainBody, Estate
 from gateway.admin.operators import Clearance, shown
 from gateway.configuration.problems import PolicyError
+from gateway.reload import audit
 from gateway.reload.history import Kept, Origin
+from gateway.reload.records import now
 from gateway.reload.reloader import Done, Refusal, Reloader, one_line
 from gateway.review.explain import Explanation, explain
 from gateway.review.written import read_request
 
 MAX_BODY = 64 << 10
+_log = logging.getLogger(__name__)
 PATIENCE = 30.0  # seconds that a change may take before its caller is told that it goes on
 Change = Coroutine[Any, Any, Done | Refusal | None]
 Spawn = Callable[[Change, str], asyncio.Task[Done | Refusal | None]]
@@ -61,10 +66,11 @@ Act = Callable[[ApiRequest, str], Awaitable[Mapping[str, Any]]]  # the request a
 
 
 class Api:
-    """Answers for one policy. `judge` says whose credential a request shows; `spawn` starts what must not end with its caller."""
+    """Answers for one gateway. `judge` says whose credential it is; `spawn` starts what must not end with its caller."""
 
-    def __init__(self, policy: Reloader, judge: Judge, spawn: Spawn, patience: float = PATIENCE) -> None:
+    def __init__(self, policy: Reloader, estate: Estate, judge: Judge, spawn: Spawn, patience: float = PATIENCE) -> None:
         self._policy = policy
+        self._estate = estate
         self._judge = judge
         self._spawn = spawn
         self._patience = patience
@@ -74,6 +80,8 @@ class Api:
             "/api/policy/reload": {"POST": self._reload},
             "/api/policy/rollback": {"POST": self._rollback},
             "/api/policy/explain": {"POST": self._explain},
+            "/api/endpoints": {"GET": self._endpoints},
+            "/api/drain": {"POST": self._drain},
         }
 
     async def answer(self, asked: ApiRequest) -> ApiResponse:
@@ -143,6 +151,24 @@ class Api:
         except PolicyError as error:
             raise ApiError(400, one_line(error), problems=msgspec.to_builtins(error.problems)) from error
         return found
+
+    async def _endpoints(self, asked: ApiRequest, subject: str) -> Mapping[str, Any]:
+        return await self._estate.shown()
+
+    async def _drain(self, asked: ApiRequest, subject: str) -> Mapping[str, Any]:
+        try:
+            wish = msgspec.json.decode(await asked.body() or b"{}", type=DrainBody)
+        except msgspec.DecodeError as error:
+            raise ApiError(400, f'{error}; send {{"backend": "…", "endpoint": "host:port"}}, or {{}} for this gateway') from error
+        if wish.endpoint and not wish.backend:
+            raise ApiError(400, "of which backend is that endpoint? GET /api/endpoints lists them")
+        if not await self._estate.drain(wish):
+            raise ApiError(404, f"there is no {wish} in the policy: GET /api/endpoints lists them")
+        version, what = self._policy.in_force.version, "drain" if wish.drained else "undrain"
+        _log.info("%s of %s by %s", what, wish, subject)
+        self._policy.records.told(audit.Change(now(), subject, "api", what, version, version, "ok", note=str(wish)))
+        await self._policy.records.written()
+        return await self._estate.shown(wish)
 
     async def _changed(self, change: Change) -> Mapping[str, Any]:
         """What became of it. It goes on whatever becomes of its caller: half a change would be worse than a late one."""

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from email.utils import formatdate
-from socket import socket
+from socket import SO_REUSEADDR, SOL_SOCKET, socket
 from time import monotonic
 
 from gateway.edge.http1 import Connection
@@ -85,5 +85,7 @@ async def listen(app: Application, host: str, port: int, limits: Limits, reuse_p
 async def serve(app: Application, sockets: Sequence[socket], limits: Limits) -> HttpListener:
     """Serves `app` on sockets that are bound, and that may outlive it elsewhere."""
     shared, loop = Shared(app, limits), asyncio.get_running_loop()
+    for each in sockets:
+        each.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)  # as any server's, for who takes the port after connections that are over
     servers = [await loop.create_server(lambda: Connection(shared), sock=each, backlog=_BACKLOG) for each in sockets]
     return HttpListener(shared, servers)

@@ -108,13 +108,16 @@ class GrpcFront:
     async def _planned(self, exchange: Exchange, request: InferenceRequest, call: GrpcHead) -> tuple[Snapshot, Call]:
         exchange.principal = await self._principal(call)
         snapshot = self._plane.snapshot
-        exchange.record.model = snapshot.model(request.model).name
-        demand(exchange.principal, exchange.record.model)  # as over HTTP, before anything else is found wrong
+        model = snapshot.model(request.model)
+        exchange.record.model = model.name
+        demand(exchange.principal, model.name)  # as over HTTP, before anything else is found wrong
         exchange.record.rows = request.rows or 1
         version = version_asked(request.version, call.metadata)
         request = replace(request, version=version, headers=exchange.passed_headers())
         timeouts = [limit for limit in (call.deadline, client_timeout(call.metadata)) if limit is not None]
         timeout = min(timeouts, default=None)
+        if model.door.crowded():
+            model.door.check(exchange.principal, call.metadata, exchange.received, timeout)
         inquiry = Inquiry(exchange.principal, call.metadata, exchange.record.request_id, call.received, timeout, call.size)
         try:
             if call.size > _INLINE and self._plane.takes_long(snapshot, request):
@@ -170,6 +173,6 @@ class _Recorded:
         elif isinstance(error, Exception):
             code = "INTERNAL"
         else:  # cancelled, or a stream that was closed: nobody waits for the rest
-            self._exchange.record.reason = "client-left" if self._parts.ready() else "draining"
+            self._exchange.record.reason = "draining" if self._parts.leaving() else "client-left"
             code = "CANCELLED"
         self._parts.record(self._exchange.ended(code, now, self._parts.plane.snapshot.version))

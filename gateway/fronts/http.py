@@ -75,8 +75,11 @@ class HttpFront:
     def _permitted(self, exchange: Exchange, asked: Operation) -> Callable[[bytes], Awaitable[HttpResponse]]:
         """The work to do, once it is known that the model exists and is this principal's to ask."""
         if asked.model:
-            exchange.record.model = self._plane.snapshot.model(asked.model).name
-            demand(exchange.principal, exchange.record.model)
+            model = self._plane.snapshot.model(asked.model)
+            exchange.record.model = model.name
+            demand(exchange.principal, model.name)
+            if asked.kind == "infer" and model.door.crowded():
+                model.door.check(exchange.principal, exchange.headers, exchange.received, client_timeout(exchange.headers))
         if asked.kind == "infer":
             return partial(self._infer, exchange, asked)
         return partial(self._describe, exchange, asked)
@@ -94,7 +97,7 @@ class HttpFront:
         except InferenceError as error:
             return self._failed(exchange, error)
         except asyncio.CancelledError:
-            exchange.record.reason = "client-left" if self._parts.ready() else "draining"
+            exchange.record.reason = "draining" if self._parts.leaving() else "client-left"
             self._tell(exchange, 499)
             raise
         self._tell(exchange, response.status, len(response.body))

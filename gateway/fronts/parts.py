@@ -14,7 +14,7 @@ from gateway.telemetry.recorder import Recorder
 @dataclass(frozen=True, slots=True)
 class FrontParts:
     """`ready` says whether this process wants traffic; `new_id` makes request ids; `inflated` bounds a body once inflated;
-    `samples` records requests of sampled routes.
+    `samples` records requests of sampled routes; `leaving` says whether requests that are cut off are so by this process's end.
     """
 
     plane: Dataplane
@@ -24,3 +24,4 @@ class FrontParts:
     ready: Callable[[], bool]
     inflated: int
     samples: Recorder | None = None
+    leaving: Callable[[], bool] = lambda: False

@@ -88,11 +88,11 @@ RENEW = (
     _NOW
     + f"""
 local had = redis.call('HEXISTS', KEYS[1], ARGV[1])
-if ARGV[2] ~= ARGV[1] then redis.call('HDEL', KEYS[1], ARGV[2]) end
 if ARGV[2] ~= ARGV[1] or had == 1 then
   redis.call('HSET', KEYS[1], ARGV[1], string.format('%.0f', now + {LEASE_MS * 1000}))
   redis.call('PEXPIRE', KEYS[1], {KEPT_MS})
 end
+if ARGV[2] ~= ARGV[1] then redis.call('HDEL', KEYS[1], ARGV[2]) end
 local found, alive = redis.call('HGETALL', KEYS[1]), 0
 for i = 1, #found, 2 do
   if tonumber(found[i + 1]) > now then alive = alive + 1 else redis.call('HDEL', KEYS[1], found[i]) end

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
+from backends.admission import Why
 from gateway.telemetry.record import RequestRecord
 from gateway.telemetry.series import Cell, Distribution, Distributions, Numbers
 from gateway.telemetry.usage import Usage
@@ -17,7 +18,7 @@ STALLS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 STORE = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05)
 OVERHEAD = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1)
 # Reasons of a refusal by which the gateway protects itself or a backend.
-SHED = frozenset({"max-in-flight", "connections", "draining"})
+SHED = frozenset({*(why.value for why in Why), "connections", "draining"})
 CLIENT_LEFT = "client-left"  # the reason of a request whose client hung up
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 

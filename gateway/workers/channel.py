@@ -15,14 +15,18 @@ METRICS = b"m"  # answered with the worker's exposition
 POLICY = b"p"  # with a policy document: answered with the version in force then
 KEYS = b"k"  # answered when the key files were read again
 OPERATOR = b"o"  # with credentials: answered with the Clearance on them, both as JSON
-LAST = b"l"  # no question asks for it: the exposition of a worker that ends
+HOLD = b"h"  # with what operators have drained, as JSON: answered when nothing new goes there
+ENDPOINTS = b"e"  # answered with how every endpoint does, as JSON
+END = b"d"  # answered when the worker begins to end in order
+LEAVE = b"t"  # no question asks for it: somebody else has told the worker to end, and it asks to be replaced
+LAST = b"l"  # nor for it: the exposition of a worker that ends
 
 _HEAD = struct.Struct(">cI")
 Answerer = Callable[[bytes], Awaitable[bytes]]
 
 
 class Questions:
-    """The parent's end. `last` is what the worker left behind when it ended in order."""
+    """The parent's end. `last` is what the worker left behind when it ended in order; `leave` is set when it asks for that."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -30,6 +34,7 @@ class Questions:
         self._open: deque[asyncio.Future[bytes]] = deque()
         self._over = False
         self.last = b""
+        self.leave = asyncio.Event()
 
     def ask(self, kind: bytes, content: bytes = b"") -> asyncio.Future[bytes]:
         """The answer to come; ConnectionError if the worker ends before. Who gives up waiting just drops it."""
@@ -48,6 +53,8 @@ class Questions:
                 kind, content = await _read(self._reader)
                 if kind == LAST:
                     self.last = content
+                elif kind == LEAVE:
+                    self.leave.set()
                 elif not (answer := self._open.popleft()).done():
                     answer.set_result(content)
         except (asyncio.IncompleteReadError, ConnectionError):

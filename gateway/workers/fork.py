@@ -4,7 +4,7 @@ A fork starts in milliseconds and shares the memory of everything imported. Its 
 - signals that come between fork and the child's own settings would be taken for the parent's: blocked meanwhile;
 - the parent's descriptors (event loop, admin connections, lines to other workers) would stay open in the child, which hides
   their end from others: each is replaced by /dev/null, not closed, so that an object of the parent's that is tidied away in
-  the child closes nothing but that;
+  the child closes nothing but that. What the child shall have is left alone;
 - grpc's core and uvloop may be loaded, not used, before a fork; the parent uses neither, and starts no thread.
 """
 
@@ -15,11 +15,11 @@ import signal
 import socket
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +31,18 @@ class Forked:
     line: socket.socket
 
 
-def fork(program: Callable[[socket.socket], int]) -> Forked:
+def fork(program: Callable[[socket.socket], int], kept: Sequence[socket.socket] = ()) -> Forked:
     """Runs `program` with its end of the line in a new process, whose exit status it returns; it never comes back from there.
 
-    To be called from a callback of the event loop, never from a task, which the child would go on being in. Raises OSError.
+    Of what the parent has open, the child has what is `kept`. To be called from a callback of the event loop, never from a task,
+    which the child would go on being in. Raises OSError.
     """
     ours, theirs = socket.socketpair()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     try:
         pid = os.fork()
         if pid == 0:
-            _child(program, theirs, before)
+            _child(program, theirs, kept, before)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     theirs.close()
@@ -49,14 +50,19 @@ def fork(program: Callable[[socket.socket], int]) -> Forked:
     return Forked(pid, os.pidfd_open(pid), ours)
 
 
-def _child(program: Callable[[socket.socket], int], line: socket.socket, mask: set[int | signal.Signals]) -> None:
+def _child(
+    program: Callable[[socket.socket], int],
+    line: socket.socket,
+    kept: Sequence[socket.socket],
+    mask: set[int | signal.Signals],
+) -> None:
     status = 1
     try:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        for number in (signal.SIGINT, signal.SIGHUP):  # a terminal sends them to all of us; the parent says what they mean
+        for number in _SIGNALS[1:]:  # a terminal sends them to all of us; the parent says what they mean
             signal.signal(number, signal.SIG_IGN)
-        _let_go(line.fileno())
+        _let_go({each.fileno() for each in (line, *kept)})
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         line.setblocking(False)
         status = program(line)
@@ -68,10 +74,10 @@ def _child(program: Callable[[socket.socket], int], line: socket.socket, mask: s
         os._exit(status)
 
 
-def _let_go(kept: int) -> None:
+def _let_go(kept: set[int]) -> None:
     nothing = os.open(os.devnull, os.O_RDWR)
     for entry in os.listdir("/proc/self/fd"):  # noqa: PTH208 - numbers, not paths
         number = int(entry)
-        if number > 2 and number not in (kept, nothing) and Path(f"/proc/self/fd/{number}").exists():
+        if number > 2 and number not in kept and number != nothing and Path(f"/proc/self/fd/{number}").exists():
             os.dup2(nothing, number, inheritable=False)
     os.close(nothing)

@@ -7,6 +7,7 @@ import gc
 import logging
 import signal
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from socket import socket
 
@@ -14,23 +15,32 @@ import msgspec
 from msgspec.structs import replace
 
 from gateway.admin.api import Api
+from gateway.admin.estate import Estate
 from gateway.admin.operators import STOPPING, Clearance
 from gateway.admin.port import AdminListener, AdminState
 from gateway.admin.port import listen as listen_admin
 from gateway.aside import here
+from gateway.configuration.problems import PolicyError
 from gateway.configuration.readers import Address
 from gateway.configuration.schema_gateway import GatewayDocument
+from gateway.edge.leave import SETTLE, ignore_newcomers
+from gateway.endpoints import Drained, EndpointState, merged
 from gateway.mismatch import warn_of
+from gateway.reload.audit import Change
 from gateway.reload.policy_file import PolicyFile
-from gateway.reload.records import Records
-from gateway.reload.reloader import BY_SIGNAL, Judged, Reloader, judged
+from gateway.reload.records import Records, now
+from gateway.reload.reloader import BY_SIGNAL, Judged, Reloader, judged, one_line
 from gateway.serve import CLOSE_SECONDS
 from gateway.spawner import Spawner
+from gateway.stopping import Stopping
 from gateway.telemetry.merge import Totals
 from gateway.telemetry.metrics import ParentMetrics
-from gateway.workers.ports import reserve
+from gateway.workers import channel
+from gateway.workers.life import Life, Orders
+from gateway.workers.ports import Sockets, close, reserve
+from gateway.workers.reread import reread
 from gateway.workers.seat import Seat
-from gateway.workers.worker import work
+from gateway.workers.worker import Task, work
 
 LOOK_SECONDS = 1.0  # between looks at the workers: what one counted since the last is lost if it is killed outright
 HAND_ON_SECONDS = 5.0  # that a reload waits for workers
@@ -38,16 +48,19 @@ LAST_SECONDS = 3 * CLOSE_SECONDS  # that an orderly end may take beyond the grac
 _log = logging.getLogger(__name__)
 
 
-def run_workers(document: GatewayDocument, policy: Path) -> None:
-    """Serves with several workers until SIGTERM or SIGINT. Raises PolicyError or OSError if they cannot start."""
-    asyncio.run(Parent(document, policy).run())
+def run_workers(document: GatewayDocument, file: Path, policy: Path) -> None:
+    """Serves with several workers until SIGTERM or SIGINT. `file` says what `document` is.
+
+    Raises PolicyError or OSError if they cannot start.
+    """
+    asyncio.run(Parent(document, file, policy).run())
 
 
 class Parent:
     """Not on uvloop and without threads: what it runs on is what its workers are forked from."""
 
-    def __init__(self, document: GatewayDocument, policy: Path) -> None:
-        self._file = policy
+    def __init__(self, document: GatewayDocument, file_of_document: Path, policy: Path) -> None:
+        self._file, self._document_file, self._written = policy, file_of_document, document
         file = PolicyFile(policy, here)
         reading = file.first()
         first = judged(reading.text, str(policy))
@@ -59,18 +72,23 @@ class Parent:
         records = Records(document.state_folder, here, self._spawner.spawn)
         self._reloader = Reloader(file, (reading, first), self._hand_on, self._metrics.policy_refused, records)
         self._totals = Totals(without=ParentMetrics.WHOLE)
-        http, self._http = reserve(document.listen.http)
-        grpc, self._grpc = reserve(document.listen.grpc)
-        self._document = replace(document, listen=replace(document.listen, http=http, grpc=grpc))
-        self._seats = [Seat(number, self._work, lambda: self._policy, self._ended) for number in range(1, document.workers + 1)]
-        self._stopping = asyncio.Event()
-        self._hurried = asyncio.Event()
+        http, self._http = reserve(document.listen.http, document.workers, document.listen.shared)
+        grpc, self._grpc = reserve(document.listen.grpc, shared=document.listen.shared)
+        self._listen = replace(document.listen, http=http, grpc=grpc)
+        self._document = replace(document, listen=self._listen)
+        self._estate = Estate(self.endpoints, self.hold)
+        self._seats = [
+            Seat(number, sockets, partial(self._work, sockets), self._orders, self._ended)
+            for number, sockets in enumerate(self._http, 1)
+        ]
+        self._stopping = Stopping()
+        self._replacement = asyncio.Event()  # is wanted
         self._started = False
 
     async def run(self) -> None:
         """From the start of the workers to the end of the last."""
         address = self._document.listen.admin
-        api = Api(self._reloader, self._judge, self._spawner.spawn)
+        api = Api(self._reloader, self._estate, self._judge, self._spawner.spawn)
         admin = await listen_admin(AdminState(self.exposition, self.unready, api.answer), address.host, address.port)
         self._heed_signals()
         gc.collect()
@@ -86,61 +104,121 @@ class Parent:
                 self._tell_ready(admin)
                 self._spawner.spawn(self._look(), "looking at workers")
                 self._spawner.spawn(self._reloader.keep(), "policy")
-                await self._stopping.wait()
+                self._spawner.spawn(self._replacements(), "replacing workers")
+                await self._stopping.asked.wait()
+                await self._notice()
                 _log.info("stopping: requests in flight have %g s", self._document.drain.grace)
         finally:
             await self._end(kept)
             await self._reloader.records.written()
             await self._spawner.close()
             await admin.close()
-            for held in (*self._http, *self._grpc):
-                held.close()
+            close([*self._http, *self._grpc])
 
     async def exposition(self) -> bytes:
         """The sum of what all workers count, and of those that have ended."""
-        await asyncio.gather(*(seat.look() for seat in self._seats))
+        lives = self._lives()
+        await asyncio.gather(*(life.look() for life in lives))
         own = self._metrics.exposition(sum(seat.serving for seat in self._seats))
-        return self._totals.exposition([seat.exposition for seat in self._seats], own)
+        return self._totals.exposition([life.exposition for life in lives], own)
+
+    async def endpoints(self) -> list[EndpointState]:
+        """How every endpoint does, as all workers see it."""
+        told = await asyncio.gather(*(life.tell(channel.ENDPOINTS) for life in self._lives() if life.serving))
+        return merged(msgspec.json.decode(each, type=list[EndpointState]) for each in told if each)
+
+    async def hold(self, drained: Drained) -> None:
+        """Every worker asks nothing new of what an operator has drained, nor does one that starts later."""
+        content = msgspec.json.encode(drained)
+        await asyncio.gather(*(life.tell(channel.HOLD, content) for life in self._lives()))
+
+    async def _notice(self) -> None:
+        """Not ready, on any port, and everything is served."""
+        notice = self._document.drain.notice
+        _log.info("stopping: not ready, serves on for %g s", 0 if self._stopping.draining.is_set() else notice)
+        self._spawner.spawn(self.hold(replace(self._estate.drained, gateway=True)), "notice")
+        await self._stopping.due(notice)
+
+    def _lives(self) -> list[Life]:
+        """All workers, those too that start or are being replaced: what they are told then holds when they serve."""
+        return [life for seat in self._seats for life in seat.lives]
+
+    def _orders(self) -> Orders:
+        drained = msgspec.json.encode(self._estate.drained)
+        return Orders(self._policy, drained, self._document.drain.grace + LAST_SECONDS)
 
     def unready(self) -> list[str]:
         """Why no traffic is wanted: one worker that serves is enough to want it, as it gets all new connections."""
-        if self._stopping.is_set():
+        if self._stopping.asked.is_set():
             return ["draining"]
         if not self._started:
             return ["starting"]
+        if self._estate.drained.gateway:
+            return ["drained by an operator"]
         return [] if any(seat.serving for seat in self._seats) else ["no worker serves"]
 
     async def reload(self) -> None:
         """Takes the policy file into use again, and has every worker read the keys again."""
         await self._reloader.reload(BY_SIGNAL)
-        await asyncio.gather(*(seat.read_keys() for seat in self._seats))
+        await asyncio.gather(*(life.read_keys() for life in self._lives()))
+
+    async def replace(self) -> None:
+        """Another worker in every place, one after the other, by what gateway.yaml says now.
+
+        What is wrong with it, or keeps a worker from starting, is logged; the workers that were not replaced yet go on.
+        """
+        before, version = self._document, self._reloader.in_force.version
+        try:
+            document = reread(self._document_file, self._written)
+            self._document = replace(document, listen=self._listen)
+            warn_of(document, self._reloader.in_force.blueprint)
+            for seat in self._seats:
+                if seat.life is not None:
+                    await seat.replace(seat.life)
+        except (PolicyError, OSError) as error:
+            self._document, said = before, one_line(error)
+            _log.error("workers not replaced, those that run go on: %s", said)
+            change = Change(now(), "SIGUSR2", "signal", "replace", version, version, "refused", error=said)
+        else:
+            self._written = document
+            _log.info("%d workers replaced", len(self._seats))
+            change = Change(now(), "SIGUSR2", "signal", "replace", version, version, "ok")
+        self._reloader.records.told(change)
+
+    async def _replacements(self) -> None:
+        """As often as they are wanted; once more if that was while they were under way."""
+        while True:
+            await self._replacement.wait()
+            self._replacement.clear()
+            await self.replace()
 
     async def _hand_on(self, policy: Judged) -> None:
         """Every worker gets the policy, those too that start later; who does not take it in time does so when it can."""
         warn_of(self._document, policy.blueprint)
         self._policy = policy.standing.text
         self._metrics.policy_loaded()
-        given = [self._spawner.spawn(self._give(seat, policy), f"policy to {seat.number}") for seat in self._seats]
-        await asyncio.wait(given, timeout=HAND_ON_SECONDS)
+        given = [self._spawner.spawn(self._give(life, policy), "policy to a worker") for life in self._lives()]
+        if given:
+            await asyncio.wait(given, timeout=HAND_ON_SECONDS)
 
-    async def _give(self, seat: Seat, policy: Judged) -> None:
-        found = await seat.take(policy.standing.text)
+    async def _give(self, life: Life, policy: Judged) -> None:
+        found = await life.take(policy.standing.text)
         if found not in ("", policy.version):
-            _log.error("worker %d has policy version %s in force and not %s", seat.number, found, policy.version)
-            seat.signal(signal.SIGTERM)  # its successor starts with the one in force
+            _log.error("a worker has policy version %s in force and not %s, and is replaced", found, policy.version)
+            life.leave.set()  # its successor starts with the one in force
 
     async def _judge(self, credentials: Mapping[str, str]) -> Clearance:
         """A worker's clearance: the keys are theirs."""
-        if self._stopping.is_set():
+        if self._stopping.asked.is_set():
             return STOPPING
         asked = msgspec.json.encode(credentials)
-        for seat in self._seats:
-            if clearance := await seat.judge(asked):
+        for life in [life for life in self._lives() if life.serving]:
+            if clearance := await life.tell(channel.OPERATOR, asked):
                 return msgspec.json.decode(clearance, type=Clearance)
         return Clearance(503, error="no worker can check the credential now: try again")
 
-    def _work(self, line: socket) -> int:
-        return work(line, self._document, self._file, self._policy)
+    def _work(self, http: Sockets, line: socket) -> int:
+        return work(line, Task(self._document, self._file, self._policy, http))
 
     def _ended(self, exposition: bytes, unasked: bool) -> None:
         self._totals.ended(exposition)
@@ -149,20 +227,18 @@ class Parent:
 
     def _heed_signals(self) -> None:
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop)
+        loop.add_signal_handler(signal.SIGTERM, self._stopping.terminate)
+        loop.add_signal_handler(signal.SIGINT, self._stopping.interrupt)
         loop.add_signal_handler(signal.SIGHUP, self._reload_soon)
-
-    def _stop(self) -> None:
-        (self._hurried if self._stopping.is_set() else self._stopping).set()
+        loop.add_signal_handler(signal.SIGUSR2, self._replacement.set)
 
     def _reload_soon(self) -> None:
-        if self._started and not self._stopping.is_set():
+        if self._started and not self._stopping.asked.is_set():
             self._spawner.spawn(self.reload(), "reload")
 
     async def _all_started(self, started: list[asyncio.Future[None]]) -> bool:
         """Whether all serve, rather than being told to stop before. Raises the first one's StartError."""
-        told = self._spawner.spawn(_until(self._stopping), "told to stop")
+        told = self._spawner.spawn(_until(self._stopping.asked), "told to stop")
         every = asyncio.ensure_future(asyncio.wait(started, return_when=asyncio.FIRST_EXCEPTION))
         await asyncio.wait((every, told), return_when=asyncio.FIRST_COMPLETED)
         if not every.done():
@@ -185,17 +261,22 @@ class Parent:
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _end(self, kept: list[asyncio.Task[None]]) -> None:
-        """Every worker ends in order; when the time for it is over, or at a second signal, by force."""
-        self._stopping.set()
+        """Every worker ends in order; when the time for it is over, or at another signal, by force."""
+        self._stopping.asked.set()
+        self._stopping.draining.set()
+        if self._started:
+            ignore_newcomers(each for place in self._http for each in place)
+            await asyncio.sleep(SETTLE)
         for seat in self._seats:
             seat.stop()
-        hurried = self._spawner.spawn(_until(self._hurried), "told to hurry")
+        close(self._http)
+        hurried = self._spawner.spawn(_until(self._stopping.cut_off), "told to hurry")
         ended = asyncio.ensure_future(asyncio.wait(kept))
         await asyncio.wait(
             (ended, hurried), timeout=self._document.drain.grace + LAST_SECONDS, return_when=asyncio.FIRST_COMPLETED
         )
         for seat in self._seats:
-            seat.signal(signal.SIGKILL)
+            seat.kill()
         await ended
 
 

@@ -1,29 +1,27 @@
-"""The parent's view of one worker's place: starts a worker in it, notices its end, starts another.
+"""One worker's place: starts a worker in it, notices its end, starts another; or another first, and then ends the one before.
 
+EMPTY    -> STARTING    at once, later after a pause that grows with deaths in a row
 STARTING -> SERVING     it says that it serves
 STARTING -> EMPTY       it says why it cannot, or dies (the first one's reason ends the whole start)
 SERVING  -> EMPTY       it has died
-EMPTY    -> STARTING    after a pause that grows with deaths in a row
+SERVING  -> SERVING     it is replaced: the next one serves before this one ends
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from time import monotonic
 
-from gateway.workers import channel
-from gateway.workers.channel import Questions
-from gateway.workers.fork import Forked, fork
-from gateway.workers.restarts import Restarts
+from gateway.workers.life import Life, Orders
+from gateway.workers.restarts import FIRST, Restarts
 
-ANSWER_SECONDS = 1.0  # seconds that a worker may take to tell its metrics, or who an operator is
-HUNG = 10  # looks in a row that a worker did not answer, before it is taken for hung and killed
+START_SECONDS = 30.0  # that a worker may take until it serves, if it is to replace one that does
+HUNG = 5  # looks in a row that a worker did not answer, before it is taken for hung and killed
 _log = logging.getLogger(__name__)
 
 
@@ -32,7 +30,7 @@ class StartError(OSError):
 
 
 class Seat:
-    """One place. `program` is what a worker runs, beginning with the `policy` there is.
+    """One place, with the sockets that its workers hand on to each other. `program` is what a worker runs.
 
     `ended` is given the last exposition of a worker that is no more, and whether nobody asked for its end.
     """
@@ -40,150 +38,123 @@ class Seat:
     def __init__(
         self,
         number: int,
+        sockets: Sequence[socket.socket],
         program: Callable[[socket.socket], int],
-        policy: Callable[[], bytes],
+        orders: Callable[[], Orders],
         ended: Callable[[bytes, bool], None],
     ) -> None:
         self.number = number
-        self.serving = False
-        self.exposition = b""  # the last it told
+        self.life: Life | None = None  # of who serves here, or is about to
+        self.lives: list[Life] = []  # beside it, those that were replaced and have not ended yet
+        self._sockets = sockets
         self._program = program
-        self._policy = policy
+        self._orders = orders
         self._ended = ended
         self._stopping = asyncio.Event()
-        self._pid = 0  # of the worker, while it lives
-        self._questions: Questions | None = None
-        self._asked: asyncio.Future[bytes] | None = None
-        self._missed = 0
+        self._making = asyncio.Lock()  # one worker at a time is started
+        self._replaced = asyncio.Event()
+        self._succeeding: asyncio.Task[None] | None = None
+
+    @property
+    def serving(self) -> bool:
+        """Whether a worker does."""
+        return self.life is not None and self.life.serving
 
     async def keep(self, started: asyncio.Future[None]) -> None:
         """Sees to it that a worker serves, until told to stop and the last has ended. `started` is told of the first."""
         restarts = Restarts()
         while not self._stopping.is_set():
             begin = monotonic()
-            refusal = await self._live(started)
-            if not started.done():
-                started.set_exception(StartError(refusal or "a worker ended while it started; its log says why"))
+            async with self._making:
+                if self.life is None or self.life.over.done():
+                    self.life = self._born()
+                refusal = await self.life.started
+            if not started.done() and refusal:
+                started.set_exception(StartError(refusal))
+            elif not started.done():
+                started.set_result(None)
+            await self._emptied()
             if started.exception() or self._stopping.is_set():
-                return
+                break
             pause = restarts.died(monotonic() - begin)
             reason = f"could not start: {refusal}" if refusal else "has ended without being told to"
             _log.error("worker %d %s; another starts in %g s", self.number, reason, pause)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(pause):
-                    await self._stopping.wait()
+            await self._pause(pause)
+        if self.lives:
+            await asyncio.wait([life.over for life in self.lives])
 
-    async def look(self) -> bool:
-        """Has the worker's metrics again; False if it does not tell them within ANSWER_SECONDS."""
-        if self._questions is None or not self.serving:
-            return True
-        asked = self._asked = self._asked or self._questions.ask(channel.METRICS)  # never two at once
-        await asyncio.wait((asked,), timeout=ANSWER_SECONDS)
-        if asked.done() and asked is self._asked:  # else another look has taken it
-            self._asked = None
-            if asked.exception() is None:
-                self.exposition = asked.result()
-        return asked.done()
+    async def replace(self, before: Life) -> None:
+        """Starts another, and when it serves, ends the one before in order. Raises StartError, and the one before goes on."""
+        async with self._making:
+            if self._stopping.is_set() or self.life is not before:
+                return
+            life = self._born()
+            await asyncio.wait((life.started,), timeout=START_SECONDS)
+            if not life.serving:
+                life.signal(signal.SIGKILL)
+                raise StartError(life.started.result() if life.started.done() else f"not ready within {START_SECONDS:g} s")
+            self.life = life
+            self._replaced.set()
+        before.end()
+        await asyncio.wait((before.over,), timeout=self._orders().patience)
+        before.signal(signal.SIGKILL)
+        await asyncio.wait((before.over,))
 
     async def watch(self) -> None:
         """Looks, and kills a worker that has not answered for long: it would hold the connections that it still gets."""
-        self._missed = 0 if await self.look() else self._missed + 1
-        if self._missed == HUNG:
-            _log.error("worker %d does not answer and is killed", self.number)
-            self.signal(signal.SIGKILL)
-
-    async def take(self, policy: bytes) -> str:
-        """Gives the worker a policy; the version it has in force then, "" where none serves."""
-        if self._questions is None:
-            return ""
-        try:
-            return (await self._questions.ask(channel.POLICY, policy)).decode()
-        except ConnectionError:
-            return ""
-
-    async def read_keys(self) -> None:
-        """Has the worker read the key files again, if there is one."""
-        if self._questions is not None:
-            with suppress(ConnectionError):
-                await self._questions.ask(channel.KEYS)
-
-    async def judge(self, credentials: bytes) -> bytes:
-        """The worker's clearance on an operator's credentials, "" if it has none within ANSWER_SECONDS."""
-        if self._questions is not None and self.serving:
-            with suppress(ConnectionError, TimeoutError):
-                async with asyncio.timeout(ANSWER_SECONDS):
-                    return await self._questions.ask(channel.OPERATOR, credentials)
-        return b""
+        if self.life is not None:
+            self.life.missed = 0 if await self.life.look() else self.life.missed + 1
+            if self.life.missed == HUNG:
+                _log.error("worker %d does not answer and is killed", self.number)
+                self.life.signal(signal.SIGKILL)
 
     def stop(self) -> None:
         """Lets the worker end in order; no other is started."""
         self._stopping.set()
-        self.signal(signal.SIGTERM)
+        for life in self.lives:
+            life.end()
 
-    def signal(self, number: signal.Signals) -> None:
-        """Sends the worker a signal, if there is one."""
-        if self._pid:
-            os.kill(self._pid, number)  # a child that was not waited for yet: the number is still its own
+    def kill(self) -> None:
+        """Whoever is still there ends at once."""
+        for life in self.lives:
+            life.signal(signal.SIGKILL)
 
-    async def _live(self, started: asyncio.Future[None]) -> str:
-        """One worker's life; returns why it could not start, "" if it could or did not say."""
-        given = self._policy()
-        child = await _forked(self._program)
-        self._pid = child.pid
-        if self._stopping.is_set():
-            self.signal(signal.SIGTERM)
-        reader, writer = await asyncio.open_unix_connection(sock=child.line)
-        questions = self._questions = Questions(reader, writer)
-        listening = asyncio.create_task(questions.listen(), name=f"worker {self.number}")
-        refusal = ""
+    def _born(self) -> Life:
+        life = Life(self._program, self._sockets, self._orders)
+        self.lives.append(life)
+        life.over.add_done_callback(lambda _: self._died(life))
+        return life
+
+    def _died(self, life: Life) -> None:
+        self.lives.remove(life)
+        if life.served:
+            self._ended(life.exposition, not life.ending)
+
+    async def _emptied(self) -> None:
+        """Returns when nobody serves here any more; replaces who was told to end by somebody else."""
+        while (life := self.life) is not None and not life.over.done():
+            self._replaced.clear()
+            left = asyncio.create_task(life.leave.wait())
+            replaced = asyncio.create_task(self._replaced.wait())
+            await asyncio.wait((life.over, left, replaced), return_when=asyncio.FIRST_COMPLETED)
+            replaced.cancel()
+            left.cancel()
+            if life.leave.is_set():
+                life.leave.clear()
+                self._succeeding = asyncio.create_task(self._succeed(life), name=f"successor at {self.number}")
+
+    async def _succeed(self, life: Life) -> None:
         try:
-            if self._policy() is not given:  # a reload that came before there was somebody to tell of it
-                questions.ask(channel.POLICY, self._policy())
-            refusal = (await questions.ask(channel.START)).decode()
-        except ConnectionError:
-            pass
-        else:
-            self.serving = not refusal
-            if self.serving and not started.done():
-                started.set_result(None)
-        if refusal:
-            writer.close()
-        await _over(child)
-        self._pid = 0  # at once: the number may be another process's from now on
-        await listening
-        self._questions, self._asked, self._missed = None, None, 0
-        if self.serving:
-            self._ended(questions.last or self.exposition, not self._stopping.is_set())
-        self.serving, self.exposition = False, b""
-        return refusal
+            await self.replace(life)
+        except StartError as error:
+            _log.error("worker %d was told to end and goes on, because no other can start: %s", self.number, error)
 
-
-async def _forked(program: Callable[[socket.socket], int]) -> Forked:
-    loop = asyncio.get_running_loop()
-    made: asyncio.Future[Forked] = loop.create_future()
-
-    def make() -> None:
-        try:
-            made.set_result(fork(program))
-        except OSError as error:
-            made.set_exception(error)
-
-    loop.call_soon(make)
-    return await made
-
-
-async def _over(child: Forked) -> None:
-    """Returns when the process has ended; takes its status, so that nothing of it is left."""
-    loop = asyncio.get_running_loop()
-    ended = asyncio.Event()
-    loop.add_reader(child.ended, ended.set)
-    try:
-        await ended.wait()
-    finally:
-        loop.remove_reader(child.ended)
-        _take_status(child)
-
-
-def _take_status(child: Forked) -> None:
-    os.close(child.ended)
-    os.waitpid(child.pid, os.WNOHANG)  # it has ended: there is nothing to wait for
+    async def _pause(self, seconds: float) -> None:
+        if seconds > FIRST:  # whoever connects is better off with the others than in a queue that nobody serves
+            for each in self._sockets:
+                with suppress(OSError):
+                    each.shutdown(socket.SHUT_RDWR)
+                    each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)  # or somebody else could bind it now
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()

@@ -6,6 +6,9 @@ import asyncio
 import logging
 import signal
 import socket
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -14,6 +17,7 @@ import uvloop
 from gateway.auth.settings import KeySourceError
 from gateway.configuration.problems import PolicyError
 from gateway.configuration.schema_gateway import GatewayDocument
+from gateway.endpoints import Drained
 from gateway.reload.reloader import one_line
 from gateway.serve import Gateway, settle
 from gateway.telemetry.metrics import Metrics
@@ -22,35 +26,52 @@ from gateway.workers import channel
 _log = logging.getLogger(__name__)
 
 
-def work(line: socket.socket, document: GatewayDocument, file: Path, policy: bytes) -> int:
-    """Serves until SIGTERM or until there is no parent any more, then ends in order; returns the exit status.
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a worker serves, HTTP on the sockets `http`. No port of `document` is 0; `policy` is in force, and stood in `file`."""
 
-    `document` says on which ports, none of them 0; `policy` is what the parent has in force, read from `file`.
-    """
-    return uvloop.run(_work(line, document, file, policy))
+    document: GatewayDocument
+    file: Path
+    policy: bytes
+    http: Sequence[socket.socket]
 
 
-async def _work(line: socket.socket, document: GatewayDocument, file: Path, policy: bytes) -> int:
-    stopping = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
+def work(line: socket.socket, task: Task) -> int:
+    """Serves until told to end or until there is no parent any more, then ends in order; returns the exit status."""
+    return uvloop.run(_work(line, task))
+
+
+async def _work(line: socket.socket, task: Task) -> int:
+    ending, told = asyncio.Event(), asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told.set)
     answers = channel.Answers(*await asyncio.open_unix_connection(sock=line))
     metrics = Metrics()
     try:
-        gateway = Gateway(document, file, metrics, policy)
-        await gateway.start()
+        gateway = Gateway(task.document, task.file, metrics, task.policy)
+        await gateway.start(task.http)
     except (PolicyError, KeySourceError, OSError) as error:
         await answers.give(_refusals(str(error).encode() or b"it cannot start"))  # until the parent has heard it, and hangs up
         return 1
-    serving = asyncio.create_task(answers.give(_answers(gateway)), name="parent")
+    serving = asyncio.create_task(answers.give(_answers(gateway, ending)), name="parent")
+    leaving = asyncio.create_task(_ask_to_leave(told, answers), name="leaving")
     settle()
-    stopped = asyncio.create_task(stopping.wait(), name="stopping")
-    await asyncio.wait((serving, stopped), return_when=asyncio.FIRST_COMPLETED)
+    ended = asyncio.create_task(ending.wait(), name="ending")
+    await asyncio.wait((serving, ended), return_when=asyncio.FIRST_COMPLETED)
     await gateway.stop()
     if not serving.done():
         await answers.tell(channel.LAST, metrics.exposition())
-    stopped.cancel()
-    serving.cancel()
+    for each in (ended, leaving, serving):
+        each.cancel()
     return 0
+
+
+async def _ask_to_leave(told: asyncio.Event, answers: channel.Answers) -> None:
+    """Whoever tells a worker to end: another shall serve first, which is the parent's to see to."""
+    while True:
+        await told.wait()
+        told.clear()
+        with suppress(ConnectionError):
+            await answers.tell(channel.LEAVE, b"")
 
 
 def _refusals(refusal: bytes) -> dict[bytes, channel.Answerer]:
@@ -62,10 +83,11 @@ def _refusals(refusal: bytes) -> dict[bytes, channel.Answerer]:
     async def nothing(_: bytes) -> bytes:
         return b""
 
-    return {channel.START: started, channel.METRICS: nothing, channel.POLICY: nothing}
+    asked = (channel.METRICS, channel.POLICY, channel.HOLD, channel.END)
+    return {channel.START: started, **dict.fromkeys(asked, nothing)}
 
 
-def _answers(gateway: Gateway) -> dict[bytes, channel.Answerer]:
+def _answers(gateway: Gateway, ending: asyncio.Event) -> dict[bytes, channel.Answerer]:
     async def started(_: bytes) -> bytes:
         return b""
 
@@ -89,10 +111,24 @@ def _answers(gateway: Gateway) -> dict[bytes, channel.Answerer]:
     async def operator(credentials: bytes) -> bytes:
         return msgspec.json.encode(await gateway.judge(msgspec.json.decode(credentials, type=dict[str, str])))
 
+    async def hold(drained: bytes) -> bytes:
+        await gateway.hold(msgspec.json.decode(drained, type=Drained))
+        return b""
+
+    async def endpoints(_: bytes) -> bytes:
+        return msgspec.json.encode(await gateway.endpoints())
+
+    async def end(_: bytes) -> bytes:
+        ending.set()
+        return b""
+
     return {
         channel.START: started,
         channel.METRICS: metrics,
         channel.POLICY: take,
         channel.KEYS: keys,
         channel.OPERATOR: operator,
+        channel.HOLD: hold,
+        channel.ENDPOINTS: endpoints,
+        channel.END: end,
     }

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pickle
 
+import pytest
+
 from backends.errors import ErrorKind, InferenceError, invalid
 
 
@@ -30,3 +32,20 @@ def test_kinds_are_words() -> None:
     """Kinds are written into labels and headers as they are: short, lower case, no spaces."""
     assert [] == [kind for kind in ErrorKind if not kind.value.replace("-", "").isalpha() or kind.value != kind.value.lower()]
     assert ErrorKind.DEADLINE is pickle.loads(pickle.dumps(ErrorKind.DEADLINE))
+
+
+def test_an_error_that_has_ended_holds_no_frames() -> None:
+    """Nor does what caused it."""
+
+    def fail() -> None:
+        try:
+            raise OSError("first")
+        except OSError as cause:
+            raise InferenceError(ErrorKind.BROKEN, "second") from cause
+
+    with pytest.raises(InferenceError) as caught:
+        fail()
+    error = caught.value
+    error.ended()
+    assert error.__cause__ is not None
+    assert (None, None) == (error.__traceback__, error.__cause__.__traceback__)

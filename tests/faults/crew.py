@@ -147,7 +147,7 @@ def configured(folder: Path, backend: Server, **more: Any) -> dict[str, str]:
     """The documents of two workers on free ports, written down; returns the addresses."""
     addresses = dict(zip(("http", "grpc", "admin"), (f"127.0.0.1:{port}" for port in free_ports(3)), strict=True))
     auth = {"anonymous": True, "api_keys": None}
-    document = {"listen": addresses, "workers": 2, "auth": auth, "drain": {"grace": "3s"}, **more}
+    document = {"listen": addresses, "workers": 2, "auth": auth, "drain": {"notice": "0s", "idle": "0s", "grace": "3s"}, **more}
     (folder / "gateway.yaml").write_text(json.dumps(document))
     (folder / "policy.yaml").write_text(policy(backend))
     return addresses

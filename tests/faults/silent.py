@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from typing import Any
 
 import grpc
@@ -11,12 +12,26 @@ import grpc.aio
 
 
 class Silence:
-    """What a test sees: `asked` when a question to infer has come, `left` when its asker is gone."""
+    """What a test sees: `asked` when a question to infer has come, `left` when its asker is gone.
+
+    A question is failed as often as `fails` says, `after` so many seconds, before silence: by its x-request-id.
+    """
 
     def __init__(self) -> None:
         self.asked = asyncio.Event()
         self.left = asyncio.Event()
         self.port = 0
+        self.fails = 0
+        self.after = 0.0
+        self.times: Counter[str] = Counter()  # by x-request-id
+
+    async def fail(self, id: str) -> bool:
+        """Whether this ask of the question is to fail, once it is time for it."""
+        self.times[id] += 1
+        if self.times[id] > self.fails:
+            return False
+        await asyncio.sleep(self.after)
+        return True
 
 
 class SilentHttp(Silence):
@@ -26,7 +41,7 @@ class SilentHttp(Silence):
 
     async def start(self) -> None:
         """Listens."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=1024)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
@@ -39,12 +54,20 @@ class SilentHttp(Silence):
                 if not head.startswith(b"POST "):
                     writer.write(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 2\r\n\r\n{}")
                     continue
+                if self.fails and await self._failed(head.decode().lower(), reader):
+                    writer.write(b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 2\r\n\r\n{}")
+                    continue
                 self.asked.set()
                 while await reader.read(65536):  # until the other side hangs up
                     pass
                 self.left.set()
                 break
         writer.close()
+
+    async def _failed(self, head: str, reader: asyncio.StreamReader) -> bool:
+        fields = dict(line.split(": ", 1) for line in head.split("\r\n")[1:] if line)
+        await reader.readexactly(int(fields["content-length"]))
+        return await self.fail(fields["x-request-id"])
 
 
 class SilentGrpc(Silence):
@@ -69,6 +92,8 @@ class SilentGrpc(Silence):
         await self._server.stop(None)
 
     async def _infer(self, _: bytes, rpc: Any) -> bytes:
+        if self.fails and await self.fail(dict(rpc.invocation_metadata())["x-request-id"]):
+            await rpc.abort(grpc.StatusCode.INTERNAL, "no")
         await self._wait()
         return b""
 

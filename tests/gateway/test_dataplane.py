@@ -94,11 +94,12 @@ def test_the_shorter_timeout_counts(fake: Fake, make_request: Make, timeout: flo
 
 
 def test_the_priority_goes_with_the_request(fake: Fake, make_request: Make) -> None:
-    """Whatever the routes look at; without one, or with something else that no route looks at, there is none."""
+    """Whatever the routes look at, as far as the client may say it; without one, or with something else, there is none."""
     plane, request = Dataplane(fake.snapshot(), {}), make_request()
     assert request is plane.plan(plane.snapshot, request, inquiry()).request
-    asked = Inquiry(ANN, {"x-priority": "3"}, "r", 100.0, None)
-    assert 3 == plane.plan(plane.snapshot, request, asked).request.priority
+    asked = Inquiry(ANN, {"x-priority": "7"}, "r", 100.0, None)
+    assert 7 == plane.plan(plane.snapshot, request, asked).request.priority
+    assert 5 == plane.plan(plane.snapshot, request, replace(asked, headers={"x-priority": "3"})).request.priority
     assert request is plane.plan(plane.snapshot, request, replace(asked, headers={"x-priority": "10"})).request
 
 

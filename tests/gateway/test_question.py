@@ -14,7 +14,7 @@ from backends.inference import InferenceRequest, Tensors, TensorSpec
 from backends.protocols.v2_grpc import decode_request as from_grpc
 from backends.protocols.v2_http_request import decode_request as from_http
 from backends.tensors import Tensor, pack_bytes
-from gateway.question import longest, looked_at, priority_asked, takes_long
+from gateway.question import longest, looked_at, priority_asked, priority_granted, takes_long
 from routing.conditions import Looks
 from routing.match import Question
 from routing.principal import Principal
@@ -118,3 +118,12 @@ def test_no_priority(written: str) -> None:
 def test_priorities() -> None:
     """From 0 to 9, or none at all."""
     assert [0, 9, None] == [priority_asked(headers) for headers in ({"x-priority": "0"}, {"x-priority": "9"}, {})]
+
+
+def test_only_who_has_the_scope_goes_before_others() -> None:
+    """Anybody may stand back; a claim to be better than the middle counts as the middle without the scope."""
+    anybody, trusted = Principal("ann"), Principal("bob", scopes=frozenset({"models:priority"}))
+    asked = [{"x-priority": given} for given in ("0", "4", "5", "9", "10", "high")]
+    assert [5, 5, 5, 9, None, None] == [priority_granted(headers, anybody) for headers in asked]
+    assert [0, 4, 5, 9, None, None] == [priority_granted(headers, trusted) for headers in asked]
+    assert priority_granted({}, trusted) is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from routing.match import Cascade, Match, Route, RouteTable, Split, Use
 from routing.plan import Confidence, Stage, Target
-from routing.targets import targets
+from routing.targets import entrances, targets
 
 FAST, DEAR, SPARE, UNUSED = (Target(name, "t", name) for name in ("fast", "dear", "spare", "unused"))
 
@@ -17,3 +17,13 @@ def test_targets_are_those_that_may_be_asked() -> None:
         Route("default", Match(), Cascade(Confidence("p", "margin"), (Stage(FAST, 0.5), Stage(DEAR))), 1.0),
     )
     assert (DEAR, FAST, SPARE) == targets(RouteTable("digits", routes, {"dear": SPARE}))
+
+
+def test_entrances_are_those_asked_first_and_their_stand_ins() -> None:
+    """A later stage of a cascade is no way in; a fallback is, and its own, and a circle of them ends."""
+    cascade = Route("default", Match(), Cascade(Confidence("p", "margin"), (Stage(FAST, 0.5), Stage(DEAR))), 1.0)
+    assert (FAST,) == entrances(RouteTable("digits", (cascade,), {"dear": SPARE}))
+    circle = {"fast": SPARE, "spare": UNUSED, "unused": FAST}
+    assert (FAST, SPARE, UNUSED) == entrances(RouteTable("digits", (cascade,), circle))
+    split = Route("split", Match(), Split(((DEAR, 1), (SPARE, 1)), "request"), 1.0)
+    assert (DEAR, SPARE, FAST) == entrances(RouteTable("digits", (split, cascade)))

@@ -40,7 +40,7 @@ class Place:
         reading = file.first()
         first = (reading, judged(reading.text, str(self.file)))
         self.policy = Reloader(file, first, self.put, lambda: None, Records(None, here, self.spawner.spawn))
-        self.api = Api(self.policy, self.judge, self.spawner.spawn)
+        self.api = Api(self.policy, self.estate, self.judge, self.spawner.spawn)
 
     async def judge(self, credentials: Mapping[str, str]) -> Clearance:
         self.credentials = credentials
@@ -187,7 +187,7 @@ async def test_what_is_not_here(place: Place) -> None:
 
 async def test_a_change_that_takes_long_goes_on(place: Place) -> None:
     """Its caller is told so, and may leave; half a change would be worse."""
-    place.api = Api(place.policy, place.judge, place.spawner.spawn, patience=0.01)
+    place.api = Api(place.policy, place.estate, place.judge, place.spawner.spawn, patience=0.01)
     gate = asyncio.Event()
     place.go = gate.wait
     answer = await place.ask("POST", "/rollback", {"version": ONE})

@@ -86,6 +86,21 @@ def test_a_point_off_the_curve_is_left_out(
     assert {"rsa-1"} == set(admit(jwks_of(ec_signer.jwk(**changes), rsa_signer.jwk()), ALGORITHMS).keys)
 
 
+def test_a_point_has_its_bytes_where_they_belong(rsa_signer: Signer, ec_signer: Signer, jwks_of: Callable[..., bytes]) -> None:
+    """The right 64 bytes with the border moved are another spelling of a key, and no key."""
+    point = b"".join(decode_base64url(ec_signer.jwk()[name].encode()) for name in "xy")
+    moved = ec_signer.jwk(x=encoded(point[:33]), y=encoded(point[33:]))
+    assert {"rsa-1"} == set(admit(jwks_of(moved, rsa_signer.jwk()), ALGORITHMS).keys)
+
+
+@pytest.mark.parametrize("changes", [{"crv": "X25519"}, {"crv": "Ed448"}, {"crv": None}, {"x": ""}, {"x": "A" * 42}])
+def test_another_curve_is_left_out(
+    changes: dict[str, Any], rsa_signer: Signer, ed_signer: Signer, jwks_of: Callable[..., bytes]
+) -> None:
+    """EdDSA means Ed25519 here, in 32 bytes."""
+    assert {"rsa-1"} == set(admit(jwks_of(ed_signer.jwk(**changes), rsa_signer.jwk()), ALGORITHMS).keys)
+
+
 def test_weak_and_foreign_keys_are_left_out(rsa_signer: Signer, jwks_of: Callable[..., bytes]) -> None:
     """RSA below 2048 bits and P-384 never verify anything."""
     weak = type(rsa_signer)("RS256", "weak", rsa.generate_private_key(65537, 1024))
@@ -142,7 +157,7 @@ def test_honest_ed25519_keys_are_admitted(seed: bytes) -> None:
 
 def test_what_is_left_out_is_said(rsa_signer: Signer, ec_signer: Signer, jwks_of: Callable[..., bytes]) -> None:
     """By its kid and the reason, also when nothing remains."""
-    weak = rsa_signer.jwk(kid="weak\n", e="Aw")
+    weak = rsa_signer.jwk(kid="weak\n", e="AQAC")
     assert ("'weak\\n': an RSA exponent that is not odd, or not 65537 to 2^32",) == (
         admit(jwks_of(weak, ec_signer.jwk()), ALGORITHMS).left_out
     )

@@ -28,7 +28,8 @@ TEXTS = (
     "specific()", "specific(1, 3)", "tenant", "header:", "header:x-a", "header:Cookie", "header:X-Penstock-A", "x-api-key",
     "x-api-keys", "margin", "output:", "json:a", "output:a b", "output: a", "h:1", "h:0", "h:65535", "h:65536", "h:00080",
     "[::1]:1", "[g]:1", "1.2.3:1", "1.2.3.4:1", "1.2.3.256:1", "a_b-c.d:9", "-a:1", "a-:1", "http://h:1", "https://h/x",
-    "http://127.0.0.1/x", "a/b.json", "100/s", "0/s", "0.0 / d", "0.5/h", "1 /m", "1/y", "1B/s", "1MiB/ d", "0.0KiB/s", "/s", "yes", "true", "null", "triton-http",
+    "http://127.0.0.1/x", "a/b.json", "100/s", "0/s", "0.0 / d", "0.5/h", "1 /m", "1/y", "1B/s", "1MiB/ d", "0.0KiB/s", "/s",
+    "yes", "true", "null", "triton-http",
 )  # fmt: skip
 PLAIN: st.SearchStrategy[Any] = (
     st.none()

@@ -10,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.configuration.problems import UnreadableError
-from gateway.configuration.quantities import BYTES, SECONDS, read_duration, read_share, read_size
+from gateway.configuration.quantities import (
+    BYTES,
+    SECONDS,
+    Rate,
+    read_byte_rate,
+    read_duration,
+    read_rate,
+    read_share,
+    read_size,
+)
 
 
 @pytest.mark.parametrize(
@@ -100,3 +109,56 @@ def test_out_of_bounds(read: Callable[[object], float], text: str) -> None:
     """Quantities that can only be slips are refused: more than a year, more than 1 TiB, part of a byte, more than all."""
     with pytest.raises(UnreadableError):
         read(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"), [("100/s", Rate(100, 1)), ("6000 / m", Rate(6000, 60)), ("0.5/h", Rate(0.5, 3600)), ("1/d", Rate(1, 86400))]
+)
+def test_rates(text: str, rate: Rate) -> None:
+    """So many in so much time."""
+    assert rate == read_rate(text)
+    assert rate.units / rate.seconds == read_rate(text).per_second
+
+
+@pytest.mark.parametrize(("text", "rate"), [("10MiB/s", Rate(10 << 20, 1)), ("1.5GiB/h", Rate(3 << 29, 3600))])
+def test_rates_of_bytes(text: str, rate: Rate) -> None:
+    """A size in so much time."""
+    assert rate == read_byte_rate(text)
+
+
+@pytest.mark.parametrize(
+    ("value", "meant"),
+    [
+        (100, "100/s"),
+        ("100", "100/s"),
+        ("100rps", "100/s"),
+        ("10 per minute", "10/m"),
+        ("10/minutes", "10/m"),
+        ("0/s", None),
+        ("1MiB/s", None),
+        ("2000000000/s", None),
+        ("0.001/d", None),
+        (1.5, None),
+        (True, None),
+        (None, None),
+        ("/s", None),
+        ("x/s", None),
+        ("1/fortnight", None),
+    ],
+)
+def test_no_rates(value: object, meant: str | None) -> None:
+    """None at all, more than anybody could ask, less than one a year; with what was probably meant."""
+    with pytest.raises(UnreadableError) as refused:
+        read_rate(value)
+    assert meant == refused.value.suggestion
+
+
+@pytest.mark.parametrize(
+    ("value", "meant"),
+    [("10MiB", "10MiB/s"), ("10MB/s", "10MiB/s"), ("1KiB/sec", "1KiB/s"), ("100/s", None), ("0B/s", None), (5, None)],
+)
+def test_no_rates_of_bytes(value: object, meant: str | None) -> None:
+    """The same; a bare number is no size."""
+    with pytest.raises(UnreadableError) as refused:
+        read_byte_rate(value)
+    assert meant == refused.value.suggestion

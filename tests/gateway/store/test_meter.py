@@ -216,18 +216,6 @@ async def test_keys_that_were_deleted_are_noticed(gate: Open, redis: Redis) -> N
     assert 1 == one.outcomes.seen["forgotten"]
 
 
-async def test_a_gateway_that_was_killed_lets_go(gate: Open) -> None:
-    """Its lease is over in a few seconds, and with it its permits."""
-    one, two = await gate(), await gate()
-    assert [True, True] == [await one.fits(SLOT), await one.fits(SLOT)]
-    assert not await two.fits(SLOT)
-    await one.close()
-    begin = time.monotonic()
-    while not await two.fits(SLOT):
-        await asyncio.sleep(0.05)
-        assert time.monotonic() - begin < 5
-
-
 async def test_what_stays_in_flight_for_long_is_kept(gate: Open, redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     """Redis forgets permits that nobody names; a gateway names those it has."""
     monkeypatch.setattr("gateway.store.meter.TOUCH", 1)
