@@ -29,7 +29,7 @@ from gateway.aside import Aside
 from gateway.auth.authenticator import Authenticator
 from gateway.auth.authenticator import build as build_authenticator
 from gateway.auth.settings import AuthSettings, Claims, JwtIssuer
-from gateway.compile import compile_snapshot
+from gateway.compile import Lasting, compile_snapshot
 from gateway.configuration.files import read_file
 from gateway.configuration.load import load_gateway
 from gateway.configuration.schema_gateway import MEMORY, Auth, GatewayDocument
@@ -58,6 +58,7 @@ from gateway.telemetry.record import RequestRecord
 from gateway.telemetry.recorder import recorder
 from gateway.telemetry.stall import StallProbe
 from policies.limit import LocalMeter
+from policies.local_store import LocalStore
 
 if TYPE_CHECKING:
     from gateway.store.store import Store
@@ -99,11 +100,18 @@ class Gateway:
         else:
             first = judged(given, self._name)
         self._store = _store(document, metrics)
-        self._meter = (
-            self._store.meter if self._store else LocalMeter(time.monotonic, document.workers)
-        )  # of every policy: who has used up a limit has done so
-        snapshot = compile_snapshot(first.blueprint, None, metrics, time.monotonic, self._meter)
-        self.plane = Dataplane(snapshot, signatures := Signatures())
+        signatures = Signatures()
+        answers = LocalStore(document.cache, time.monotonic)
+        self._lasting = Lasting(
+            self._store.meter if self._store else LocalMeter(time.monotonic, document.workers),
+            answers,
+            secrets.token_bytes(32),
+            signatures.versions,
+            self.spawner,
+        )
+        snapshot = compile_snapshot(first.blueprint, None, metrics, time.monotonic, self._lasting)
+        self.plane = Dataplane(snapshot, signatures)
+        metrics.cache_size = lambda: answers.size
         self.stopping = False  # not ready, and everything is served
         self.draining = False  # nothing new is taken
         self.estate = Estate(self.endpoints, self.hold)
@@ -207,7 +215,7 @@ class Gateway:
         if self.reloader is not None:  # else the parent of the workers says it
             warn_of(self.document, policy.blueprint)
         previous = self.plane.snapshot
-        snapshot = compile_snapshot(policy.blueprint, previous, self.metrics, time.monotonic, self._meter)
+        snapshot = compile_snapshot(policy.blueprint, previous, self.metrics, time.monotonic, self._lasting)
         self.estate.drained.apply(snapshot.clusters)
         self.plane.snapshot = snapshot
         self.metrics.policy_loaded(snapshot.version)

@@ -1,8 +1,8 @@
 """Answers questions that were answered before, whole or row by row, from what is kept; never one tenant's to another.
 
 What a question is kept under is routing/cache_key.py's; docs/cache.md is the contract. A batch by rows is as many questions of
-one row, of which those not found go down together; without rows it is one question. Below this layer a question carries nothing of
-its client that is not in its key: no id, no form of the answer.
+one row, of which those not found go down together; without rows it is one question. Below this layer a question carries nothing
+of its client that is not in its key: no id, no form of the answer.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class CachePolicy:
         if "no-store" in wishes:
             return await _past(call, ask, Cached("request"))
         if not worth.on(start):
-            return await _past(call, ask, Cached("off"))
+            return await _past(call, ask, Cached("off", detail="no-gain"))
         if why := unkeyed(call.request):
             return await _past(call, ask, Cached("bypass", detail=why))
         parts = await asyncio.to_thread(self._divided, call, caching) if call.size > INLINE else self._divided(call, caching)

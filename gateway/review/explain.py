@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -16,6 +16,7 @@ from gateway.dialects.v2_http import status
 from gateway.review.decision import Decider, Decision
 from gateway.review.written import headers_of
 from policies.onion import effective
+from routing.cache_key import told
 from routing.explain import Explained, Lot, Possibility, Tried
 from routing.plan import Plan, Stage
 from routing.principal import INFER
@@ -64,6 +65,7 @@ class Course(msgspec.Struct, frozen=True):
     most: float = 0.0  # cost if every stage is asked about every row
     sample: float = 0.0  # the share of such requests that is recorded
     layers: tuple[str, ...] = ()  # what stands round the ask, outermost first
+    cache: Mapping[str, str] = {}  # what the key of its answer is made of, part by part; empty without a cache
 
 
 class Explanation(msgspec.Struct, frozen=True):
@@ -86,7 +88,7 @@ def explain(document: PolicyDocument, request: Request, version: str = "", decid
     """
     decision = (decider or Decider(route_tables(document), document.aliases)).decide(request)
     name = decision.explainer.table.model if decision.explainer else ""
-    courses = tuple(_course(document.models.get(name), possibility, request) for possibility in decision.possibilities)
+    courses = tuple(_course(document.models.get(name), possibility, decision, request) for possibility in decision.possibilities)
     refusals = [course.refused for course in courses]
     explained = decision.explainer.explain(decision.question) if decision.explainer and decision.question else Explained(())
     return Explanation(
@@ -131,7 +133,7 @@ def _version(decision: Decision) -> str:
     return f"'{decision.question.version}' is asked for; version_policy: {policy}"
 
 
-def _course(model: Model | None, possibility: Possibility, request: Request) -> Course:
+def _course(model: Model | None, possibility: Possibility, decision: Decision, request: Request) -> Course:
     plan = possibility.result
     if isinstance(plan, InferenceError):
         return Course(possibility.share, Refusal(plan.reason, status(plan.kind), plan.message))
@@ -151,7 +153,14 @@ def _course(model: Model | None, possibility: Possibility, request: Request) -> 
         most=sum(each.cost for each in asked) * rows,
         sample=plan.sample,
         layers=effective(plan),
+        cache=_key(plan, decision),
     )
+
+
+def _key(plan: Plan, decision: Decision) -> Mapping[str, str]:
+    if plan.cache is None or decision.question is None or decision.explainer is None:
+        return {}
+    return told(plan, decision.question.principal, decision.explainer.table.model)
 
 
 def _deadline(model: Model, plan: Plan, request: Request) -> tuple[float, str]:

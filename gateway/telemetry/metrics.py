@@ -69,6 +69,11 @@ class Metrics:
         self._fallbacks = _counter("fallbacks_total", "asks of another target because of an error", "model", "from", "to")
         self._cost = _counter("cost_total", "cost of what was asked, in the policy's unit", "model", "variant")
         self._baseline = _counter("cost_baseline_total", "what the dearest variant alone would have cost", "model")
+        self._cached = _counter(
+            "cache_requests_total", "questions to models with a cache, and how they were answered", "model", "result"
+        )
+        self._cache_size = Numbers("gauge", "penstock_cache_bytes", "answers kept in memory, about", ())
+        self.cache_size: Callable[[], int] | None = None
         self._limited = _counter("limited_total", "requests refused because a limit of the policy was used up", "limit")
         self._shed = _counter("shed_total", "requests refused for want of room", "reason")
         self._store_requests = _counter(
@@ -129,6 +134,10 @@ class Metrics:
         """`source` failed and `target` was asked instead."""
         self._fallbacks.cell(model, source, target).value += 1
 
+    def cached(self, model: str, result: str) -> None:
+        """A model with a cache was asked: `hit`, `stale`, `partial`, `miss`, `collapsed`, `request`, `bypass` or `off`."""
+        self._cached.cell(model, result).value += 1
+
     def limited(self, limit: str) -> None:
         """A limit of the policy refused a question."""
         self._limited.cell(limit).value += 1
@@ -157,6 +166,8 @@ class Metrics:
         self._serving.clear()
         for backend, endpoint, serves in self.serving():
             self._serving.cell(backend, endpoint).value = int(serves)
+        if self.cache_size is not None:
+            self._cache_size.cell().value = self.cache_size()
         if self.store_up is not None:
             self._store_up.cell().value = int(self.store_up())
         own = (family for family in vars(self).values() if isinstance(family, Numbers | Distributions))
