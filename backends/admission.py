@@ -23,7 +23,7 @@ from collections.abc import Callable
 from enum import StrEnum
 from math import inf
 
-from backends.concurrency import Concurrency
+from backends.concurrency import FREE, Concurrency
 
 WAITS = 1 / 6  # the share of a question's time that it may be expected to wait; what it waits in fact may be twice that
 LONGEST = 5.0  # seconds that it may be expected to wait, whatever time it has
@@ -95,7 +95,7 @@ class Lane:
         elif concurrency.pace:
             may = (ahead + 1) * concurrency.pace <= _patience(deadline, now)
         else:
-            may = ahead < self.limit
+            may = ahead < FREE
         if may:
             return None
         self._refuse(priority, now)

@@ -20,6 +20,7 @@ from backends.errors import ErrorKind, InferenceError
 from backends.inference import Description, InferenceRequest, InferenceResponse
 from backends.places import ANSWERED, GIVEN_UP, Places
 from backends.rules import Rules
+from backends.schedule import Schedules
 from backends.second import LOOK, Hedging
 from backends.tries import Tries
 
@@ -47,6 +48,7 @@ class Cluster:
         self.sent = sent
         self.places = Places(name, rules.max_in_flight, balance.chance)
         self.repeated: Repeated = _untold
+        self.schedules: Schedules = {}  # what its models' queues obey, as far as is known
         self._balance = balance
         self._describing = asyncio.Semaphore(DESCRIPTIONS)
         most = max(10.0, rules.max_in_flight / 2)  # one of two endpoints may die with all it has

@@ -36,7 +36,7 @@ def _levels(most: int) -> list[int]:
 
 LEVELS = _levels(100_000)
 _LEVEL = [bisect_right(LEVELS, count) - 1 for count in range(_SMALL)]
-_WEIGHT = [count**-WORTH for count in LEVELS]
+_PRICE = [count**WORTH for count in LEVELS]
 
 
 class Concurrency:
@@ -102,7 +102,7 @@ class Concurrency:
             self._since, self._before, self._low = now, self._low, inf
             self.quickest = self._before if self._before < inf else 0.0
         known = self._known(now)
-        best = max(known, key=lambda level: _WEIGHT[level] / self._paces[level])
+        best = min(known, key=lambda level: _PRICE[level] * self._paces[level])
         above = known[known.index(best) + 1 :]
         self._exploring = sum(self._counts[level] for level in above) < ENOUGH
         self.pace = self._paces[best]

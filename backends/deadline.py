@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+RESERVE = 0.01  # seconds; twice what a deadline may be noticed late (backends.alarms)
+
 
 class Deadline(msgspec.Struct, frozen=True, gc=False):
     """`at` is a moment on the event loop's monotonic clock, in seconds."""
@@ -17,6 +19,10 @@ class Deadline(msgspec.Struct, frozen=True, gc=False):
     def less(self, reserve: float) -> Deadline:
         """An earlier deadline: `reserve` seconds are kept back for whoever hands it down."""
         return Deadline(self.at - reserve)
+
+    def hop(self, now: float) -> Deadline:
+        """What whoever is asked next gets of it: all but the RESERVE, or a tenth where that is less, for the way back."""
+        return Deadline(self.at - min(RESERVE, self.remaining(now) / 10))
 
     def within(self, timeout: float, now: float) -> Deadline:
         """The earlier of this deadline and `timeout` seconds from `now`."""

@@ -15,6 +15,7 @@ from backends.deadline import Deadline
 from backends.errors import ErrorKind, InferenceError
 from backends.inference import Description, InferenceRequest, InferenceResponse
 from backends.protocols.v2_grpc import SERVICE, Message, decode_response, decode_stream_response, encode_request, plain
+from backends.schedule import EXPIRED, Schedules, out_of_time, scheduled
 
 MAX_MESSAGE = 64 * 1024 * 1024  # bytes of an answer
 # Triton 2.49+ then tells a model's own failure on a stream by a status. A question that it refuses, and any failure of an older
@@ -23,7 +24,7 @@ _STATUS_PLEASE = ("triton_grpc_error", "true")
 _REFUSALS = ("expected ", "unexpected ", "input ", "inference ")
 _UNKNOWN = "Request for unknown model"
 _UNREACHED = "failed to connect to all addresses"  # grpc core's words: nothing was sent
-_QUEUE = ("Exceeds maximum queue size", "Request timeout expired")  # Triton's dynamic batcher, with UNAVAILABLE
+_QUEUE = ("Exceeds maximum queue size", EXPIRED)  # Triton's dynamic batcher, with UNAVAILABLE
 _DESCRIBE = {
     "metadata": ("ModelMetadata", service_pb2.ModelMetadataRequest),
     "config": ("ModelConfig", service_pb2.ModelConfigRequest),
@@ -34,12 +35,16 @@ _DESCRIBE = {
 class TritonGrpc:
     """One endpoint, over one HTTP/2 connection. Implements backends.inference.Backend.
 
-    May be made without a running loop, and is used on one loop only. `source` is the backend's name, in errors and metrics.
+    May be made without a running loop, and is used on one loop only. `source` is the backend's name, in errors and metrics;
+    `schedules` may fill up later.
     """
 
-    def __init__(self, host: str, port: int, source: str, max_message: int = MAX_MESSAGE) -> None:
+    def __init__(
+        self, host: str, port: int, source: str, schedules: Schedules | None = None, max_message: int = MAX_MESSAGE
+    ) -> None:
         self._address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         self._source = source
+        self._schedules = {} if schedules is None else schedules
         self._max_message = max_message
         self._channel: grpc.aio.Channel | None = None
         self._calls: dict[str, Callable[..., Any]] = {}
@@ -48,12 +53,12 @@ class TritonGrpc:
 
     async def infer(self, request: InferenceRequest, deadline: Deadline) -> InferenceResponse:
         """ModelInfer."""
-        wire = encode_request(request)
+        wire = encode_request(scheduled(request, self._schedules, deadline))
         return decode_response(await self._ask("ModelInfer", wire, deadline, request.headers), self._source)
 
     async def stream(self, request: InferenceRequest, deadline: Deadline) -> AsyncGenerator[InferenceResponse, None]:
         """ModelStreamInfer with one question: Triton ends a half-closed stream after the last answer."""
-        wire = encode_request(request)
+        wire = encode_request(scheduled(request, self._schedules, deadline))
         timeout = self._timeout(deadline)
         self._in_flight += 1
         call: Any = None
@@ -63,10 +68,10 @@ class TritonGrpc:
             async for answer in call:
                 response = decode_stream_response(answer, self._source)
                 if isinstance(response, str):
-                    raise self._failed(_status_in(response), response)
+                    raise self._failed(_status_in(response), response, deadline)
                 yield response
         except (grpc.RpcError, grpc.aio.BaseError) as error:  # the second: grpc could not even start the call
-            raise self._failure(error) from error
+            raise self._failure(error, deadline) from error
         finally:
             if call is not None:
                 call.cancel()
@@ -122,7 +127,7 @@ class TritonGrpc:
             answer: bytes = await self._call(method)(wire, timeout=timeout, metadata=_metadata(headers))
             return answer
         except (grpc.RpcError, grpc.aio.BaseError) as error:  # the second: grpc could not even start the call
-            raise self._failure(error) from error
+            raise self._failure(error, deadline) from error
         finally:
             await self._leave()
 
@@ -155,12 +160,12 @@ class TritonGrpc:
         if channel is not None:
             await channel.close()
 
-    def _failure(self, error: Exception) -> InferenceError:
+    def _failure(self, error: Exception, deadline: Deadline) -> InferenceError:
         if isinstance(error, grpc.aio.AioRpcError):
-            return self._failed(error.code(), error.details() or "")
+            return self._failed(error.code(), error.details() or "", deadline)
         return self._broken("could not be asked")
 
-    def _failed(self, status: grpc.StatusCode, text: str) -> InferenceError:
+    def _failed(self, status: grpc.StatusCode, text: str, deadline: Deadline) -> InferenceError:
         """What a status means. Only the texts of the client's own mistakes reach it: others may carry a stack trace."""
         source, text = self._source, " ".join(text[:500].split())
         match status:
@@ -171,6 +176,8 @@ class TritonGrpc:
             case grpc.StatusCode.UNIMPLEMENTED:
                 return InferenceError(ErrorKind.UNSUPPORTED, text or f"backend '{source}' does not offer this", source=source)
             case grpc.StatusCode.DEADLINE_EXCEEDED:
+                return self._late()
+            case grpc.StatusCode.UNAVAILABLE if out_of_time(text, deadline):
                 return self._late()
             case grpc.StatusCode.UNAVAILABLE if text.startswith(_UNREACHED):
                 message = f"backend '{source}' could not be reached"

@@ -11,11 +11,13 @@ import msgspec
 
 from backends.deadline import Deadline
 from backends.errors import ErrorKind, InferenceError, invalid
+from backends.http1.messages import late
 from backends.http1.pool import HttpPool, UpstreamRequest, UpstreamResponse
 from backends.inference import Description, InferenceRequest, InferenceResponse
 from backends.protocols.v2_http import LENGTH_HEADER, error_text
 from backends.protocols.v2_http_request import HttpQuestion, encode_request
 from backends.protocols.v2_http_response import decode_response
+from backends.schedule import Schedules, out_of_time, scheduled
 
 _PATHS: dict[Description, str] = {"metadata": "", "config": "/config", "stats": "/stats"}
 _PART = re.compile(r"(?!\.+\Z)[A-Za-z0-9._-]{1,128}")
@@ -28,19 +30,27 @@ class _Indexed(msgspec.Struct, frozen=True):
 
 
 class TritonHttp:
-    """One endpoint. Implements backends.inference.Backend; decoupled models need triton-grpc."""
+    """One endpoint. Implements backends.inference.Backend; decoupled models need triton-grpc.
 
-    def __init__(self, pool: HttpPool, source: str) -> None:
+    `schedules` may fill up later.
+    """
+
+    def __init__(self, pool: HttpPool, source: str, schedules: Schedules | None = None) -> None:
         self._pool = pool
         self._source = source
+        self._schedules = {} if schedules is None else schedules
 
     async def infer(self, request: InferenceRequest, deadline: Deadline) -> InferenceResponse:
         """One POST: a head of ours, and behind it a client's own bytes where it sent them in binary."""
+        if self._schedules:
+            request = scheduled(request, self._schedules, deadline)
         encoded = encode_request(request)
         path = _path(request.model, request.version, "/infer")
         asked = UpstreamRequest("POST", path, request.headers, encoded.parts, request.repeatable, encoded.headers())
         answer = await self._pool.ask(asked, deadline)
         if answer.status != 200:
+            if answer.status == 503 and out_of_time(error_text(answer.body), deadline):
+                raise late(self._source)
             raise self._failure(answer)
         verbatim = isinstance(request.payload, HttpQuestion)
         return decode_response(answer.body, answer.headers.get(LENGTH_HEADER), self._source, verbatim)

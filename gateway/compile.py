@@ -14,6 +14,7 @@ from backends.endpoint import Endpoint
 from backends.http1.pool import HttpPool, PoolLimits
 from backends.inference import Backend
 from backends.rules import Checks, Ejection, Hedge, Retry, Rules
+from backends.schedule import Schedules
 from backends.triton_grpc import TritonGrpc
 from backends.triton_http import TritonHttp
 from gateway.configuration import schema_policy
@@ -177,9 +178,11 @@ def _streams(stream: StreamAsk, limit: LimitPolicy) -> dict[bool, StreamAsk]:
 
 def cluster(spec: ClusterSpec, sent: Sent) -> Cluster:
     """A fresh cluster; it connects when first asked."""
-    ejection = spec.rules.breaker
-    endpoints = [Endpoint(f"{host}:{port}", _backend(spec, host, port), ejection) for host, port in spec.endpoints]
-    return Cluster(spec.name, endpoints, Balance(spec.balance, random.random), spec.rules, sent)
+    ejection, schedules = spec.rules.breaker, Schedules()
+    endpoints = [Endpoint(f"{host}:{port}", _backend(spec, host, port, schedules), ejection) for host, port in spec.endpoints]
+    made = Cluster(spec.name, endpoints, Balance(spec.balance, random.random), spec.rules, sent)
+    made.schedules = schedules
+    return made
 
 
 def _rules(backend: schema_policy.Backend) -> Rules:
@@ -193,9 +196,9 @@ def _rules(backend: schema_policy.Backend) -> Rules:
     )
 
 
-def _backend(spec: ClusterSpec, host: str, port: int) -> Backend:
+def _backend(spec: ClusterSpec, host: str, port: int, schedules: Schedules) -> Backend:
     if spec.protocol == "triton-grpc":
-        return TritonGrpc(host, port, spec.name)
+        return TritonGrpc(host, port, spec.name, schedules)
     room = spec.rules.max_in_flight
     limits = PoolLimits(max_connections=room + CHECKING, max_idle=min(64, room))
-    return TritonHttp(HttpPool(host, port, limits, spec.name), spec.name)
+    return TritonHttp(HttpPool(host, port, limits, spec.name), spec.name, schedules)

@@ -138,6 +138,7 @@ class Gateway:
         if self._store is not None:
             await self._store.start(self.spawner.spawn)
         self._authenticator = await build_authenticator(_auth_settings(document.auth), self.spawner.spawn)
+        self.metrics.issuers = self._authenticator.issuers
         plane, inflated = self.plane, document.limits.inflated
         parts = FrontParts(
             plane, self._authenticator, self._record, _Ids(), self.ready, inflated, self._samples, lambda: self.draining

@@ -1,4 +1,7 @@
-"""Keeps what every target's model takes, as its backend tells it, so that misfits are refused at the front."""
+"""Keeps what every target's model takes, as its backend tells it, so that misfits are refused at the front.
+
+What its queue obeys is told by the same configuration, and handed on to its cluster.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from collections.abc import Callable
 
 from backends.deadline import Deadline
 from backends.errors import InferenceError
+from backends.schedule import schedule
 from backends.signature import Signature, signature
 from gateway.snapshot import Snapshot
 from routing.plan import Target
@@ -58,6 +62,11 @@ class Signatures:
         try:
             metadata = await cluster.describe("metadata", target.model, target.version, deadline)
             config = await cluster.describe("config", target.model, target.version, deadline)
+            obeyed = schedule(config)
+            if obeyed is not None:
+                cluster.schedules[target.model] = obeyed
+            else:
+                cluster.schedules.pop(target.model, None)
             found = signature(metadata, config)
         except InferenceError as error:
             _log.debug("no signature of %s: %s", target.variant, error.message)

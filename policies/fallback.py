@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
+from backends.deadline import RESERVE
 from backends.errors import ErrorKind, InferenceError
 from policies.call import Answer, Ask, Call, Observer
 
@@ -40,6 +41,6 @@ class FallbackPolicy:
                 call = replace(call, target=target)
 
     def _in_time(self, error: InferenceError, call: Call) -> bool:
-        """Whether the target's own timeout ran out, and time is left for another."""
+        """Whether the target's own timeout ran out, and more time is left than what every ask leaves over."""
         own = call.target is not None and call.target.timeout is not None
-        return own and error.kind is ErrorKind.DEADLINE and self._clock() < call.deadline.at
+        return own and error.kind is ErrorKind.DEADLINE and self._clock() + RESERVE < call.deadline.at

@@ -23,7 +23,7 @@ _always, _never = lambda _: True, lambda _: False
 _EFFECTS: Mapping[str, Callable[[Plan], bool]] = {
     "deadline": _always,
     "authorize": _always,
-    "limit": _never,
+    "limit": _never,  # but for some principals: no plan says whose
     "cache": lambda plan: plan.cache is not None,
     "coalesce": lambda plan: plan.cache is not None,
     "shadow": _never,
@@ -33,9 +33,9 @@ _EFFECTS: Mapping[str, Callable[[Plan], bool]] = {
 ORDER = tuple(_EFFECTS)
 
 
-def effective(plan: Plan) -> tuple[str, ...]:
-    """The layers that do anything to this plan's calls, outermost first."""
-    return tuple(layer for layer, works in _EFFECTS.items() if works(plan))
+def effective(plan: Plan, limited: bool = False) -> tuple[str, ...]:
+    """The layers that do anything to this plan's calls, outermost first; `limited`: to those of whom a limit binds."""
+    return tuple(layer for layer, works in _EFFECTS.items() if works(plan) or (layer == "limit" and limited))
 
 
 def onion(layers: Mapping[str, Policy], core: Ask) -> Ask:
@@ -67,7 +67,9 @@ def core(clusters: Mapping[str, Backend], observer: Observer, clock: Clock) -> A
         request = replace(call.request, model=target.model, version=target.version, unit=unit)
         rows = call.request.rows or 1
         start, outcome = clock(), "abandoned"
-        deadline = call.deadline if target.timeout is None else call.deadline.within(target.timeout, start)
+        deadline = call.deadline.hop(start)
+        if target.timeout is not None:
+            deadline = deadline.within(target.timeout, start)
         try:
             response = await clusters[target.backend].infer(request, deadline)
             outcome = "ok"

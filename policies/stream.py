@@ -27,7 +27,9 @@ def streaming(clusters: Mapping[str, Backend], observer: Observer, clock: Callab
         request = replace(call.request, model=target.model, version=target.version, unit=unit)
         rows, start, outcome = call.request.rows or 1, clock(), "abandoned"
         cost = target.cost * rows
-        deadline = call.deadline if target.timeout is None else call.deadline.within(target.timeout, start)
+        deadline = call.deadline.hop(start)
+        if target.timeout is not None:
+            deadline = deadline.within(target.timeout, start)
         answers = clusters[target.backend].stream(request, deadline)
         try:
             while (response := await _next(answers, deadline.at)) is not None:

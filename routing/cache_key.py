@@ -113,7 +113,7 @@ def framed(fields: Iterable[bytes]) -> bytes:
     return b"".join((_LENGTH(len(listed)), *[part for each in listed for part in (_LENGTH(len(each)), each)]))
 
 
-def told(plan: Plan, principal: Principal, model: str) -> Mapping[str, str]:
+def told(plan: Plan, principal: Principal) -> Mapping[str, str]:
     """For people: what the key of such a question is made of, part by part. Of tensors and parameters only that they count."""
     assert plan.cache is not None
     whose = f"tenant '{principal.tenant}'" if principal.tenant else f"subject '{principal.subject}', who has no tenant"
@@ -122,7 +122,7 @@ def told(plan: Plan, principal: Principal, model: str) -> Mapping[str, str]:
     )
     return {
         "whose": "everybody's: shared" if plan.cache.shared else whose,
-        "model": f"'{model}', as this policy defines it ({plan.cache.epoch.hex()[:12]})",
+        "model": f"its name and all that this policy says of it ({plan.cache.epoch.hex()[:12]})",
         "plan": f"route '{plan.route}': {chain}",
         "inputs": ("of each row " if plan.cache.rows else "") + "name, datatype, shape and bytes, in the order of their names",
         "parameters": f"all but {', '.join(sorted(WIRE))}",

@@ -59,11 +59,15 @@ _read_arrays = msgspec.json.Decoder(_Arrays).decode
 
 
 class HttpQuestion(msgspec.Struct, gc=False):
-    """Tensors as they go to a backend: `head` is the JSON, `parts` their bytes (one part for each, or one for all together)."""
+    """Tensors as they go to a backend: `head` is the JSON, `parts` their bytes (one part for each, or one for all together).
+
+    `parameters` are those of the request that stand in the head.
+    """
 
     head: bytes
     parts: tuple[bytes | memoryview, ...]
     specs: tuple[TensorSpec, ...]
+    parameters: Parameters
     decoded: tuple[Tensor, ...] | None = None
 
     def tensors(self) -> tuple[Tensor, ...]:
@@ -124,7 +128,7 @@ def decode_request(
     inputs, behind = envelope.inputs, memoryview(body)[len(body) - tail :]
     parts = tuple(_parts(envelope, iter(arrays), behind)) if arrays or envelope.texts else (behind,)
     written = envelope.written or _written(envelope, [len(part) for part in parts])
-    payload = HttpQuestion(written, parts, inputs)
+    payload = HttpQuestion(written, parts, inputs, envelope.parameters)
     return InferenceRequest(model, version, envelope.id, envelope.parameters, inputs, envelope.outputs, payload, headers)
 
 
@@ -248,7 +252,8 @@ def encode_request(request: InferenceRequest) -> Encoded:
     """The request for a backend, every tensor in binary; the answer comes in the form the client asked for, or in binary."""
     payload = request.payload
     if isinstance(payload, HttpQuestion):
-        return Encoded((payload.head, *payload.parts), len(payload.head))
+        head = payload.head if request.parameters is payload.parameters else _with_parameters(payload, request.parameters)
+        return Encoded((head, *payload.parts), len(head))
     tensors = payload.tensors()
     inputs = [binary_entry(tensor.name, tensor.datatype, tensor.shape, len(tensor.data)) for tensor in tensors]
     if request.outputs:
@@ -257,6 +262,13 @@ def encode_request(request: InferenceRequest) -> Encoded:
     else:
         head = _message(request.id, {**request.parameters, "binary_data_output": True}, inputs, [])
     return Encoded((head, *(tensor.data for tensor in tensors)), len(head))
+
+
+def _with_parameters(payload: HttpQuestion, parameters: Parameters) -> bytes:
+    """The head, which is of our own writing, with these parameters; they stand last in it."""
+    end = len(encode(payload.parameters)) + len(',"parameters":') if payload.parameters else 0
+    written = b',"parameters":' + encode(parameters) if parameters else b""
+    return payload.head[: -1 - end] + written + b"}"
 
 
 def _written(envelope: _Envelope, sizes: Sequence[int]) -> bytes:

@@ -110,6 +110,10 @@ class Authenticator:
                 raise
         return self.check(headers, now_wall, peer)
 
+    def issuers(self) -> list[tuple[str, bool]]:
+        """Every issuer, and whether its keys were had when they were last asked for."""
+        return [(keys.name, keys.up) for keys in self._issuers]
+
     async def reload(self) -> None:
         """Has the key file and every issuer's keys again, each on its own: what cannot be had stays as it was and is logged."""
         await asyncio.gather(self._reload_api_keys(), *(keys.reload() for keys in self._issuers))

@@ -60,7 +60,17 @@ class IssuerKeys:
         self._flight: asyncio.Future[None] | None = None
         self._waiting = 0
         self._bucket = self._gap_ends = clock.now()
-        self._failing = False
+        self._failing = self._said = False  # the last fetch was in vain; and the log says so
+
+    @property
+    def name(self) -> str:
+        """The issuer's."""
+        return self._issuer.issuer
+
+    @property
+    def up(self) -> bool:
+        """Whether the last fetch brought keys."""
+        return not self._failing and not self.empty
 
     @property
     def empty(self) -> bool:
@@ -88,7 +98,7 @@ class IssuerKeys:
         """Waits for a fetch that begins now. What cannot be used leaves the keys as they are and is logged, however often."""
         if self._flying:
             await self.refresh()  # it began before the keys were known to have changed
-        self._failing = False
+        self._said = False
         await self.refresh()
 
     def start(self) -> None:
@@ -152,9 +162,9 @@ class IssuerKeys:
         try:
             await self.take()
         except KeySourceError as error:
-            if not self._failing:
+            if not self._said:
                 _log.warning("keys of %s could not be refreshed, keeping those known: %s", self._issuer.issuer, error)
-            self._failing = True
+            self._failing = self._said = True
         finally:
             if not flight.done():
                 flight.set_result(None)
@@ -167,6 +177,6 @@ class IssuerKeys:
             _log.info("keys of %s that verify nothing here: %s", self._issuer.issuer, "; ".join(found.left_out))
         self._keys, self._left_out = found.keys, found.left_out
         self._fetched_at = self._clock.now()
-        self._failing = False
+        self._failing = self._said = False
         if gone:
             self._changed()

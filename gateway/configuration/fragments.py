@@ -33,8 +33,9 @@ _HOST = rf"(\[[0-9A-Fa-f:.]+\]|{_BYTE}(\.{_BYTE}){{3}}|(?![0-9.]+:){_LABEL}(\.{_
 _PORT = r"(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[0-5]?[0-9]{1,4})"
 _FIELD = r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}"
 _QUOTES = "; in quotes if it looks like a number"
-_USER = "([^:/?#@ ]*@)?"
-_STORE = rf"(memory|rediss?://{_USER}[^/?#@ ]+(/[0-9]{{0,5}})?|unix://{_USER}/[^?# ]+(\?db=[0-9]{{1,5}})?)"
+_USER = r"([A-Za-z0-9._~%-]*@)?"
+_SERVER = rf"(\[[0-9A-Fa-f:.]+\]|{_LABEL}(\.{_LABEL})*)(:(?!0{{1,5}}(/|$)){_PORT})?"
+_STORE = rf"(memory|rediss?://{_USER}{_SERVER}(/[0-9]{{0,4}})?|unix://{_USER}/[^\u0000-\u0020?#\u007f]+(\?db=[0-9]{{1,4}})?)"
 _VERSION = r"[A-Za-z0-9._-]+"
 
 

@@ -11,6 +11,7 @@ from gateway.configuration.problems import path_text, shown
 from gateway.configuration.schema_cache import Cache
 from gateway.configuration.schema_policy import Backend, Breaker, Health, Hedge, Model, PolicyDocument, Retry, Variant
 from gateway.review.changes_routes import Change, route_changes
+from gateway.review.limits import limit_changes
 from gateway.review.words import duration, had, share
 from routing.match import Versions
 
@@ -18,7 +19,7 @@ T = TypeVar("T")
 
 
 def changes(old: PolicyDocument, new: PolicyDocument) -> tuple[Change, ...]:
-    """In the order of a document: backends, models with what is in them, aliases, tests. Empty if both do the same."""
+    """In the order of a document: backends, models with what is in them, aliases, limits, tests. Empty if both do the same."""
     return tuple(_changes(old, new))
 
 
@@ -26,6 +27,7 @@ def _changes(old: PolicyDocument, new: PolicyDocument) -> Iterator[Change]:
     yield from _named(("backends",), old.backends, new.backends, Names("backend", _backend, _backend_changes))
     yield from _named(("models",), old.models, new.models, Names("model", _model, _model_changes))
     yield from _words(("aliases",), old.aliases, new.aliases, "alias", "of")
+    yield from limit_changes(old.limits, new.limits)
     yield from _tests(old, new)
     if set(old.without) != set(new.without):
         yield Change("without", f"{_list(old.without)} → {_list(new.without)}: parts that the document does without on purpose")

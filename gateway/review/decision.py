@@ -15,6 +15,7 @@ from gateway.snapshot import Model, Snapshot
 from policies.authorize import demand
 from routing.conditions import Looks
 from routing.explain import Explainer, Possibility
+from routing.limits import Limit, binds
 from routing.match import Question, RouteTable
 from routing.plan import Plan
 from routing.planner import Planner
@@ -23,23 +24,26 @@ from routing.planner import Planner
 class Decision(NamedTuple):
     """`explainer` is the model's, None if there is no such model; `question` is what its routes were asked, None if nothing.
 
-    Of a split that nothing in the request decides there is one possibility for each side, else one in all.
+    Of a split that nothing in the request decides there is one possibility for each side, else one in all. `limits` are the
+    names of those that count the request, if it gets so far.
     """
 
     explainer: Explainer | None
     question: Question | None
     possibilities: tuple[Possibility, ...]
+    limits: tuple[str, ...] = ()
 
 
 class Decider:
-    """Decides about samples by one document. `tables` by public model, `aliases` by the name that clients may use instead.
+    """Decides about requests by one document. `tables` by public model, `aliases` by the name that clients may use instead.
 
     Which versions a backend serves is not known here: of `latest(n)` any version is taken to be one.
     """
 
-    def __init__(self, tables: Mapping[str, RouteTable], aliases: Mapping[str, str]) -> None:
+    def __init__(self, tables: Mapping[str, RouteTable], aliases: Mapping[str, str], limits: tuple[Limit, ...] = ()) -> None:
         self._tables = tables
         self._aliases = aliases
+        self._limits = limits
         self._explainers: dict[str, Explainer] = {}
 
     def decide(self, request: Request) -> Decision:
@@ -55,7 +59,13 @@ class Decider:
             Possibility(self._ask(request, _noting(explainer, plan, request, seen)), share)
             for plan, share in explainer.sides(seen[0])
         ]
-        return Decision(explainer, seen[0], tuple(sides) or (Possibility(made),))
+        possibilities = tuple(sides) or (Possibility(made),)
+        planned = any(isinstance(each.result, Plan) for each in possibilities)
+        return Decision(explainer, seen[0], possibilities, self._counting(request, explainer.table.model) if planned else ())
+
+    def _counting(self, request: Request, model: str) -> tuple[str, ...]:
+        principal = principal_of(request)
+        return tuple(limit.name for limit in self._limits if binds(limit, principal, model))
 
     def _explainer(self, name: str) -> Explainer | None:
         model = name if name in self._tables else self._aliases.get(name, "")

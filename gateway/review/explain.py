@@ -10,16 +10,18 @@ from backends.errors import ErrorKind, InferenceError
 from gateway.configuration.problems import nearest
 from gateway.configuration.schema_policy import Model, PolicyDocument
 from gateway.configuration.schema_tests import Request
-from gateway.configuration.tables import route_tables
+from gateway.configuration.tables import limit_of, route_tables
 from gateway.dialects.reply import client_timeout
 from gateway.dialects.v2_http import status
 from gateway.review.decision import Decider, Decision
-from gateway.review.written import headers_of
+from gateway.review.limits import allowed
+from gateway.review.written import headers_of, principal_of
 from policies.onion import effective
 from routing.cache_key import told
-from routing.explain import Explained, Lot, Possibility, Tried
+from routing.explain import Explained, Finding, Lot, Possibility, Tried
+from routing.limits import findings, whose
 from routing.plan import Plan, Stage
-from routing.principal import INFER
+from routing.principal import INFER, Principal
 
 
 class Check(msgspec.Struct, frozen=True):
@@ -68,6 +70,17 @@ class Course(msgspec.Struct, frozen=True):
     cache: Mapping[str, str] = {}  # what the key of its answer is made of, part by part; empty without a cache
 
 
+class Counting(msgspec.Struct, frozen=True):
+    """One limit: whether it counts the request, by which conditions, and then whose bucket pays."""
+
+    limit: str
+    counts: bool
+    allows: str
+    conditions: tuple[Finding, ...]
+    per: str = ""  # tenant, subject, tier or model; "" where all that it counts share one bucket
+    value: str = ""  # whose bucket it is; "" for those who have no such value
+
+
 class Explanation(msgspec.Struct, frozen=True):
     """All of it. `refused` is set where nobody would answer, whatever a split decides."""
 
@@ -79,6 +92,7 @@ class Explanation(msgspec.Struct, frozen=True):
     split: Lot | None
     answers: tuple[Course, ...]
     refused: Refusal | None
+    limits: tuple[Counting, ...] = ()  # of a request that gets so far
 
 
 def explain(document: PolicyDocument, request: Request, version: str = "", decider: Decider | None = None) -> Explanation:
@@ -88,7 +102,9 @@ def explain(document: PolicyDocument, request: Request, version: str = "", decid
     """
     decision = (decider or Decider(route_tables(document), document.aliases)).decide(request)
     name = decision.explainer.table.model if decision.explainer else ""
-    courses = tuple(_course(document.models.get(name), possibility, decision, request) for possibility in decision.possibilities)
+    limits = tuple(_counting(document, principal_of(request), name))
+    limited = any(each.counts for each in limits)
+    courses = tuple(_course(document.models.get(name), each, request, limited) for each in decision.possibilities)
     refusals = [course.refused for course in courses]
     explained = decision.explainer.explain(decision.question) if decision.explainer and decision.question else Explained(())
     return Explanation(
@@ -100,7 +116,17 @@ def explain(document: PolicyDocument, request: Request, version: str = "", decid
         split=explained.lot,
         answers=courses,
         refused=refusals[0] if all(refusals) else None,
+        limits=() if all(refusals) else limits,
     )
+
+
+def _counting(document: PolicyDocument, principal: Principal, model: str) -> Iterator[Counting]:
+    for index, entry in enumerate(document.limits):
+        limit = limit_of(entry, index)
+        found = findings(limit, principal, model)
+        counts = all(each.holds for each in found)
+        bucket = (limit.per, whose(limit, principal, model)) if counts else ("", "")
+        yield Counting(limit.name, counts, allowed(entry), found, *bucket)
 
 
 def _checks(decision: Decision, request: Request, name: str, names: Iterable[str]) -> Iterator[Check]:
@@ -133,7 +159,7 @@ def _version(decision: Decision) -> str:
     return f"'{decision.question.version}' is asked for; version_policy: {policy}"
 
 
-def _course(model: Model | None, possibility: Possibility, decision: Decision, request: Request) -> Course:
+def _course(model: Model | None, possibility: Possibility, request: Request, limited: bool) -> Course:
     plan = possibility.result
     if isinstance(plan, InferenceError):
         return Course(possibility.share, Refusal(plan.reason, status(plan.kind), plan.message))
@@ -152,15 +178,9 @@ def _course(model: Model | None, possibility: Possibility, decision: Decision, r
         least=asked[0].cost * rows,
         most=sum(each.cost for each in asked) * rows,
         sample=plan.sample,
-        layers=effective(plan),
-        cache=_key(plan, decision),
+        layers=effective(plan, limited),
+        cache={} if plan.cache is None else told(plan, principal_of(request)),
     )
-
-
-def _key(plan: Plan, decision: Decision) -> Mapping[str, str]:
-    if plan.cache is None or decision.question is None or decision.explainer is None:
-        return {}
-    return told(plan, decision.question.principal, decision.explainer.table.model)
 
 
 def _deadline(model: Model, plan: Plan, request: Request) -> tuple[float, str]:

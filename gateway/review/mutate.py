@@ -10,9 +10,11 @@ from msgspec.structs import replace
 
 from gateway.configuration.schema_policy import PolicyDocument
 from gateway.configuration.schema_tests import PolicyTest, Request
+from gateway.configuration.tables import limits_of
 from gateway.review.decision import Decider
 from gateway.review.mutants import Mutant, mutants
-from gateway.review.suggest import asking, suggested, written
+from gateway.review.mutate_limits import LimitBench
+from gateway.review.suggest import Survivor, asking, suggested, written
 from gateway.review.trial import as_expected
 from routing.conditions import Predicate, predicates
 from routing.cover import witness
@@ -23,21 +25,24 @@ from routing.planner import unit_of
 DRAWS = 2000  # requests that are tried until one falls to the side of a split that is to be shown
 
 
-class Survivor(msgspec.Struct, frozen=True):
-    """A mutant that no test notices: what is wrong with it, and a test that would notice, as lines of the document."""
-
-    said: str
-    test: tuple[str, ...]
-
-
 class Rule(msgspec.Struct, frozen=True):
-    """One route: how many mutants of it were tried, and which survived."""
+    """One route, or one limit: how many mutants of it were tried, and which survived."""
 
-    model: str
-    index: int  # among the model's routes
-    route: str
+    model: str  # "" of a limit, which belongs to no model
+    index: int  # among the model's routes, or among the limits
+    route: str  # its name
     mutants: int
     survivors: tuple[Survivor, ...]
+
+    @property
+    def path(self) -> tuple[str | int, ...]:
+        """Where it stands in the document."""
+        return ("models", self.model, "routes", self.index) if self.model else ("limits", self.index)
+
+    @property
+    def called(self) -> str:
+        """What it is, in words."""
+        return f"{self.model}: route {self.route}" if self.model else f"limit {self.route}"
 
 
 class _Known(NamedTuple):
@@ -54,6 +59,9 @@ def examine(document: PolicyDocument, tables: Mapping[str, RouteTable]) -> Itera
         bench = _Bench(document, table)
         for index, route in enumerate(table.routes):
             yield Rule(model, index, route.name, *bench.tried(index))
+    limits = LimitBench(document, tables)
+    for index, limit in enumerate(limits.limits):
+        yield Rule("", index, limit.name, *limits.tried(index))
 
 
 class _Bench:
@@ -61,8 +69,8 @@ class _Bench:
 
     def __init__(self, document: PolicyDocument, table: RouteTable) -> None:
         self._table = table
-        self._aliases = document.aliases
-        self._decider = Decider({table.model: table}, document.aliases)
+        self._aliases, self._limits = document.aliases, limits_of(document)
+        self._decider = Decider({table.model: table}, document.aliases, self._limits)
         self._explainer = Explainer(table)
         self._tests = [each for test in document.tests if (each := self._known(test)) is not None]
 
@@ -97,8 +105,8 @@ class _Bench:
         route = mutant.route if new == mutant.index else None if new is None else self._table.routes[new]
         if new == hit and (route is None or new != mutant.index or route.action == self._table.routes[new].action):
             return False
-        alone = Decider({self._table.model: only(self._table, route)}, self._aliases)
-        return not as_expected(test.expect, alone.decide(test.request).possibilities)
+        alone = Decider({self._table.model: only(self._table, route)}, self._aliases, self._limits)
+        return not as_expected(test.expect, alone.decide(test.request))
 
     def _showing(self, mutant: Mutant, holding: tuple[Predicate, ...]) -> PolicyTest | None:
         """A test that holds, and fails with the mutant; None where the mutant changes nothing that a test could tell."""

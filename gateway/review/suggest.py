@@ -19,6 +19,13 @@ _LINE = re.compile(r"[A-Za-z0-9_/.][A-Za-z0-9_/., =→-]*(?<! )")  # of these ch
 _PLAIN = re.compile(r"[A-Za-z0-9_/.][A-Za-z0-9_/. -]*(?<! )")
 
 
+class Survivor(msgspec.Struct, frozen=True):
+    """A mutant that no test notices: what is wrong with it, and a test that would notice, as lines of the document."""
+
+    said: str
+    test: tuple[str, ...]
+
+
 def asking(model: str, question: Question) -> Request:
     """The request that asks the model this question."""
     principal = question.principal

@@ -11,6 +11,7 @@ from backends.errors import InferenceError
 from gateway.configuration.problems import MAX_PROBLEMS, PolicyError, Problem, path_text
 from gateway.configuration.schema_policy import PolicyDocument
 from gateway.configuration.schema_tests import Expect, PolicyTest
+from gateway.configuration.tables import limits_of
 from gateway.configuration.yaml_source import parse
 from gateway.review.decision import Decider, Decision
 from gateway.review.words import duration, missed, share
@@ -40,7 +41,7 @@ def failures(document: PolicyDocument, tables: Mapping[str, RouteTable]) -> tupl
 
 
 def _failures(document: PolicyDocument, tables: Mapping[str, RouteTable]) -> Iterator[Failure]:
-    decider = Decider(tables, document.aliases)
+    decider = Decider(tables, document.aliases, limits_of(document))
     for index, test in enumerate(document.tests):
         failure = _tried(decider, index, test)
         if failure is not None:
@@ -61,15 +62,19 @@ def refuse_failures(document: PolicyDocument, tables: Mapping[str, RouteTable], 
 
 def _tried(decider: Decider, index: int, test: PolicyTest) -> Failure | None:
     decision = decider.decide(test.request)
-    if as_expected(test.expect, decision.possibilities):
+    if as_expected(test.expect, decision):
         return None
     came = " or ".join(_share(possibility) + _came(possibility.result, test.expect) for possibility in decision.possibilities)
+    if test.expect.limits is not None:
+        came += f", {_limits(decision.limits)}"
     return Failure(index, test.name, expected(test.expect), came, tuple(_reasons(decision, test.expect)))
 
 
-def as_expected(expect: Expect, possibilities: tuple[Possibility, ...]) -> bool:
+def as_expected(expect: Expect, decision: Decision) -> bool:
     """Whether what comes of a request, whatever a split decides, is what a test demands."""
-    return all(_is(expect, possibility.result) for possibility in possibilities)
+    if expect.limits is not None and set(expect.limits) != set(decision.limits):
+        return False
+    return all(_is(expect, possibility.result) for possibility in decision.possibilities)
 
 
 def _is(expect: Expect, result: Plan | InferenceError) -> bool:
@@ -92,9 +97,15 @@ def expected(expect: Expect) -> str:
         said.append(f"cascade {' → '.join(expect.cascade)}")
     if expect.timeout is not None:
         said.append(f"timeout {duration(expect.timeout)}")
+    if expect.limits is not None:
+        said.append(_limits(expect.limits))
     if expect.refused is not None:
         said.append(f"refused: {expect.refused}")
     return ", ".join(said) or "an answer"
+
+
+def _limits(names: tuple[str, ...]) -> str:
+    return f"limits {', '.join(sorted(names))}" if names else "no limits"
 
 
 def _share(possibility: Possibility) -> str:
@@ -111,7 +122,7 @@ def _came(result: Plan | InferenceError, expect: Expect) -> str:
 
 
 def _reasons(decision: Decision, expect: Expect) -> Iterator[str]:
-    explainer, question, _ = decision
+    explainer, question = decision.explainer, decision.question
     if explainer is None or question is None:
         return
     explained = explainer.explain(question)

@@ -13,7 +13,7 @@ from gateway.store.trouble import StoreError
 
 PASSWORD = "PENSTOCK_REDIS_PASSWORD"  # noqa: S105 - the name of an environment variable
 PORT = 6379
-DATABASES = 1 << 14
+DIGITS = 4  # of a database's number
 
 
 class AddressError(ValueError):
@@ -63,7 +63,7 @@ def parse(text: str) -> Address:
 def _database(number: str) -> int:
     if not number:
         return 0
-    if not (number.isascii() and number.isdigit() and len(number) <= 5 and int(number) < DATABASES):
+    if not (number.isascii() and number.isdigit() and len(number) <= DIGITS):
         raise AddressError("the database is a whole number: redis://host:6379/0, or unix:///path?db=0")
     return int(number)
 

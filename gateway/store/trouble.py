@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Mapping
 
@@ -12,7 +13,7 @@ ADVICE: Mapping[str, str] = {
     "closed": "the server's own log says why",
     "garbled": "is it a Redis server that answers there?",
     "password": "check the user in `store`, redis.password_file or PENSTOCK_REDIS_PASSWORD",
-    "permission": "the user needs +@connection +@scripting +@hash +@string +@keyspace +time on ~penstock:*",
+    "permission": "docs/operate.md has the rights that the user needs",
     "read-only": "it is a replica: name the primary in `store`",
     "full": "raise maxmemory, or set maxmemory-policy to volatile-ttl: every key here has an expiry",
     "disk": "its disk is full or its snapshots fail: see its log",
@@ -39,6 +40,7 @@ _WORDS: Mapping[str, str] = {
     "CLUSTERDOWN": "cluster",
     "CROSSSLOT": "cluster",
 }
+_INNER = re.compile(rf" -({'|'.join(_WORDS)}) ")
 
 
 class StoreError(Exception):
@@ -52,8 +54,12 @@ class StoreError(Exception):
 def refused(reply: str) -> StoreError:
     """What an error that Redis answered means. Redis repeats what it was given in places: its first word is all that is told."""
     word = reply.partition(" ")[0].strip(":-")
-    if "AUTH" in reply and "password" in reply:  # "ERR AUTH <password> called without any password configured"
+    if inner := _INNER.search(reply):  # Redis 6 puts what a script ran into behind "ERR Error running script …: -"
+        word = inner[1]
+    elif "AUTH" in reply and "password" in reply:  # "ERR AUTH <password> called without any password configured"
         word = "WRONGPASS"
+    elif "can't run this command" in reply:  # "ERR The user executing the script …"
+        word = "NOPERM"
     known = word.isascii() and word.isalpha() and word.isupper()
     return StoreError(_WORDS.get(word, "refused"), f"it answers {word[:32]}" if known else "it answers with an error")
 

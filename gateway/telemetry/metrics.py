@@ -47,12 +47,14 @@ class _Asked:
 
 class Metrics:
     """Implements policies.call.Observer; `in_flight` tells, when scraped, how many questions each backend holds now,
-    `serving` which of its endpoints take questions, `store_up` whether the shared store may be asked.
+    `serving` which of its endpoints take questions, `store_up` whether the shared store may be asked, `issuers` whose keys could
+    be had when they were last asked for.
     """
 
     def __init__(self, in_flight: Callable[[], Mapping[str, int]] = dict) -> None:
         self.in_flight = in_flight
         self.serving: Callable[[], Iterable[tuple[str, str, bool]]] = tuple
+        self.issuers: Callable[[], Iterable[tuple[str, bool]]] = tuple
         self.store_up: Callable[[], bool] | None = None  # where there is a store
         self._requests = _counter("requests_total", "requests that ended, by status", "model", "route", "variant", "code")
         self._seconds = _histogram("request_seconds", "first byte in to answer ready", SECONDS, "model", "route")
@@ -81,6 +83,7 @@ class Metrics:
         )
         self._store_seconds = _histogram("store_seconds", "time of one question to the shared store", STORE)
         self._store_up = Numbers("gauge", "penstock_store_up", "1 if the shared store may be asked", ())
+        self._issuers = Numbers("gauge", "penstock_issuer_up", "1 if the issuer's keys were had at the last fetch", ("issuer",))
         self._policy = Numbers("gauge", "penstock_policy_info", "1 for the policy version in force", ("version",))
         self._reloads = _counter("policy_reloads_total", "attempts to load a policy", "result")
         self._abandoned = _counter("abandoned_total", "work that nobody waited for any more", "stage")
@@ -168,6 +171,8 @@ class Metrics:
             self._serving.cell(backend, endpoint).value = int(serves)
         if self.cache_size is not None:
             self._cache_size.cell().value = self.cache_size()
+        for issuer, up in self.issuers():
+            self._issuers.cell(issuer).value = int(up)
         if self.store_up is not None:
             self._store_up.cell().value = int(self.store_up())
         own = (family for family in vars(self).values() if isinstance(family, Numbers | Distributions))

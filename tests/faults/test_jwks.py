@@ -25,8 +25,8 @@ from tests.real_parts import AUDIENCE, ISSUER, GatewayProcess, start_gateway, un
 
 pytestmark = pytest.mark.slow
 PART = "JWKS"
-OUTAGE = 5.0 if LONG else 0.3  # seconds of each
-STORM = 20.0 if LONG else 2.0
+OUTAGE = 3.0 if LONG else 0.3  # seconds of each
+STORM = 15.0 if LONG else 2.0
 POLICY = {
     "version": 1,
     "backends": {"none": {"protocol": "triton-http", "endpoints": ["127.0.0.1:9"]}},

@@ -54,6 +54,7 @@ async def test_a_token_opens_the_door(gate: Running) -> None:
     """A token of the trusted issuer is believed, and believed again when it comes again."""
     for _ in range(2):
         assert 200 == (await bearer(gate, f"Bearer {token()}")).status
+    assert 1 == (await gate.metrics())["penstock_issuer_up", ("https://id.test",)]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gateway.cli.ink import Ink
-from gateway.review.explain import Course, Explanation, Refusal, Turn
+from gateway.review.explain import Counting, Course, Explanation, Refusal, Turn
 from gateway.review.words import asked, duration, missed, request, share
 from policies.onion import ORDER
 from routing.explain import Finding, Lot, Tried
@@ -26,6 +26,9 @@ def lines(explanation: Explanation, name: str, ink: Ink) -> Iterator[str]:
         yield from ("", *_split(explanation.split, ink))
     for course in explanation.answers:
         yield from ("", *_course(course, ink))
+    if explanation.limits:
+        yield from ("", ink.strong("limits"))
+        yield from _limits(explanation.limits, ink)
 
 
 def _routes(routes: tuple[Tried, ...], ink: Ink) -> Iterator[str]:
@@ -41,6 +44,19 @@ def _routes(routes: tuple[Tried, ...], ink: Ink) -> Iterator[str]:
             yield from (f"    {'':<{width}}  {reason}" for reason in more)
         else:
             yield ink.faint(f"  · {name}  not reached")
+
+
+def _limits(limits: tuple[Counting, ...], ink: Ink) -> Iterator[str]:
+    width = max(len(each.limit) for each in limits)
+    for each in limits:
+        name = f"{each.limit:<{width}}"
+        if each.counts:
+            whose = (
+                f"{each.per} '{each.value}'" if each.value else f"all without a {each.per}" if each.per else "all that it counts"
+            )
+            yield f"  {ink.good(f'✓ {name}')}  {each.allows}, for {whose}"
+        else:
+            yield f"  {ink.bad('✗')} {name}  {' and '.join(missed(one) for one in each.conditions if not one.holds)}"
 
 
 def _reasons(conditions: tuple[Finding, ...]) -> list[str]:

@@ -79,7 +79,7 @@ def run_test(arguments: argparse.Namespace) -> int:
     if not arguments.json:
         print("\n".join(_results(tested, Ink(sys.stdout))))
     rules = list(_examined(document)) if arguments.mutate and not failed else []
-    total = sum(len(model.routes) for model in document.models.values())
+    total = sum(len(model.routes) for model in document.models.values()) + len(document.limits)
     if arguments.json:
         print(json.dumps(_as_json(tested, arguments, rules, total)))
     elif arguments.mutate:
@@ -121,8 +121,8 @@ def _report(tested: _Tested, rules: list[Rule], total: int, ink: Ink) -> Iterato
         return
     for rule in rules:
         if rule.survivors:
-            line = ink.faint(f"  line {tested.line('models', rule.model, 'routes', rule.index)}")
-            yield from ("", ink.bad(f"✗ {rule.model}: route {rule.route}") + line)
+            line = ink.faint(f"  line {tested.line(*rule.path)}")
+            yield from ("", ink.bad(f"✗ {rule.called}") + line)
             yield from (f"    no test fails if {survivor.said}" for survivor in rule.survivors)
     tests = dict.fromkeys(survivor.test for rule in rules for survivor in rule.survivors)
     if tests:
@@ -146,6 +146,6 @@ def _as_json(tested: _Tested, arguments: argparse.Namespace, rules: list[Rule], 
     ]
     found: dict[str, object] = {"file": arguments.file, "version": tested.version, "ok": not tested.failed, "tests": tests}
     if arguments.mutate:
-        lined = [msgspec.to_builtins(rule) | {"line": tested.line("models", rule.model, "routes", rule.index)} for rule in rules]
+        lined = [msgspec.to_builtins(rule) | {"line": tested.line(*rule.path)} for rule in rules]
         found |= {"rules": lined, "not_examined": total - len(rules)}
     return found

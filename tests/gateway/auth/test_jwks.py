@@ -93,6 +93,17 @@ async def test_keys_are_fetched_at_start_and_refreshed(keys: IssuerKeys, source:
     assert source.fetches == 2
 
 
+async def test_an_issuer_is_up_when_its_last_fetch_brought_keys(keys: IssuerKeys, source: Source, ticker: Ticker) -> None:
+    """Not before the first, not after one in vain although its keys hold, and again after a good one."""
+    document, seen = source.document, [keys.up]
+    for published in (document, None, document):
+        source.document = published
+        await keys.refresh()
+        seen.append(keys.up)
+    ticker.move(STALE + 1)
+    assert [False, True, False, True, False] == [*seen, keys.up]
+
+
 async def test_a_failed_fetch_is_repeated_soon(keys: IssuerKeys, source: Source, ticker: Ticker) -> None:
     """An issuer that was away at start is asked again after seconds, not minutes."""
     document, source.document = source.document, None

@@ -16,7 +16,7 @@ from gateway.configuration import quantities, readers, schema_policy
 from gateway.configuration.fragments import FRAGMENTS, duration, fragment, share, version_policy
 from gateway.configuration.problems import UnreadableError
 from gateway.configuration.readers import one_of
-from gateway.configuration.schema_gateway import read_jwks, read_otlp, read_sample_size
+from gateway.configuration.schema_gateway import read_jwks, read_otlp, read_sample_size, read_store
 from routing.conditions import size
 from routing.match import Versions
 from tests.gateway.configuration.test_descriptions import STRUCTS
@@ -75,6 +75,7 @@ MILDER: dict[object, Callable[[Any], bool]] = {
     schema_policy.read_priorities: _backwards,
     schema_policy.read_sizes: lambda value: _odd_size(value) or _backwards(value),
     read_jwks: lambda value: "://" in value,  # a URL's insides
+    read_store: lambda value: "[" in value,  # an IPv6 address
 }
 
 

@@ -56,7 +56,7 @@ def test_everything() -> None:
         limits=Limits(1 << 20, 2 << 20, 3, 4 << 10, 8 << 10, 5, 6, None, 7 << 10, 8 << 10, 16 << 10, 9, 10, 11, 12, 13, 14, 15),
         auth=Auth((issuer,), Claims("org", "plan", "scp"), "keys.yaml", True),
         telemetry=Telemetry("off", 0.05),
-        drain=Drain(5.0),
+        drain=Drain(grace=5.0),
     )
     assert expected == load_gateway(FULL, "gateway.yaml")
 

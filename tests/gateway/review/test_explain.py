@@ -56,6 +56,38 @@ def test_a_cascade() -> None:
     assert ("deadline", "authorize", "cascade", "fallback") == answer.layers
 
 
+LIMITED = load_policy(
+    POLICY
+    + b"""
+limits:
+  - {name: gold, match: {tier: [gold, silver], model: newest}, per: tenant, requests: 6000/m, burst: 9}
+  - {per: model, concurrency: 4}
+  - {per: subject, bytes: 1MiB/s}
+""",
+    "policy.yaml",
+)
+
+
+def test_limits() -> None:
+    """Each with whose bucket pays, or why it does not count the request; the layer has an effect then."""
+    found = explain(LIMITED, Request("mnist", Caller(tier="gold", tenant="acme")))
+    assert [
+        ("gold", False, "", "", "6000/m, 9 at once"),
+        ("limit-2", True, "model", "digits", "4 at the same time"),
+        ("limit-3", True, "subject", "", "1MiB/s"),
+    ] == [(each.limit, each.counts, each.per, each.value, each.allows) for each in found.limits]
+    assert [("tier", True), ("model", False)] == [(each.key, each.holds) for each in found.limits[0].conditions]
+    assert ("deadline", "authorize", "limit", "fallback") == found.answers[0].layers
+    (first, *_) = explain(LIMITED, Request("newest", Caller(tier="gold", tenant="acme"))).limits
+    assert (True, "tenant", "acme") == (first.counts, first.per, first.value)
+
+
+def test_what_is_refused_before_counts_nowhere() -> None:
+    """Limits are told of requests that get so far."""
+    assert () == explain(LIMITED, Request("mnist", Caller(scopes=("nothing",)))).limits
+    assert () == explained(Request("digits")).limits
+
+
 def test_whose_deadline_it_is() -> None:
     """The route's own, else the model's; the client's if it comes first."""
     gold = Caller(tier="gold")

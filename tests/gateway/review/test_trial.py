@@ -14,6 +14,7 @@ POLICY = """
 version: 1
 backends: {triton: {protocol: triton-http, endpoints: ["127.0.0.1:1"]}}
 aliases: {mnist: digits}
+limits: [{name: free, match: {tier: free}, requests: 1/s}, {name: all, per: model, concurrency: 4}]
 models:
   digits:
     timeout: 2s
@@ -51,6 +52,9 @@ def failed(*tests: str) -> tuple[Failure, ...]:
         "request: {model: digits, version: '3'}, expect: {refused: version}",
         "request: {model: digits, principal: {tier: enterprise}, version: '3'}, expect: {refused: version}",
         "request: {model: digits, principal: {tier: enterprise}, version: '1'}, expect: {use: accurate}",
+        "request: {model: mnist, principal: {tier: free}}, expect: {limits: [free, all], route: default}",
+        "request: {model: digits}, expect: {limits: all}",
+        "request: {model: digits, headers: {x-half: '1'}}, expect: {limits: [all]}",
     ],
 )
 def test_what_holds_says_nothing(test: str) -> None:
@@ -90,6 +94,16 @@ def test_what_holds_says_nothing(test: str) -> None:
         (
             "request: {model: digits}, expect: {refused: version}",
             "test 't0' fails: expected refused: version; came route 'default', cascade fast → accurate",
+        ),
+        (
+            "request: {model: digits, principal: {tier: free}}, expect: {route: default, limits: []}",
+            "test 't0' fails: expected route 'default', no limits; came route 'default', cascade fast → accurate,"
+            " limits all, free",
+        ),
+        (
+            "request: {model: digits, principal: {scopes: [none]}}, expect: {limits: [all]}",
+            "test 't0' fails: expected limits all; came refused: forbidden (this credential may not use model 'digits'; it needs"
+            " scope 'models:infer' or 'models:infer:digits'), no limits",
         ),
     ],
 )

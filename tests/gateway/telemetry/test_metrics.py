@@ -133,6 +133,14 @@ def test_endpoints_and_repeats() -> None:
     assert 'endpoint_up{backend="triton",endpoint="b:1"}' not in scraped(metrics)
 
 
+def test_issuers() -> None:
+    """Whose keys could be had is read when scraped."""
+    metrics = Metrics()
+    metrics.issuers = lambda: [("https://a", True), ("https://b", False)]
+    found = scraped(metrics)
+    assert (1, 0) == (found['issuer_up{issuer="https://a"}'], found['issuer_up{issuer="https://b"}'])
+
+
 def test_every_name_is_one_that_users_were_promised(finished: Finished) -> None:
     """Families have Prometheus' endings: counters `_total`, histograms `_seconds`."""
     metrics = Metrics(lambda: {"triton": 0})

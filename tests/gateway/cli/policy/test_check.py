@@ -60,7 +60,7 @@ def test_bad(bad: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Every mistake is one line with file and line; the status is 1."""
     assert 1 == run("check", str(bad))
     assert [
-        f"{bad}:3: limits: 'limits' is not supported by this version yet",
+        f"{bad}:3: limits: the list is empty; it needs at least one entry",
         f"{bad}:9: models.digits.routes[0].use: unknown variant 'fats' — did you mean 'fast'?",
         "2 problems; the policy cannot be used",
     ] == capsys.readouterr().out.splitlines()

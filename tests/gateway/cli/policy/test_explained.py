@@ -35,6 +35,28 @@ def told(sample: Request) -> str:
     return "\n".join(lines(explain(DOCUMENT, sample, "abc"), "policy.yaml", Ink(io.StringIO())))
 
 
+def test_limits() -> None:
+    """Behind the plan: what each limit allows and to whom, or why it does not count this request."""
+    limits = b"""
+limits:
+  - {name: gold, match: {tier: [gold, silver], tenant: acme}, per: tenant, requests: 6000/m, burst: 9}
+  - {name: m, per: tenant, concurrency: 4}
+  - {name: everybody, bytes: 1MiB/s}
+"""
+    document = load_policy(POLICY + limits, "policy.yaml")
+    said = "\n".join(lines(explain(document, Request("digits", Caller(tier="silver"))), "policy.yaml", Ink(io.StringIO())))
+    assert said.endswith(
+        """
+
+limits
+  ✗ gold       has no tenant, wanted acme
+  ✓ m          4 at the same time, for all without a tenant
+  ✓ everybody  1MiB/s, for all that it counts"""
+    )
+    said = "\n".join(lines(explain(document, Request("digits", Caller(tenant="acme"))), "policy.yaml", Ink(io.StringIO())))
+    assert "\n  ✓ m          4 at the same time, for tenant 'acme'\n" in said
+
+
 CASCADE = """\
 policy.yaml, version abc
 request    digits, tier gold, 2 rows
