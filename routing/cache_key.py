@@ -45,7 +45,7 @@ class Keys:
     def __init__(self, secret: bytes, versions: Versions) -> None:
         self._secret = secret
         self._versions = versions
-        self._known: dict[tuple[int, str, bool], tuple[Plan, tuple[tuple[str, ...], ...], bytes]] = {}
+        self._known: dict[tuple[int, str, bool, str], tuple[Plan, tuple[tuple[str, ...], ...], bytes]] = {}
 
     def whole(self, plan: Plan, principal: Principal, model: str, request: InferenceRequest) -> bytes:
         """Of the question as it stands."""
@@ -80,7 +80,7 @@ class Keys:
         assert plan.cache is not None
         whose = ("", False) if plan.cache.shared else (principal.tenant or principal.subject, bool(principal.tenant))
         versions = tuple([() if stage.target.version else tuple(self._versions(stage.target)) for stage in plan.stages])
-        known = self._known.get((id(plan), *whose))
+        known = self._known.get((id(plan), *whose, model))
         if known is not None and known[0] is plan and known[1] == versions:
             return known[2]
         kind = b"shared" if plan.cache.shared else b"tenant" if whose[1] else b"subject"
@@ -95,7 +95,7 @@ class Keys:
         made = framed(fields)
         if len(self._known) >= _REMEMBERED:
             self._known.clear()
-        self._known[id(plan), *whose] = (plan, versions, made)
+        self._known[id(plan), *whose, model] = (plan, versions, made)
         return made
 
     def _mac(self, head: bytes, parts: Sequence[bytes | memoryview]) -> bytes:
