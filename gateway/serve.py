@@ -118,11 +118,7 @@ class Gateway:
         metrics.in_flight = self._in_flight
         metrics.serving = self._serving
         self._signatures = signatures
-        alone = document.workers == 1
-        self._access_log: AccessLog | None = None
-        if document.telemetry.access_log == "json":
-            share = document.telemetry.access_log_share
-            self._access_log = AccessLog(sys.stdout.buffer, share=share, shared=not alone)
+        self._access_log = _access_log(document)
         samples = document.telemetry.samples
         self._samples = recorder(Path(samples.file), samples.size, samples.keep) if samples is not None else None
         self._authenticator: Authenticator
@@ -283,6 +279,13 @@ def _store(document: GatewayDocument, metrics: Metrics) -> Store | None:
     store = Store(document, metrics)
     metrics.store_up = lambda: store.up
     return store
+
+
+def _access_log(document: GatewayDocument) -> AccessLog | None:
+    told = document.telemetry
+    if told.access_log != "json":
+        return None
+    return AccessLog(sys.stdout.buffer, share=told.access_log_share, shared=document.workers > 1)
 
 
 def _auth_settings(auth: Auth) -> AuthSettings:

@@ -141,3 +141,12 @@ def test_the_gateway_runs_where_torch_is_not_installed() -> None:
     done = subprocess.run([sys.executable, "-c", program, *wanted], cwd=ROOT, capture_output=True, text=True, check=False)
     assert "" == done.stderr
     assert 0 == done.returncode
+
+
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock"])
+def test_every_install_checks_hashes(lock: str) -> None:
+    """Each package of a lock has its hashes, and no install goes without them."""
+    pinned = re.findall(r"^(\S+==\S+.*)\n(.*)", (ROOT / lock).read_text(), re.MULTILINE)
+    assert pinned
+    assert [] == [name for name, following in pinned if not following.startswith("    --hash=sha256:")]
+    assert "--require-hashes" in re.findall(r"^PIP := .*", (ROOT / "Makefile").read_text(), re.MULTILINE)[0]

@@ -75,13 +75,13 @@ class Login:
     password_file: Path | None = None
     ca_file: Path | None = None
 
-    def password(self) -> str:
-        """From the file, or the environment; "" for none. Raises StoreError for a file that cannot be read."""
+    def password(self) -> bytes:
+        """From the file, or the environment; b"" for none. Raises StoreError for a file that cannot be read."""
         if self.password_file is None:
-            return os.environ.get(PASSWORD, "")
+            return os.fsencode(os.environ.get(PASSWORD, ""))
         try:
-            return read_file(self.password_file).decode().rstrip("\r\n")
-        except (OSError, UnicodeError) as error:
+            return read_file(self.password_file).rstrip(b"\r\n")
+        except OSError as error:
             raise StoreError("password", f"{self.password_file} cannot be read") from error
 
     def certificates(self) -> ssl.SSLContext:

@@ -111,6 +111,17 @@ def _answers(gateway: Gateway, ending: asyncio.Event) -> dict[bytes, channel.Ans
     async def operator(credentials: bytes) -> bytes:
         return msgspec.json.encode(await gateway.judge(msgspec.json.decode(credentials, type=dict[str, str])))
 
+    return {
+        channel.START: started,
+        channel.METRICS: metrics,
+        channel.POLICY: take,
+        channel.KEYS: keys,
+        channel.OPERATOR: operator,
+        **_endings(gateway, ending),
+    }
+
+
+def _endings(gateway: Gateway, ending: asyncio.Event) -> dict[bytes, channel.Answerer]:
     async def hold(drained: bytes) -> bytes:
         await gateway.hold(msgspec.json.decode(drained, type=Drained))
         return b""
@@ -122,13 +133,4 @@ def _answers(gateway: Gateway, ending: asyncio.Event) -> dict[bytes, channel.Ans
         ending.set()
         return b""
 
-    return {
-        channel.START: started,
-        channel.METRICS: metrics,
-        channel.POLICY: take,
-        channel.KEYS: keys,
-        channel.OPERATOR: operator,
-        channel.HOLD: hold,
-        channel.ENDPOINTS: endpoints,
-        channel.END: end,
-    }
+    return {channel.HOLD: hold, channel.ENDPOINTS: endpoints, channel.END: end}

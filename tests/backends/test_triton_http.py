@@ -15,6 +15,7 @@ from backends.errors import ErrorKind, InferenceError
 from backends.http1.pool import HttpPool, PoolLimits
 from backends.inference import InferenceRequest, Repository, Tensors, TensorSpec
 from backends.protocols.v2_http_request import decode_request
+from backends.schedule import Schedule
 from backends.tensors import from_array
 from backends.triton_http import TritonHttp
 from tests.features.oip_server import Server, Waiting, failing, saying, written
@@ -152,6 +153,20 @@ async def test_descriptions(backend: TritonHttp, server: Server) -> None:
 async def test_one_answer_is_a_stream_of_one(backend: TritonHttp) -> None:
     """Over HTTP one question has one answer."""
     assert 1 == len([answer async for answer in backend.stream(decoded(), soon())])
+
+
+@pytest.mark.parametrize(("left", "kind"), [(0.01, ErrorKind.DEADLINE), (5.0, ErrorKind.OVERLOADED)])
+async def test_what_expired_in_the_queue(server: Server, left: float, kind: ErrorKind) -> None:
+    """At the deadline it is the deadline; long before it is the model's own limit, and another server may have room."""
+    server.scripts["digits_fast"] = failing(503, "Request timeout expired")
+    backend = TritonHttp(HttpPool("127.0.0.1", server.port, PoolLimits(), "triton"), "triton", {"digits_fast": Schedule(True, 3)})
+    with pytest.raises(InferenceError) as caught:
+        await backend.infer(decoded(priority=9), soon(left))
+    await backend.close()
+    assert kind is caught.value.kind
+    told = server.asked[0].head["parameters"]
+    assert 3 == told["priority"]
+    assert 0 < told["timeout"] <= left * 1e6
 
 
 async def test_a_sequence_is_not_asked_twice(server: Server) -> None:

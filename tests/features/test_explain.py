@@ -37,6 +37,7 @@ REQUESTS = 10_000
 BY_GRPC = 1_000
 CLIENTS = 8
 SURE = 0.5  # every variant is that sure of every row
+LIMITS = 12
 VARIANTS = {"a": 1.0, "b": 6.0, "c": 40.0}
 TENANTS, TIERS, WORDS = ["", "acme", "bigco", "small"], ["", "free", "gold"], ["1", "2", "long-word"]
 SCOPES = ["models:admin", "models:infer:m0"]  # beside the one that everybody needs
@@ -92,6 +93,20 @@ class Author:
     def some(self, words: list[str]) -> list[str]:
         return self.chance.sample(words, self.chance.randint(1, len(words)))
 
+    def limit(self, room: int) -> dict[str, Any]:
+        """One that nobody uses up."""
+        words = {
+            "tenant": TENANTS[1:],
+            "tier": TIERS[1:],
+            "scope": SCOPES,
+            "model": ["m0", "m1", "m2", "m3"],
+            "subject": ["s1", "s2"],
+        }
+        match = {key: self.some(words[key]) for key in self.chance.sample(sorted(words), self.chance.choice([0, 1, 1, 2]))}
+        per = {"per": self.chance.choice(["tenant", "subject", "tier", "model"])} if self.chance.random() < 0.7 else {}
+        amount = self.chance.choice([{"concurrency": room}, {"requests": f"{room}/s"}, {"bytes": f"{room}KiB/s"}])
+        return {"match": match, **per, **amount}
+
     def action(self) -> dict[str, Any]:
         """A use, a split or a cascade, now and then with a timeout of its own."""
         own = {"timeout": "7s"} if self.chance.random() < 0.2 else {}
@@ -111,18 +126,22 @@ def policy(seed: int) -> bytes:
     author = Author(seed)
     backends = {"triton": {"protocol": "triton-http", "endpoints": ["127.0.0.1:PORT"]}}
     models = {f"m{number}": author.model() for number in range(MODELS)}
-    document = {
+    document: dict[str, Any] = {
         "version": 1,
         "backends": backends,
         "models": models,
         "aliases": {f"also{n}": f"m{n}" for n in range(0, MODELS, 3)},
+        "limits": [{"name": f"limit{at}", **author.limit(1_000_000 - at)} for at in range(LIMITS)],
     }
     while True:
         text = json.dumps(document).encode()
         try:
             load_policy(text.replace(b"PORT", b"1"), "policy.yaml")
         except PolicyError as error:
-            wrong = {_ROUTE.sub(r"\1 \2", problem.path) for problem in error.problems}
+            paths = {problem.path for problem in error.problems}
+            limits = [each for at, each in enumerate(document["limits"]) if f"limits[{at}]" not in paths]
+            document["limits"] = limits  # one that never decides
+            wrong = {_ROUTE.sub(r"\1 \2", path) for path in paths if not path.startswith("limits")}
             for name, at in sorted((each.split() for each in wrong), key=lambda each: -int(each[1])):
                 routes = models[name]["routes"]
                 if int(at) < len(routes) - 1:
@@ -279,7 +298,8 @@ def agrees(explanation: Explanation, status: int, headers: dict[str, str]) -> bo
             if (course.refused.status, course.refused.reason) == (status, headers.get("x-penstock-error")):
                 return True
         elif status == 200 and expected(course, explanation.request).items() <= headers.items():
-            return True
+            counted = re.findall(r'"(limit[^":]+)', headers.get("ratelimit-policy", ""))
+            return counted == [each.limit for each in explanation.limits if each.counts]
     return False
 
 
@@ -323,7 +343,7 @@ async def by_grpc(gate: Running, several: list[Asking]) -> list[tuple[int, dict[
 
 @pytest.mark.slow
 async def test_explain_is_what_the_gateway_does(start: Start, tmp_path: Path) -> None:
-    """Over 10 000 random requests to 60 random models: route, variants, escalation, cost, version or the refusal's reason."""
+    """Over 10 000 random requests to 60 random models: route, variants, escalation, cost, version, limits or the refusal."""
     text = policy(SEED).decode()
     gate = await start(text)
     gate.backend.scripts = {f"served_{name}": answering for name in VARIANTS}

@@ -34,6 +34,7 @@ class Described:
         self.unready = False
         self.hangs: dict[str, asyncio.Event] = {}  # set when its question ends
         self.closed = False
+        self.batching: dict[str, Any] = {}
 
     def _found(self, what: str, model: str, version: str) -> None:
         self.asked.append((what, model, version))
@@ -62,7 +63,7 @@ class Described:
         return (
             {"name": model, "versions": self.versions, "inputs": inputs}
             if what == "metadata"
-            else {"name": model, "max_batch_size": 4}
+            else {"name": model, "max_batch_size": 4, "dynamic_batching": self.batching}
         )
 
     async def close(self) -> None:

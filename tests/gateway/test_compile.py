@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from backends.rules import Checks, Ejection, Hedge, Retry, Rules
@@ -11,6 +13,7 @@ from gateway.compile import blueprint, cluster, compile_snapshot
 from gateway.configuration.problems import PolicyError
 from gateway.snapshot import ClusterSpec, Snapshot
 from gateway.telemetry.metrics import Metrics
+from policies.limit import LimitPolicy, LocalMeter
 
 POLICY = """
 version: 1
@@ -76,3 +79,45 @@ def test_a_document_with_a_mistake() -> None:
     """Nothing is made of it."""
     with pytest.raises(PolicyError, match=r"policy\.yaml:4"):
         compiled(POLICY.replace("round-robin", "round-robbin"))
+
+
+LIMITS = "limits: [{match: {model: digits, tier: free}, per: tenant, requests: 1/h}]\n"
+OTHER = "  other: {variants: {fast: {backend: one, model: f}}, routes: [{name: default, use: fast}]}\n"
+
+
+def test_only_models_that_a_limit_may_bind_have_its_layer() -> None:
+    """The others are asked through the very layers they had without any limit: there is nothing to pay for."""
+    plain, limited = (compiled(POLICY + OTHER + more) for more in ("", LIMITS))
+    depth = {name: [_layers(each.models[name].ask) for each in (plain, limited)] for name in ("digits", "other")}
+    assert {"digits": [0, 1], "other": [0, 0]} == {
+        name: [layers.count("LimitPolicy") for layers in depth[name]] for name in depth
+    }
+    assert plain.models["digits"].stream is plain.models["other"].stream
+    assert limited.models["digits"].stream is not limited.models["other"].stream
+
+
+def test_a_meter_outlives_snapshots() -> None:
+    """Given to one after the other it goes on counting; a snapshot without one has its own."""
+    meter, drawn = LocalMeter(lambda: 0.0), blueprint((POLICY + LIMITS).encode(), "policy.yaml")
+    assert [meter, meter] == [
+        _policy(compile_snapshot(drawn, None, Metrics(), lambda: 0.0, meter).models["digits"].ask)._meter for _ in range(2)
+    ]
+    assert meter is not _policy(compile_snapshot(drawn, None, Metrics(), lambda: 0.0).models["digits"].ask)._meter
+
+
+def _held(ask: object) -> Iterator[object]:
+    """The layers of an onion, outermost first."""
+    while cells := getattr(ask, "__closure__", None):
+        found = {name: cell.cell_contents for name, cell in zip(ask.__code__.co_freevars, cells, strict=True)}  # type: ignore[attr-defined]
+        if "policy" not in found:
+            return
+        yield found["policy"]
+        ask = found["ask"]
+
+
+def _layers(ask: object) -> list[str]:
+    return [type(each).__name__ for each in _held(ask)]
+
+
+def _policy(ask: object) -> LimitPolicy:
+    return next(each for each in _held(ask) if isinstance(each, LimitPolicy))

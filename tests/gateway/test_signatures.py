@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from backends.errors import ErrorKind, InferenceError
 from backends.inference import TensorSpec
+from backends.schedule import Schedule
 from gateway.signatures import Signatures
 from routing.plan import Target
 
@@ -53,6 +54,18 @@ async def test_what_is_gone_is_forgotten(fake: Fake) -> None:
     fake.backend.failure = InferenceError(ErrorKind.UNAVAILABLE, "gone")
     await signatures.look(fake.snapshot(digits=(fake.fast,)))
     assert signatures.get(fake.fast) is None
+
+
+async def test_what_a_queue_obeys_is_told_its_cluster(fake: Fake) -> None:
+    """By the same configuration; what it obeys no more is forgotten."""
+    signatures, snapshot = Signatures(), fake.snapshot()
+    fake.backend.batching = {"priority_levels": 2}
+    await signatures.look(snapshot)
+    found = snapshot.clusters["triton"].schedules
+    assert {"b_fast": Schedule(False, 2), "b_dear": Schedule(False, 2)} == found
+    fake.backend.batching = {}
+    await signatures.look(snapshot)
+    assert {} == found
 
 
 async def test_a_reload_forgets_nothing(fake: Fake) -> None:

@@ -92,3 +92,11 @@ def test_a_config_without_code_is_refused() -> None:
     """The error shows the line that is missing."""
     with pytest.raises(ValueError, match=re.escape('key: "code"')):
         assemble.code_of('name: "x"')
+
+
+@pytest.mark.parametrize("name", [*DIGITS, "scheduled"])
+def test_queues_obey_a_request_s_own_timeout(name: str) -> None:
+    """Triton 2.51 obeys it only where it is shorter than the default, and no default is none."""
+    queue = parsed(name).dynamic_batching.default_queue_policy
+    assert queue.allow_timeout_override
+    assert queue.default_timeout_microseconds >= 30_000_000

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from msgspec.structs import replace
 
 from backends.errors import ErrorKind, InferenceError
 from backends.inference import InferenceRequest, InferenceResponse, Tensors, TensorSpec
@@ -268,6 +269,21 @@ def test_null_is_as_good_as_nothing() -> None:
     message = {**one("INT32", data=[1, 2]), "id": None, "parameters": None, "outputs": None}
     request = read(message)
     assert ("", {}, ()) == (request.id, request.parameters, request.outputs)
+
+
+@pytest.mark.parametrize("given", [{}, {"a": 1}, {"b": '\u20ac\\"}', "a": 0.1}])
+@pytest.mark.parametrize("more", [{}, {"timeout": 5}, {"a": True, "timeout": 7}])
+def test_other_parameters_replace_those_in_the_head(given: dict[str, Any], more: dict[str, Any]) -> None:
+    """They stand in the JSON for the backend, and nothing else in it changes; the same ones change nothing at all."""
+    request = read({**one(data=[1, 2]), "id": "7", "parameters": given, "outputs": [{"name": "y"}]})
+    assert isinstance(request.payload, HttpQuestion)
+    before = json.loads(request.payload.head)
+    assert request.payload.head is encode_request(request).parts[0]
+    encoded = encode_request(replace(request, parameters={**given, **more}))
+    head = json.loads(bytes(encoded.parts[0]))
+    assert ({**given, **more}, len(encoded.parts[0])) == (head.pop("parameters", {}), encoded.head)
+    before.pop("parameters", None)
+    assert before == head
 
 
 def test_payload_is_decoded_once() -> None:

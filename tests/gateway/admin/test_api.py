@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from gateway.admin.api import Api, ApiError, ApiRequest, ApiResponse
+from gateway.admin.estate import Estate
 from gateway.admin.operators import Clearance
 from gateway.aside import Aside, here
 from gateway.configuration.load import version
+from gateway.endpoints import Drained, EndpointState
 from gateway.reload.policy_file import PolicyFile
 from gateway.reload.records import Records
 from gateway.reload.reloader import Judged, Reloader, judged
@@ -40,7 +42,16 @@ class Place:
         reading = file.first()
         first = (reading, judged(reading.text, str(self.file)))
         self.policy = Reloader(file, first, self.put, lambda: None, Records(None, here, self.spawner.spawn))
+        self.states = [EndpointState("b", "127.0.0.1:1", True, False, "closed", 2, 1.0, {"x": "ok"}, None)]
+        self.estate = Estate(self.told, self.hold)
+        self.held: list[Drained] = []
         self.api = Api(self.policy, self.estate, self.judge, self.spawner.spawn)
+
+    async def told(self) -> list[EndpointState]:
+        return self.states
+
+    async def hold(self, drained: Drained) -> None:
+        self.held.append(drained)
 
     async def judge(self, credentials: Mapping[str, str]) -> Clearance:
         self.credentials = credentials
@@ -56,7 +67,8 @@ class Place:
                 raise body
             return body if isinstance(body, bytes) else json.dumps(body).encode()
 
-        return await self.api.answer(ApiRequest(method, f"/api/policy{path}", {"x-api-key": ["k"], **headers}, read))
+        full = path if path.startswith("/api") else f"/api/policy{path}"
+        return await self.api.answer(ApiRequest(method, full, {"x-api-key": ["k"], **headers}, read))
 
     async def got(self, method: str, path: str, body: object = b"") -> Mapping[str, Any]:
         answer = await self.ask(method, path, body)
@@ -158,7 +170,46 @@ async def test_a_request_is_json(place: Place, body: bytes) -> None:
     assert (400, True) == (answer.status, answer.content["error"].startswith("the request is not JSON: "))
 
 
-@pytest.mark.parametrize("path", ["", "/history", "/reload", "/rollback", "/explain", "/nowhere"])
+async def test_endpoints(place: Place) -> None:
+    """How each does, and whether the gateway itself is drained."""
+    found = await place.got("GET", "/api/endpoints")
+    assert {"drained": False} == found["gateway"]
+    assert ("b", "127.0.0.1:1", 2, {"x": "ok"}) == tuple(
+        found["endpoints"][0][key] for key in ("backend", "endpoint", "in_flight", "models")
+    )
+
+
+async def test_a_drain(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    """Tells what it is about, so that its end can be waited for; who asked for it is written down."""
+    caplog.set_level("INFO")
+    found = await place.got("POST", "/api/drain", {"backend": "b", "endpoint": "127.0.0.1:1"})
+    assert [2] == [each["in_flight"] for each in found["endpoints"]]
+    assert [Drained(False, frozenset({("b", "127.0.0.1:1")}))] == place.held
+    assert {"gateway": {"drained": True}, "endpoints": []} == await place.got("POST", "/api/drain", b"")
+    await place.got("POST", "/api/drain", {"drained": False})
+    assert ["drain of backend b, endpoint 127.0.0.1:1 by alice", "drain of this gateway by alice"] == caplog.messages[-3:-1]
+    assert "undrain of this gateway by alice" == caplog.messages[-1]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "error"),
+    [
+        ({"backend": "c"}, 404, "there is no backend c in the policy"),
+        ({"backend": "b", "endpoint": "127.0.0.1:2"}, 404, "there is no backend b, endpoint 127.0.0.1:2"),
+        ({"endpoint": "127.0.0.1:1"}, 400, "of which backend"),
+        ({"bakend": "b"}, 400, "unknown field `bakend`"),
+        ({"drained": "no"}, 400, "Expected `bool`"),
+        (b"{", 400, "truncated"),
+    ],
+)
+async def test_a_drain_that_cannot_be(place: Place, body: object, status: int, error: str) -> None:
+    """It changes nothing."""
+    answer = await place.ask("POST", "/api/drain", body)
+    assert (status, True) == (answer.status, error in answer.content["error"]), answer.content
+    assert [] == place.held
+
+
+@pytest.mark.parametrize("path", ["", "/history", "/reload", "/rollback", "/explain", "/nowhere", "/api/drain", "/api/endpoints"])
 @pytest.mark.parametrize("status", [400, 401, 403, 503])
 async def test_who_has_no_say_learns_and_changes_nothing(place: Place, path: str, status: int) -> None:
     """Not even which paths there are; the body is not read."""
@@ -167,6 +218,7 @@ async def test_who_has_no_say_learns_and_changes_nothing(place: Place, path: str
     for method in ("GET", "POST", "DELETE"):
         assert ApiResponse(status, {"error": "who are you?"}) == await place.ask(method, path, ApiError(500, "it was read"))
     assert TWO == place.policy.in_force.version
+    assert [] == place.held
 
 
 async def test_only_credentials_are_judged(place: Place) -> None:

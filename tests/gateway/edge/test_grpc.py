@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import queue
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -24,7 +23,6 @@ from backends.tensors import Tensor
 from gateway.edge.grpc import GrpcHead, GrpcLimits, GrpcListener, InferenceReply, listen
 from routing.principal import Principal
 
-OWN_CONNECTION = (("grpc.use_local_subchannel_pool", 1),)
 HEADERS = (("X-Request-Id", "r1"), ("X-Penstock-Route", "default"))
 
 
@@ -359,72 +357,6 @@ async def test_limits(stub: Any, app: Recording) -> None:
     assert error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
     app.go.set()
     await asyncio.gather(*waiting)
-
-
-async def test_drain_lets_calls_end(app: Recording, listener: GrpcListener, stub: Any) -> None:
-    """While draining, what is in flight is answered, and soon what is new is refused."""
-    app.hang = True
-    call = stub.ModelInfer(message())
-    await app.entered.wait()
-    draining = asyncio.create_task(listener.drain(10))
-    with contextlib.suppress(grpc.aio.AioRpcError):
-        while (await stub.ServerLive(service_pb2.ServerLiveRequest(), timeout=1)).live:
-            pass
-    with pytest.raises(grpc.aio.AioRpcError, match="UNAVAILABLE"):
-        await stub.ServerLive(service_pb2.ServerLiveRequest(), timeout=1)
-    app.go.set()
-    assert (await call).model_name == "m"
-    await draining
-
-
-async def test_drain_loses_no_call_on_the_wire(app: Recording) -> None:
-    """Clients that ask without a pause are answered until they know, and then find nobody; no call is cut off."""
-    told = set[str]()
-    for _ in range(5):
-        listener = await listen(app, "127.0.0.1", 0, GrpcLimits())
-
-        async def ask(port: int) -> str:
-            async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", OWN_CONNECTION) as channel:
-                with contextlib.suppress(grpc.aio.AioRpcError):
-                    while await (call := service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelInfer(message(), timeout=5)):
-                        app.entered.set()
-                return str((await call.code()).name)
-
-        asking = [asyncio.create_task(ask(listener.port)) for _ in range(8)]
-        await app.entered.wait()
-        await listener.drain(5)
-        told |= set(await asyncio.gather(*asking))
-    assert {"UNAVAILABLE"} == told
-
-
-async def test_an_open_stream_does_not_hold_up_the_end(app: Recording, listener: GrpcListener, stub: Any) -> None:
-    """Its question is answered, it may ask another one for a while, and who asks nothing is told to open it anew."""
-    stream = stub.ModelStreamInfer()
-    await stream.write(message())
-    await stream.read()
-    draining = asyncio.create_task(listener.drain(30, idle=0.5))
-    await asyncio.sleep(0)
-    await stream.write(message(id="q2"))
-    seen = set[str]()
-    with contextlib.suppress(grpc.aio.AioRpcError):
-        while True:
-            seen.add((await stream.read()).infer_response.id)
-    assert {"q", "q2"} == seen
-    assert grpc.StatusCode.UNAVAILABLE is await stream.code()
-    assert "this gateway is stopping: open the stream anew" == await stream.details()
-    async with asyncio.timeout(5):
-        await draining
-
-
-async def test_drain_ends_after_its_grace(app: Recording, listener: GrpcListener, stub: Any) -> None:
-    """What does not end in time is cancelled."""
-    app.hang = True
-    call = stub.ModelInfer(message())
-    await app.entered.wait()
-    await listener.drain(0.05)
-    await app.left.wait()
-    with pytest.raises(grpc.aio.AioRpcError):
-        await call
 
 
 async def test_a_port_in_use(app: Recording, listener: GrpcListener) -> None:

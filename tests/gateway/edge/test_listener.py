@@ -13,7 +13,7 @@ import pytest
 from gateway.configuration.readers import Address
 from gateway.edge.limits import Limits
 from gateway.edge.listener import listen
-from gateway.workers.ports import reserve
+from gateway.workers.ports import close, reserve
 
 if TYPE_CHECKING:
     from tests.gateway.edge.conftest import Client, Place
@@ -46,8 +46,7 @@ async def test_listeners_that_agree_to_share_a_port_each_get_connections(place: 
         await listen(app, "127.0.0.1", address.port, Limits())
     for writer in writers:
         writer.close()
-    for each in held:
-        each.close()
+    close(held)
 
 
 async def test_connections_are_forgotten_when_they_end(place: Place) -> None:

@@ -78,11 +78,13 @@ def test_the_password_comes_from_the_file_or_the_environment(tmp_path: Path, mon
     file = tmp_path / "password"
     file.write_text("one\n")
     login = Login(password_file=file)
-    assert ("from outside", "one") == (Login().password(), login.password())
+    assert (b"from outside", b"one") == (Login().password(), login.password())
     file.write_text("two")
-    assert "two" == login.password()
+    assert b"two" == login.password()
     monkeypatch.delenv(PASSWORD)
-    assert "" == Login().password()
+    assert b"" == Login().password()
+    file.write_bytes(b"\xff")  # whatever Redis was told
+    assert b"\xff" == login.password()
 
 
 def test_files_that_cannot_be_read_are_said(tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import datetime
 import re
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from ipaddress import ip_address
@@ -97,6 +99,12 @@ async def test_a_redis_that_is_away_stops_no_start(tmp_path: Path) -> None:
             while not store.up:  # noqa: ASYNC110 - seen from outside only
                 await asyncio.sleep(0.01)
         redis.kill()
+
+
+def test_who_has_no_store_loads_none_of_it() -> None:
+    """Neither Redis's parser nor what uses it."""
+    program = "import gateway.serve, sys; print([name for name in sys.modules if name in ('hiredis', 'gateway.store.link')])"
+    assert b"[]\n" == subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True).stdout
 
 
 def _certificate(folder: Path) -> tuple[Path, Path]:

@@ -95,6 +95,15 @@ def test_steps_between_targets_are_counted_apart() -> None:
     assert 1 == found['backend_requests_total{backend="triton",endpoint="127.0.0.1:8000",outcome="ok"}']
 
 
+def test_limits_that_refuse() -> None:
+    """Each by its name in the policy."""
+    metrics = Metrics()
+    for name in ("free", "free", "batch"):
+        metrics.limited(name)
+    found = scraped(metrics)
+    assert (2, 1) == (found['limited_total{limit="free"}'], found['limited_total{limit="batch"}'])
+
+
 def test_one_policy_version_is_in_force() -> None:
     """After a reload only the new version is shown; a refused one changes nothing but its count."""
     metrics = Metrics()
@@ -139,6 +148,20 @@ def test_issuers() -> None:
     metrics.issuers = lambda: [("https://a", True), ("https://b", False)]
     found = scraped(metrics)
     assert (1, 0) == (found['issuer_up{issuer="https://a"}'], found['issuer_up{issuer="https://b"}'])
+
+
+def test_the_store() -> None:
+    """Questions are counted by how they went, and timed unless nobody was asked; where there is none, nothing is told."""
+    metrics = Metrics()
+    assert not [name for name in scraped(metrics) if name.startswith("store")]
+    metrics.store_up = lambda: True
+    for outcome, seconds in (("ok", 0.0004), ("late", 0.05), ("away", 0.0)):
+        metrics.stored(outcome, seconds)
+    found = scraped(metrics)
+    assert [1, 1, 1] == [found[f'store_requests_total{{outcome="{outcome}"}}'] for outcome in ("ok", "late", "away")]
+    assert (1, 2, 1) == (found["store_up"], found["store_seconds_count"], found['store_seconds_bucket{le="0.0005"}'])
+    metrics.store_up = lambda: False
+    assert 0 == scraped(metrics)["store_up"]
 
 
 def test_every_name_is_one_that_users_were_promised(finished: Finished) -> None:

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from gateway.admin.estate import DrainBody
 from gateway.configuration.load import load_gateway
 from gateway.configuration.problems import PolicyError
+from gateway.workers.life import Life
 from gateway.workers.parent import Parent
 
 POLICY = """version: 1
@@ -25,7 +27,8 @@ def make(tmp_path: Path) -> Make:
     def made(policy: str) -> Parent:
         (tmp_path / "policy.yaml").write_text(policy)
         text = b"listen: {http: 127.0.0.1:0, grpc: 127.0.0.1:0, admin: 127.0.0.1:0}\nworkers: 2\n"
-        return Parent(load_gateway(text, "gateway.yaml"), tmp_path / "policy.yaml")
+        (tmp_path / "gateway.yaml").write_bytes(text)
+        return Parent(load_gateway(text, "gateway.yaml"), tmp_path / "gateway.yaml", tmp_path / "policy.yaml")
 
     return made
 
@@ -57,7 +60,22 @@ async def test_a_parent_without_workers_is_not_ready(make: Make) -> None:
     assert ["starting"] == parent.unready()
     parent._started = True
     assert ["no worker serves"] == parent.unready()
-    parent._seats[1].serving = True
+    life = parent._seats[1].life = Life(lambda line: 0, (), parent._orders)
+    life.serving = True
     assert [] == parent.unready()
-    parent._stop()
+    await parent._estate.drain(DrainBody())
+    assert ["drained by an operator"] == parent.unready()
+    parent._stopping.terminate()
     assert ["draining"] == parent.unready()
+    life.over.cancel()
+
+
+async def test_a_replacement_is_refused_whole(make: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """By a broken file; its line is said, and a worker that starts later does so by the document before."""
+    parent = make(POLICY)
+    before = parent._document
+    (tmp_path / "gateway.yaml").write_text("workers: 2\nlimts: {}\n")
+    await parent.replace()
+    assert before is parent._document
+    assert "workers not replaced, those that run go on" in caplog.text
+    assert "gateway.yaml:2: limts: unknown key 'limts'" in caplog.text

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 
 import pytest
 
 from gateway.configuration.readers import Address
-from gateway.workers.ports import reserve
-
-
-def close(kept: list[socket.socket]) -> None:
-    for each in kept:
-        each.close()
+from gateway.workers.ports import close, reserve
 
 
 def test_a_port_is_found_and_kept() -> None:
@@ -27,10 +23,44 @@ def test_a_port_is_found_and_kept() -> None:
     close(reserve(address)[1])
 
 
+def test_every_place_has_sockets_of_its_own() -> None:
+    """All on one port, on which they may listen together; connections wait in the queue of one of them."""
+    address, kept = reserve(Address("127.0.0.1", 0), 3)
+    for (each,) in kept:
+        each.listen(100)
+        each.setblocking(False)
+    clients = [socket.create_connection((address.host, address.port)) for _ in range(30)]
+    dealt = 0
+    for (each,) in kept:
+        before = dealt
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                each.accept()[0].close()
+                dealt += 1
+        assert before < dealt
+    assert 30 == dealt
+    for client in clients:
+        client.close()
+    close(kept)
+
+
+def test_a_shared_port_is_no_port_in_use() -> None:
+    """For others of the same user who share it; who would not share it is refused, whoever came first."""
+    address, kept = reserve(Address("127.0.0.1", 0), shared=True)
+    kept[0][0].listen()
+    close(reserve(address, 2, shared=True)[1])
+    with pytest.raises(OSError, match="in use"):
+        reserve(address)
+    close(kept)
+    _, kept = reserve(address)
+    kept[0][0].listen()
+    close(kept)
+
+
 def test_every_address_of_a_name_is_kept_on_one_port() -> None:
     """So `localhost` is the same port in both families, where there are two."""
     _, kept = reserve(Address("localhost", 0))
-    assert 1 == len({each.getsockname()[1] for each in kept})
+    assert 1 == len({each.getsockname()[1] for place in kept for each in place})
     close(kept)
 
 

@@ -8,21 +8,28 @@ import sys
 PROGRAM = """
 import asyncio, os, signal, sys, time
 from gateway.workers import channel
+from gateway.workers.life import Orders
 from gateway.workers.seat import Seat, StartError
 
 ends = []
 policy = [b'one']
 
 def serve(line):
-    '''Says that it serves, tells metrics, ends at SIGTERM.'''
+    '''Says that it serves, tells metrics, ends when told to; asks to leave at SIGTERM.'''
     async def main():
-        over = asyncio.Event()
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, over.set)
+        over, told = asyncio.Event(), asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told.set)
         answers = channel.Answers(*await asyncio.open_unix_connection(sock=line))
-        async def start(_): return b''
+        async def nothing(_): return b''
         async def metrics(_): return str(os.getpid()).encode()
         async def take(text): return text[::-1]
-        task = asyncio.create_task(answers.give({b's': start, b'm': metrics, b'p': take}))
+        async def end(_): over.set(); return b''
+        async def leave():
+            await told.wait()
+            await answers.tell(channel.LEAVE, b'')
+        leaving = asyncio.create_task(leave())
+        kinds = {channel.START: nothing, channel.HOLD: nothing, channel.METRICS: metrics, channel.POLICY: take, channel.END: end}
+        task = asyncio.create_task(answers.give(kinds))
         await over.wait()
         await answers.tell(channel.LAST, b'the last')
         return 0
@@ -31,17 +38,25 @@ def serve(line):
 def refuse(line):
     async def main():
         async def start(_): return b'no room'
-        await channel.Answers(*await asyncio.open_unix_connection(sock=line)).give({b's': start})
+        async def nothing(_): return b''
+        kinds = {channel.START: start, channel.HOLD: nothing}
+        await channel.Answers(*await asyncio.open_unix_connection(sock=line)).give(kinds)
         return 1
     return asyncio.run(main())
 
-def made(program):
-    seat = Seat(1, program, lambda: policy[0], lambda *end: ends.append(end))
+def made(program, patience=5):
+    run = [program]
+    seat = Seat(1, (), lambda line: run[0](line), lambda: Orders(policy[0], b'', patience), lambda *end: ends.append(end))
+    seat.run = run
     started = asyncio.get_running_loop().create_future()
     return seat, started, asyncio.create_task(seat.keep(started))
 
-async def other(seat, pid):
-    while not seat.serving or not await seat.look() or not seat.exposition or int(seat.exposition) == pid:
+async def pid(seat):
+    await seat.life.look()
+    return int(seat.life.exposition)
+
+async def other(seat, before):
+    while not seat.serving or await pid(seat) == before:
         await asyncio.sleep(0.01)
 
 """
@@ -60,7 +75,7 @@ def test_a_worker_serves_tells_and_ends_in_order() -> None:
     told, log = run("""
     seat, started, kept = made(serve)
     await started
-    print(await seat.look(), seat.exposition.isdigit(), await seat.take(b'abc'))
+    print(await seat.life.look(), seat.life.exposition.isdigit(), await seat.life.take(b'abc'))
     seat.stop()
     await kept
     print(ends, seat.serving)
@@ -74,16 +89,91 @@ def test_a_killed_worker_has_a_successor() -> None:
     told, log = run("""
     seat, started, kept = made(serve)
     await started
-    await seat.look()
-    pid = int(seat.exposition)
-    seat.signal(signal.SIGKILL)
-    await other(seat, pid)
-    print(ends == [(str(pid).encode(), True)], seat.serving)
+    first = await pid(seat)
+    seat.kill()
+    await other(seat, first)
+    print(ends == [(str(first).encode(), True)], seat.serving)
     seat.stop()
     await kept
 """)
     assert "True True\n" == told
     assert "worker 1 has ended without being told to; another starts in 0.1 s" in log
+
+
+def test_a_worker_is_replaced_by_one_that_serves() -> None:
+    """Until that one does, it goes on; nobody counts its end as a death."""
+    told, log = run("""
+    seat, started, kept = made(serve)
+    await started
+    before, first = seat.life, await pid(seat)
+    await seat.replace(before)
+    print(first != await pid(seat), ends, len(seat.lives))
+    await seat.replace(before)
+    print(len(ends))
+    seat.stop()
+    await kept
+""")
+    assert "True [(b'the last', False)] 1\n1\n" == told
+    assert "" == log
+
+
+def test_who_cannot_start_replaces_nobody() -> None:
+    """Whether it says why or dies; the one before goes on, and is followed by who can."""
+    told, log = run("""
+    seat, started, kept = made(serve)
+    await started
+    first = await pid(seat)
+    for seat.run[0] in (refuse, lambda line: 1):
+        try:
+            await seat.replace(seat.life)
+        except StartError as error:
+            print(error, await pid(seat) == first)
+    seat.run[0] = serve
+    await seat.replace(seat.life)
+    print(await pid(seat) != first)
+    seat.stop()
+    await kept
+""")
+    assert "no room True\na worker ended while it started; its log says why True\nTrue\n" == told
+    assert "" == log
+
+
+def test_one_that_somebody_else_tells_to_end_is_replaced_first() -> None:
+    """Or goes on, where no other can start."""
+    told, log = run("""
+    seat, started, kept = made(serve)
+    await started
+    first = await pid(seat)
+    seat.run[0] = refuse
+    os.kill(first, signal.SIGTERM)
+    while seat._succeeding is None:
+        await asyncio.sleep(0.01)
+    await seat._succeeding
+    print(first == await pid(seat))
+    seat.run[0] = serve
+    seat.life.leave.set()
+    await other(seat, first)
+    seat.stop()
+    await kept
+    print(len(ends))
+""")
+    assert "True\n2\n" == told
+    assert "worker 1 was told to end and goes on, because no other can start: no room" in log
+
+
+def test_who_does_not_end_is_killed() -> None:
+    """A replaced worker that hangs, when its time is over."""
+    told, _ = run("""
+    seat, started, kept = made(serve, patience=0.2)
+    await started
+    before = seat.life
+    before.signal(signal.SIGSTOP)
+    await seat.replace(before)
+    print(seat.serving, len(seat.lives))
+    seat.stop()
+    await kept
+""")
+    assert "True 1\n" == told
 
 
 def test_who_cannot_start_says_why_once() -> None:
@@ -118,12 +208,12 @@ def test_a_worker_that_hangs_holds_nobody() -> None:
     told, _ = run("""
     seat, started, kept = made(serve)
     await started
-    await seat.look()
-    seat.signal(signal.SIGSTOP)
+    await seat.life.look()
+    seat.life.signal(signal.SIGSTOP)
     begin = time.monotonic()
-    print(await asyncio.gather(seat.look(), seat.look()), 0.9 < time.monotonic() - begin < 3)
-    seat.signal(signal.SIGCONT)
-    print(await seat.look())
+    print(await asyncio.gather(seat.life.look(), seat.life.look()), 0.9 < time.monotonic() - begin < 3)
+    seat.life.signal(signal.SIGCONT)
+    print(await seat.life.look())
     seat.stop()
     await kept
 """)
