@@ -23,7 +23,7 @@ KEPT = 16  # answers that a level's mean goes back
 FORGOTTEN = 30.0  # seconds
 ENOUGH = 3  # answers before a level is taken to be worse than one below: a single one may have had bad luck
 CALM, SOON = 64, 8  # answers between two looks: while there is room; while there is none, more than the limit
-_STEPS = (1, 1, 0, 1, 1, 1, 0, 1, 1, 0, 1, 1, -1, 1, 0, 1)  # where the limit goes, turn by turn: above, at or below the best
+_STEPS = (*(1, 1, 1, 1, 1, 1, 1, 0) * 3, *(1, 1, 1, 1, 1, 1, 0, -1))  # the limit turn by turn: above, at or below the best
 _SMALL = 1024
 
 

@@ -46,7 +46,7 @@ class Clock:
 
 
 class IssuerKeys:
-    """The keys of one issuer. `changed` is called when a key that could verify yesterday no longer may."""
+    """The keys of one issuer. `changed` is called when a key that could verify before no longer may."""
 
     def __init__(self, issuer: JwtIssuer, fetch: Fetch, spawn: Spawn, clock: Clock, changed: Callable[[], None]) -> None:
         self._issuer = issuer
@@ -165,6 +165,9 @@ class IssuerKeys:
             if not self._said:
                 _log.warning("keys of %s could not be refreshed, keeping those known: %s", self._issuer.issuer, error)
             self._failing = self._said = True
+            if self._keys and self.empty:  # too old: what they verified and somebody remembers is so, too
+                self._keys = {}
+                self._changed()
         finally:
             if not flight.done():
                 flight.set_result(None)

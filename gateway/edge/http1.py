@@ -36,7 +36,7 @@ LINGER: Final = 3
 GONE: Final = 4
 
 _NO_REQUEST = Framing(0, True, False, True)  # of a connection that has not had any yet
-_ASK_AGAIN = 0.025  # seconds; a client that ended its side is asked after them whether it is there still
+_ASK_AGAIN = 0.01  # seconds; a client that ended its side is asked after them whether it is there still
 _IN_A_ROW = 32  # heads that are read before everybody else has a turn: many an answer waits for nothing
 _KNOWN = 1024  # bytes of a head that is kept for the next request on its connection
 _JOINED = 64 * 1024  # bytes of a body up to which one copy is cheaper than a second buffer in the write

@@ -218,7 +218,7 @@ class Parent:
         return Clearance(503, error="no worker can check the credential now: try again")
 
     def _work(self, http: Sockets, line: socket) -> int:
-        return work(line, Task(self._document, self._file, self._policy, http))
+        return work(line, Task(self._document, self._file, self._policy, self._estate.drained, http))
 
     def _ended(self, exposition: bytes, unasked: bool) -> None:
         self._totals.ended(exposition)

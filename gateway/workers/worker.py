@@ -28,11 +28,15 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What a worker serves, HTTP on the sockets `http`. No port of `document` is 0; `policy` is in force, and stood in `file`."""
+    """What a worker serves, HTTP on the sockets `http`. No port of `document` is 0; `policy` is in force, and stood in `file`.
+
+    `drained` is what operators have taken out of use.
+    """
 
     document: GatewayDocument
     file: Path
     policy: bytes
+    drained: Drained
     http: Sequence[socket.socket]
 
 
@@ -48,6 +52,7 @@ async def _work(line: socket.socket, task: Task) -> int:
     metrics = Metrics()
     try:
         gateway = Gateway(task.document, task.file, metrics, task.policy)
+        await gateway.hold(task.drained)
         await gateway.start(task.http)
     except (PolicyError, KeySourceError, OSError) as error:
         await answers.give(_refusals(str(error).encode() or b"it cannot start"))  # until the parent has heard it, and hangs up

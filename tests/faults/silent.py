@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import Counter
+from collections import Counter, defaultdict
+from time import monotonic
 from typing import Any
 
 import grpc
@@ -14,7 +15,8 @@ import grpc.aio
 class Silence:
     """What a test sees: `asked` when a question to infer has come, `left` when its asker is gone.
 
-    A question is failed as often as `fails` says, `after` so many seconds, before silence: by its x-request-id.
+    The same for each question by its x-request-id: `came`, and in `gone` the moment, in seconds of the monotonic clock.
+    A question is failed as often as `fails` says, `after` so many seconds, before silence.
     """
 
     def __init__(self) -> None:
@@ -24,6 +26,8 @@ class Silence:
         self.fails = 0
         self.after = 0.0
         self.times: Counter[str] = Counter()  # by x-request-id
+        self.came: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
+        self.gone: dict[str, float] = {}
 
     async def fail(self, id: str) -> bool:
         """Whether this ask of the question is to fail, once it is time for it."""
@@ -32,6 +36,16 @@ class Silence:
             return False
         await asyncio.sleep(self.after)
         return True
+
+    def begin(self, id: str) -> None:
+        """Silence from here on."""
+        self.asked.set()
+        self.came[id].set()
+
+    def end(self, id: str) -> None:
+        """The asker has left."""
+        self.gone[id] = monotonic()
+        self.left.set()
 
 
 class SilentHttp(Silence):
@@ -54,20 +68,19 @@ class SilentHttp(Silence):
                 if not head.startswith(b"POST "):
                     writer.write(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 2\r\n\r\n{}")
                     continue
-                if self.fails and await self._failed(head.decode().lower(), reader):
+                fields = dict(line.split(": ", 1) for line in head.decode().lower().split("\r\n")[1:] if line)
+                await reader.readexactly(int(fields["content-length"]))
+                id = fields["x-request-id"]
+                if self.fails and await self.fail(id):
                     writer.write(b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 2\r\n\r\n{}")
                     continue
-                self.asked.set()
-                while await reader.read(65536):  # until the other side hangs up
-                    pass
-                self.left.set()
+                self.begin(id)
+                try:
+                    await reader.read(1)  # until the other side hangs up
+                finally:
+                    self.end(id)
                 break
         writer.close()
-
-    async def _failed(self, head: str, reader: asyncio.StreamReader) -> bool:
-        fields = dict(line.split(": ", 1) for line in head.split("\r\n")[1:] if line)
-        await reader.readexactly(int(fields["content-length"]))
-        return await self.fail(fields["x-request-id"])
 
 
 class SilentGrpc(Silence):
@@ -92,18 +105,19 @@ class SilentGrpc(Silence):
         await self._server.stop(None)
 
     async def _infer(self, _: bytes, rpc: Any) -> bytes:
-        if self.fails and await self.fail(dict(rpc.invocation_metadata())["x-request-id"]):
+        id = dict(rpc.invocation_metadata())["x-request-id"]
+        if self.fails and await self.fail(id):
             await rpc.abort(grpc.StatusCode.INTERNAL, "no")
-        await self._wait()
+        await self._wait(id)
         return b""
 
     async def _stream(self, questions: Any, rpc: Any) -> None:
         async for _ in questions:
-            await self._wait()
+            await self._wait(dict(rpc.invocation_metadata())["x-request-id"])
 
-    async def _wait(self) -> None:
-        self.asked.set()
+    async def _wait(self, id: str) -> None:
+        self.begin(id)
         try:
             await asyncio.Event().wait()
         finally:
-            self.left.set()
+            self.end(id)

@@ -180,7 +180,7 @@ async def run(folder: Path, policy: str, auth: str = "", **settings: str) -> Run
         "listen": "{http: 127.0.0.1:0, grpc: 127.0.0.1:0, admin: 127.0.0.1:0}",
         "auth": f"{{api_keys: {folder / 'keys.yaml'}, {auth}}}",
         "telemetry": "{access_log: 'off'}",
-        "drain": "{grace: 2s}",
+        "drain": "{idle: 0s, grace: 2s}",
         **settings,
     }
     document = load_gateway("".join(f"{name}: {value}\n" for name, value in text.items()).encode(), "gateway.yaml")

@@ -28,7 +28,7 @@ def made(folder: Path, listen: str = "", auth: str = "{anonymous: true, api_keys
     (folder / "policy.yaml").write_text(policy)
     ports = {"http": 0, "grpc": 0, "admin": 0}
     listening = ", ".join(f"{name}: {listen if name == 'http' and listen else '127.0.0.1:0'}" for name in ports)
-    text = f"listen: {{{listening}}}\nauth: {auth}\ntelemetry: {{access_log: 'off'}}\ndrain: {{grace: 1s}}\n"
+    text = f"listen: {{{listening}}}\nauth: {auth}\ntelemetry: {{access_log: 'off'}}\ndrain: {{idle: 0s, grace: 1s}}\n"
     return Gateway(load_gateway(text.encode(), "gateway.yaml"), folder / "policy.yaml", Metrics())
 
 

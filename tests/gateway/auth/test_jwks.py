@@ -243,7 +243,9 @@ async def test_a_fetch_belongs_to_nobody(keys: IssuerKeys, source: Source) -> No
     assert (source.fetches, keys.empty) == (1, False)
 
 
-async def test_old_keys_serve_a_day_while_the_issuer_is_away(keys: IssuerKeys, source: Source, ticker: Ticker) -> None:
+async def test_old_keys_serve_a_day_while_the_issuer_is_away(
+    keys: IssuerKeys, source: Source, ticker: Ticker, changes: Changes
+) -> None:
     """Stale keys stay good for 24 hours after the last good fetch, and not a second longer."""
     await keys.refresh()
     source.document = None
@@ -253,6 +255,10 @@ async def test_old_keys_serve_a_day_while_the_issuer_is_away(keys: IssuerKeys, s
     ticker.move(1)
     assert keys.find("EdDSA", "ed-1") is None
     assert keys.empty
+    told = changes.count
+    for _ in range(2):
+        await keys.refresh()  # the next that fails: what they verified must be forgotten
+    assert (0, 1) == (told, changes.count)
 
 
 @pytest.mark.parametrize("document", [b"", b"{", b'{"keys": []}', b'{"keys": [{"kty": "oct", "k": "AA"}]}'])

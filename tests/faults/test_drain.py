@@ -1,0 +1,181 @@
+"""The order of an orderly end, alone and with workers: not ready, serve on, finish, exit; and drains that can be undone."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+
+from tests.faults.crew import Crew, Server, policy, running, serving
+from tests.faults.reloads import Place, start
+from tests.real_parts import answers, get, until
+
+pytestmark = pytest.mark.slow
+
+ENDS = {"notice": "20s", "idle": "300ms", "grace": "20s"}
+
+
+@pytest.fixture(params=[1, 2], ids=["alone", "two workers"])
+def crew(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Crew]:
+    """A gateway that gives long notice."""
+    with serving() as backend, running(tmp_path, backend, workers=request.param, drain=ENDS) as made:
+        yield made
+
+
+def ended(crew: Crew, within: float) -> bool:
+    """Whether it ends with status 0 so soon."""
+    return 0 == crew.gateway.process.wait(within)
+
+
+def test_notice_comes_first(crew: Crew) -> None:
+    """Load balancers hear that it wants no traffic on every port, while everybody is served; another SIGTERM ends that."""
+    crew.signal(signal.SIGTERM)
+    until(lambda: not answers(crew.gateway.admin, "/readyz"))
+    assert (503, True) == ((found := get(crew.gateway.admin, "/readyz"))[0], b"draining" in found[1])
+    until(lambda: 503 == get(crew.gateway.http, "/v2/health/ready")[0])
+    with grpc.insecure_channel(crew.gateway.grpc) as channel:
+        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        assert not stub.ServerReady(service_pb2.ServerReadyRequest()).ready
+        assert stub.ServerLive(service_pb2.ServerLiveRequest()).live
+    assert [(200, "default")] * 12 == crew.many(12)
+    crew.hold(4)
+    crew.signal(signal.SIGTERM)
+    until(lambda: not answers(crew.gateway.http, "/v2/health/live"))
+    assert [(200, "default")] * 4 == crew.released()
+    assert ended(crew, 5)
+
+
+def test_a_terminal_is_given_no_notice(crew: Crew) -> None:
+    """Nobody balances load to who is there; and a second Ctrl-C cuts off what is in flight."""
+    crew.hold(4)
+    crew.signal(signal.SIGINT)
+    until(lambda: not answers(crew.gateway.http, "/v2/health/live"))
+    crew.signal(signal.SIGINT)
+    assert ended(crew, 5)
+    assert {(0, "")} == set(crew.released())
+
+
+def test_an_idle_stream_holds_nobody_up(crew: Crew) -> None:
+    """Its question is answered; when its client has asked nothing more for a while, it is told to open it anew."""
+    told: list[Any] = []
+    asked, over = threading.Event(), threading.Event()
+    request = service_pb2.ModelInferRequest(model_name="m")
+    request.inputs.add(name="x", datatype="FP32", shape=[1]).contents.fp32_contents.append(1.0)
+
+    def questions() -> Iterator[Any]:
+        yield request
+        over.wait(20)
+
+    def listen() -> None:
+        with grpc.insecure_channel(crew.gateway.grpc) as channel:
+            stream = service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelStreamInfer(questions())
+            try:
+                for answer in stream:
+                    told.append(answer.error_message)
+                    asked.set()
+            except grpc.RpcError as error:
+                told.append(error.code())
+
+    thread = threading.Thread(target=listen)
+    thread.start()
+    assert asked.wait(10)
+    begin = time.monotonic()
+    crew.signal(signal.SIGINT)
+    assert ended(crew, 10)
+    over.set()
+    thread.join()
+    assert ["", grpc.StatusCode.UNAVAILABLE] == told
+    assert time.monotonic() - begin < 5
+
+
+@dataclass
+class Pair:
+    """A gateway over two endpoints, and its operator."""
+
+    place: Place
+    crew: Crew
+    two: Server
+
+    def api(self, method: str, path: str, **body: Any) -> Any:
+        """What it answers."""
+        status, found = self.place.api(method, path, body or None)
+        assert 200 == status, found
+        return found
+
+    def second(self) -> dict[str, Any]:
+        """What is told of the second endpoint."""
+        found: dict[str, Any] = self.api("GET", "/api/endpoints")["endpoints"][1]
+        return found
+
+    def asked(self) -> float:
+        """How often the second endpoint was."""
+        address = f"127.0.0.1:{self.two.server_port}"
+        return self.place.gateway.metric("penstock_backend_requests_total", endpoint=address)
+
+
+@pytest.fixture(params=[1, 2], ids=["alone", "two workers"])
+def pair(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Pair]:
+    """It runs."""
+    with serving() as one, serving() as two:
+        document = json.loads(policy(one))
+        document["backends"]["b"]["endpoints"].append(f"127.0.0.1:{two.server_port}")
+        auth = {"anonymous": True, "api_keys": str(tmp_path / "api-keys.yaml")}
+        place = start(tmp_path, json.dumps(document), workers=request.param, auth=auth)
+        yield Pair(place, Crew(place.gateway, one), two)
+        assert 0 == place.gateway.stop()
+        assert "Traceback" not in place.gateway.log()
+
+
+def test_an_endpoint_is_drained_and_taken_back(pair: Pair) -> None:
+    """It finishes what it has and gets nothing new: of no worker, nor of one that starts later, nor under another policy."""
+    address = f"127.0.0.1:{pair.two.server_port}"
+    pair.two.go.clear()
+    asking = [threading.Thread(target=pair.crew.ask) for _ in range(16)]
+    for thread in asking:
+        thread.start()
+    until(lambda: 16 == len(pair.crew.told) + pair.two.waiting)
+    held = pair.two.waiting
+    found = pair.api("POST", "/api/drain", backend="b", endpoint=address)["endpoints"]
+    assert [(address, True, held)] == [(each["endpoint"], each["drained"], each["in_flight"]) for each in found]
+    assert [(200, "default")] * 20 == pair.crew.many(20)
+    pair.two.go.set()
+    for thread in asking:
+        thread.join()
+    until(lambda: 0 == pair.second()["in_flight"])
+    before = pair.asked()
+    pair.place.rename(pair.place.file.read_text().replace("default", "other") + "\n")
+    until(lambda: {(200, "other")} == set(pair.crew.many(10)))
+    for pid in pair.crew.workers():
+        os.kill(pid, signal.SIGKILL)
+    until(lambda: pair.crew.many(1) == [(200, "other")])
+    assert {(200, "other")} == set(pair.crew.many(20))
+    assert before == held == pair.asked()
+    assert (True, True, "closed", 1.0, {"x": "not-ready"}, None) == tuple(
+        pair.second()[name] for name in ("drained", "up", "breaker", "weight", "models", "last_failure")
+    )
+    pair.api("POST", "/api/drain", backend="b", drained=False)
+    until(lambda: bool(pair.crew.many(5)) and pair.asked() > before)
+    written = [json.loads(line) for line in (pair.place.gateway.folder / "state" / "audit.jsonl").read_text().splitlines()]
+    assert [("alice", "drain", f"backend b, endpoint {address}"), ("alice", "undrain", "backend b")] == [
+        (each["who"], each["what"], each["note"]) for each in written if "drain" in each["what"]
+    ]
+
+
+def test_the_gateway_is_drained_and_taken_back(pair: Pair) -> None:
+    """It wants no traffic, whatever port asks, serves who still comes, and stays; then it wants traffic again."""
+    pair.api("POST", "/api/drain", drained=True)
+    assert (503, True) == ((found := get(pair.place.gateway.admin, "/readyz"))[0], b"drained by an operator" in found[1])
+    assert 503 == get(pair.place.gateway.http, "/v2/health/ready")[0]
+    assert {(200, "default")} == set(pair.crew.many(10))
+    pair.api("POST", "/api/drain", drained=False)
+    assert (200, 200) == (get(pair.place.gateway.admin, "/readyz")[0], get(pair.place.gateway.http, "/v2/health/ready")[0])
