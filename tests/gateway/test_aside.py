@@ -10,7 +10,7 @@ from functools import partial
 
 import pytest
 
-from gateway.aside import WAITING, Aside, here
+from gateway.aside import WAITING, Aside, alone, here
 
 
 async def test_work_is_done_in_another_thread_in_its_order() -> None:
@@ -60,18 +60,31 @@ async def test_not_everything_waits_behind_what_hangs() -> None:
     aside.close()
 
 
+async def test_nothing_waits_behind_what_is_done_alone() -> None:
+    """Each piece has a thread of its own, so that one that hangs holds up no other; what it raises comes back."""
+    go = threading.Event()
+    hanging = asyncio.ensure_future(alone(partial(go.wait, 5)))
+    threads = await asyncio.gather(*(alone(threading.get_ident) for _ in range(3)))
+    assert (False, False) == (hanging.done(), threading.get_ident() in threads)
+    with pytest.raises(ZeroDivisionError):
+        await alone(lambda: 1 // 0)
+    go.set()
+    assert await hanging
+
+
 async def test_here_is_here() -> None:
     """Without a thread, for a process that must have none."""
     assert threading.get_ident() == await here(threading.get_ident)
 
 
-def test_a_thread_that_hangs_does_not_hold_the_process() -> None:
+@pytest.mark.parametrize("how", ['Aside("test")', "alone"])
+def test_a_thread_that_hangs_does_not_hold_the_process(how: str) -> None:
     """The loop ends, and so does the process."""
-    program = """
+    program = f"""
 import asyncio, threading
-from gateway.aside import Aside
+from gateway.aside import Aside, alone
 async def main():
-    asyncio.ensure_future(Aside("test")(threading.Event().wait))
+    asyncio.ensure_future({how}(threading.Event().wait))
     await asyncio.sleep(0.05)
 asyncio.run(main())
 """
