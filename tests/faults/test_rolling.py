@@ -104,7 +104,7 @@ def test_a_replacement_takes_what_the_file_says_now(crew: Crew) -> None:
         crew.signal(signal.SIGUSR2)
         until(lambda: refusals < crew.gateway.log().count("workers not replaced, those that run go on"))  # noqa: B023
         assert said in crew.gateway.log().splitlines()[-1]
-        assert before == crew.workers()
+        until(lambda: before == crew.workers())  # the one that could not start is on its way out
     assert {(200, "default")} == set(crew.many(10))
     written.write_text(json.dumps({**document, **body}))
     crew.signal(signal.SIGUSR2)
@@ -129,7 +129,7 @@ def test_a_replacement_can_be_cut_short(crew: Crew) -> None:
     assert gone(everybody)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, 2] if LONG else [1])
 def test_one_gateway_takes_the_place_of_another(tmp_path: Path, workers: int) -> None:
     """On the same ports (listen.shared), with whatever code and configuration it has; no client notices."""
     with serving() as backend:

@@ -14,7 +14,7 @@ import grpc
 import pytest
 
 from tests.faults.crew import Crew, gone, policy, running, serving
-from tests.real_parts import answers, get, until
+from tests.real_parts import answers, until
 
 pytestmark = pytest.mark.slow
 
@@ -67,17 +67,6 @@ def test_while_no_worker_lives_the_port_is_kept(crew: Crew) -> None:
     assert {(200, "default")} == set(crew.many(10))
 
 
-def test_a_worker_told_to_end_loses_no_count(crew: Crew) -> None:
-    """SIGTERM to one of them: it answers what it has, tells its last counts, and another takes its place."""
-    crew.hold(8)
-    first = crew.workers()
-    for pid in first:
-        os.kill(pid, signal.SIGTERM)
-    assert [(200, "default")] * 8 == crew.released()
-    until(lambda: first.isdisjoint(crew.workers()) and 2 == crew.gateway.metric("penstock_workers"))
-    assert 8 == crew.requests()
-
-
 def test_a_hung_worker_holds_no_scrape_and_is_replaced(crew: Crew) -> None:
     """Its last counts stand in; when it has not answered for a while, it is killed."""
     crew.many(20)
@@ -110,19 +99,6 @@ def test_sighup_reaches_every_worker_or_none(crew: Crew) -> None:
     assert 1 == crew.gateway.metric("penstock_policy_info")
 
 
-def test_sigterm_lets_every_worker_end_in_order(crew: Crew) -> None:
-    """Not ready, no new connections, yet everybody who waits is answered; then status 0 and no process."""
-    crew.hold(8)
-    pids = crew.workers()
-    crew.signal(signal.SIGTERM)
-    until(lambda: not answers(crew.gateway.http, "/v2/health/live"))
-    assert (503, True) == (get(crew.gateway.admin, "/readyz")[0], b"draining" in get(crew.gateway.admin, "/readyz")[1])
-    assert 8 == crew.gateway.metric("penstock_in_flight")
-    assert [(200, "default")] * 8 == crew.released()
-    assert 0 == crew.gateway.process.wait(5)
-    assert gone(pids)
-
-
 def test_the_grace_is_not_for_ever(crew: Crew) -> None:
     """Who is not answered when it is over (3 s here) is let go."""
     crew.hold(4)
@@ -130,19 +106,6 @@ def test_the_grace_is_not_for_ever(crew: Crew) -> None:
     crew.signal(signal.SIGTERM)
     assert 0 == crew.gateway.process.wait(10)
     assert 2.9 < time.monotonic() - begin < 6
-    assert gone(pids)
-    crew.released()
-
-
-def test_a_second_sigterm_ends_at_once(crew: Crew) -> None:
-    """Who is in a hurry does not wait for the grace."""
-    crew.hold(4)
-    pids, begin = crew.workers(), time.monotonic()
-    crew.signal(signal.SIGTERM)
-    until(lambda: not answers(crew.gateway.http, "/v2/health/live"))
-    crew.signal(signal.SIGTERM)
-    assert 0 == crew.gateway.process.wait(5)
-    assert time.monotonic() - begin < 2
     assert gone(pids)
     crew.released()
 

@@ -147,9 +147,14 @@ async def test_streams(of: Made) -> None:
     """A question with many answers counts once, and is in flight until the last of them or until it is left."""
     policy = LimitPolicy([AT_ONCE, REQUESTS], LocalMeter(Clock()), list[str]().append)
 
+    closed: list[bool] = []
+
     async def three(_: Call) -> AsyncGenerator[Answer, None]:
-        for _ in range(3):
-            yield ANSWER
+        try:
+            for _ in range(3):
+                yield ANSWER
+        finally:
+            closed.append(True)
 
     answers = [each async for each in policy.stream(of(), three)]
     assert [0, 0, 0] == [each.quota.verdict.remaining for each in answers if each.quota]
@@ -158,6 +163,7 @@ async def test_streams(of: Made) -> None:
     with pytest.raises(LimitedError):
         await anext(policy.stream(of("gold"), three))
     await begun.aclose()
+    assert 2 == len(closed)  # then, and not when memory is tidied
     assert 3 == len([each async for each in policy.stream(of("gold"), three)])
     with pytest.raises(LimitedError, match="'free'"):
         await anext(policy.stream(of(), three))

@@ -95,6 +95,17 @@ def test_a_limit_is_what_it_says() -> None:
     assert 5 == len({mark(each) for each in (one, *others)})
 
 
+def test_a_limit_is_the_same_in_every_process() -> None:
+    """Replicas that share a store agree on its keys, whatever order their sets have."""
+    assert "3a2eb9972f76660b" == mark(limit(Bound(tiers=frozenset({"a", "b", "c"})), "tenant"))
+
+
+def test_each_allowance_has_its_own_bucket() -> None:
+    """Requests, bytes and what is in flight are never counted together."""
+    one = limit(Bound(), "", Allowance("requests", 1, 1.0), Allowance("bytes", 1, 1.0), Allowance("concurrency", 1))
+    assert 3 == len({demand.key for demand in demands(one, ANN, "m")})
+
+
 @pytest.mark.parametrize(("allowance", "seconds"), [(Allowance("requests", 200, 100.0), 2), (Allowance("bytes", 1, 9.0), 1)])
 def test_window(allowance: Allowance, seconds: int) -> None:
     """Until an empty bucket is full, in whole seconds and never none."""

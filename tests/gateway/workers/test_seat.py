@@ -52,8 +52,10 @@ def made(program, patience=5):
     return seat, started, asyncio.create_task(seat.keep(started))
 
 async def pid(seat):
-    await seat.life.look()
-    return int(seat.life.exposition)
+    life = seat.life
+    while not life.exposition:
+        await life.look()
+    return int(life.exposition)
 
 async def other(seat, before):
     while not seat.serving or await pid(seat) == before:
