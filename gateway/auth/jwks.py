@@ -29,7 +29,7 @@ RETRY = 10.0  # seconds after a failed one
 UNKNOWN_PERIOD = 10.0  # seconds that each fetch for an unknown key name costs the bucket
 UNKNOWN_BURST = 4  # fetches saved up
 UNKNOWN_GAP = 4.0  # seconds between two such fetches, so that a storm does not use up in a moment what is saved
-WAITING = 256  # requests that may wait for one fetch, each with its body in memory; the others are refused at once
+WAITING = 512  # requests that may wait for one fetch, each with its body in memory; the others are refused at once
 STALE = 24 * 3600.0  # seconds keys are trusted after the last good fetch
 Spawn = Callable[[Coroutine[Any, Any, None], str], object]
 """Runs background work under a name until it ends or the process does."""

@@ -15,7 +15,8 @@ _EXAMPLE = """example:
   penstock serve --config config/gateway.yaml --policy config/policy.yaml
 
 A policy file that changes is taken into use by itself; `penstock policy history` and `rollback` go back.
-signals: SIGHUP takes the policy and key files into use again; SIGTERM and SIGINT let requests in flight end, then stop
+signals: SIGHUP takes the policy and key files into use again; SIGUSR2 replaces the workers, by what gateway.yaml says now;
+SIGTERM stops: not ready and serving on for drain.notice, then what is in flight ends; SIGINT the same, without notice
 """
 
 

@@ -104,7 +104,7 @@ class Author:
         }
         match = {key: self.some(words[key]) for key in self.chance.sample(sorted(words), self.chance.choice([0, 1, 1, 2]))}
         per = {"per": self.chance.choice(["tenant", "subject", "tier", "model"])} if self.chance.random() < 0.7 else {}
-        amount = self.chance.choice([{"concurrency": room}, {"requests": f"{room}/s"}, {"bytes": f"{room}KiB/s"}])
+        amount: dict[str, Any] = self.chance.choice([{"concurrency": room}, {"requests": f"{room}/s"}, {"bytes": f"{room}KiB/s"}])
         return {"match": match, **per, **amount}
 
     def action(self) -> dict[str, Any]:

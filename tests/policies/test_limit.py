@@ -149,7 +149,7 @@ async def test_streams(of: Made) -> None:
 
     closed: list[bool] = []
 
-    async def three(_: Call) -> AsyncGenerator[Answer, None]:
+    async def three(call: Call) -> AsyncGenerator[Answer, None]:
         try:
             for _ in range(3):
                 yield ANSWER

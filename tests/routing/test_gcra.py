@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,20 +14,21 @@ from routing.gcra import SLACK, gcra, left, wait
 GAPS = st.lists(st.tuples(st.fractions(0, 3), st.integers(1, 4)), min_size=1, max_size=40)  # seconds since the last; cost
 
 
-def admitted(gaps: list[tuple[Fraction, int]], interval: Fraction, burst: int) -> list[tuple[Fraction, int]]:
+def admitted(gaps: list[tuple[Fraction, int]], interval: Any, burst: int) -> list[tuple[Fraction, int]]:
     """When what was let through, with its cost."""
-    tat = now = Fraction(0)
+    tat: Any = Fraction(0)  # exact numbers count as floats do
+    now: Any = tat
     found = []
     for gap, cost in gaps:
         now += gap
-        allowed, tat, _ = gcra(tat, now, cost, interval, burst)  # type: ignore[arg-type, assignment]  # exact numbers count the same
+        allowed, tat, _ = gcra(tat, now, cost, interval, burst)
         if allowed:
             found.append((now, cost))
     return found
 
 
 @given(GAPS, st.fractions(Fraction(1, 50), 2), st.integers(4, 8))
-def test_no_window_has_more_than_rate_and_burst(gaps: list[tuple[Fraction, int]], interval: Fraction, burst: int) -> None:
+def test_no_window_has_more_than_rate_and_burst(gaps: list[tuple[Fraction, int]], interval: Any, burst: int) -> None:
     """Between any two that pass, both included, no more passes than the burst and what leaks in that time."""
     passed = admitted(gaps, interval, burst)
     for first in range(len(passed)):
@@ -36,17 +38,18 @@ def test_no_window_has_more_than_rate_and_burst(gaps: list[tuple[Fraction, int]]
 
 
 @given(GAPS, st.fractions(Fraction(1, 50), 2), st.integers(4, 8))
-def test_a_refusal_is_as_long_as_it_says(gaps: list[tuple[Fraction, int]], interval: Fraction, burst: int) -> None:
+def test_a_refusal_is_as_long_as_it_says(gaps: list[tuple[Fraction, int]], interval: Any, burst: int) -> None:
     """After the time it tells it passes, and not clearly before; a refusal leaves the bucket as it was."""
-    tat = now = Fraction(0)
+    tat: Any = Fraction(0)
+    now: Any = tat
     for gap, cost in gaps:
         now += gap
-        allowed, new, again = gcra(tat, now, cost, interval, burst)  # type: ignore[arg-type]
+        allowed, new, again = gcra(tat, now, cost, interval, burst)
         if not allowed:
             assert (tat, True) == (new, again > SLACK)
-            assert 0 == wait(tat, now + again, cost, interval, burst)  # type: ignore[arg-type]
-            assert 0 < wait(tat, now + again - 2 * Fraction(SLACK), cost, interval, burst)  # type: ignore[arg-type]
-        tat = new  # type: ignore[assignment]
+            assert 0 == wait(tat, now + again, cost, interval, burst)
+            assert 0 < wait(tat, now + again - 2 * Fraction(SLACK), cost, interval, burst)
+        tat = new
 
 
 @pytest.mark.parametrize("rate", [1.0, 3.0, 100.0, 7919.0, 1e6])

@@ -14,6 +14,8 @@ import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, utils
 
+from gateway.auth.jwk import VerifyKey
+
 NOW = 1_800_000_000.0
 Private = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 
@@ -75,6 +77,28 @@ class Signer:
 def key_set(*keys: dict[str, Any]) -> bytes:
     """A JWK Set."""
     return json.dumps({"keys": keys}).encode()
+
+
+class Found:
+    """An issuer's keys, at hand."""
+
+    empty = False
+
+    def __init__(self, keys: Mapping[str, VerifyKey]) -> None:
+        self._keys = keys
+
+    def find(self, algorithm: str, kid: str | None) -> VerifyKey | None:
+        key = self._keys.get(kid or "")
+        return key if key is not None and key.algorithm == algorithm else None
+
+    def may_learn(self) -> bool:
+        return False
+
+    def begin(self) -> bool:
+        return False
+
+    async def learn(self) -> bool:
+        return False
 
 
 @pytest.fixture(scope="session")

@@ -18,9 +18,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
 from backends.errors import InferenceError
-from gateway.auth.jwk import VerifyKey, admit
+from gateway.auth.jwk import admit
 from gateway.auth.jwt import TokenVerifier, TrustedIssuer
 from gateway.auth.settings import ALGORITHMS, Claims, KeySourceError
+from tests.gateway.auth.conftest import Found
 
 if TYPE_CHECKING:
     from tests.gateway.auth.conftest import Signer
@@ -91,27 +92,6 @@ SPELLINGS: dict[str, tuple[Callable[[bytes], bytes], bool]] = {
     ),
     "a fourth part": (lambda token: token + b".", False),
 }
-
-
-class Found:
-    """An issuer's keys, at hand."""
-
-    empty = False
-
-    def __init__(self, keys: Mapping[str, VerifyKey]) -> None:
-        self._keys = keys
-
-    def find(self, algorithm: str, kid: str | None) -> VerifyKey | None:
-        return self._keys.get(kid or "")
-
-    def may_learn(self) -> bool:
-        return False
-
-    def begin(self) -> bool:
-        return False
-
-    async def learn(self) -> bool:
-        return False
 
 
 def signed(signer: Signer, header: bytes, body: bytes) -> bytes:
