@@ -59,6 +59,7 @@ from gateway.telemetry.recorder import recorder
 from gateway.telemetry.stall import StallProbe
 from policies.limit import LocalMeter
 from policies.local_store import LocalStore
+from routing.caching import Purge
 
 if TYPE_CHECKING:
     from gateway.store.store import Store
@@ -114,7 +115,7 @@ class Gateway:
         metrics.cache_size = lambda: answers.size
         self.stopping = False  # not ready, and everything is served
         self.draining = False  # nothing new is taken
-        self.estate = Estate(self.endpoints, self.hold)
+        self.estate = Estate(self.endpoints, self.hold, self.purge)
         metrics.in_flight = self._in_flight
         metrics.serving = self._serving
         self._signatures = signatures
@@ -189,6 +190,10 @@ class Gateway:
     async def endpoints(self) -> list[EndpointState]:
         """How every endpoint of the policy in force does."""
         return states(self.plane.snapshot)
+
+    async def purge(self, which: Purge) -> None:
+        """Gives nobody again what was asked before now and is meant here."""
+        self._lasting.store.purge(which, time.monotonic())
 
     async def hold(self, drained: Drained) -> None:
         """Asks nothing new of what an operator has drained."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.admin.estate import DrainBody, Estate
+from gateway.admin.estate import DrainBody, Estate, PurgeBody
 from gateway.admin.operators import Clearance, shown
 from gateway.configuration.problems import PolicyError
 from gateway.reload import audit
@@ -82,6 +82,7 @@ class Api:
             "/api/policy/explain": {"POST": self._explain},
             "/api/endpoints": {"GET": self._endpoints},
             "/api/drain": {"POST": self._drain},
+            "/api/cache/purge": {"POST": self._purge},
         }
 
     async def answer(self, asked: ApiRequest) -> ApiResponse:
@@ -164,11 +165,26 @@ class Api:
             raise ApiError(400, "of which backend is that endpoint? GET /api/endpoints lists them")
         if not await self._estate.drain(wish):
             raise ApiError(404, f"there is no {wish} in the policy: GET /api/endpoints lists them")
-        version, what = self._policy.in_force.version, "drain" if wish.drained else "undrain"
-        _log.info("%s of %s by %s", what, wish, subject)
-        self._policy.records.told(audit.Change(now(), subject, "api", what, version, version, "ok", note=str(wish)))
-        await self._policy.records.written()
+        await self._noted("drain" if wish.drained else "undrain", str(wish), subject)
         return await self._estate.shown(wish)
+
+    async def _purge(self, asked: ApiRequest, subject: str) -> Mapping[str, Any]:
+        try:
+            which = msgspec.json.decode(await asked.body() or b"{}", type=PurgeBody)
+        except msgspec.DecodeError as error:
+            raise ApiError(400, f'{error}; send {{"model": "…"}}, also variant, version, tag, or {{}} for all answers') from error
+        if unknown := which.unknown(self._policy.in_force.standing.document.models):
+            raise ApiError(404, f"there is no {unknown} in the policy: nothing was purged")
+        await self._estate.purge(which)
+        await self._noted("purge", str(which), subject)
+        return {"purged": str(which)}
+
+    async def _noted(self, what: str, of: str, subject: str) -> None:
+        """In the log and in the audit log: something was done that changed no policy."""
+        version = self._policy.in_force.version
+        _log.info("%s of %s by %s", what, of, subject)
+        self._policy.records.told(audit.Change(now(), subject, "api", what, version, version, "ok", note=of))
+        await self._policy.records.written()
 
     async def _changed(self, change: Change) -> Mapping[str, Any]:
         """What became of it. It goes on whatever becomes of its caller: half a change would be worse than a late one."""

@@ -1,13 +1,15 @@
-"""What an operator may take out of use and put back: one endpoint, a backend's all, or this gateway itself."""
+"""What an operator may take out of use and put back (an endpoint, a backend's all, this gateway), and which answers throw away."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
 
+from gateway.configuration.schema_policy import Model
 from gateway.endpoints import Drained, EndpointState
+from routing.caching import Purge
 
 
 class DrainBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -24,11 +26,38 @@ class DrainBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return f"backend {self.backend}" + (f", endpoint {self.endpoint}" if self.endpoint else "")
 
 
-class Estate:
-    """Keeps what is drained. `told` says how every endpoint does; `apply` sees to it that what is drained gets nothing new."""
+class PurgeBody(Purge, frozen=True, gc=False, forbid_unknown_fields=True):
+    """Which answers are thrown away: all that is said must hold; nothing said is everything."""
 
-    def __init__(self, told: Callable[[], Awaitable[list[EndpointState]]], apply: Callable[[Drained], Awaitable[None]]) -> None:
+    def __str__(self) -> str:
+        """As it stands in the audit log."""
+        said = [f"{name} {value}" for name, value in msgspec.structs.asdict(self).items() if value]
+        return f"answers of {', '.join(said)}" if said else "all answers"
+
+    def unknown(self, models: Mapping[str, Model]) -> str:
+        """What of it the policy has not; "" if it may mean something."""
+        if self.model and self.model not in models:
+            return f"model {self.model}"
+        meant = [models[self.model]] if self.model else list(models.values())
+        if self.variant and not any(self.variant in each.variants for each in meant):
+            return f"variant {self.variant}"
+        tags = {each.cache.tag for each in meant if each.cache is not None}
+        return f"tag {self.tag}" if self.tag and self.tag not in tags else ""
+
+
+class Estate:
+    """Keeps what is drained. `told` says how every endpoint does; `apply` sees to it that what is drained gets nothing new;
+    `purge` throws kept answers away, in every process.
+    """
+
+    def __init__(
+        self,
+        told: Callable[[], Awaitable[list[EndpointState]]],
+        apply: Callable[[Drained], Awaitable[None]],
+        purge: Callable[[Purge], Awaitable[None]],
+    ) -> None:
         self.drained = Drained()
+        self.purge = purge
         self._told = told
         self._apply = apply
 

@@ -41,6 +41,7 @@ from gateway.workers.ports import Sockets, close, reserve
 from gateway.workers.reread import reread
 from gateway.workers.seat import Seat
 from gateway.workers.worker import Task, work
+from routing.caching import Purge
 
 LOOK_SECONDS = 1.0  # between looks at the workers: what one counted since the last is lost if it is killed outright
 HAND_ON_SECONDS = 5.0  # that a reload waits for workers
@@ -76,7 +77,7 @@ class Parent:
         grpc, self._grpc = reserve(document.listen.grpc, shared=document.listen.shared)
         self._listen = replace(document.listen, http=http, grpc=grpc)
         self._document = replace(document, listen=self._listen)
-        self._estate = Estate(self.endpoints, self.hold)
+        self._estate = Estate(self.endpoints, self.hold, self.purge)
         self._seats = [
             Seat(number, sockets, partial(self._work, sockets), self._orders, self._ended)
             for number, sockets in enumerate(self._http, 1)
@@ -131,6 +132,11 @@ class Parent:
         """Every worker asks nothing new of what an operator has drained, nor does one that starts later."""
         content = msgspec.json.encode(drained)
         await asyncio.gather(*(life.tell(channel.HOLD, content) for life in self._lives()))
+
+    async def purge(self, which: Purge) -> None:
+        """Every worker that keeps something throws away what is meant."""
+        content = msgspec.json.encode(which)
+        await asyncio.gather(*(life.tell(channel.PURGE, content) for life in self._lives()))
 
     async def _notice(self) -> None:
         """Not ready, on any port, and everything is served."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from tritonclient.grpc import service_pb2
 
-from tests.features.conftest import packed
+from tests.features.conftest import ask, framed, packed
 from tests.features.oip_server import Waiting, failing
 
 if TYPE_CHECKING:
@@ -269,3 +270,19 @@ def question(rows: list[int]) -> Any:
 
 def told(reply: Any) -> tuple[str, str]:
     return reply.headers["x-penstock-variant"], reply.headers["x-penstock-escalation"]
+
+
+async def test_operators_throw_answers_away(start: Start) -> None:
+    """Of one model, by its tag, or of a version that answered; the others stay."""
+    gate = await start(POLICY.replace("ttl: 10m", "ttl: 10m, tag: vision"))
+    for which, gone in (
+        ({"model": "digits"}, True),
+        ({"tag": "vision"}, True),
+        ({"version": "9"}, False),
+        ({"version": "1"}, True),
+    ):
+        await gate.infer([1])
+        body = json.dumps(which).encode()
+        request = framed("POST", "/api/cache/purge", gate.credential("admin"), body)
+        assert 200 == (await ask(gate.gateway.ports.admin.port, request)).status
+        assert gone == ("miss" in (await gate.infer([1])).headers["cache-status"]), which

@@ -20,6 +20,7 @@ from gateway.reload.policy_file import PolicyFile
 from gateway.reload.records import Records
 from gateway.reload.reloader import Judged, Reloader, judged
 from gateway.spawner import Spawner
+from routing.caching import Purge
 
 POLICY = """version: 1
 backends: {b: {protocol: triton-http, endpoints: ["127.0.0.1:1"]}}
@@ -43,8 +44,9 @@ class Place:
         first = (reading, judged(reading.text, str(self.file)))
         self.policy = Reloader(file, first, self.put, lambda: None, Records(None, here, self.spawner.spawn))
         self.states = [EndpointState("b", "127.0.0.1:1", True, False, "closed", 2, 1.0, {"x": "ok"}, None)]
-        self.estate = Estate(self.told, self.hold)
+        self.estate = Estate(self.told, self.hold, self.purge)
         self.held: list[Drained] = []
+        self.purged: list[Purge] = []
         self.api = Api(self.policy, self.estate, self.judge, self.spawner.spawn)
 
     async def told(self) -> list[EndpointState]:
@@ -52,6 +54,9 @@ class Place:
 
     async def hold(self, drained: Drained) -> None:
         self.held.append(drained)
+
+    async def purge(self, which: Purge) -> None:
+        self.purged.append(which)
 
     async def judge(self, credentials: Mapping[str, str]) -> Clearance:
         self.credentials = credentials
@@ -179,6 +184,20 @@ async def test_endpoints(place: Place) -> None:
     )
 
 
+async def test_a_purge(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    """Kept answers of what is said are thrown away; it is written down, and what the policy has not is a mistake."""
+    caplog.set_level("INFO")
+    assert {"purged": "answers of model m, version 3"} == await place.got(
+        "POST", "/api/cache/purge", {"model": "m", "version": "3"}
+    )
+    assert {"purged": "all answers"} == await place.got("POST", "/api/cache/purge", b"")
+    assert [("m", "3"), ("", "")] == [(each.model, each.version) for each in place.purged]
+    assert "purge of answers of model m, version 3 by alice" in caplog.messages
+    for body, status in (({"model": "n"}, 404), ({"modle": "m"}, 400), ([], 400)):
+        assert status == (await place.ask("POST", "/api/cache/purge", body)).status
+    assert 2 == len(place.purged)
+
+
 async def test_a_drain(place: Place, caplog: pytest.LogCaptureFixture) -> None:
     """Tells what it is about, so that its end can be waited for; who asked for it is written down."""
     caplog.set_level("INFO")
@@ -209,7 +228,9 @@ async def test_a_drain_that_cannot_be(place: Place, body: object, status: int, e
     assert [] == place.held
 
 
-@pytest.mark.parametrize("path", ["", "/history", "/reload", "/rollback", "/explain", "/nowhere", "/api/drain", "/api/endpoints"])
+@pytest.mark.parametrize(
+    "path", ["", "/history", "/reload", "/rollback", "/explain", "/nowhere", "/api/drain", "/api/cache/purge"]
+)
 @pytest.mark.parametrize("status", [400, 401, 403, 503])
 async def test_who_has_no_say_learns_and_changes_nothing(place: Place, path: str, status: int) -> None:
     """Not even which paths there are; the body is not read."""
