@@ -152,6 +152,8 @@ class Authenticator:
                 raise refused("the Authorization header must be Bearer <JWT> of a trusted issuer", "bad-token")
             try:
                 principal, ends = self._tokens.verify(token.strip(b" "), now)
+            except KeyUnknown:  # not its last word
+                raise
             except InferenceError as refusal:
                 raise self._attempts.told(refusal, peer) from None
             self._held_tokens.keep(digest, principal, ends)

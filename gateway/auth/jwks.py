@@ -1,10 +1,11 @@
 """Keeps an issuer's public keys at hand: fetched early, refreshed quietly, kept while the issuer is away.
 
-One fetch at a time, whoever asks for it. It is started every 5 minutes, and by a token that names an unknown key. What
-strangers may so cause is bounded by a bucket: on the average one fetch in 10 seconds, 4 at once saved up, and 4 seconds between
-any two. So a key that is new is live at its first token, or 4 seconds later if a stranger came just before, through the first
-half minute of a storm of made-up names; if it goes on, the two wishes exclude each other, and the issuer is spared: 10 seconds.
-A failed fetch is repeated every 10 seconds out of the same bucket, so that no more than that is ever asked of an issuer.
+One fetch at a time, whoever asks for it. It is started every 5 minutes, and by a token that names an unknown key or whose
+signature does not hold: a new key may have the old one's name, or neither has one. What strangers may so cause is bounded by a
+bucket: on the average one fetch in 10 seconds, 4 at once saved up, and 4 seconds between any two. So a key that is new is live
+at its first token, or 4 seconds later if a stranger came just before, through the first half minute of a storm of made-up
+names; if it goes on, the two wishes exclude each other, and the issuer is spared: 10 seconds. A failed fetch is repeated every
+10 seconds out of the same bucket, so that no more than that is ever asked of an issuer.
 
 Keys that were good stay good for 24 hours without a successful fetch. A set that cannot be used (see jwk) counts as a failed
 fetch, and so does one without any usable key: DECISIONS.md says why.

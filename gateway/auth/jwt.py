@@ -13,9 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from backends.errors import InferenceError
 from gateway.auth.jwk import VerifyKey
 from gateway.auth.principals import principal_of
-from gateway.auth.refusals import Learner, key_unknown, refused
+from gateway.auth.refusals import Learner, key_unknown, refused, unless_new
 from gateway.auth.settings import Claims
 from gateway.auth.strict import decode_base64url, decode_object
 from routing.principal import Principal
@@ -68,8 +69,8 @@ class TokenVerifier:
         key = issuer.keys.find(algorithm, header.get("kid"))
         if key is None:
             raise key_unknown(issuer.keys)
-        if not key.signed(signature, signed):
-            raise _bad("its signature does not hold")
+        if not key.signed(signature, signed):  # forged, or its key took the place of one of the same name, or of none
+            raise unless_new(_bad("its signature does not hold"), issuer.keys)
         return principal, expires
 
     def _principal(self, claims: dict[str, Any]) -> Principal:
@@ -84,7 +85,7 @@ class TokenVerifier:
             raise _bad(str(error)) from None
 
 
-def _bad(what: str) -> Exception:
+def _bad(what: str) -> InferenceError:
     return refused(f"the token is not valid: {what}", "bad-token")
 
 

@@ -36,7 +36,7 @@ class Learner(Protocol):
 
 
 class KeyUnknown(InferenceError):
-    """The token names a key we do not have, and the issuer may be asked for news: worth one look, then it is what it says."""
+    """The token's key is not one that we have, and the issuer may be asked for news: worth one look, then it is what it says."""
 
     def __init__(self, refusal: InferenceError, keys: Learner) -> None:
         told = (refusal.kind, refusal.message)
@@ -45,7 +45,7 @@ class KeyUnknown(InferenceError):
 
 
 def key_unknown(keys: Learner) -> InferenceError:
-    """A 401 (503 if no key is known at all); KeyUnknown unless it is too early to ask: a storm of made-up names ends here."""
+    """A 401 (503 if no key is known at all) for a token whose key's name nobody knows, as `unless_new` has it."""
     if keys.empty:
         refusal = InferenceError(
             ErrorKind.UNAVAILABLE,
@@ -55,4 +55,9 @@ def key_unknown(keys: Learner) -> InferenceError:
         )
     else:
         refusal = refused("the token is signed with a key its issuer does not publish: get a new token", "unknown-key")
+    return unless_new(refusal, keys)
+
+
+def unless_new(refusal: InferenceError, keys: Learner) -> InferenceError:
+    """The refusal as KeyUnknown, or as it is when it is too early to ask: a storm of made-up names and signatures ends here."""
     return KeyUnknown(refusal, keys) if keys.may_learn() else refusal

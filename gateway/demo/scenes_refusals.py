@@ -1,7 +1,8 @@
-"""Scenes about what is not answered, and how the client is told: credentials, permissions, bad questions, deadlines."""
+"""Scenes about what is not answered, and how the client is told: credentials, permissions, bad questions, deadlines, limits."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -75,3 +76,26 @@ def deadline(setting: Setting) -> str:
     true("the answer at once", reply.seconds < 0.5, f"{reply.seconds:.3f} s")
     equal("X-Penstock-Error", "deadline", reply.headers["x-penstock-error"])
     return f"X-Request-Timeout-Ms: 2 for 128 rows of {dearest} → 504 after {reply.seconds * 1000:.0f} ms"
+
+
+def limited(setting: Setting) -> str:
+    """One trial tenant asks more than the policy lets it; another asks meanwhile."""
+    limit = next(each for each in setting.policy.checked.limits if each.name == "trial")
+    assert limit.requests is not None
+    assert limit.burst is not None
+    greedy, modest = (setting.bearer(tenant=tenant, tier="trial") for tenant in ("hooli", "initech"))
+    question = replace(setting.digits(slice(0, 1), ALWAYS + setting.policy.stages()[0][0]), headers=greedy)  # one ask each
+    before, start = _asks_sent(setting), time.monotonic()
+    replies = [setting.http.ask(question) for _ in range(2 * limit.burst)]
+    allowed = limit.burst + limit.requests.per_second * (time.monotonic() - start) + 1
+    answered = sum(reply.status == 200 for reply in replies)
+    equal("statuses", {200, 429}, {reply.status for reply in replies})
+    true(f"from {limit.burst} to {allowed:.0f} answers", limit.burst <= answered <= allowed, str(answered))
+    refused = next(reply for reply in replies if reply.status == 429)
+    true("when to come back", int(refused.headers["retry-after"]) >= 1, refused.headers["retry-after"])
+    equal("requests that reached Triton", before + answered, _asks_sent(setting))
+    equal("another tenant's status", 200, setting.http.ask(replace(question, headers=modest)).status)
+    return (
+        f"a trial tenant asks {len(replies)} times at once: {answered} answers, {len(replies) - answered} times 429 with "
+        f"Retry-After, before Triton is asked; another tenant is answered"
+    )

@@ -24,6 +24,7 @@ SCENES: tuple[tuple[str, Scene], ...] = (
     ("bad questions", scenes_refusals.bad_questions),
     ("overhead", scenes_protocol.timing),
     ("deadline", scenes_refusals.deadline),
+    ("limits", scenes_refusals.limited),
     ("dynamic batching", scenes_protocol.batching),
     ("reload", scenes_routing.reload),
     ("fallback", scenes_routing.fallback),

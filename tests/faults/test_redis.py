@@ -8,6 +8,7 @@ import random
 import signal
 import time
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
@@ -18,11 +19,12 @@ from gateway.store.link import Link
 from gateway.store.meter import SharedMeter
 from gateway.store.scripts import LEASES, stored
 from routing.demand import Demand, Verdict
+from routing.gcra import gcra
 from tests.faults.figures import LONG, Figures
 from tests.faults.sharing import Client, limited, sharing, up, usual
 from tests.faults.silent import SilentHttp
 from tests.faults.traffic import traffic
-from tests.features.conftest import ask, framed, image
+from tests.features.conftest import Running, ask, framed, image
 from tests.features.oip_server import Server
 from tests.real_parts import Redis, passed_through, start_gateway, until
 
@@ -37,17 +39,39 @@ OPEN = 1_000_000  # a second: a limit that is counted, and never reached
 
 
 async def test_two_gateways_keep_one_limit(redis: Redis, tmp_path: Path, figures: Figures) -> None:
-    """What both let through together is what the limit allows, to a per cent, while Redis is well."""
+    """What both let through together is what one exact bucket would have of the same questions, to a per cent."""
     async with sharing(tmp_path, limited(RATE, BURST), redis.url) as gates:
-        await up(gates)
-        clients = [Client(gate) for gate in gates]
-        began = time.monotonic()
-        await asyncio.gather(*(client.ask_for(STEADY, 2 * RATE) for client in clients))
-        taken = time.monotonic() - began
-        let_through, allowed = sum(client.allowed() for client in clients), BURST + RATE * taken
-        figures.at_most("Limits", "error of a limit that two gateways share", 100 * abs(let_through / allowed - 1), 1, " %")
-        for client in clients:
-            client.close()
+        error, well = 0.0, False
+        for _ in range(4):  # on a starved machine Redis is late at times, which is no steady state
+            await asyncio.sleep(BURST / RATE)  # until the bucket is as at first
+            await up(gates)
+            clients, before = [Client(gate) for gate in gates], await decided_alone(gates)
+            await asyncio.gather(*(client.ask_for(STEADY, 2 * RATE) for client in clients))
+            exact = allowed_by_one([at - seconds / 2 for client in clients for _, at, seconds in client.told])
+            assert exact > RATE * STEADY / 2
+            error = 100 * abs(sum(client.allowed() for client in clients) / exact - 1)
+            for client in clients:
+                client.close()
+            if well := before == await decided_alone(gates):
+                break
+        assert well
+        figures.at_most("Limits", "error of a limit that two gateways share", error, 1, " %")
+
+
+def allowed_by_one(times: Iterable[float]) -> int:
+    """How many of the questions at these times one bucket lets through."""
+    tat, allowed = float("-inf"), 0
+    for at in sorted(times):
+        fits, tat, _ = gcra(tat, at, 1, 1 / RATE, BURST)
+        allowed += fits
+    return allowed
+
+
+async def decided_alone(gates: Sequence[Running]) -> float:
+    """How many requests the gateways have counted without Redis."""
+    found = [await gate.metrics() for gate in gates]
+    every = [sample for each in found for sample in each.items()]
+    return sum(value for (name, labels), value in every if name == "penstock_store_requests_total" and labels != ("ok",))
 
 
 @pytest.mark.parametrize("fault", ["hung", "killed"])

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, utils
 
@@ -189,3 +190,25 @@ async def spawn() -> Any:
 def ticker() -> Ticker:
     """A clock that moves when told."""
     return Ticker()
+
+
+class Issuer:
+    """A real issuer on a free port, whose key set can change, hang and go."""
+
+    def __init__(self, document: bytes) -> None:
+        self.document = document
+        self.fetches = 0
+        self.release = asyncio.Event()
+        self.release.set()
+        self.runner = web.AppRunner(web.Application(), shutdown_timeout=0.1)
+        self.runner.app.router.add_get("/jwks", self._answer)
+
+    async def start(self) -> str:
+        await self.runner.setup()
+        await web.TCPSite(self.runner, "127.0.0.1", 0).start()
+        return f"http://127.0.0.1:{self.runner.addresses[0][1]}/jwks"
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        self.fetches += 1
+        await self.release.wait()
+        return web.Response(body=self.document)

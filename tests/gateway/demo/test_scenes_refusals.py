@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import cast
 
 import jwt
 import numpy as np
@@ -11,9 +12,11 @@ import pytest
 
 from gateway.demo.client import Question, Reply
 from gateway.demo.expect import WrongError
-from gateway.demo.scenes_refusals import bad_questions, credentials, deadline
+from gateway.demo.policy import read
+from gateway.demo.processes import Gateway
+from gateway.demo.scenes_refusals import bad_questions, credentials, deadline, limited
 from gateway.demo.setting import Setting
-from tests.gateway.demo.stage import reply
+from tests.gateway.demo.stage import POLICY, FakeGateway, reply
 
 Make = Callable[..., Setting]
 
@@ -73,3 +76,25 @@ def test_a_deadline_that_holds_passes(setting: Make) -> None:
         deadline(setting(lambda _: reply()))
     with pytest.raises(WrongError, match="the answer at once"):
         deadline(setting(lambda question: replace(in_time(question), seconds=2.0)))
+
+
+@pytest.mark.parametrize(("let", "complaint"), [(20, None), (19, "from 20"), (40, "statuses"), (30, "from 20")])
+def test_a_limit_that_holds_passes(setting: Make, let: int, complaint: str | None) -> None:
+    """Its burst and not much more, and nobody else's loss."""
+    gateway, left = FakeGateway(), {"hooli": let, "initech": 1}
+
+    def answer(question: Question) -> Reply:
+        token = question.headers["authorization"].removeprefix("Bearer ")
+        tenant = jwt.decode(token, options={"verify_signature": False})["tenant"]
+        left[tenant] -= 1
+        if left[tenant] < 0:
+            return reply(429, retry_after="1")
+        gateway.metrics["penstock_backend_requests_total"] = gateway.metric("penstock_backend_requests_total") + 1
+        return reply()
+
+    made = replace(setting(answer), policy=read(POLICY), gateway=cast(Gateway, gateway))
+    if complaint is None:
+        assert "20 answers" in limited(made)
+    else:
+        with pytest.raises(WrongError, match=complaint):
+            limited(made)
