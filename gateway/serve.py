@@ -102,17 +102,12 @@ class Gateway:
             first = judged(given, self._name)
         self._store = _store(document, metrics)
         signatures = Signatures()
-        answers = LocalStore(document.cache, time.monotonic)
-        self._lasting = Lasting(
-            self._store.meter if self._store else LocalMeter(time.monotonic, document.workers),
-            answers,
-            secrets.token_bytes(32),
-            signatures.versions,
-            self.spawner,
-        )
+        meter = self._store.meter if self._store else LocalMeter(time.monotonic, document.workers)
+        self._answers = LocalStore(document.cache, time.monotonic)
+        self._lasting = Lasting(meter, self._answers, secrets.token_bytes(32), signatures.versions, self.spawner)
         snapshot = compile_snapshot(first.blueprint, None, metrics, time.monotonic, self._lasting)
         self.plane = Dataplane(snapshot, signatures)
-        metrics.cache_size = lambda: answers.size
+        metrics.cache_size = self._kept_bytes
         self.stopping = False  # not ready, and everything is served
         self.draining = False  # nothing new is taken
         self.estate = Estate(self.endpoints, self.hold, self.purge)
@@ -170,6 +165,9 @@ class Gateway:
         """The metrics as Prometheus text."""
         return self.metrics.exposition()
 
+    def _kept_bytes(self) -> int:
+        return self._answers.size
+
     def _in_flight(self) -> dict[str, int]:
         return {name: cluster.in_flight for name, cluster in self.plane.snapshot.clusters.items()}
 
@@ -193,7 +191,7 @@ class Gateway:
 
     async def purge(self, which: Purge) -> None:
         """Gives nobody again what was asked before now and is meant here."""
-        self._lasting.store.purge(which, time.monotonic())
+        self._answers.purge(which, time.monotonic())
 
     async def hold(self, drained: Drained) -> None:
         """Asks nothing new of what an operator has drained."""

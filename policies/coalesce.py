@@ -77,7 +77,7 @@ class CoalescePolicy:
             flight.failed(error)
         except BaseException:  # the process ends, or a defect: nobody may be left waiting
             self._gone(flight, at)
-            flight.failed(InferenceError(ErrorKind.UNAVAILABLE, "the question was given up: ask again", reason="abandoned"))
+            flight.failed(InferenceError(ErrorKind.UNAVAILABLE, "the question was given up: ask again"))
             raise
         else:
             self._gone(flight, at)

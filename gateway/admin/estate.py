@@ -1,4 +1,4 @@
-"""What an operator may take out of use and put back (an endpoint, a backend's all, this gateway), and which answers throw away."""
+"""What an operator takes out of use and puts back (an endpoint, a backend's all, this gateway), and which answers go."""
 
 from __future__ import annotations
 

@@ -51,6 +51,8 @@ class Metrics:
     be had when they were last asked for.
     """
 
+    cache_size: Callable[[], int] | None = None  # bytes of kept answers, where some may be
+
     def __init__(self, in_flight: Callable[[], Mapping[str, int]] = dict) -> None:
         self.in_flight = in_flight
         self.serving: Callable[[], Iterable[tuple[str, str, bool]]] = tuple
@@ -75,7 +77,6 @@ class Metrics:
             "cache_requests_total", "questions to models with a cache, and how they were answered", "model", "result"
         )
         self._cache_size = Numbers("gauge", "penstock_cache_bytes", "answers kept in memory, about", ())
-        self.cache_size: Callable[[], int] | None = None
         self._limited = _counter("limited_total", "requests refused because a limit of the policy was used up", "limit")
         self._shed = _counter("shed_total", "requests refused for want of room", "reason")
         self._store_requests = _counter(

@@ -9,11 +9,11 @@ import pytest
 from backends.rules import Checks, Ejection, Hedge, Retry, Rules
 from backends.triton_grpc import TritonGrpc
 from backends.triton_http import TritonHttp
-from gateway.compile import blueprint, cluster, compile_snapshot
+from gateway.compile import blueprint, cluster, compile_snapshot, lasting
 from gateway.configuration.problems import PolicyError
 from gateway.snapshot import ClusterSpec, Snapshot
 from gateway.telemetry.metrics import Metrics
-from policies.limit import LimitPolicy, LocalMeter
+from policies.limit import LimitPolicy
 
 POLICY = """
 version: 1
@@ -98,9 +98,10 @@ def test_only_models_that_a_limit_may_bind_have_its_layer() -> None:
 
 def test_a_meter_outlives_snapshots() -> None:
     """Given to one after the other it goes on counting; a snapshot without one has its own."""
-    meter, drawn = LocalMeter(lambda: 0.0), blueprint((POLICY + LIMITS).encode(), "policy.yaml")
+    kept, drawn = lasting(lambda: 0.0), blueprint((POLICY + LIMITS).encode(), "policy.yaml")
+    meter = kept.meter
     assert [meter, meter] == [
-        _policy(compile_snapshot(drawn, None, Metrics(), lambda: 0.0, meter).models["digits"].ask)._meter for _ in range(2)
+        _policy(compile_snapshot(drawn, None, Metrics(), lambda: 0.0, kept).models["digits"].ask)._meter for _ in range(2)
     ]
     assert meter is not _policy(compile_snapshot(drawn, None, Metrics(), lambda: 0.0).models["digits"].ask)._meter
 

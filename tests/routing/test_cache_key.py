@@ -100,7 +100,7 @@ def test_what_cannot_change_an_answer_is_not_in_it(same: bytes) -> None:
 
 def test_a_version_that_the_policy_leaves_open_is_what_the_backend_serves() -> None:
     """When another is loaded the old answers cannot be found; a version that the policy fixes is its word."""
-    served = {"f": ("1",)}
+    served: dict[str, tuple[str, ...]] = {"f": ("1",)}
     keys = Keys(b"s" * 32, lambda target: served.get(target.model, ()))
     plan = replace(PLAN, stages=(Stage(replace(FAST, version="")),))
     before, fixed = keys.whole(plan, ANN, "digits", BASE), keys.whole(PLAN, ANN, "digits", BASE)
