@@ -26,6 +26,7 @@ from routing.plan import Plan
 from routing.worth import Worth
 
 INLINE = 256 * 1024  # bytes of a request whose key is made on the loop, in less than 1 ms
+MOST_ROWS = 512  # of a batch that is looked up row by row: each row costs some 10 µs, and others wait meanwhile
 JITTER = 0.1  # of a time to live: what was kept together does not end together
 OVERHEAD = 600  # bytes that an entry takes beside its tensors, and half as many for each of these
 # What a stale answer is better than; the client's own mistakes and quotas stay what they are.
@@ -34,6 +35,11 @@ FAILURES = frozenset({ErrorKind.UNAVAILABLE, ErrorKind.BROKEN, ErrorKind.OVERLOA
 
 class Store(Protocol):
     """Who keeps answers: this process's memory, or a store that several share in front of or behind it."""
+
+    @property
+    def generation(self) -> bytes:
+        """Another after each purge: questions before and after it are not in flight together."""
+        ...
 
     def find(self, keys: Sequence[bytes]) -> Sequence[Kept | None] | Awaitable[Sequence[Kept | None]]:
         """What is kept under each key, stale or fresh. Never raises: whoever cannot reach its store has found nothing."""
@@ -123,7 +129,9 @@ class CachePolicy:
         call, parts = search.call, search.parts
         missing = [index for index, each in enumerate(have) if each is None]
         asked = self._around.clock()
-        below = replace(call, request=parts.question(missing), key=b"" if status == "request" else parts.key(missing))
+        below = replace(
+            call, request=parts.question(missing), key=b"" if status == "request" else parts.key(missing) + self._store.generation
+        )
         try:
             answer = _plain(await search.ask(below))
         except InferenceError as error:
@@ -202,7 +210,7 @@ class CachePolicy:
 
     def _divided(self, call: Call, caching: Caching) -> _Parts:
         asked = (call.plan, call.principal, call.model, call.request)
-        if caching.rows and call.request.rows:
+        if caching.rows and 0 < (call.request.rows or 0) <= MOST_ROWS:
             return _Rows(call, self._keys.rows(*asked), self._keys)
         return _Whole(call, self._keys.whole(*asked))
 

@@ -19,11 +19,17 @@ class LocalStore:
         self._clock = clock
         self._purges: dict[Purge, float] = {}
         self._purged = float("-inf")  # the last time
+        self._generation = 0
 
     @property
     def size(self) -> int:
         """Bytes that are kept now, about."""
         return self._kept.size
+
+    @property
+    def generation(self) -> bytes:
+        """Counts the purges."""
+        return self._generation.to_bytes(8, "little")
 
     def find(self, keys: Sequence[bytes]) -> Sequence[Kept | None]:
         """What is kept under each key."""
@@ -36,6 +42,7 @@ class LocalStore:
 
     def purge(self, which: Purge, now: float) -> None:
         """Costs the same however much it means: what is gone is noticed when it is asked for."""
+        self._generation += 1
         if len(self._purges) >= MOST_PURGES:
             self._kept.clear()
             self._purges = {Purge(): now}  # of questions still in flight, nobody knows any more which were meant

@@ -12,11 +12,11 @@ from msgspec.structs import replace
 from backends.errors import ErrorKind, InferenceError
 from backends.inference import InferenceResponse, RequestedOutput, Tensors
 from backends.tensors import BYTES, Tensor, from_array, pack_bytes
-from policies.cache import Around, CachePolicy
+from policies.cache import MOST_ROWS, Around, CachePolicy
 from policies.call import Answer, Call, Kept, Share
 from policies.local_store import LocalStore
 from routing.cache_key import Keys
-from routing.caching import Caching
+from routing.caching import Caching, Purge
 from routing.match import Question
 from routing.worth import WINDOW
 
@@ -109,7 +109,7 @@ async def test_what_goes_down_is_nobodys(setting: Setting, make_call: MakeCall) 
     """Neither the client's id nor its form goes to where others wait as well; the answer loses the backend's id."""
     found = await setting.ask(question(make_call, [1]))
     assert ("", Tensors) == (setting.calls[0].request.id, type(setting.calls[0].request.payload))
-    assert (32, "") == (len(setting.calls[0].key), found.response.id)
+    assert (40, "") == (len(setting.calls[0].key), found.response.id)
 
 
 async def test_rows_come_together_in_place(setting: Setting, make_call: MakeCall) -> None:
@@ -126,6 +126,25 @@ async def test_rows_come_together_in_place(setting: Setting, make_call: MakeCall
     assert (Share("fast", 6, "m", "1"),) == found.shares
     assert found.cached is not None
     assert "3 of 6 rows" == found.cached.detail
+
+
+async def test_a_purge_parts_those_in_flight(setting: Setting, make_call: MakeCall) -> None:
+    """Who asks after it does not wait for what was asked before it."""
+    call = question(make_call, [1])
+    await setting.ask(call)
+    setting.store.purge(Purge(), setting.now)
+    await setting.ask(call)
+    first, second = setting.calls
+    assert first.key != second.key
+
+
+async def test_large_batches_are_whole(setting: Setting, make_call: MakeCall) -> None:
+    """More rows than can be looked up without holding others up."""
+    many = [1] * (MOST_ROWS + 1)
+    await setting.ask(question(make_call, many, rows=True))
+    assert "miss" == status(await setting.ask(question(make_call, [1], rows=True)))
+    assert "hit" == status(await setting.ask(question(make_call, many, rows=True)))
+    assert 2 == len(setting.store._kept)
 
 
 async def test_what_is_not_as_planned_is_not_kept(setting: Setting, make_call: MakeCall) -> None:
@@ -185,7 +204,7 @@ async def test_clients_wishes(setting: Setting, make_call: MakeCall) -> None:
     await setting.ask(wishing(call, "no-store"))
     await setting.ask(call)
     await setting.ask(wishing(call, "max-age=0, No-Cache"))
-    assert [b"", 32, b""] == [each.key and len(each.key) for each in setting.calls]
+    assert [b"", 40, b""] == [each.key and len(each.key) for each in setting.calls]
     assert "q" == setting.calls[0].request.id
     assert ["request", "miss", "request"] == setting.told
     assert outputs(answer([1], 3)) == outputs(await setting.ask(call))
