@@ -1,10 +1,11 @@
 """Who may ask a model at a cluster now, who waits a moment for that, and who had better be told no at once.
 
 A lane has as many places as its Concurrency says. Who finds none may wait if the queue before him will be served within a share
-of the time that he has: so a burst is taken up. When it is not, and somebody is refused, the queue did not help. Once that has
-gone on for STANDING seconds only a quarter of the places may wait: a standing queue is nothing but latency (CoDel, Nichols and
-Jacobson 2012). Those who wait go by priority, then by deadline, so that who has a minute does not stand before who has a second.
-Who is better than all that are refused may use the whole queue, and those behind him may have to leave it.
+of the time that he has, and if there are hardly more in the lane than there have been lately: so bursts are taken up, and so is a
+crowd of clients each of whom asks when he has been answered; but a load that only grows is not. Once refusals have gone on for
+STANDING seconds only a quarter of the places may wait: a standing queue is just latency (CoDel, Nichols and Jacobson 2012).
+Those who wait go by priority, then by deadline, so that who has a minute does not stand before who has a second. Who is better
+than all that are refused may use the whole queue, and those behind him may have to leave it.
 
 Places are counted here and decided about between two awaits. Told the time, never asks.
 
@@ -25,8 +26,10 @@ from math import inf
 
 from backends.concurrency import FREE, Concurrency
 
-WAITS = 1 / 6  # the share of a question's time that it may be expected to wait; what it waits in fact may be twice that
+WAITS = 1 / 8  # the share of a question's time that it may be expected to wait; what it waits in fact may be twice that
 LONGEST = 5.0  # seconds that it may be expected to wait, whatever time it has
+SPARE = 10  # that may wait though as many have not been in the lane lately
+WINDOW = 1.0  # seconds that "lately" is long, up to twice
 STANDING = 1.0  # seconds of refusals until the queue is cut
 CALM = 0.05  # seconds without a refusal, at least, until it may fill again
 TRIED = 1.0  # seconds after the last answer, after which somebody may try what seems to be hopeless
@@ -63,7 +66,21 @@ class Waiter:
 class Lane:
     """The places for one model. `limit` follows the concurrency; `queue` is in the order of its turns."""
 
-    __slots__ = ("_began", "_heard", "_refused", "_shed", "concurrency", "in_flight", "limit", "queue")
+    __slots__ = (
+        "_before",
+        "_began",
+        "_eased",
+        "_heard",
+        "_most",
+        "_pressed",
+        "_refused",
+        "_shed",
+        "_since",
+        "concurrency",
+        "in_flight",
+        "limit",
+        "queue",
+    )
 
     def __init__(self, ceiling: int) -> None:
         self.concurrency = Concurrency(ceiling)
@@ -71,9 +88,12 @@ class Lane:
         self.in_flight = 0
         self.queue: list[Waiter] = []
         self._heard = -inf  # when the last answer came
+        self._pressed = self._eased = -inf  # when a question last found no place; and when it did for the first time in a while
         self._began = inf  # of a time in which questions are refused
         self._refused = -inf  # when the last one was
         self._shed = -1  # the worst priority among them
+        self._since = -inf  # the beginning of a window
+        self._most = self._before = 0  # that were in the lane at once in this window; a quarter more than in the one before
 
     def hopeless(self, deadline: float, now: float) -> bool:
         """Whether even the quickest answer would come too late; now and then one may try, or nobody would ever know better."""
@@ -88,12 +108,15 @@ class Lane:
         """Why a question that has found no place may not wait for one; None if it may."""
         concurrency = self.concurrency
         concurrency.pressed()
+        if now - self._pressed > CALM:
+            self._eased = now
+        self._pressed = now
         turn = (priority, self._expires(deadline, now))
         ahead = sum((each.priority, each.expires) <= turn for each in self.queue)
         if priority >= self._shed and now - self._began > STANDING and not self._calm(now):
             may = ahead < max(1, self.limit // 4)
         elif concurrency.pace:
-            may = (ahead + 1) * concurrency.pace <= _patience(deadline, now)
+            may = (ahead + 1) * concurrency.pace <= _patience(deadline, now) and ahead + self.in_flight < self._room(now)
         else:
             may = ahead < FREE
         if may:
@@ -107,6 +130,7 @@ class Lane:
         """Puts it in its place in the queue; the second is who must leave the queue for that, and is to be told."""
         waiter, queue = Waiter(priority, self._expires(deadline, now), tell), self.queue
         insort(queue, waiter, key=_turn)
+        self._most = max(self._most, self.in_flight + len(queue))
         last = queue[-1]
         if last is waiter or now + len(queue) * self.concurrency.pace <= last.expires:
             return waiter, None
@@ -137,7 +161,10 @@ class Lane:
         """One in flight, sent as the last of so many, had its answer. Its place is not free yet."""
         self._heard = now
         self.concurrency.took(beside, seconds, now)
-        self.limit = self.concurrency.limit
+        if self.limit != self.concurrency.limit:
+            self._room(now)
+            self._most = max(self._most, self.in_flight + len(self.queue))
+            self.limit = self.concurrency.limit
 
     def unanswered(self, beside: int, seconds: float, now: float) -> None:
         """The same for one whose time was up before an answer came."""
@@ -148,6 +175,14 @@ class Lane:
         """The same for one that the backend had no room for."""
         self.concurrency.rejected(beside, now)
         self.limit = self.concurrency.limit
+
+    def _room(self, now: float) -> int:
+        """How many may be in the lane: as many as lately; a quarter more if nobody was refused, or there was room in between."""
+        if now - self._since > WINDOW:
+            most = self._most if now - self._since < 2 * WINDOW else 0
+            self._before = most if self._refused > self._since > self._eased else most * 5 // 4
+            self._since, self._most = now, 0
+        return max(self.limit + SPARE, self._before, self._most)
 
     def _expires(self, deadline: float, now: float) -> float:
         """When waiting is over: never so late that no answer could come in time."""

@@ -6,6 +6,7 @@ import random
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from backends.balance import Balance
 from backends.checks import CHECKING
@@ -133,7 +134,9 @@ def compile_snapshot(
         unchanged = previous is not None and previous.specs.get(spec.name) == spec
         made = previous.clusters[spec.name] if previous and unchanged else cluster(spec, metrics.sent)
         made.repeated = metrics.repeated
+        made.places.left = partial(metrics.left, "queue")
         clusters[spec.name] = made
+    metrics.limits(limit.name for limit in blueprint.limits)
     limit = LimitPolicy(blueprint.limits, kept.meter, metrics.limited)
     layers, innermost = _layers(metrics, clock, kept), core(clusters, metrics, clock)
     streams = _streams(streaming(clusters, metrics, clock), limit)

@@ -111,8 +111,7 @@ class Gateway:
         self.stopping = False  # not ready, and everything is served
         self.draining = False  # nothing new is taken
         self.estate = Estate(self.endpoints, self.hold, self.purge)
-        metrics.in_flight = self._in_flight
-        metrics.serving = self._serving
+        metrics.in_flight, metrics.serving, metrics.lanes = self._in_flight, self._serving, self._lanes
         self._signatures = signatures
         self._access_log = _access_log(document)
         samples = document.telemetry.samples
@@ -174,6 +173,11 @@ class Gateway:
     def _serving(self) -> list[tuple[str, str, bool]]:
         clusters = self.plane.snapshot.clusters.items()
         return [(name, endpoint.address, endpoint.serves) for name, cluster in clusters for endpoint in cluster.endpoints]
+
+    def _lanes(self) -> list[tuple[str, str, int, int]]:
+        clusters = self.plane.snapshot.clusters.items()
+        lanes = ((name, model, lane) for name, cluster in clusters for model, lane in cluster.places.lanes.items())
+        return [(name, model, lane.limit, len(lane.queue)) for name, model, lane in lanes]
 
     def ready(self) -> bool:
         """Whether this process wants traffic."""

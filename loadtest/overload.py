@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import uvloop
 
@@ -198,8 +199,9 @@ PROGRAMS: Mapping[str, Callable[[ExitStack, Place, Form], int]] = {
 
 
 def alone(stack: ExitStack) -> None:
-    """Lets this process, and what it starts, go before everything else on the machine where that is allowed: a backend that is kept
-    from working has no fixed capacity, and a client that is late no open loop.
+    """Lets this process, and what it starts, go before everything else on the machine where that is allowed.
+
+    A backend that is kept from working has no fixed capacity, and clients that are late are no open loop.
     """
     try:
         os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(5))
@@ -256,6 +258,12 @@ def bars(mine: Course, other: Course | None) -> list[Bar]:
 
 
 COLUMNS = ("backend, arrivals", "program", "80 %", "p99 ms", "5 ×", "p99 ms", "refusal p99", "10 ×", "normal after s", "silent")
+
+
+def again(kept: Mapping[str, Any]) -> Course:
+    """A course as it was kept."""
+    fields = {name: value for name, value in kept.items() if name not in ("peak", "phases")}
+    return Course(phases=tuple(Seen(**each) for each in kept["phases"]), **fields)
 
 
 def line(found: Course) -> tuple[str, ...]:

@@ -9,14 +9,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from loadtest import plot, scaling
+from loadtest import overload, plot, scaling
 from loadtest.plot import Bar, Panel
 from loadtest.scaling import Turn
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
 PAGE, PLOT = ROOT / "docs" / "performance.md", ROOT / "docs" / "performance.svg"
-KINDS = ("compare", "memory", "scaling", "stages")
+KINDS = ("compare", "memory", "overload", "scaling", "stages")
 Recorded = Mapping[str, Any]
 
 
@@ -74,6 +74,11 @@ def workers(run: Recorded) -> str:
     return table(scaling.COLUMNS, scaling.lines([Turn(**each) for each in run["turns"]], run["cores"]))
 
 
+def overloaded(run: Recorded) -> str:
+    """What is answered in time when there is too much."""
+    return table(overload.COLUMNS, [overload.line(overload.again(each)) for each in run["courses"]])
+
+
 def stages(run: Recorded) -> str:
     """Where the microseconds inside the process go."""
     lines = [(f"{stage['stage']}: {stage['does']}", f"{stage['us']:.2f}") for stage in run["stages"]]
@@ -88,7 +93,15 @@ def machine(run: Recorded) -> str:
 
 def filled(page: str, runs: Mapping[str, Recorded]) -> str:
     """The page with every marked place filled from its run; a place whose run was not recorded stays as it is."""
-    makers = {"cpu": cpu, "latency": latency, "memory": memory, "scaling": workers, "stages": stages, "machine": machine}
+    makers = {
+        "cpu": cpu,
+        "latency": latency,
+        "memory": memory,
+        "overload": overloaded,
+        "scaling": workers,
+        "stages": stages,
+        "machine": machine,
+    }
     sources = {"cpu": "compare", "latency": "compare", "machine": "compare"}
 
     def fill(found: re.Match[str]) -> str:

@@ -50,6 +50,5 @@ def gateway(request: pytest.FixtureRequest, triton: Triton, tmp_path_factory: py
 @pytest.fixture
 def redis(tmp_path: Path) -> Iterator[Redis]:
     """A real Redis of the test's own; up in some 20 ms. Where it is not installed, tests fail and say what to run."""
-    running = Redis(tmp_path)
-    yield running
-    running.kill()
+    with Redis(tmp_path) as running:
+        yield running

@@ -227,6 +227,12 @@ class Redis:
         self._options = {"bind": "127.0.0.1", "port": str(self.port), "save": "", "dir": str(folder), **options}
         self.process = self._run()
 
+    def __enter__(self) -> Redis:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
     def start(self) -> None:
         """Runs it again, without what it knew."""
         self.process = self._run()

@@ -31,7 +31,7 @@ DESCRIPTIONS: Mapping[Struct, Mapping[str, str]] = {
         "protocol": "How its servers are asked; models that stream need triton-grpc.",
         "endpoints": "Every server that holds the same models. If one cannot be reached, the next is asked.",
         "balance": "least-request: the less busy of two taken at random; round-robin: each in turn; hash: a tenant's own one.",
-        "max_in_flight": "Requests at this backend at once; one more is answered 503.",
+        "max_in_flight": "Requests at this backend at once, at most; fewer of a model where more would only wait there.",
         "retry": "Whether requests that fail are asked once more, at another endpoint where there is one.",
         "hedge": "Whether requests that take long are asked at a second endpoint as well.",
         "breaker": "When an endpoint that keeps failing is left alone.",
@@ -278,6 +278,14 @@ confidence: {output: probabilities, metric: margin}
 stages:
   - {use: fast, accept: 0.7}
   - {use: accurate}
+""",
+    limits.Limit: """
+name: free
+match: {tier: [free, trial]}
+per: tenant
+requests: 100/s
+burst: 200
+concurrency: 16
 """,
     tests.PolicyTest: """
 name: enterprise always gets the accurate model

@@ -22,7 +22,7 @@ from gateway.store.trouble import StoreError, unreachable
 
 CONNECT_SECONDS = 0.5  # for a name, TCP and TLS together; nobody waits for it, and a packet is lost at times
 PAUSE = 0.25  # between tries, and up to as much again by chance: replicas do not come all at once
-SAY_AGAIN = 60.0  # a trouble that comes and goes is told of so often
+SAY_AGAIN = 60.0
 
 _log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class Link:
         self._beside = Aside("store")
         self._lost = asyncio.Event()
         self._said: dict[str, float] = {}
-        self._quiet = True  # whether nobody was told that it is away
+        self._told: set[str] = set()  # since it is away
         self.breaker.ended(Event.FAILED, False, float("-inf"))  # nothing is open yet
 
     @property
@@ -130,21 +130,27 @@ class Link:
         if self._address.path:
             return (await loop.create_unix_connection(made, self._address.path))[1]
         certificates = await self._beside(self._login.certificates) if self._address.tls else None
-        host = (await self._host.addresses())[0]  # beginning with another one each time
         name = self._address.host if certificates is not None else None
-        return (await loop.create_connection(made, host, self._address.port, ssl=certificates, server_hostname=name))[1]
+        failure = OSError("no address")
+        for host in await self._host.addresses():  # beginning with another one each time
+            try:
+                return (await loop.create_connection(made, host, self._address.port, ssl=certificates, server_hostname=name))[1]
+            except OSError as error:
+                failure = error
+        raise failure
 
     def _tell(self, error: StoreError) -> None:
+        """Each trouble once while it is away, and at most once in SAY_AGAIN if it comes and goes."""
         now = monotonic()
-        if now - self._said.get(error.reason, float("-inf")) >= SAY_AGAIN:
+        if error.reason not in self._told and now - self._said.get(error.reason, float("-inf")) >= SAY_AGAIN:
             self._said[error.reason] = now
-            self._quiet = False
+            self._told.add(error.reason)
             _log.warning("store %s: %s. Until it answers, each gateway decides alone", self._address, error)
 
     def _tell_of_return(self) -> None:
-        if not self._quiet:
+        if self._told:
             _log.warning("store %s answers", self._address)
-        self._quiet = True
+        self._told.clear()
 
 
 async def _nothing(_: Connection) -> None:

@@ -70,7 +70,10 @@ class SharedMeter:
     def give_back(self, demands: Sequence[Demand]) -> None:
         """Their request has ended."""
         self._buckets.give_back(demands)
-        self._give_back(demands)
+        connection = self._link.connection
+        keys = [scripts.stored(demand.key) for demand in demands if demand.kind == "concurrency"]
+        if connection is not None and keys:
+            connection.send(packed("EVALSHA", _GIVE_BACK, len(keys), *keys, self._name), connection.heard)
 
     async def renew(self) -> None:
         """Keeps the lease, until cancelled. A store that has forgotten it has lost more: the connection begins anew."""
@@ -92,7 +95,6 @@ class SharedMeter:
     async def _ask(self, connection: Connection, demands: Sequence[Demand]) -> Verdict:
         asked = self._clock()
         promise: Promise[Verdict] = Promise(asyncio.get_running_loop())
-
         given: Verdict | None = None
 
         def answered(answer: object) -> None:
@@ -144,12 +146,6 @@ class SharedMeter:
             return demands
         share = ALONE_IN_ALL / self.gateways
         return [replace(each, rate=each.rate * share, burst=math.ceil(each.burst * share)) for each in demands]
-
-    def _give_back(self, demands: Sequence[Demand]) -> None:
-        connection = self._link.connection
-        keys = [scripts.stored(demand.key) for demand in demands if demand.kind == "concurrency"]
-        if connection is not None and keys:
-            connection.send(packed("EVALSHA", _GIVE_BACK, len(keys), *keys, self._name), connection.heard)
 
     async def _greet(self, connection: Connection) -> None:
         """Teaches it the scripts, takes a lease and names what is in flight. Raises StoreError."""

@@ -17,6 +17,7 @@ from routing.demand import COME_BACK, Demand, Level
 PREFIX = "penstock:{limits}:"
 LEASES = PREFIX + "leases"
 LEASE_MS = 3_000  # a gateway that was killed holds its permits so long
+MOST = 1e15  # µs, some thirty years: what waits for longer is told that
 KEPT_MS = 60_000  # what is in flight, unless somebody says that it still is
 
 _NOW = """
@@ -54,12 +55,12 @@ for i = 2, #KEYS do
     local tat = tonumber(redis.call('GET', key) or now)
     local start = math.max(tat, now)
     wait = start - now - (burst - math.min(cost, burst)) * interval
-    if wait > 1 then wait = math.ceil(wait) else wait, tat = 0, start + cost * interval end
+    if wait > 1 then wait = math.min(math.ceil(wait), {MOST:.0f}) else wait, tat = 0, start + cost * interval end
     reset = math.max(0, tat - now)
     left = math.max(0, math.floor(burst - (reset - 1) / interval))
     writes[i] = string.format('%.17g', tat)
   end
-  answer[#answer + 1], answer[#answer + 2], answer[#answer + 3] = wait, left, math.ceil(reset)
+  answer[#answer + 1], answer[#answer + 2], answer[#answer + 3] = wait, left, math.min(math.ceil(reset), {MOST:.0f})
   fits = fits and wait == 0
 end
 if fits then

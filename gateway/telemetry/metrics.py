@@ -47,8 +47,8 @@ class _Asked:
 
 class Metrics:
     """Implements policies.call.Observer; `in_flight` tells, when scraped, how many questions each backend holds now,
-    `serving` which of its endpoints take questions, `store_up` whether the shared store may be asked, `issuers` whose keys could
-    be had when they were last asked for.
+    `serving` which of its endpoints take questions, `lanes` how many of each model it is worth asking at once and how many
+    wait, `store_up` whether the shared store may be asked, `issuers` whose keys could be had when they were last asked for.
     """
 
     cache_size: Callable[[], int] | None = None  # bytes of kept answers, where some may be
@@ -56,6 +56,7 @@ class Metrics:
     def __init__(self, in_flight: Callable[[], Mapping[str, int]] = dict) -> None:
         self.in_flight = in_flight
         self.serving: Callable[[], Iterable[tuple[str, str, bool]]] = tuple
+        self.lanes: Callable[[], Iterable[tuple[str, str, int, int]]] = tuple
         self.issuers: Callable[[], Iterable[tuple[str, bool]]] = tuple
         self.store_up: Callable[[], bool] | None = None  # where there is a store
         self._requests = _counter("requests_total", "requests that ended, by status", "model", "route", "variant", "code")
@@ -64,6 +65,9 @@ class Metrics:
         self._backend_seconds = _histogram("backend_seconds", "time of one ask of a backend", SECONDS, "backend", "variant")
         self._backend_requests = _counter("backend_requests_total", "asks sent to an endpoint", "backend", "endpoint", "outcome")
         self._in_flight = Numbers("gauge", "penstock_in_flight", "questions that a backend holds now", ("backend",))
+        lane = ("backend", "model")
+        self._limits = Numbers("gauge", "penstock_concurrency_limit", "questions that are worth asking it at once", lane)
+        self._waiting = Numbers("gauge", "penstock_waiting", "questions that wait for a place there", lane)
         self._serving = Numbers("gauge", "penstock_endpoint_up", "1 if the endpoint takes questions", ("backend", "endpoint"))
         self._repeats = _counter("repeats_total", "attempts beyond a question's first", "backend", "why")
         self._rows = _counter("rows_total", "rows answered", "model", "variant")
@@ -73,10 +77,7 @@ class Metrics:
         self._fallbacks = _counter("fallbacks_total", "asks of another target because of an error", "model", "from", "to")
         self._cost = _counter("cost_total", "cost of what was asked, in the policy's unit", "model", "variant")
         self._baseline = _counter("cost_baseline_total", "what the dearest variant alone would have cost", "model")
-        self._cached = _counter(
-            "cache_requests_total", "questions to models with a cache, and how they were answered", "model", "result"
-        )
-        self._cache_size = Numbers("gauge", "penstock_cache_bytes", "answers kept in memory, about", ())
+        self._cached, self._cache_size = _caches()
         self._limited = _counter("limited_total", "requests refused because a limit of the policy was used up", "limit")
         self._shed = _counter("shed_total", "requests refused for want of room", "reason")
         self._store_requests = _counter(
@@ -119,12 +120,16 @@ class Metrics:
         cells.seconds.observe(seconds)
         if outcome == "ok":
             cells.cost.value += target.cost * rows
-        elif outcome == "abandoned":
-            self._abandoned.cell("backend").value += 1
 
     def sent(self, backend: str, endpoint: str, outcome: str) -> None:
         """One attempt at an endpoint ended: `ok`, an error's kind, or `abandoned`."""
+        if outcome == "abandoned":
+            self.left("backend")
         self._backend_requests.cell(backend, endpoint, outcome).value += 1
+
+    def left(self, stage: str) -> None:
+        """Somebody left: in the middle of a `body`, in a `queue`, while a `backend` was asked, or in the middle of an `answer`."""
+        self._abandoned.cell(stage).value += 1
 
     def repeated(self, backend: str, why: str) -> None:
         """A question was asked once more: `retry` after a failure, `late` or `hedge` beside an attempt that takes long."""
@@ -141,6 +146,11 @@ class Metrics:
     def cached(self, model: str, result: str) -> None:
         """A model with a cache was asked: `hit`, `stale`, `partial`, `miss`, `collapsed`, `request`, `bypass` or `off`."""
         self._cached.cell(model, result).value += 1
+
+    def limits(self, names: Iterable[str]) -> None:
+        """These may refuse: told from 0 on, for a rate misses whatever a counter begins with."""
+        for name in names:
+            self._limited.cell(name)
 
     def limited(self, limit: str) -> None:
         """A limit of the policy refused a question."""
@@ -172,6 +182,10 @@ class Metrics:
             self._serving.cell(backend, endpoint).value = int(serves)
         if self.cache_size is not None:
             self._cache_size.cell().value = self.cache_size()
+        for family in (self._limits, self._waiting):
+            family.clear()
+        for backend, model, limit, waiting in self.lanes():
+            self._limits.cell(backend, model).value, self._waiting.cell(backend, model).value = limit, waiting
         for issuer, up in self.issuers():
             self._issuers.cell(issuer).value = int(up)
         if self.store_up is not None:
@@ -223,6 +237,11 @@ class ParentMetrics:
 
 def _text(families: Iterable[Numbers | Distributions]) -> bytes:
     return ("\n".join(line for family in families for line in family.lines()) + "\n").encode()
+
+
+def _caches() -> tuple[Numbers, Numbers]:
+    asked = _counter("cache_requests_total", "questions to models with a cache, and how they were answered", "model", "result")
+    return asked, Numbers("gauge", "penstock_cache_bytes", "answers kept in memory, about", ())
 
 
 def _counter(name: str, explanation: str, *labels: str) -> Numbers:

@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
 
-from backends.admission import CALM, LONGEST, MIDDLE, STANDING, WAITS, Lane, Waiter, Why
+from backends.admission import CALM, LONGEST, MIDDLE, SPARE, STANDING, WAITS, Lane, Waiter, Why
 from backends.concurrency import FREE
 
 
@@ -44,18 +44,51 @@ def standing(made: Lane) -> float:
     """Refuses for as long as it takes until the queue is cut; the time then."""
     now, step = 100.0, CALM / 2
     while now < 100.0 + STANDING + 2 * step:
-        fill(made, now, now + 0.6)
+        fill(made, now, now + 0.8)
         now += step
     made.queue.clear()
     return now
 
 
 def test_a_burst_may_wait_for_a_share_of_its_time() -> None:
-    """A hundredth of a second for each that is ahead: of 0.6 s a sixth is ten of them; of an hour, what LONGEST allows."""
-    assert 10 == fill(lane(), 0.0, 0.6 + 1e-9)
-    assert LONGEST / 0.01 == pytest.approx(fill(lane(), 0.0, 3600.0), abs=1)
+    """A hundredth of a second for each that is ahead: of 0.48 s an eighth is six of them."""
+    assert 6 == fill(lane(), 0.0, 0.48 + 1e-9)
     assert 0 == fill(lane(), 0.0, 0.05)
     assert FREE == fill(lane(pace=0.0), 0.0, 0.05)  # nothing is known of the pace
+
+
+def test_a_load_that_only_grows_is_told_no() -> None:
+    """Whatever time it has: a few more than have been in the lane lately may wait, and never more for minutes than LONGEST."""
+    made = lane()
+    assert SPARE == fill(made, 0.0, 3600.0)
+    for turn in range(1, 90):
+        assert 0 == fill(made, turn * 0.01, 3600.0)
+    assert LONGEST / 2.0 == pytest.approx(fill(lane(pace=2.0), 0.0, 3600.0), abs=1)
+
+
+def test_a_crowd_that_asks_when_it_is_answered_is_taken_in() -> None:
+    """The limit falls from many to few, and all of them are still there: each is answered in its turn, and may come again."""
+    made = lane(limit=30)
+    made.concurrency.limit = 2
+    made.answered(30, 0.3, 10.0)
+    made.in_flight = 29
+    for turn in range(300):
+        now = 10.0 + turn * 0.01
+        assert made.judge(MIDDLE, now + 30.0, now) is None
+        made.wait(MIDDLE, now + 30.0, now, Told())
+        if made.in_flight > made.limit:
+            made.in_flight -= 1
+        else:
+            made.queue.pop(0)
+
+
+def test_a_queue_may_grow_by_and_by() -> None:
+    """A quarter each second, as long as nobody is refused."""
+    made, now = lane(), 0.0
+    for size in (SPARE, SPARE + 2, SPARE + 4):
+        assert size == fill(made, now, now + 30.0, most=size)
+        made.queue.clear()
+        now += 1.1
 
 
 def test_waiting_ends_in_time_for_an_answer() -> None:
@@ -79,34 +112,34 @@ def test_one_who_has_long_does_not_stand_before_one_who_has_not() -> None:
     made = lane()
     fill(made, 0.0, 3600.0, most=200)
     assert made.judge(MIDDLE, 1.0, 0.0) is None
-    assert made.judge(MIDDLE, 3600.0, 0.0) is None
+    assert Why.BUSY is made.judge(MIDDLE, 3600.0, 0.0)
 
 
 def test_after_a_second_of_refusals_the_queue_is_cut() -> None:
     """A quarter of the places may wait then, at least one; when nobody has been refused for a moment it may fill again."""
     made = lane(limit=12)
     now = standing(made)
-    assert 3 == fill(made, now, now + 0.6)
+    assert 3 == fill(made, now, now + 0.8)
     made.queue.clear()
-    assert 10 == fill(made, now + 0.13, now + 0.13 + 0.6 + 1e-9)
+    assert 10 == fill(made, now + 0.13, now + 0.13 + 0.8 + 1e-9)
     small = lane(limit=2)
     now = standing(small)
-    assert 1 == fill(small, now, now + 0.6)
+    assert 1 == fill(small, now, now + 0.8)
 
 
 def test_the_better_ones_have_the_whole_queue_while_worse_are_refused() -> None:
     """Low ones are shed first."""
     made = lane()
     now = standing(made)
-    assert 1 == fill(made, now, now + 0.6, MIDDLE)
-    assert 10 == fill(made, now, now + 0.6 + 1e-9, 4)
-    assert Why.BUSY is made.judge(9, now + 0.6, now)
+    assert 1 == fill(made, now, now + 0.8, MIDDLE)
+    assert 10 == fill(made, now, now + 0.8 + 1e-9, 4)
+    assert Why.BUSY is made.judge(9, now + 0.8, now)
 
 
 def test_the_last_leaves_the_queue_for_a_better_one() -> None:
     """Who could no longer be served in time does not wait in vain."""
     made = lane()
-    fill(made, 0.0, 0.6 + 1e-9)
+    fill(made, 0.0, 0.8 + 1e-9)
     last = made.queue[-1]
     outranked = [made.wait(0, 0.6, 0.0, Told())[1] for _ in range(20)]
     assert last in outranked

@@ -78,6 +78,11 @@ class FaultProxy:
         serving = asyncio.current_task()
         assert serving is not None, "asyncio serves each connection in a task"
         self._serving.add(serving)
+        with contextlib.suppress(asyncio.CancelledError):  # by `stop`; asyncio would log it
+            await self._carry(reader, writer)
+        self._serving.discard(serving)
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         pair = [writer]
         try:
             answers, asks = await asyncio.open_connection(*self._behind)
@@ -91,7 +96,6 @@ class FaultProxy:
                 _reset(each)
         finally:
             self._writers.difference_update(pair)
-            self._serving.discard(serving)
             for each in pair:
                 each.transport.abort()
 
@@ -137,7 +141,7 @@ class _Lane:
                 faults = self._faults()
                 if not faults.black_hole and not await self._write(part, faults):
                     return
-        self._writer.write_eof()
+        self._end()
 
     async def _write(self, part: bytes, faults: Faults) -> bool:
         """Whether the direction goes on. Raises ConnectionResetError where the connection does not."""
@@ -151,8 +155,13 @@ class _Lane:
             return True
         if faults.reset_after <= faults.half_close_after:
             raise ConnectionResetError
-        self._writer.write_eof()
+        self._end()
         return False
+
+    def _end(self) -> None:
+        if self._writer.is_closing():
+            raise ConnectionResetError
+        self._writer.write_eof()
 
     def _slices(self, piece: bytes) -> Iterator[bytes]:
         at = 0
@@ -169,6 +178,6 @@ class _Lane:
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError):  # closed already
+    if not writer.is_closing():
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
     writer.transport.abort()

@@ -29,6 +29,7 @@ CALLERS = {
     "free": ("acme", "free", ("models:infer",)),
     "enterprise": ("bigco", "enterprise", ("models:infer",)),
     "digits-only": ("small", "free", ("models:infer:digits",)),
+    "urgent": ("acme", "free", ("models:infer", "models:priority")),
     "admin": ("ops", "", ("models:admin",)),
 }
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)

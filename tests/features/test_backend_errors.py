@@ -81,7 +81,7 @@ async def test_another_endpoint_stands_in(start: Start) -> None:
 
 
 async def test_too_many_at_once(start: Start) -> None:
-    """Past `max_in_flight` a request waits a third of its time, then is refused, and counted as shed."""
+    """Past `max_in_flight` a request waits a quarter of its time, then is refused, and counted as shed."""
     gate = await start(PLAIN.replace('PORT"]', 'PORT"], max_in_flight: 2'))
     waiting = Waiting()
     gate.backend.scripts["digits_fast"] = waiting

@@ -50,6 +50,7 @@ def quota(reply: Reply) -> tuple[str, str]:
 async def test_requests(start: Start) -> None:
     """As many as there are; then 429 with its reason, when to come back, and what the limit is."""
     gate = await start(limiting("name: free, match: {tier: free}, per: tenant, requests: 2/h"))
+    assert 0 == (await gate.metrics())["penstock_limited_total", ("free",)]  # there before it refuses
     policy = '"free";q=2;w=3600'
     first = await gate.infer()
     assert (200, (policy, '"free";r=1;t=1800')) == (first.status, quota(first))

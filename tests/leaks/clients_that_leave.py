@@ -1,8 +1,8 @@
-"""A program that exits 1 if a request, task, socket or connection survives 200 requests, half of them cut off by clients.
+"""A program that exits 1 if a request, permit, task, socket or connection survives 200 requests, half of them cut off by clients.
 
     python -m tests.leaks.clients_that_leave [SEED]
 
-Over HTTP and over gRPC, through a cascade; the moments are random, the seed repeats them. Prints what is left over.
+Over HTTP and over gRPC, through a limit and a cascade; the moments are random, the seed repeats them. Prints what is left over.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ models:
           confidence: {output: probabilities, metric: max-softmax}
           stages: [{use: fast, accept: 0.9}, {use: accurate}]
     fallback: {accurate: fast}
+limits: [{per: subject, requests: 100000/s, concurrency: 1000}]
 """
 REQUESTS = 200
 AT_ONCE = 25
@@ -101,6 +102,7 @@ async def settled(gate: Running) -> list[str]:
         return {
             "questions at the cluster": cluster.in_flight,
             "questions at the endpoint": cluster.endpoints[0].in_flight,
+            "permits of a limit": sum(gate.gateway._meter._buckets.counts.values()),
             "HTTP connections": gate.gateway.ports.http.connections,
             "tasks of requests": sum("_serve" in repr(task.get_coro()) for task in asyncio.all_tasks())
             - gate.backend.connections,

@@ -45,6 +45,9 @@ def about_replay(replay: Replay, whose: str) -> Iterator[str]:
     if replay.guessed:
         name = "names" if replay.guessed == 1 else "name"
         yield f"{counted(replay.guessed, 'sample')} {name} a version of the latest n: which those were, only the backend knew"
+    if replay.limited:
+        was = "was refused by a limit, and is" if replay.limited == 1 else "were refused by limits, and are"
+        yield f"{counted(replay.limited, 'sample')} {was} judged by {whose} as if let through: limits are not tried"
 
 
 def _do(count: int) -> str:

@@ -40,7 +40,8 @@ class Replay:
     """One policy, as it would decide. `tables` by public model, `aliases` by the name that clients may use instead.
 
     `drawn` counts samples whose split was drawn by pseudonym, `blind` those that do not say what the policy looks at
-    (`header x-a`), `guessed` those whose version only a backend could judge: it is refused if it was then.
+    (`header x-a`), `guessed` those whose version only a backend could judge: it is refused if it was then; `limited` those that
+    a limit refused then: what limits would do now hangs on all other requests, too.
     """
 
     def __init__(self, tables: Mapping[str, RouteTable], aliases: Mapping[str, str]) -> None:
@@ -50,12 +51,14 @@ class Replay:
         self._needed = {name: needed(table) for name, table in tables.items()}
         self.drawn = 0
         self.guessed = 0
+        self.limited = 0
         self.blind: Counter[str] = Counter()
         self._now: Sample  # the one that is being decided about
 
     def decide(self, sample: Sample) -> Plan | InferenceError:
         """The plan, or why there is none. `salt` must be hexadecimal digits, else ValueError."""
         self._now = sample
+        self.limited += sample.reason == ErrorKind.LIMITED
         snapshot = self._snapshots.get(sample.salt) or self._of_salt(sample.salt)
         request = InferenceRequest(
             sample.asked or sample.model, sample.version, "", _given(sample.parameters), _inputs(sample.rows), (), Tensors(())

@@ -51,6 +51,8 @@ def test_an_empty_subject_is_refused() -> None:
         ("models:infer:digits", True),
         ("models:infer:team/digits-v2", True),
         ("models:admin", True),
+        ("models:priority", True),
+        ("models:priority:0", False),
         ("models:infer:", False),
         ("model:infer", False),
         ("models:admin:x", False),

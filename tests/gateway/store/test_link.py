@@ -161,6 +161,39 @@ async def test_a_refusal_is_said_with_what_to_do(
     link.close()
 
 
+async def test_a_trouble_that_comes_and_goes_is_not_said_each_time(
+    server: FakeRedis, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor in every minute of a long one; but one that was passed over is said if it stays."""
+    now = [1000.0]
+    monkeypatch.setattr("gateway.store.link.monotonic", lambda: now[0])
+    link = link_to(server.address)
+
+    async def broken(seconds: float) -> list[bool]:
+        """What was said in that time: whether it is a trouble."""
+        server.answer = lambda _: b"-LOADING Redis is loading the dataset in memory\r\n"
+        caplog.clear()
+        for _ in range(3):
+            now[0] += seconds / 3
+            assert not await link.attempt()
+        return ["LOADING" in message for message in caplog.messages]
+
+    async def mended() -> int:
+        """How often something was said of that."""
+        server.answer = well
+        caplog.clear()
+        assert await link.attempt()
+        assert link.connection is not None
+        link.connection.fail(StoreError("loading", "it answers LOADING"))
+        return sum("answers" in message and "LOADING" not in message for message in caplog.messages)
+
+    assert ([True], 1) == (await broken(30), await mended())
+    assert ([], 0) == (await broken(3), await mended())
+    assert ([True], 1) == (await broken(120), await mended())  # which says of its end, too, that it is away
+    assert [] == await broken(600)
+    link.close()
+
+
 async def test_no_password_is_ever_said(server: FakeRedis, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Also where the server repeats it."""
     caplog.set_level(logging.DEBUG)

@@ -78,6 +78,14 @@ async def test_what_costs_more_than_the_burst_passes_an_empty_bucket_and_is_paid
     assert 4.6 - SLACK <= (await asker.take(requests("k", 10, 5)))[0].wait <= 4.6
 
 
+async def test_what_takes_ages_is_counted_too(asker: Asker, redis: Redis) -> None:
+    """One a year and a million at once: no number grows beyond what Redis takes."""
+    demand = requests("k", 1 / 31_536_000, 10**9, cost=10**9)
+    assert 0 == (await asker.take(demand))[0].wait
+    assert 1e9 == (await asker.take(demand))[0].wait
+    assert 1e11 < int(redis.told("PTTL", scripts.stored("k")))
+
+
 async def test_all_or_nothing(asker: Asker) -> None:
     """A demand that does not fit leaves the others as they were."""
     many, none = requests("many", 0.1, 5), requests("none", 0.001, 1)

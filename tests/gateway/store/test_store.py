@@ -7,7 +7,7 @@ import datetime
 import re
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from ipaddress import ip_address
 from pathlib import Path
@@ -18,9 +18,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from backends.names import Host
 from gateway.configuration.load import load_gateway
 from gateway.spawner import Spawner
-from gateway.store.address import PASSWORD
+from gateway.store.address import PASSWORD, Address, Login
+from gateway.store.link import Link
 from gateway.store.store import Store
 from gateway.telemetry.metrics import Metrics
 from routing.demand import Demand, Verdict
@@ -49,6 +51,13 @@ async def taken(store: Store) -> bool:
     return (found if isinstance(found, Verdict) else await found).limited is None
 
 
+async def until(condition: Callable[[], bool]) -> None:
+    """Lets everybody else go on until the condition holds, for five seconds at most."""
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 - what is waited for is seen from outside only
+            await asyncio.sleep(0.005)
+
+
 async def test_the_rights_that_the_page_gives_are_enough(
     redis: Redis, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -74,19 +83,47 @@ async def test_the_rights_that_the_page_gives_are_enough(
         assert b"\npenstock_store_up 0\n" in told
 
 
+async def test_nothing_of_it_is_left(redis: Redis) -> None:
+    """No task and no connection outlives it, however often it lost Redis."""
+    before = asyncio.all_tasks()
+    async with opened(f"store: {redis.url}") as (store, _):
+        for _ in range(2):
+            redis.kill()
+            await until(lambda: not store.up)
+            redis.start()
+            await until(lambda: store.up)
+        assert 2 == len(redis.told("CLIENT", "LIST").splitlines())  # redis-cli is one of them
+    assert before == asyncio.all_tasks()
+    await until(lambda: 1 == len(redis.told("CLIENT", "LIST").splitlines()))
+
+
+async def test_a_name_with_two_addresses(redis: Redis, caplog: pytest.LogCaptureFixture) -> None:
+    """The one that refuses is passed over in the same attempt: `localhost` often is an IPv6 address as well."""
+
+    async def lookup(_: str) -> list[str]:
+        return ["127.0.0.2", "127.0.0.1"]
+
+    host = Host("redis.internal", lookup)
+    for _ in range(2):  # each begins with another
+        link = Link(Address("redis.internal", redis.port), Login())
+        link._host = host
+        assert await link.attempt()
+        link.close()
+    assert [] == caplog.records
+
+
 async def test_over_tls(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """To a server whose certificate is for its name and signed by who is believed; to no other."""
     port = free_ports(1)[0]
     certificate, key = _certificate(tmp_path)
     files = {"tls-cert-file": str(certificate), "tls-key-file": str(key), "tls-ca-cert-file": str(certificate)}
-    redis = Redis(tmp_path, **{"tls-port": str(port), "tls-auth-clients": "no", **files})
     url = f"store: rediss://127.0.0.1:{port}\n"
-    async with opened(f"{url}redis: {{ca_file: {certificate}}}") as (store, _):
-        assert (True, True) == (store.up, await taken(store))
-    async with opened(url) as (store, _):
-        assert (False, True) == (store.up, await taken(store))
+    with Redis(tmp_path, **{"tls-port": str(port), "tls-auth-clients": "no", **files}):
+        async with opened(f"{url}redis: {{ca_file: {certificate}}}") as (store, _):
+            assert (True, True) == (store.up, await taken(store))
+        async with opened(url) as (store, _):
+            assert (False, True) == (store.up, await taken(store))
     assert "redis.ca_file name who signed it" in caplog.text
-    redis.kill()
 
 
 async def test_a_redis_that_is_away_stops_no_start(tmp_path: Path) -> None:
@@ -94,11 +131,8 @@ async def test_a_redis_that_is_away_stops_no_start(tmp_path: Path) -> None:
     async with opened(f"store: unix://{tmp_path}/redis.sock") as (store, metrics):
         assert (False, True) == (store.up, await taken(store))
         assert b'penstock_store_requests_total{outcome="away"} 1\n' in metrics.exposition()
-        redis = Redis(tmp_path, unixsocket=str(tmp_path / "redis.sock"))
-        async with asyncio.timeout(5):
-            while not store.up:  # noqa: ASYNC110 - seen from outside only
-                await asyncio.sleep(0.01)
-        redis.kill()
+        with Redis(tmp_path, unixsocket=str(tmp_path / "redis.sock")):
+            await until(lambda: store.up)
 
 
 def test_who_has_no_store_loads_none_of_it() -> None:

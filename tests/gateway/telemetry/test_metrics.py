@@ -184,3 +184,14 @@ def test_request_costs_microseconds(finished: Finished) -> None:
         metrics.requested(record)
 
     assert min(timeit.repeat(one, number=1000, repeat=20)) / 1000 < 10e-6
+
+
+def test_lanes_are_read_when_scraped() -> None:
+    """Each model's limit at each backend, and how many wait; a model that is gone is told no more."""
+    metrics = Metrics()
+    lanes = [("triton", "a", 32, 0), ("triton", "b", 2, 7)]
+    metrics.lanes = lambda: lanes
+    assert 2 == scraped(metrics)['concurrency_limit{backend="triton",model="b"}']
+    assert 7 == scraped(metrics)['waiting{backend="triton",model="b"}']
+    lanes.pop()
+    assert ['waiting{backend="triton",model="a"}'] == [name for name in scraped(metrics) if name.startswith("waiting")]

@@ -33,13 +33,14 @@ def test_what_is_missing_from_a_log() -> None:
 
 
 def test_what_samples_do_not_say() -> None:
-    """Each thing that the policy looks at, splits that were drawn, versions that only a backend knew."""
+    """Each thing that the policy looks at, splits that were drawn, versions that only a backend knew, limits."""
     replay = Replay({}, {})
     assert [] == list(about_replay(replay, "NEW"))
-    replay.blind, replay.drawn, replay.guessed = Counter({"header x-a": 2}), 1, 3
+    replay.blind, replay.drawn, replay.guessed, replay.limited = Counter({"header x-a": 2}), 1, 3, 4
     assert [
         "2 samples do not say 'header x-a', which NEW looks at and the policy in force did not: "
         "judged as if the request had none",
         "1 sample does not say where its unit stands in a split of NEW: the shares of the sides are right, who gets which is not",
         "3 samples name a version of the latest n: which those were, only the backend knew",
+        "4 samples were refused by limits, and are judged by NEW as if let through: limits are not tried",
     ] == list(about_replay(replay, "NEW"))

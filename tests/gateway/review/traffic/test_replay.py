@@ -84,6 +84,14 @@ def test_latest_versions_are_taken_to_be_what_they_were() -> None:
     assert 2 == found.guessed
 
 
+def test_what_a_limit_refused_is_let_through() -> None:
+    """What limits would do now nobody can tell from some of the requests; how many it was is counted."""
+    found = replay()
+    assert "fast" == variant(found.decide(sample(code="429", reason="limited")))
+    assert "fast" == variant(found.decide(sample(code="503", reason="max-in-flight")))
+    assert 1 == found.limited
+
+
 SPLIT = "{{name: one, match: {{tier: free}}, split: {{fast: {}, balanced: {}, accurate: {}}}, unit: {}}}"
 Weights = tuple[int, int, int]
 weights = st.tuples(*[st.integers(0, 9)] * 3).filter(any)
