@@ -52,13 +52,13 @@ class Metrics:
     """
 
     cache_size: Callable[[], int] | None = None  # bytes of kept answers, where some may be
+    store_up: Callable[[], bool] | None = None  # where there is a store
 
     def __init__(self, in_flight: Callable[[], Mapping[str, int]] = dict) -> None:
         self.in_flight = in_flight
         self.serving: Callable[[], Iterable[tuple[str, str, bool]]] = tuple
         self.lanes: Callable[[], Iterable[tuple[str, str, int, int]]] = tuple
         self.issuers: Callable[[], Iterable[tuple[str, bool]]] = tuple
-        self.store_up: Callable[[], bool] | None = None  # where there is a store
         self._requests = _counter("requests_total", "requests that ended, by status", "model", "route", "variant", "code")
         self._seconds = _histogram("request_seconds", "first byte in to answer ready", SECONDS, "model", "route")
         self._overhead = _histogram("overhead_seconds", "time in the gateway, backend excluded", OVERHEAD, "model")
