@@ -34,6 +34,7 @@ class Places:
         self.most = most
         self.in_flight = 0
         self.lanes: dict[str, Lane] = {}  # models are named by the policy: there are no more than it names
+        self.left: Callable[[], None] = _untold  # who waited left
         self._source = source
         self._chance = chance
 
@@ -75,6 +76,8 @@ class Places:
             why = await promise
         except asyncio.CancelledError:
             self._withdraw(lane, waiter)
+            if monotonic() < deadline.at:
+                self.left()
             raise
         finally:
             self._alarms.clear(waiter)
@@ -134,3 +137,7 @@ class Places:
         while self.in_flight < self.most and (waiter := lane.turn()) is not None:
             self.in_flight += 1
             waiter.tell(None)
+
+
+def _untold() -> None:
+    """Nobody counts."""

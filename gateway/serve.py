@@ -132,7 +132,9 @@ class Gateway:
         self.metrics.issuers = self._authenticator.issuers
         plane, inflated = self.plane, document.limits.inflated
         parts = FrontParts(
-            plane, self._authenticator, self._record, _Ids(), self.ready, inflated, self._samples, lambda: self.draining
+            *(plane, self._authenticator, self._record, _Ids(), self.ready, inflated, self._samples),
+            leaving=lambda: self.draining,
+            left=self.metrics.left,
         )
         self.metrics.policy_loaded(self.plane.snapshot.version)
         self.spawner.spawn(self._signatures.watch(lambda: self.plane.snapshot), "signatures")
@@ -345,7 +347,6 @@ async def _serve(document: GatewayDocument, policy: Path) -> None:
     _log.info("ready: http %s, grpc %s, admin %s", *bound, replace(listening.admin, port=ports.admin.port))
     await stopping.asked.wait()
     gateway.stopping = True
-    _log.info("stopping: not ready, serves on for %g s", 0 if stopping.draining.is_set() else drain.notice)
     await stopping.due(drain.notice)
     _log.info("stopping: requests in flight have %g s", drain.grace)
     await gateway.stop(stopping.cut_off)

@@ -9,7 +9,10 @@ DRAINING -> CUT_OFF   another SIGTERM or SIGINT
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import suppress
+
+_log = logging.getLogger(__name__)
 
 
 class Stopping:
@@ -36,7 +39,9 @@ class Stopping:
     async def due(self, notice: float) -> None:
         """Returns when it is time to drain: so many seconds after it was asked for, unless somebody is in a hurry."""
         await self.asked.wait()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(notice):
-                await self.draining.wait()
+        if notice and not self.draining.is_set():
+            _log.info("stopping: not ready, serves on for %g s", notice)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(notice):
+                    await self.draining.wait()
         self.draining.set()

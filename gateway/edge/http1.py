@@ -92,9 +92,10 @@ class Connection(asyncio.Protocol):
                 self._refuse(refused)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._stuffed or (self._phase == BODY and self._admitted is not None):
+            self._shared.app.left("answer" if self._stuffed else "body")
         self._phase = GONE
-        self._buffer = b""
-        self._body = None
+        self._buffer, self._body = b"", None
         if self._errand is None:
             self._shared.gone(self, self._peer)
         else:

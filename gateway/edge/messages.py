@@ -45,7 +45,7 @@ class Admitted(Protocol):
 
 
 class Application(Protocol):
-    """Who answers. Both methods are synchronous and never raise; what `admit` returns is awaited in one task per request."""
+    """Who answers. Its methods are synchronous and never raise; what `admit` returns is awaited in one task per request."""
 
     def admit(self, head: RequestHead) -> Admitted | HttpResponse:
         """Called when the headers are complete, before the body: a response here refuses early."""
@@ -53,4 +53,8 @@ class Application(Protocol):
 
     def refuse(self, error: InferenceError, code: int, head: RequestHead | None) -> HttpResponse:
         """The edge's own refusal (bad framing, limits, clocks) in the words of the dialect; `head` when it is known."""
+        ...
+
+    def left(self, stage: str) -> None:
+        """A client left in the middle of its `body`, or of its `answer`; who leaves in between cancels what was admitted."""
         ...

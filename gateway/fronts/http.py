@@ -60,8 +60,14 @@ class HttpFront:
 
     def refuse(self, error: InferenceError, code: int, head: RequestHead | None) -> HttpResponse:
         """What the edge itself would not take."""
+        if error.reason == "incomplete":
+            self._parts.left("body")
         exchange = began(head or RequestHead("", "", "", {}, "", self._clock()), self._parts.new_id())
         return self._failed(exchange, error, code)
+
+    def left(self, stage: str) -> None:
+        """Counts it."""
+        self._parts.left(stage)
 
     def _operation(self, method: str, path: str) -> Operation:
         found = self._operations.get((method, path))

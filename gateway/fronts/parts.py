@@ -14,7 +14,8 @@ from gateway.telemetry.recorder import Recorder
 @dataclass(frozen=True, slots=True)
 class FrontParts:
     """`ready` says whether this process wants traffic; `new_id` makes request ids; `inflated` bounds a body once inflated;
-    `samples` records requests of sampled routes; `leaving` says whether requests that are cut off are so by this process's end.
+    `samples` records requests of sampled routes; `leaving` says whether requests that are cut off are so by this process's end;
+    `left` is told of clients that left in the middle of a `body` or an `answer`.
     """
 
     plane: Dataplane
@@ -25,3 +26,4 @@ class FrontParts:
     inflated: int
     samples: Recorder | None = None
     leaving: Callable[[], bool] = lambda: False
+    left: Callable[[str], None] = lambda _: None

@@ -128,7 +128,7 @@ class Metrics:
         self._backend_requests.cell(backend, endpoint, outcome).value += 1
 
     def left(self, stage: str) -> None:
-        """Somebody left: in the middle of a `body`, in a `queue`, while a `backend` was asked, or in the middle of an `answer`."""
+        """Somebody left: in the middle of a `body` or an `answer`, in a `queue`, or while a `backend` was asked."""
         self._abandoned.cell(stage).value += 1
 
     def repeated(self, backend: str, why: str) -> None:

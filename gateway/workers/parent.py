@@ -140,10 +140,8 @@ class Parent:
 
     async def _notice(self) -> None:
         """Not ready, on any port, and everything is served."""
-        notice = self._document.drain.notice
-        _log.info("stopping: not ready, serves on for %g s", 0 if self._stopping.draining.is_set() else notice)
         self._spawner.spawn(self.hold(replace(self._estate.drained, gateway=True)), "notice")
-        await self._stopping.due(notice)
+        await self._stopping.due(self._document.drain.notice)
 
     def _lives(self) -> list[Life]:
         """All workers, those too that start or are being replaced: what they are told then holds when they serve."""

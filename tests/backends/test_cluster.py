@@ -122,6 +122,23 @@ async def test_in_flight_is_bounded_and_given_back() -> None:
     assert (found.in_flight, found.endpoints[0].in_flight) == (0, 0)
 
 
+async def test_who_leaves_the_queue_is_told_of() -> None:
+    """Once, and neither who was refused nor who was in flight."""
+    gate, left = asyncio.Event(), list[str]()
+    found = cluster(One("a", gate=gate), room=1)
+    found.places.left = lambda: left.append("queue")
+    tasks = [asyncio.create_task(found.infer(REQUEST, LATER)) for _ in range(3)]
+    await asyncio.sleep(0)
+    for task in tasks[:2]:
+        task.cancel()
+    await asyncio.gather(*tasks[:2], return_exceptions=True)
+    gate.set()
+    await tasks[2]
+    with pytest.raises(InferenceError):
+        await found.infer(REQUEST, Deadline(monotonic() - 1))
+    assert (["queue"], 0) == (left, found.in_flight)
+
+
 async def test_stream_moves_on_only_before_its_first_answer() -> None:
     """A dead endpoint is passed over, and a stream left early gives its place back."""
     found = cluster(One("dead", GONE), One("b"))

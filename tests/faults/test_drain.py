@@ -130,45 +130,56 @@ def pair(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Pair]:
         assert "Traceback" not in place.gateway.log()
 
 
+def held(pair: Pair, asking: list[threading.Thread]) -> int:
+    """How many of the questions asked the second endpoint holds, and does not answer yet."""
+    pair.two.go.clear()
+    for thread in asking:
+        thread.start()
+    until(lambda: len(asking) == len(pair.crew.told) + pair.two.waiting)
+    return pair.two.waiting
+
+
 def test_what_is_drained_is_taken_back(pair: Pair) -> None:
-    """It finishes what it has and gets nothing new: of no worker, nor of one that starts later, nor under another policy.
+    """An endpoint finishes what it has and gets nothing new, of no worker, nor of one that starts later, under no policy.
 
     The gateway itself, drained, wants no traffic, whatever port asks, and serves who still comes, until it is taken back.
     """
-    address = f"127.0.0.1:{pair.two.server_port}"
-    pair.two.go.clear()
-    asking = [threading.Thread(target=pair.crew.ask) for _ in range(16)]
-    for thread in asking:
-        thread.start()
-    until(lambda: 16 == len(pair.crew.told) + pair.two.waiting)
-    held = pair.two.waiting
+    gateway, crew, address = pair.place.gateway, pair.crew, f"127.0.0.1:{pair.two.server_port}"
+    asking = [threading.Thread(target=crew.ask) for _ in range(16)]
+    count = held(pair, asking)
     found = pair.api("POST", "/api/drain", backend="b", endpoint=address)["endpoints"]
-    assert [(address, True, held)] == [(each["endpoint"], each["drained"], each["in_flight"]) for each in found]
-    assert [(200, "default")] * 20 == pair.crew.many(20)
+    assert [(address, True, count)] == [(each["endpoint"], each["drained"], each["in_flight"]) for each in found]
+    assert [(200, "default")] * 20 == crew.many(20)
     pair.two.go.set()
     for thread in asking:
         thread.join()
     until(lambda: 0 == pair.second()["in_flight"])
-    before = pair.asked()
     pair.place.rename(pair.place.file.read_text().replace("default", "other") + "\n")
-    until(lambda: {(200, "other")} == set(pair.crew.many(10)))
-    for pid in pair.crew.workers():
+    until(lambda: {(200, "other")} == set(crew.many(10)))
+    assert count == pair.asked()  # which keeps what those counted who are killed now
+    for pid in crew.workers():
         os.kill(pid, signal.SIGKILL)
-    until(lambda: pair.crew.many(1) == [(200, "other")])
-    assert {(200, "other")} == set(pair.crew.many(20))
-    assert before == held == pair.asked()
-    assert (True, True, "closed", 1.0, {"x": "not-ready"}, None) == tuple(
-        pair.second()[name] for name in ("drained", "up", "breaker", "weight", "models", "last_failure")
+    until(lambda: crew.many(1) == [(200, "other")])
+    assert {(200, "other")} == set(crew.many(20))
+    assert count == pair.asked()
+    assert (True, True, "closed", 1.0, None) == tuple(
+        pair.second()[name] for name in ("drained", "up", "breaker", "weight", "last_failure")
     )
     pair.api("POST", "/api/drain", backend="b", drained=False)
-    until(lambda: bool(pair.crew.many(5)) and pair.asked() > before)
-    written = [json.loads(line) for line in (pair.place.gateway.folder / "state" / "audit.jsonl").read_text().splitlines()]
+    until(lambda: bool(crew.many(5)) and pair.asked() > count)
+    written = [json.loads(line) for line in (gateway.folder / "state" / "audit.jsonl").read_text().splitlines()]
     assert [("alice", "drain", f"backend b, endpoint {address}"), ("alice", "undrain", "backend b")] == [
         (each["who"], each["what"], each["note"]) for each in written if "drain" in each["what"]
     ]
+    check_the_gateway_itself(pair)
+
+
+def check_the_gateway_itself(pair: Pair) -> None:
+    """Drained and taken back."""
+    ports = ((pair.place.gateway.admin, "/readyz"), (pair.place.gateway.http, "/v2/health/ready"))
     pair.api("POST", "/api/drain", drained=True)
-    assert (503, True) == ((unready := get(pair.place.gateway.admin, "/readyz"))[0], b"drained by an operator" in unready[1])
-    assert 503 == get(pair.place.gateway.http, "/v2/health/ready")[0]
+    assert [503, 503] == [get(*port)[0] for port in ports]
+    assert b"drained by an operator" in get(*ports[0])[1]
     assert {(200, "other")} == set(pair.crew.many(10))
     pair.api("POST", "/api/drain", drained=False)
-    assert (200, 200) == (get(pair.place.gateway.admin, "/readyz")[0], get(pair.place.gateway.http, "/v2/health/ready")[0])
+    assert [200, 200] == [get(*port)[0] for port in ports]

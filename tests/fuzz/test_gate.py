@@ -153,6 +153,9 @@ class Application:
 
         return answer
 
+    def left(self, stage: str) -> None:
+        """Nobody counts."""
+
     def refuse(self, error: InferenceError, code: int, head: RequestHead | None) -> HttpResponse:
         self.refused = True
         if not self.turns or self.turns[-1].status:

@@ -24,6 +24,7 @@ models: {m: {variants: {v: {backend: b, model: x}}, routes: [{name: r, use: v}]}
 """
 PROCESS = """listen: {http: 127.0.0.1:PORT, grpc: 127.0.0.1:0, admin: 127.0.0.1:0}
 auth: {anonymous: true, api_keys: null}
+drain: {notice: 10ms}
 """
 
 
@@ -48,7 +49,7 @@ def files(tmp_path: Path) -> list[str]:
 
 
 def test_signals(files: list[str]) -> None:
-    """SIGHUP reloads, SIGTERM stops in order with status 0; the access log alone is on standard output."""
+    """SIGHUP reloads, SIGUSR2 is for workers, SIGTERM stops in order with status 0; standard output is the access log's."""
     command = [sys.executable, "-m", "gateway", "serve", *files]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
@@ -58,11 +59,13 @@ def test_signals(files: list[str]) -> None:
             assert 200 == answer.status
         process.send_signal(signal.SIGHUP)
         assert any("in force" in line for line in process.stderr)
+        process.send_signal(signal.SIGUSR2)
+        assert any("no workers to replace" in line for line in process.stderr)
         process.send_signal(signal.SIGTERM)
         out, errors = process.communicate(timeout=20)
     said = [line for line in errors.splitlines() if "cannot be reached" not in line]
-    assert (0, 1) == (process.returncode, len(said))
-    assert "stopping" in errors
+    assert (0, 2) == (process.returncode, len(said))
+    assert "stopping: not ready, serves on for 0.01 s" in errors
     assert ["/v2/health/live"] == [json.loads(line)["path"] for line in out.splitlines()]
 
 

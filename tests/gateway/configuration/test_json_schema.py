@@ -26,7 +26,7 @@ from tests.gateway.configuration.test_descriptions import STRUCTS
 DOCUMENTS: dict[str, type[msgspec.Struct]] = {"policy": PolicyDocument, "gateway": GatewayDocument}
 SCHEMAS = {name: json_schema(document, name) for name, document in DOCUMENTS.items()}
 VALIDATORS = {name: jsonschema.Draft202012Validator(schema) for name, schema in SCHEMAS.items()}
-FILES = sorted((ROOT / "config").rglob("*.yaml"))
+FILES = sorted((*(ROOT / "config").glob("*.yaml"), *(ROOT / "config" / "examples").glob("*.yaml")))
 NAMES = st.sampled_from(["a", "fast", "accurate-v2", "x-experiment", "7"])
 OTHERS: dict[object, st.SearchStrategy[Any]] = {
     readers.read_words: NAMES | st.lists(NAMES, min_size=1, max_size=2),

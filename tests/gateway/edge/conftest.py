@@ -22,6 +22,7 @@ class Recorder:
         self.heads: list[RequestHead] = []
         self.bodies: list[bytes] = []
         self.refused: list[tuple[int, str]] = []
+        self.leavings: list[str] = []
         self.started = asyncio.Event()
         self.release = asyncio.Event()
         self.cancelled = asyncio.Event()
@@ -33,6 +34,9 @@ class Recorder:
         if head.path == "/raise":
             raise RuntimeError("admit")
         return partial(self.answer, head)
+
+    def left(self, stage: str) -> None:
+        self.leavings.append(stage)
 
     def refuse(self, error: InferenceError, status: int, head: RequestHead | None) -> HttpResponse:
         self.refused.append((status, head.path if head is not None else ""))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from typing import TYPE_CHECKING
 
 import pytest
@@ -92,3 +94,36 @@ async def test_an_idle_client_that_leaves_hears_nothing(place: Place) -> None:
     app, client = await shut(place)
     assert b"" == await client.rest()
     assert [] == app.refused
+
+
+def reset(client: Client) -> None:
+    """Hangs up for good, and not only its sending side."""
+    linger = struct.pack("ii", 1, 0)  # socket(7), SO_LINGER
+    client.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    client.writer.transport.abort()
+
+
+async def test_a_body_that_stops_is_told_of(place: Place) -> None:
+    """A client that is gone in the middle of what it was to send has left its body; one that was refused had none to send."""
+    app, connect = await place.start()
+    watcher = await connect()
+    for path in ("/x", "/refuse"):
+        client = await connect()
+        client.send(f"POST {path} HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nabc".encode())
+        await watcher.until(lambda: path in [head.path for head in app.heads])  # noqa: B023 - called at once
+        reset(client)
+    await watcher.until(lambda: 1 == place.listeners[0].connections)
+    assert ["body"] == app.leavings
+
+
+async def test_an_answer_that_is_not_taken_is_told_of(place: Place) -> None:
+    """A client that is gone in the middle of a large answer has left it; one that has all of it has not."""
+    app, connect = await place.start()
+    watcher, client = await connect(), await connect()
+    assert 200 == (await client.ask(b"GET /big?100 HTTP/1.1\r\nHost: h\r\n\r\n")).status
+    client.send(b"GET /big?20000000 HTTP/1.1\r\nHost: h\r\n\r\n")
+    async with asyncio.timeout(5):
+        await client.reader.readuntil(b"\r\n\r\n")
+    client.writer.transport.abort()
+    await watcher.until(lambda: 1 == place.listeners[0].connections)
+    assert ["answer"] == app.leavings

@@ -61,6 +61,9 @@ class Echo:
 
         return answer
 
+    def left(self, stage: str) -> None:
+        """Nobody counts."""
+
     def refuse(self, error: InferenceError, status: int, head: RequestHead | None) -> HttpResponse:
         raise AssertionError(error)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 from typing import TYPE_CHECKING
 
@@ -163,3 +164,13 @@ async def test_made_up_paths_take_no_memory(front: Front) -> None:
     for number in range(5000):
         http.admit(head("GET", f"/v2/models/m{number}"))
     assert 4096 >= len(http._operations)
+
+
+def test_bodies_and_answers_that_clients_left_are_counted(front: Front) -> None:
+    """Also a request that ended before it was whole; other refusals are the edge's own doing."""
+    told: list[str] = []
+    http = HttpFront(dataclasses.replace(front.parts(), left=told.append))
+    http.left("answer")
+    for reason in ("incomplete", "framing"):
+        http.refuse(InferenceError(ErrorKind.INVALID, "x", reason=reason), 400, None)
+    assert ["answer", "body"] == told

@@ -67,7 +67,14 @@ def test_ask_without_an_answer_costs_nothing_but_its_time(outcome: str) -> None:
     found = scraped(metrics)
     assert 0 == found['cost_total{model="digits",variant="fast"}']
     assert 1 == found['backend_seconds_count{backend="triton",variant="fast"}']
-    assert (1 if outcome == "abandoned" else None) == found.get('abandoned_total{stage="backend"}')
+
+
+@pytest.mark.parametrize("outcome", ["ok", "broken", "deadline", "overtaken", "abandoned"])
+def test_only_attempts_that_nobody_waits_for_are_abandoned(outcome: str) -> None:
+    """Who lost a race was waited for until then."""
+    metrics = Metrics()
+    metrics.sent("triton", "a:1", outcome)
+    assert (1 if outcome == "abandoned" else None) == scraped(metrics).get('abandoned_total{stage="backend"}')
 
 
 def test_refusals_and_departures_are_counted_by_their_reason(finished: Finished) -> None:
