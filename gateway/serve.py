@@ -102,9 +102,9 @@ class Gateway:
             first = judged(given, self._name)
         self._store = _store(document, metrics)
         signatures = Signatures()
-        meter = self._store.meter if self._store else LocalMeter(time.monotonic, document.workers)
+        self._meter = self._store.meter if self._store else LocalMeter(time.monotonic, document.workers)
         self._answers = LocalStore(document.cache, time.monotonic)
-        self._lasting = Lasting(meter, self._answers, secrets.token_bytes(32), signatures.versions, self.spawner)
+        self._lasting = Lasting(self._meter, self._answers, secrets.token_bytes(32), signatures.versions, self.spawner)
         snapshot = compile_snapshot(first.blueprint, None, metrics, time.monotonic, self._lasting)
         self.plane = Dataplane(snapshot, signatures)
         metrics.cache_size = self._kept_bytes
