@@ -11,6 +11,7 @@ from backends.triton_grpc import TritonGrpc
 from backends.triton_http import TritonHttp
 from gateway.compile import blueprint, cluster, compile_snapshot, lasting
 from gateway.configuration.problems import PolicyError
+from gateway.door import OPEN
 from gateway.snapshot import ClusterSpec, Snapshot
 from gateway.telemetry.metrics import Metrics
 from policies.limit import LimitPolicy
@@ -94,6 +95,15 @@ def test_only_models_that_a_limit_may_bind_have_its_layer() -> None:
     }
     assert plain.models["digits"].stream is plain.models["other"].stream
     assert limited.models["digits"].stream is not limited.models["other"].stream
+
+
+def test_who_has_no_cache_pays_for_none() -> None:
+    """Only a model that says so has the two layers of a cache."""
+    text = (POLICY + OTHER).replace("  digits:\n", "  digits:\n    cache: {ttl: 1m}\n")
+    models = compiled(text).models
+    depth = {name: [_layers(models[name].ask).count(layer) for layer in ("CachePolicy", "CoalescePolicy")] for name in models}
+    assert {"digits": [1, 1], "other": [0, 0]} == depth
+    assert (True, False) == tuple(models[name].door is OPEN for name in ("digits", "other"))  # what is kept needs no place
 
 
 def test_a_meter_outlives_snapshots() -> None:

@@ -112,7 +112,6 @@ async def test_the_last_to_leave_ends_it(policy: CoalescePolicy, question: Call,
     await settled()
     for each in waiting:
         each.cancel()
-    await asyncio.sleep(0)
     late = asyncio.ensure_future(policy(question, backend))
     await settled()
     assert (2, 1) == (len(backend.asked), backend.given_up)
