@@ -58,34 +58,20 @@ class Waiter:
         self.placed = False
         self.gone = False
 
-    def expire(self) -> None:
-        """It has waited long enough."""
-        self.tell(Why.WAITED)
-
 
 class Lane:
-    """The places for one model. `limit` follows the concurrency; `queue` is in the order of its turns."""
+    """The places for one model. `limit` follows the concurrency, `stuck` apart; `queue` is in the order of its turns."""
 
     __slots__ = (
-        "_before",
-        "_began",
-        "_eased",
-        "_heard",
-        "_most",
-        "_pressed",
-        "_refused",
-        "_shed",
-        "_since",
-        "concurrency",
-        "in_flight",
-        "limit",
-        "queue",
+        *("_before", "_began", "_eased", "_heard", "_most", "_pressed", "_refused", "_shed", "_since"),
+        *("concurrency", "in_flight", "limit", "queue", "stuck"),
     )
 
     def __init__(self, ceiling: int) -> None:
         self.concurrency = Concurrency(ceiling)
         self.limit = self.concurrency.limit
         self.in_flight = 0
+        self.stuck = 0  # in flight where nobody answers: they have a place, and it is nobody else's
         self.queue: list[Waiter] = []
         self._heard = -inf  # when the last answer came
         self._pressed = self._eased = -inf  # when a question last found no place; and when it did for the first time in a while
@@ -161,20 +147,25 @@ class Lane:
         """One in flight, sent as the last of so many, had its answer. Its place is not free yet."""
         self._heard = now
         self.concurrency.took(beside, seconds, now)
-        if self.limit != self.concurrency.limit:
+        if self.limit != self.concurrency.limit + self.stuck:
             self._room(now)
             self._most = max(self._most, self.in_flight + len(self.queue))
-            self.limit = self.concurrency.limit
+            self.adjust(self.stuck)
+
+    def adjust(self, stuck: int) -> None:
+        """So many are stuck now."""
+        self.stuck = stuck
+        self.limit = self.concurrency.limit + stuck
 
     def unanswered(self, beside: int, seconds: float, now: float) -> None:
         """The same for one whose time was up before an answer came."""
         self.concurrency.outlasted(beside, seconds, now)
-        self.limit = self.concurrency.limit
+        self.adjust(self.stuck)
 
     def rejected(self, beside: int, now: float) -> None:
         """The same for one that the backend had no room for."""
         self.concurrency.rejected(beside, now)
-        self.limit = self.concurrency.limit
+        self.adjust(self.stuck)
 
     def _room(self, now: float) -> int:
         """How many may be in the lane: as many as lately; a quarter more if nobody was refused, or there was room in between."""

@@ -46,7 +46,7 @@ class Cluster:
         self.endpoints = tuple(endpoints)
         self.rules = rules
         self.sent = sent
-        self.places = Places(name, rules.max_in_flight, balance.chance)
+        self.places = Places(name, rules.max_in_flight, balance.chance, self.endpoints)
         self.repeated: Repeated = _untold
         self.schedules: Schedules = {}  # what its models' queues obey, as far as is known
         self._balance = balance

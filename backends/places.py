@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
+from math import inf
 from time import monotonic
 
 from backends.admission import MIDDLE, Lane, Waiter, Why
-from backends.alarms import Alarms
+from backends.alarms import TICK, Alarms
 from backends.deadline import Deadline
+from backends.endpoint import Endpoint
 from backends.errors import ErrorKind, InferenceError
 from backends.inference import InferenceRequest
 from backends.promise import Promise
 
 RETRY_AFTER = 1.0  # seconds, for clients; up to twice as much is added by chance, lest all of them come back at once
+LOOK = 0.1  # seconds between looks, while somebody waits, for endpoints that have fallen silent
+SILENT = 4  # times as long as an answer usually takes, and not less than LOOK
 ANSWERED, GIVEN_UP = "ok", ""  # endings beside the kinds of errors
 _MESSAGES = {
     Why.FULL: "backend '{}' has as many requests in flight as its policy allows",
@@ -30,11 +34,12 @@ class Places:
     `source` is the cluster's name, in errors. Used on one loop only.
     """
 
-    def __init__(self, source: str, most: int, chance: Callable[[], float]) -> None:
+    def __init__(self, source: str, most: int, chance: Callable[[], float], endpoints: Sequence[Endpoint] = ()) -> None:
         self.most = most
         self.in_flight = 0
         self.lanes: dict[str, Lane] = {}  # models are named by the policy: there are no more than it names
         self.left: Callable[[], None] = _untold  # who waited left
+        self._heard = {endpoint: (endpoint.answers, -inf) for endpoint in endpoints}  # how many answers, and since when no more
         self._source = source
         self._chance = chance
 
@@ -64,6 +69,9 @@ class Places:
     async def wait(self, lane: Lane, request: InferenceRequest, deadline: Deadline) -> None:
         """Returns with a place. Raises OVERLOADED, at once or when it has waited in vain; DEADLINE where it is too late."""
         now, priority = monotonic(), MIDDLE if request.priority is None else request.priority
+        self._listen(lane, now)
+        if self.enter(lane):
+            return
         why = Why.LATE if lane.hopeless(deadline.at, now) else lane.judge(priority, deadline.at, now)
         if why is not None:
             raise self.refused(why)
@@ -71,7 +79,8 @@ class Places:
         waiter, outranked = lane.wait(priority, deadline.at, now, promise.set_result)
         if outranked is not None:
             outranked.tell(Why.OUTRANKED)
-        self._alarms.set(waiter, waiter.expires)
+        watch = _Watch(self, lane, waiter)
+        self._alarms.set(watch, min(waiter.expires, now + LOOK))
         try:
             why = await promise
         except asyncio.CancelledError:
@@ -80,7 +89,7 @@ class Places:
                 self.left()
             raise
         finally:
-            self._alarms.clear(waiter)
+            self._alarms.clear(watch)
         if why is not None:
             self._withdraw(lane, waiter)
             raise self.refused(why)
@@ -120,6 +129,27 @@ class Places:
         """Seconds after which to try again."""
         return RETRY_AFTER * (1 + 2 * self._chance())
 
+    def look(self, lane: Lane, watch: _Watch) -> None:
+        """Somebody still waits: perhaps only because an endpoint has fallen silent."""
+        now = monotonic()
+        self._listen(lane, now)
+        self._turns(lane)
+        if not watch.waiter.placed:
+            self._alarms.set(watch, min(watch.waiter.expires, now + LOOK))
+
+    def _listen(self, lane: Lane, now: float) -> None:
+        """Finds out what is stuck: all that is at endpoints which have not answered for long, while others do."""
+        if len(self._heard) < 2:
+            return
+        long, silent, stuck = max(LOOK, SILENT * lane.concurrency.pace * lane.concurrency.limit), 0, 0
+        for endpoint, (answers, since) in self._heard.items():
+            if endpoint.answers != answers or not endpoint.in_flight or since == -inf:
+                self._heard[endpoint] = (endpoint.answers, now)
+            elif now - since > long:
+                silent += 1
+                stuck += endpoint.in_flight
+        lane.adjust(min(stuck, lane.in_flight) if silent < len(self._heard) else 0)
+
     def _withdraw(self, lane: Lane, waiter: Waiter) -> None:
         if lane.withdrawn(waiter):
             self.in_flight -= 1
@@ -141,3 +171,21 @@ class Places:
 
 def _untold() -> None:
     """Nobody counts."""
+
+
+class _Watch:
+    """The alarm of one that waits."""
+
+    __slots__ = ("_lane", "_places", "waiter")
+
+    def __init__(self, places: Places, lane: Lane, waiter: Waiter) -> None:
+        self._places = places
+        self._lane = lane
+        self.waiter = waiter
+
+    def expire(self) -> None:
+        """It has waited long enough, or for a while."""
+        if monotonic() + TICK >= self.waiter.expires:
+            self.waiter.tell(Why.WAITED)
+        else:
+            self._places.look(self._lane, self)

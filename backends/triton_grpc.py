@@ -14,6 +14,7 @@ from tritonclient.grpc import service_pb2
 from backends.deadline import Deadline
 from backends.errors import ErrorKind, InferenceError
 from backends.inference import Description, InferenceRequest, InferenceResponse
+from backends.names import FRESH
 from backends.protocols.v2_grpc import SERVICE, Message, decode_response, decode_stream_response, encode_request, plain
 from backends.schedule import EXPIRED, Schedules, out_of_time, scheduled
 
@@ -224,6 +225,7 @@ def _options(max_message: int) -> list[tuple[str, Any]]:
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.min_reconnect_backoff_ms", 1000),  # in truth the time one attempt to connect may take
         ("grpc.max_reconnect_backoff_ms", 1000),
+        ("grpc.dns_min_time_between_resolutions_ms", int(FRESH * 1000)),  # its own is half a minute
         ("grpc.enable_http_proxy", 0),  # a backend is never behind the environment's proxy
         ("grpc.enable_retries", 0),  # retries are decided above, where there is a budget for them
         ("grpc.service_config_disable_resolution", 1),

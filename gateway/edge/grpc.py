@@ -124,7 +124,7 @@ class GrpcListener:
         """
         self._calls.leave(idle)
         if grace:
-            await dismiss(self.port, self._shared)
+            await dismiss(self.port, self._shared, self._calls.giving)
         await self._server.stop(grace)
 
 
@@ -155,6 +155,8 @@ class _Calls:
     def __init__(self, app: GrpcApplication) -> None:
         self._app = app
         self._leaving: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+        self.giving = asyncio.Event()  # while it is not set, answers wait
+        self.giving.set()
 
     def leave(self, idle: float) -> None:
         """Streams whose client asks nothing for so many seconds end from now on."""
@@ -189,6 +191,8 @@ class _Calls:
             answer = encode_response(reply.response, request)
         except Exception as error:  # noqa: BLE001 - the border: nothing of a defect but its status may get out
             return _ended(rpc, error, head)
+        if not self.giving.is_set():
+            await self.giving.wait()
         await rpc.send_initial_metadata(dialect.outgoing(reply.headers))
         return answer
 
@@ -206,6 +210,7 @@ class _Calls:
                         if not headed:
                             headed = True
                             await rpc.send_initial_metadata(dialect.outgoing(reply.headers))
+                        await self.giving.wait()
                         await rpc.write(answer)
             except Exception as error:  # noqa: BLE001 - as above
                 failure = _told(error)

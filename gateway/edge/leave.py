@@ -6,8 +6,9 @@ classic BPF filter: who sent one repeats it after a second (RFC 6298 section 2) 
 
 gRPC: grpcio's server, told to stop, cancels each call that comes between that and its client's learning of it: of clients that
 ask without a pause, two in five lose one. A GOAWAY that spares every stream (RFC 9113 section 6.8) should come first, but the
-library has no word for it, so it is written here beneath it. One send is whole in the kernel, and only a connection that has
-nothing unsent gets it: then no frame of the library's is half written.
+library has no word for it, so it is written here beneath it. That must not fall into the middle of a frame. One send is whole in
+the kernel, and the library leaves a frame half written only where the kernel's buffer was full: so nobody is given an answer for
+a moment, and a connection is written to if it holds little on two looks in a row. Others hear of it from the library alone.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from gateway.edge import kernel
 
 SETTLE = 0.1  # seconds, for what a client has sent before it could know: a round trip
 GOAWAY = struct.pack(">IBIII", 8 << 8 | 7, 0, 0, 0x7FFFFFFF, 0)  # no last stream, no error
-_LOOK = 0.01  # seconds until a busy connection is looked at again
+_LITTLE = 16 * 1024  # bytes on their way, of a buffer of 46 KiB at least
+_LOOK = 0.02  # seconds between looks at a connection
 _ATTACH_FILTER = 26  # SO_ATTACH_FILTER of asm-generic/socket.h, which Python does not name
 _DROP_SYN = (  # over the TCP header: code, jump if true, jump if false, value
     (0x30, 0, 0, 13),  # its byte of flags
@@ -47,11 +49,11 @@ def ignore_newcomers(listening: Iterable[socket.socket]) -> None:
                 each.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, program)
 
 
-async def dismiss(port: int, shared: bool) -> None:
+async def dismiss(port: int, shared: bool, giving: asyncio.Event) -> None:
     """Has the clients of a library's port go elsewhere: nobody new comes, and who is connected asks nothing new there.
 
-    Calls under way go on, and those go well that are on the wire. Takes a few times SETTLE, and nothing where nobody is
-    connected, unless the port is `shared`: then somebody may be about to be.
+    Calls under way go on, and those go well that are on the wire; while `giving` is not set, no answer may be begun. Takes a few
+    times SETTLE, and nothing where nobody is connected, unless the port is `shared`: then somebody may be about to be.
     """
     with ExitStack() as held:
         connected = _held(held, port, listening=False)
@@ -63,16 +65,30 @@ async def dismiss(port: int, shared: bool) -> None:
         for each in listening:
             each.shutdown(socket.SHUT_RDWR)
         connected = _held(held, port, listening=False)
-        end = monotonic() + SETTLE
-        while (connected := [each for each in connected if not _told(each)]) and monotonic() < end:  # noqa: ASYNC110
-            await asyncio.sleep(_LOOK)
+        giving.clear()
+        try:
+            await _tell(connected)
+        finally:
+            giving.set()
     await asyncio.sleep(SETTLE)
 
 
+async def _tell(connected: list[socket.socket]) -> None:
+    """Sends GOAWAY to those that become quiet in time."""
+    end, quiet = monotonic() + SETTLE, set[socket.socket]()
+    while connected and monotonic() < end:
+        little = {each for each in connected if kernel.unacknowledged(each.fileno()) <= _LITTLE}
+        connected = [each for each in connected if each not in quiet & little or not _told(each)]
+        quiet = little
+        await asyncio.sleep(_LOOK if connected else 0)
+
+
 def _told(connection: socket.socket) -> bool:
-    """Sends GOAWAY, unless there is something unsent."""
+    """Sends GOAWAY; whether there was room, or nobody there."""
     try:
-        return not kernel.unacknowledged(connection.fileno()) and connection.send(GOAWAY, socket.MSG_DONTWAIT) > 0
+        return connection.send(GOAWAY, socket.MSG_DONTWAIT) > 0
+    except BlockingIOError:
+        return False
     except OSError:  # it is over
         return True
 

@@ -237,3 +237,38 @@ async def test_nothing_is_left_of_a_crowd(seed: int) -> None:
     assert [0, 0, 0] == [found.in_flight, *(lane.in_flight for lane in found.places.lanes.values())]
     assert not any(lane.queue for lane in found.places.lanes.values())
     assert held.waiting == []
+
+
+async def test_what_is_stuck_at_a_silent_endpoint_takes_nobodys_place() -> None:
+    """One of two has not answered for long, and the other does: who waits is let in, and to the policy's bound only."""
+    hung: Any = Held()
+    well: Any = Held()
+    endpoints = [Endpoint("hung", hung), Endpoint("well", well)]
+    found = Cluster("c", endpoints, Balance("round-robin", lambda: 0.5), Rules(6), lambda *_: None)
+    lane = found.places.lane("m")
+    lane.limit = lane.concurrency.limit = 2
+    tasks = [asyncio.create_task(found.infer(question(str(number)), soon())) for number in range(2)]
+    await turns()
+    assert (["0"], ["1"]) == (hung.asked, well.asked)
+    tasks += [asyncio.create_task(found.infer(question(str(number)), soon())) for number in range(2, 8)]
+    async with asyncio.timeout(5):
+        while not lane.stuck:
+            for each in (endpoints[1], endpoints[1]):
+                each.answers += 1  # of other models
+            await asyncio.sleep(0.01)
+    assert lane.in_flight > 2
+    assert found.in_flight <= 6
+    await ended(*tasks)
+    assert 0 == found.in_flight
+
+
+async def test_a_lone_endpoint_that_is_silent_is_not_asked_more() -> None:
+    """Nobody would answer them."""
+    held = Held()
+    found = cluster(held, room=6)
+    lane = found.places.lane("m")
+    lane.limit = lane.concurrency.limit = 2
+    tasks = [asyncio.create_task(found.infer(question(str(number)), soon(1.0))) for number in range(5)]
+    await asyncio.gather(*tasks[2:], return_exceptions=True)
+    assert (2, 0, ["0", "1"]) == (lane.in_flight, lane.stuck, held.asked)
+    await ended(*tasks)

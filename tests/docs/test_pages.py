@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import gateway.compile
+from backends.admission import Why
 from backends.errors import ErrorKind
 from gateway.demo.show import SCENES
 from gateway.dialects.v2_http import status
@@ -87,6 +88,7 @@ def _reasons() -> Iterator[str]:
                     given = [*node.args[place : place + 1], *(word.value for word in node.keywords if word.arg == "reason")]
                     found = (part for each in given for part in ast.walk(each) if isinstance(part, ast.Constant))
                     yield from (part.value for part in found if isinstance(part.value, str))
+    yield from (why.value for why in Why)
 
 
 def test_the_demos_lines_are_those_it_prints() -> None:

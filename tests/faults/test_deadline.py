@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 TIMEOUT = 0.2  # seconds
 CLIENTS = 25  # of each front
-REQUESTS = 1000 if LONG else 100  # of each kind
+REQUESTS = 1000 if LONG else 50  # of each kind
 OVERSHOOT = 0.05  # seconds, at p99.9
 
 Told = tuple[str, float]  # the status, and seconds since it was asked

@@ -18,7 +18,7 @@ from tests.features.oip_server import Received, Server, answered, written
 
 pytestmark = pytest.mark.slow
 
-REQUESTS = 2000 if LONG else 600
+REQUESTS = 2000 if LONG else 400
 CLIENTS = 6
 SLOW, SHARE = 0.4, 0.015  # seconds that an answer takes now and then, and how often
 POLICY = """

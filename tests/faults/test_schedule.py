@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import grpc.aio
@@ -14,6 +14,7 @@ import pytest
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from tests.faults.conftest import StartGateway
+from tests.faults.figures import LONG
 from tests.real_parts import GatewayProcess, Triton, get, policy, start_triton, until
 
 pytestmark = pytest.mark.slow
@@ -35,6 +36,14 @@ def gateway(scheduling: Triton, protocol: str, start: StartGateway) -> GatewayPr
     made = start(policy(scheduling, protocol))
     until(lambda: 400 == misfit(made))
     return made
+
+
+@pytest.fixture
+async def client(gateway: GatewayProcess) -> AsyncIterator[Client]:
+    """Asks it."""
+    made = Client(gateway)
+    yield made
+    await made.close()
 
 
 def misfit(gateway: GatewayProcess) -> int:
@@ -86,9 +95,9 @@ def counted(triton: Triton) -> tuple[int, int]:
     return found["inference_count"], found["inference_stats"]["fail"]["count"]
 
 
-async def test_what_has_no_time_left_is_not_worked_on(gateway: GatewayProcess, scheduling: Triton) -> None:
-    """A question whose deadline comes while it waits in Triton's queue is refused there: nobody works for nobody."""
-    client = Client(gateway)
+@pytest.mark.parametrize("protocol", ["triton-http", "triton-grpc"] if LONG else ["triton-http"])
+async def test_the_queue_obeys(client: Client, scheduling: Triton) -> None:
+    """A question whose deadline comes while it waits is refused there, so nobody works for nobody; 0 goes before 9."""
     worked, refused = counted(scheduling)
     first = client.ask(300)
     await client.queued(1)
@@ -97,12 +106,7 @@ async def test_what_has_no_time_left_is_not_worked_on(gateway: GatewayProcess, s
     assert {("DEADLINE_EXCEEDED", -1)} == set(await asyncio.gather(*late))
     assert {"OK"} == {status for status, _ in await asyncio.gather(first, patient)}
     await asyncio.to_thread(until, lambda: counted(scheduling) == (worked + 2, refused + 3))
-    await client.close()
 
-
-async def test_priorities_have_their_turn(gateway: GatewayProcess) -> None:
-    """X-Priority 0 goes before 9, whatever the order of their coming."""
-    client = Client(gateway)
     before = [client.ask(HELD)]
     await client.queued(1)
     before.append(client.ask(1))  # Triton takes one more out of its queue, for the moment the instance is free
@@ -114,4 +118,3 @@ async def test_priorities_have_their_turn(gateway: GatewayProcess) -> None:
     await asyncio.gather(*before)
     turns = [turn for _, turn in await asyncio.gather(*asked)]
     assert [2, 3, 0, 1] == sorted(range(4), key=turns.__getitem__)
-    await client.close()

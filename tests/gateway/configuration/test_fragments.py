@@ -65,6 +65,7 @@ MILDER: dict[object, Callable[[Any], bool]] = {
     quantities.read_byte_rate: lambda value: (
         _odd_size(value.partition("/")[0].strip()) or "one a year" in _refusal(quantities.read_byte_rate, value)
     ),
+    quantities.read_duration: lambda value: "longer than a year" in _refusal(quantities.read_duration, value),
     readers.read_timeout: lambda value: "longer than a year" in _refusal(readers.read_timeout, value),
     readers.read_limit: _odd_size,
     read_sample_size: lambda value: "too small" in _refusal(read_sample_size, value) or _odd_size(value),

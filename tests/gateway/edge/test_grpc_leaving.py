@@ -103,3 +103,16 @@ async def test_drain_ends_after_its_grace(app: Recording, listener: GrpcListener
     await app.left.wait()
     with pytest.raises(grpc.aio.AioRpcError):
         await call
+
+
+async def test_answers_wait_while_clients_are_told(app: Recording, listener: GrpcListener, stub: Any) -> None:
+    """Of calls and of streams: nothing of the library's may be half written then."""
+    listener._calls.giving.clear()
+    call, stream = stub.ModelInfer(message()), stub.ModelStreamInfer([message()])
+    reading = asyncio.ensure_future(stream.read())
+    while len(app.requests) < 2:  # noqa: ASYNC110
+        await asyncio.sleep(0.001)
+    await asyncio.wait((reading,), timeout=0.1)
+    assert (False, False) == (call.done(), reading.done())
+    listener._calls.giving.set()
+    assert ("m", "m") == ((await call).model_name, (await reading).infer_response.model_name)
