@@ -94,6 +94,14 @@ async def test_tenants_have_caches_of_their_own(start: Start) -> None:
     assert "digits_accurate" == gate.backend.asked[-1].model
 
 
+async def test_no_hit_for_a_stranger(start: Start) -> None:
+    """Who may not ask the model is not answered from what others have asked, shared as it may be."""
+    gate = await start(POLICY.replace("ttl: 10m", "ttl: 10m, shared: true"))
+    assert 200 == (await gate.infer([1])).status
+    assert (403, "forbidden") == (await gate.infer([1], caller="admin")).error
+    assert (401, "unauthenticated") == (await gate.infer([1], caller="")).error
+
+
 async def test_dialects_share_entries(start: Start) -> None:
     """The same question as JSON, in binary and over gRPC, asking for JSON or binary, is one question."""
     gate = await start(POLICY)
