@@ -55,25 +55,25 @@ def test_rolling_restarts_lose_nothing(crew: Crew, figures: Figures) -> None:
 
 def test_a_killed_worker_loses_what_it_had_and_no_more(crew: Crew, figures: Figures) -> None:
     """Neither what the other one had, nor who was in its port's queue: the next one serves them, soon."""
-    crew.hold(8)
+    crew.hold(16)
     victim = min(crew.workers())
     os.kill(victim, signal.SIGSTOP)
     queued = [threading.Thread(target=crew.ask) for _ in range(16)]
     for thread in queued:
         thread.start()
-    until(lambda: 8 < crew.backend.waiting)  # the other one has some of them
+    until(lambda: 16 < crew.backend.waiting)  # the other one has some of them
     begin = time.monotonic()
     os.kill(victim, signal.SIGKILL)
     until(lambda: 2 == crew.gateway.metric("penstock_workers") and victim not in crew.workers())
     figures.within("Drain", "until a killed worker is back", time.monotonic() - begin, 2.0)
-    until(lambda: 24 == crew.backend.waiting)  # in all: those of the one that was killed are the backend's still
-    lost = 24 - int(crew.gateway.metric("penstock_in_flight"))
+    until(lambda: 32 == crew.backend.waiting)  # in all: those of the one that was killed are the backend's still
+    lost = 32 - int(crew.gateway.metric("penstock_in_flight"))
     told = crew.released()
     for thread in queued:
         thread.join()
-    assert Counter({(200, "default"): 24 - lost, (0, ""): lost}) == Counter(crew.told), told
-    assert 0 < lost < 9
-    figures.none_of("Drain", "requests lost by a killed worker that it had not begun", max(0, lost - 8), 16)
+    assert Counter({(200, "default"): 32 - lost, (0, ""): lost}) == Counter(crew.told), told
+    assert 0 < lost < 17
+    figures.none_of("Drain", "requests lost by a killed worker that it had not begun", max(0, lost - 16), 16)
 
 
 def test_a_worker_told_to_end_is_replaced_first(crew: Crew) -> None:
