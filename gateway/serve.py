@@ -36,7 +36,6 @@ from gateway.configuration.schema_gateway import MEMORY, Auth, GatewayDocument
 from gateway.dataplane import Dataplane
 from gateway.edge.grpc import GrpcLimits, GrpcListener
 from gateway.edge.grpc import listen as listen_grpc
-from gateway.edge.leave import SETTLE
 from gateway.edge.limits import Limits
 from gateway.edge.listener import HttpListener, serve
 from gateway.edge.listener import listen as listen_http
@@ -151,7 +150,7 @@ class Gateway:
             await listen_grpc(GrpcFront(parts), address.host, address.port, grpc_limits, shared or document.workers > 1),
             await self._listen_admin(),
         )
-        self._settle = SETTLE if shared and not http else 0.0
+        self._close_off = shared and not http  # the parent does it for its workers
         self._stalls = StallProbe(self.metrics.stalled)
         if self.reloader is not None:
             self.spawner.spawn(self.reloader.keep(), "policy")
@@ -248,7 +247,7 @@ class Gateway:
         """
         self.stopping = self.draining = True
         http, grpc, times = self.ports.http, self.ports.grpc, self.document.drain
-        draining = asyncio.gather(http.drain(times.grace, times.idle, self._settle), grpc.drain(times.grace, times.idle))
+        draining = asyncio.gather(http.drain(times.grace, times.idle, self._close_off), grpc.drain(times.grace, times.idle))
         hurried = asyncio.ensure_future((cut_off or asyncio.Event()).wait())
         await asyncio.wait((draining, hurried), return_when=asyncio.FIRST_COMPLETED)
         if hurried.done():

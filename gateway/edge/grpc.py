@@ -122,10 +122,11 @@ class GrpcListener:
 
         A stream without a question under way has `idle` seconds for its next; then it is UNAVAILABLE.
         """
+        begin = monotonic()
         self._calls.leave(idle)
         if grace:
-            await dismiss(self.port, self._shared, self._calls.giving)
-        await self._server.stop(grace)
+            await dismiss(self.port, self._shared, self._calls.giving, min(idle, grace))
+        await self._server.stop(max(0.0, begin + grace - monotonic()))
 
 
 async def listen(app: GrpcApplication, host: str, port: int, limits: GrpcLimits, reuse_port: bool = False) -> GrpcListener:

@@ -19,7 +19,7 @@ import os
 import socket
 import struct
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from time import monotonic
 
@@ -27,6 +27,8 @@ from gateway.edge import kernel
 
 SETTLE = 0.1  # seconds, for what a client has sent before it could know: a round trip
 GOAWAY = struct.pack(">IBIII", 8 << 8 | 7, 0, 0, 0x7FFFFFFF, 0)  # no last stream, no error
+_ESTABLISHED = b"\x01"  # the first byte of struct tcp_info (linux/tcp.h)
+_PATIENCE = 1.0  # seconds in which a process must have accepted who is in its queue
 _LITTLE = 16 * 1024  # bytes on their way, of a buffer of 46 KiB at least
 _LOOK = 0.02  # seconds between looks at a connection
 _ATTACH_FILTER = 26  # SO_ATTACH_FILTER of asm-generic/socket.h, which Python does not name
@@ -49,19 +51,28 @@ def ignore_newcomers(listening: Iterable[socket.socket]) -> None:
                 each.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, program)
 
 
-async def dismiss(port: int, shared: bool, giving: asyncio.Event) -> None:
+async def close_off(listening: Sequence[socket.socket]) -> None:
+    """Returns when nobody new comes and whoever had come is accepted, by whoever serves there."""
+    ignore_newcomers(listening)
+    await asyncio.sleep(SETTLE)
+    end = monotonic() + _PATIENCE
+    while any(map(_queued, listening)) and monotonic() < end:  # noqa: ASYNC110 - nobody tells
+        await asyncio.sleep(_LOOK)
+
+
+async def dismiss(port: int, shared: bool, giving: asyncio.Event, idle: float) -> None:
     """Has the clients of a library's port go elsewhere: nobody new comes, and who is connected asks nothing new there.
 
-    Calls under way go on, and those go well that are on the wire; while `giving` is not set, no answer may be begun. Takes a few
-    times SETTLE, and nothing where nobody is connected, unless the port is `shared`: then somebody may be about to be.
+    Calls under way go on, and those go well that are on the wire; while `giving` is not set, no answer may be begun. Clients have
+    `idle` seconds to hang up. Takes a few times SETTLE, and nothing where nobody is connected, unless the port is `shared`: then
+    somebody may be about to be.
     """
     with ExitStack() as held:
         connected = _held(held, port, listening=False)
         if not connected and not shared:
             return
         listening = _held(held, port, listening=True)
-        ignore_newcomers(listening)
-        await asyncio.sleep(SETTLE)
+        await close_off(listening)
         for each in listening:
             each.shutdown(socket.SHUT_RDWR)
         connected = _held(held, port, listening=False)
@@ -70,7 +81,10 @@ async def dismiss(port: int, shared: bool, giving: asyncio.Event) -> None:
             await _tell(connected)
         finally:
             giving.set()
-    await asyncio.sleep(SETTLE)
+        await asyncio.sleep(SETTLE)
+        end = monotonic() + idle
+        while any(map(_open, connected)) and monotonic() < end:  # noqa: ASYNC110 - the library does not tell
+            await asyncio.sleep(_LOOK)
 
 
 async def _tell(connected: list[socket.socket]) -> None:
@@ -81,6 +95,17 @@ async def _tell(connected: list[socket.socket]) -> None:
         connected = [each for each in connected if each not in quiet & little or not _told(each)]
         quiet = little
         await asyncio.sleep(_LOOK if connected else 0)
+
+
+def _open(connection: socket.socket) -> bool:
+    """Whether its client has not hung up."""
+    return connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1) == _ESTABLISHED
+
+
+def _queued(listening: socket.socket) -> int:
+    """Connections that nobody has accepted yet: of a socket that listens, what tcp_info has as unacknowledged."""
+    told = listening.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 28)
+    return int.from_bytes(told[24:28], sys.byteorder)
 
 
 def _told(connection: socket.socket) -> bool:

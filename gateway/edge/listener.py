@@ -10,7 +10,7 @@ from socket import SO_REUSEADDR, SOL_SOCKET, socket
 from time import monotonic
 
 from gateway.edge.http1 import Connection
-from gateway.edge.leave import ignore_newcomers
+from gateway.edge.leave import close_off
 from gateway.edge.limits import Limits
 from gateway.edge.messages import Application
 from gateway.edge.shared import Shared
@@ -33,27 +33,26 @@ class HttpListener:
         """How many connections hold a socket or a task."""
         return len(self._shared.connections)
 
-    async def drain(self, grace: float, idle: float = 0.0, settle: float = 0.0) -> None:
+    async def drain(self, grace: float, idle: float = 0.0, shared: bool = False) -> None:
         """Stops accepting, lets requests finish for `grace` seconds, then cancels the rest.
 
         Every answer ends its connection. One without a request has `idle` seconds of the grace for its next. A port that others
-        share is left alone for `settle` seconds first, see gateway.edge.leave.
+        share (`shared`) is closed off first, see gateway.edge.leave.
         """
-        shared, servers = self._shared, self._servers
-        if settle:
-            ignore_newcomers(socket for server in servers for socket in server.sockets)
-            await asyncio.sleep(settle)
+        servers = self._servers
+        if shared:
+            await close_off([socket for server in servers for socket in server.sockets])
         for server in servers:
             server.close()
         await asyncio.sleep(0)  # what is accepted already is told to its connection in the loop's next turn
-        shared.draining = True
+        connections, self._shared.draining = self._shared.connections, True
         idle = min(idle, grace)
         if idle:
             await self._empty(idle)
-        for connection in tuple(shared.connections):
+        for connection in tuple(connections):
             connection.retire()
         await self._empty(grace - idle)
-        for connection in tuple(shared.connections):
+        for connection in tuple(connections):
             connection.abandon()
         await self._empty(_LAST_WORDS)
         self._timer.cancel()

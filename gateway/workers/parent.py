@@ -23,7 +23,7 @@ from gateway.aside import here
 from gateway.configuration.problems import PolicyError
 from gateway.configuration.readers import Address
 from gateway.configuration.schema_gateway import GatewayDocument
-from gateway.edge.leave import SETTLE, ignore_newcomers
+from gateway.edge.leave import close_off
 from gateway.endpoints import Drained, EndpointState, merged
 from gateway.mismatch import warn_of
 from gateway.reload.audit import Change
@@ -269,8 +269,7 @@ class Parent:
         self._stopping.asked.set()
         self._stopping.draining.set()
         if self._started:
-            ignore_newcomers(each for place in self._http for each in place)
-            await asyncio.sleep(SETTLE)
+            await close_off([each for place in self._http for each in place])
         for seat in self._seats:
             seat.stop()
         close(self._http)

@@ -1,4 +1,4 @@
-"""`scheduled`: takes as long as it is told, one request at a time, so that the order and the limits of Triton's queue can be seen."""
+"""`scheduled`: takes as long as it is told, one request at a time, so that the order and limits of Triton's queue can be seen."""
 
 import time
 from typing import Any

@@ -71,9 +71,10 @@ class Steady:
         try:
             writer.write(head + ASKED)
             answer = (await reader.readuntil(b"\r\n\r\n")).lower()
-            await reader.readexactly(int(answer.partition(b"content-length: ")[2].partition(b"\r\n")[0]))
+            body = await reader.readexactly(int(answer.partition(b"content-length: ")[2].partition(b"\r\n")[0]))
             kept = line is not None and b"connection: close" not in answer
-            return answer.split()[1].decode()
+            status = answer.split()[1].decode()
+            return status if status == "200" else f"{status}: {body.decode()}"
         finally:
             if kept and line is not None:
                 line.append((reader, writer))

@@ -100,7 +100,8 @@ def asking(backend: Cluster) -> Ask:
     return ask
 
 
-def naive_http(port: int) -> Ask:
+@asynccontextmanager
+async def naive_http(port: int) -> AsyncIterator[Ask]:
     """The control: takes a cancelled ask's connection back into its pool."""
     idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
 
@@ -112,7 +113,9 @@ def naive_http(port: int) -> Ask:
         finally:
             idle.append((reader, writer))
 
-    return ask
+    yield ask
+    for _, writer in idle:
+        writer.transport.abort()
 
 
 class Stream:
@@ -135,9 +138,11 @@ class Stream:
             await self._call.write(service_pb2.ModelInferRequest(raw_input_contents=[asked]))
 
 
-def naive_grpc(port: int) -> Ask:
+@asynccontextmanager
+async def naive_grpc(port: int) -> AsyncIterator[Ask]:
     """The control: keeps streams; a cancelled ask's stream is asked again while it still owes an answer."""
-    stub: Any = service_pb2_grpc.GRPCInferenceServiceStub(grpc.aio.insecure_channel(f"127.0.0.1:{port}"))
+    channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}")
+    stub: Any = service_pb2_grpc.GRPCInferenceServiceStub(channel)
     idle: deque[Stream] = deque()
 
     async def ask(asked: bytes) -> bytes:
@@ -147,10 +152,11 @@ def naive_grpc(port: int) -> Ask:
         finally:
             idle.append(stream)
 
-    return ask
+    yield ask
+    await channel.close()
 
 
-NAIVE: dict[str, Callable[[int], Ask]] = {"triton-http": naive_http, "triton-grpc": naive_grpc}
+NAIVE: dict[str, Callable[[int], Any]] = {"triton-http": naive_http, "triton-grpc": naive_grpc}
 
 
 async def crossings(ask: Ask, cancels: int) -> tuple[int, int]:
@@ -193,6 +199,6 @@ async def test_no_answer_is_another_s(figures: Figures, spoken: str) -> None:
 @pytest.mark.parametrize("spoken", list(SERVERS))
 async def test_the_naive_way_crosses(figures: Figures, spoken: str) -> None:
     """The control: who takes back what still owes an answer gives one client another's, and this is seen."""
-    async with SERVERS[spoken]() as port:
-        crossed, _ = await crossings(NAIVE[spoken](port), 100)
+    async with SERVERS[spoken]() as port, NAIVE[spoken](port) as ask:
+        crossed, _ = await crossings(ask, 100)
         figures.at_least("Cancellation", f"answers crossed, {spoken}, by a naive pool (control)", crossed, 1)

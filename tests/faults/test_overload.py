@@ -16,16 +16,18 @@ pytestmark = pytest.mark.slow
 SECONDS = 6.0 if LONG else 1.5
 RUNS = list(itertools.product(("single", "four"), ("smooth", "bursty"))) if LONG else [("four", "smooth")]
 BESIDE = (Phase("80 %", 0.8, 1.0), Phase("5 ×", 5.0, SECONDS), Phase("after", 0.8, 0.5))
-LATE = 10.0  # milliseconds; clients that were later than that have measured themselves
+LATE = 2.0 if LONG else 10.0  # milliseconds; clients that were later than that have measured themselves, or the machine
 TIMES = 3
 
 
 def course(program: str, form: str, arrivals: str, planned: tuple[Phase, ...]) -> Course:
-    """One in which the clients were in time, if there is any."""
+    """One in which the clients were in time; where CI's machine has none to give, nothing can be measured."""
     found = overload.measure(program, form, arrivals, planned, 0)
     for seed in range(1, TIMES):
         if found.late_p99 > LATE:
             found = overload.measure(program, form, arrivals, planned, seed)
+    if found.late_p99 > LATE and not LONG:
+        pytest.skip(f"the clients themselves were {found.late_p99:.0f} ms late")
     return found
 
 

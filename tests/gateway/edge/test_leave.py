@@ -69,7 +69,7 @@ async def test_only_a_quiet_connection_is_written_to() -> None:
     with contextlib.suppress(BlockingIOError):
         while True:
             sent += ours["stuffed"].send(b"x" * 65536)
-    await dismiss(port, False, asyncio.Event())
+    await dismiss(port, False, asyncio.Event(), 0.0)
     assert GOAWAY == quiet.recv(100)
     with pytest.raises(OSError):
         socket.create_connection(("127.0.0.1", port))
@@ -86,5 +86,5 @@ async def test_where_nobody_is_nobody_waits() -> None:
     """A port of our own without connections."""
     server = listening()
     async with asyncio.timeout(0.05):
-        await dismiss(server.getsockname()[1], False, asyncio.Event())
+        await dismiss(server.getsockname()[1], False, asyncio.Event(), 5.0)
     server.close()
