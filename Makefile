@@ -41,7 +41,7 @@ fuzz: .venv/.dev-stamp ## hostile bytes for the gate, the tensor head, the JSON,
 	@$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) --only "$(FUZZ_ONLY)" $(if $(FUZZ_SEED),--seed $(FUZZ_SEED))
 
 .PHONY: faults
-faults: .venv/.dev-stamp serving redis ## break everything that can break and print each figure next to its bar, under 10 minutes
+faults: .venv/.dev-stamp serving redis ## break what can break and print each figure next to its bar, under 10 minutes
 	@FAULTS=long $(BIN)/python -m pytest -q -rN tests/faults
 
 .PHONY: lint

@@ -1,9 +1,10 @@
 """Who may ask a model at a cluster now, who waits a moment for that, and who had better be told no at once.
 
 A lane has as many places as its Concurrency says. Who finds none may wait if the queue before him will be served within a share
-of the time that he has, and if there are hardly more in the lane than there have been lately: so bursts are taken up, and so is a
-crowd of clients each of whom asks when he has been answered; but a load that only grows is not. Once refusals have gone on for
-STANDING seconds only a quarter of the places may wait: a standing queue is just latency (CoDel, Nichols and Jacobson 2012).
+of the time that he has, and if that is a BRIEF wait or there are hardly more in the lane than there have been lately: so bursts
+are taken up, and so is a crowd of clients each of whom asks when he has been answered; but a load that only grows is not. Once
+refusals have gone on for STANDING seconds only a quarter of the places may wait: a standing queue is just latency (CoDel, Nichols
+and Jacobson 2012).
 Those who wait go by priority, then by deadline, so that who has a minute does not stand before who has a second. Who is better
 than all that are refused may use the whole queue, and those behind him may have to leave it.
 
@@ -29,6 +30,7 @@ from backends.concurrency import FREE, Concurrency
 WAITS = 1 / 8  # the share of a question's time that it may be expected to wait; what it waits in fact may be twice that
 LONGEST = 5.0  # seconds that it may be expected to wait, whatever time it has
 SPARE = 10  # that may wait though as many have not been in the lane lately
+BRIEF = 0.025  # seconds that anybody may be expected to wait, however many have been in the lane lately
 WINDOW = 1.0  # seconds that "lately" is long, up to twice
 STANDING = 1.0  # seconds of refusals until the queue is cut
 CALM = 0.05  # seconds without a refusal, at least, until it may fill again
@@ -102,7 +104,8 @@ class Lane:
         if priority >= self._shed and now - self._began > STANDING and not self._calm(now):
             may = ahead < max(1, self.limit // 4)
         elif concurrency.pace:
-            may = (ahead + 1) * concurrency.pace <= _patience(deadline, now) and ahead + self.in_flight < self._room(now)
+            wait = (ahead + 1) * concurrency.pace
+            may = wait <= _patience(deadline, now) and (wait <= BRIEF or ahead + self.in_flight < self._room(now))
         else:
             may = ahead < FREE
         if may:

@@ -72,8 +72,8 @@ class Keys:
             framed([output.name.encode(), _parameters(output.parameters)]) if output.parameters else _output(output.name)
             for output in request.outputs
         ]
-        fields = [kind, self._planned(plan, principal, model), _parameters(request.parameters), framed(asked)]
-        return framed([*fields, str(len(request.inputs)).encode()])
+        outputs = framed(asked) if asked else _NOTHING
+        return _heads(kind, self._planned(plan, principal, model), _parameters(request.parameters), outputs, len(request.inputs))
 
     def _planned(self, plan: Plan, principal: Principal, model: str) -> bytes:
         """What the principal and the plan add; plans that do not depend on the question are the same object each time."""
@@ -161,6 +161,12 @@ def _inputs(tensors: Sequence[Tensor]) -> list[bytes | memoryview]:
     for tensor in tensors:
         found += (_input(tensor.name, tensor.datatype, tensor.shape), _LENGTH(len(tensor.data)), tensor.data)
     return found
+
+
+@lru_cache(maxsize=4096)
+def _heads(kind: bytes, planned: bytes, parameters: bytes, outputs: bytes, inputs: int) -> bytes:
+    """All but the inputs themselves."""
+    return framed([kind, planned, parameters, outputs, str(inputs).encode()])
 
 
 @lru_cache(maxsize=4096)

@@ -145,7 +145,7 @@ class Link:
         if error.reason not in self._told and now - self._said.get(error.reason, float("-inf")) >= SAY_AGAIN:
             self._said[error.reason] = now
             self._told.add(error.reason)
-            _log.warning("store %s: %s. Until it answers, each gateway decides alone", self._address, error)
+            _log.warning("store %s: until it answers, each gateway decides alone: %s", self._address, error)
 
     def _tell_of_return(self) -> None:
         if self._told:

@@ -1,8 +1,10 @@
 """What Redis itself does for the limits, in Lua, so that a look and what follows from it are one step for all gateways.
 
 Time is Redis's own, in µs since 2026: small enough that the fractions of a µs which bytes cost are kept. A bucket is one number
-(routing/gcra.py) that expires when the bucket is empty. How many requests are in flight is a hash with a field for each gateway,
-and a gateway that does not renew its lease counts for nothing: it was killed, or cannot reach Redis and counts alone.
+(routing/gcra.py) that expires when the bucket is empty. Redis has no clock but the wall's, which may be set back, and a replica
+that takes over has another: so beside the number stands when it was written, and what lies ahead of now is no older than that.
+How many requests are in flight is a hash with a field for each gateway, and a gateway that does not renew its lease counts for
+nothing: it was killed, or cannot reach Redis and counts alone.
 Keys share the tag {limits}, so they would lie on one node of a cluster.
 """
 
@@ -52,13 +54,14 @@ for i = 2, #KEYS do
     left = burst - in_flight(key) - 1
     if left < 0 then wait, left = reset, 0 end
   else
-    local tat = tonumber(redis.call('GET', key) or now)
+    local was, written = string.match(redis.call('GET', key) or '', '(%S+) (%S+)')
+    local tat = was and tonumber(was) - math.max(0, tonumber(written) - now) or now
     local start = math.max(tat, now)
     wait = start - now - (burst - math.min(cost, burst)) * interval
     if wait > 1 then wait = math.min(math.ceil(wait), {MOST:.0f}) else wait, tat = 0, start + cost * interval end
     reset = math.max(0, tat - now)
     left = math.max(0, math.floor(burst - (reset - 1) / interval))
-    writes[i] = string.format('%.17g', tat)
+    writes[i] = string.format('%.17g %.0f', tat, now)
   end
   answer[#answer + 1], answer[#answer + 2], answer[#answer + 3] = wait, left, math.min(math.ceil(reset), {MOST:.0f})
   fits = fits and wait == 0
@@ -96,7 +99,9 @@ end
 if ARGV[2] ~= ARGV[1] then redis.call('HDEL', KEYS[1], ARGV[2]) end
 local found, alive = redis.call('HGETALL', KEYS[1]), 0
 for i = 1, #found, 2 do
-  if tonumber(found[i + 1]) > now then alive = alive + 1 else redis.call('HDEL', KEYS[1], found[i]) end
+  local ends, longest = tonumber(found[i + 1]), now + {LEASE_MS * 1000}
+  if ends > now then alive = alive + 1 else redis.call('HDEL', KEYS[1], found[i]) end
+  if ends > longest then redis.call('HSET', KEYS[1], found[i], string.format('%.0f', longest)) end
 end
 return {{had, alive}}
 """

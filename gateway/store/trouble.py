@@ -15,6 +15,10 @@ ADVICE: Mapping[str, str] = {
     "password": "check the user in `store`, redis.password_file or PENSTOCK_REDIS_PASSWORD",
     "permission": "docs/operate.md has the rights that the user needs",
     "read-only": "it is a replica: name the primary in `store`",
+    "replicas": "too few replicas are in touch with it: see its min-replicas-to-write",
+    "clients": "it has too many connections: raise its maxclients, or find who keeps so many",
+    "database": "it has no database of the number in `store`",
+    "protected": "it takes connections from its own machine only: give it a password, or an address to bind to",
     "full": "raise maxmemory, or set maxmemory-policy to volatile-ttl: every key here has an expiry",
     "disk": "its disk is full or its snapshots fail: see its log",
     "loading": "it is reading its data: this ends by itself",
@@ -29,7 +33,8 @@ _WORDS: Mapping[str, str] = {
     "NOPERM": "permission",
     "READONLY": "read-only",
     "MASTERDOWN": "read-only",
-    "NOREPLICAS": "read-only",
+    "NOREPLICAS": "replicas",
+    "DENIED": "protected",
     "NOSCRIPT": "forgotten",
     "OOM": "full",
     "MISCONF": "disk",
@@ -40,6 +45,7 @@ _WORDS: Mapping[str, str] = {
     "CLUSTERDOWN": "cluster",
     "CROSSSLOT": "cluster",
 }
+_SENTENCES: Mapping[str, str] = {"max number of clients": "clients", "DB index is out of range": "database"}  # behind "ERR"
 _INNER = re.compile(rf" -({'|'.join(_WORDS)}) ")
 
 
@@ -61,7 +67,8 @@ def refused(reply: str) -> StoreError:
     elif "can't run this command" in reply:  # "ERR The user executing the script …"
         word = "NOPERM"
     known = word.isascii() and word.isalpha() and word.isupper()
-    return StoreError(_WORDS.get(word, "refused"), f"it answers {word[:32]}" if known else "it answers with an error")
+    reason = next((reason for sentence, reason in _SENTENCES.items() if sentence in reply), _WORDS.get(word, "refused"))
+    return StoreError(reason, f"it answers {word[:32]}" if known else "it answers with an error")
 
 
 def unreachable(error: OSError | UnicodeError) -> StoreError:

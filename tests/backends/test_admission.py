@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
 
-from backends.admission import CALM, LONGEST, MIDDLE, SPARE, STANDING, WAITS, Lane, Waiter, Why
+from backends.admission import BRIEF, CALM, LONGEST, MIDDLE, SPARE, STANDING, WAITS, Lane, Waiter, Why
 from backends.concurrency import FREE
 
 
@@ -64,6 +64,12 @@ def test_a_load_that_only_grows_is_told_no() -> None:
     for turn in range(1, 90):
         assert 0 == fill(made, turn * 0.01, 3600.0)
     assert LONGEST / 2.0 == pytest.approx(fill(lane(pace=2.0), 0.0, 3600.0), abs=1)
+
+
+def test_a_brief_wait_is_nobody_s_refusal() -> None:
+    """A quick backend whose limit was learnt too low, by a stall for example, refuses no ordinary crowd."""
+    pace = 0.0005
+    assert round(BRIEF / pace) == fill(lane(pace, limit=2), 0.0, 1.0)
 
 
 def test_a_crowd_that_asks_when_it_is_answered_is_taken_in() -> None:

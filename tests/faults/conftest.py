@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults.figures import Figures
+from tests.faults.figures import LONG, Figures
 from tests.faults.silent import SilentGrpc, SilentHttp
 from tests.real_parts import GatewayProcess, Triton, policy, start_gateway, start_triton
 
@@ -23,6 +23,14 @@ FIGURES = pytest.StashKey[Figures]()
 def figures(request: pytest.FixtureRequest) -> Figures:
     """Takes what a test measured together with its bar."""
     return request.config.stash.setdefault(FIGURES, Figures())
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """`make faults` measures: what has no figure runs in `make test` alone."""
+    if LONG:
+        kept = [item for item in items if "figures" in getattr(item, "fixturenames", ())]
+        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+        items[:] = kept
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -86,6 +86,25 @@ async def test_what_takes_ages_is_counted_too(asker: Asker, redis: Redis) -> Non
     assert 1e11 < int(redis.told("PTTL", scripts.stored("k")))
 
 
+async def test_a_clock_that_is_set_back_refuses_nobody_for_longer(asker: Asker, redis: Redis) -> None:
+    """A bucket goes on from where it was, as if its numbers were of a moment ago and not an hour ahead of now."""
+    for _ in range(3):
+        await asker.take(requests("k", 0.1, 3))
+    ahead = [str(float(word) + 3.6e9) for word in redis.told("GET", scripts.stored("k")).split()]
+    redis.told("SET", scripts.stored("k"), " ".join(ahead))
+    assert 10 - SLACK <= (await asker.take(requests("k", 0.1, 3)))[0].wait <= 10
+
+
+async def test_a_clock_that_is_set_back_keeps_no_lease_for_longer(asker: Asker, redis: Redis) -> None:
+    """Who was killed just before holds its permits as long as ever."""
+    await asker.renew("one", "nobody")
+    await asker.renew("dead", "nobody")
+    ends = int(redis.told("HGET", scripts.LEASES, "dead"))
+    redis.told("HSET", scripts.LEASES, "dead", str(ends + 3_600_000_000))
+    assert [1, 2] == await asker.renew("one")
+    assert abs(int(redis.told("HGET", scripts.LEASES, "dead")) - ends) <= 1e6 * SLACK
+
+
 async def test_all_or_nothing(asker: Asker) -> None:
     """A demand that does not fit leaves the others as they were."""
     many, none = requests("many", 0.1, 5), requests("none", 0.001, 1)
