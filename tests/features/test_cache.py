@@ -99,7 +99,7 @@ async def test_no_hit_for_a_stranger(start: Start) -> None:
     gate = await start(POLICY.replace("ttl: 10m", "ttl: 10m, shared: true"))
     assert 200 == (await gate.infer([1])).status
     assert (403, "forbidden") == (await gate.infer([1], caller="admin")).error
-    assert (401, "unauthenticated") == (await gate.infer([1], caller="")).error
+    assert 401 == (await gate.infer([1], caller="")).status
 
 
 async def test_dialects_share_entries(start: Start) -> None:
