@@ -71,9 +71,13 @@ class Concurrency:
         self._learn(_LEVEL[in_flight] if in_flight < _SMALL else _level(in_flight), seconds / in_flight, now)
 
     def outlasted(self, in_flight: int, seconds: float, now: float) -> None:
-        """After so many seconds nobody waited any longer: says something where that is longer than an answer usually takes."""
+        """After so many seconds nobody waited any longer: says something where that is longer than an answer usually takes.
+
+        With so many in flight, or at the best level where that is not known: else a client without patience could have a level
+        taken for the best that has never given an answer.
+        """
         level = _level(in_flight)
-        if seconds / in_flight > self._paces[level]:
+        if seconds > self.quickest and seconds / in_flight > (self._paces[level] or self.pace):
             self._learn(level, seconds / in_flight, now)
 
     def rejected(self, in_flight: int, now: float) -> None:

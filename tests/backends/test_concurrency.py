@@ -174,6 +174,24 @@ def test_a_wait_that_was_given_up_counts_only_where_it_was_long() -> None:
     assert 0.05 == hasty.quickest
 
 
+@pytest.mark.parametrize("seconds", [0.0, 0.000005, 0.06])
+def test_what_was_given_up_is_never_the_best(seconds: float) -> None:
+    """Not even with so many in flight as nobody has had an answer with: such a question may not even have been begun."""
+    concurrency = Concurrency(256)
+    for turn in range(600):
+        beside = (12, 15, 18, 22, 27, 33, 41)[turn % 7]
+        concurrency.pressed()
+        concurrency.took(beside, 0.05 * max(1.0, beside / 16), 1.0)
+    before, lowest = concurrency.pace, FREE
+    for turn in range(200):
+        concurrency.outlasted((2, 9, 60)[turn % 3], seconds, 1.0)
+        concurrency.pressed()
+        concurrency.took(16, 0.05, 1.0)
+        lowest = min(lowest, concurrency.limit)
+    assert before == pytest.approx(concurrency.pace, rel=0.01)
+    assert lowest >= 15
+
+
 def test_a_backend_that_refuses_is_asked_less() -> None:
     """Its own queue is full: so many are too many, though all that it takes are answered quickly."""
     concurrency = Concurrency(256)
