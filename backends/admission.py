@@ -8,13 +8,11 @@ and Jacobson 2012).
 Those who wait go by priority, then by deadline, so that who has a minute does not stand before who has a second. Who is better
 than all that are refused may use the whole queue, and those behind him may have to leave it.
 
-Places are counted here and decided about between two awaits. Told the time, never asks.
+Decided about between two awaits. Told the time, never asks. Who finds room enters and leaves by backends.places; of the others:
 
-    enter       room, and nobody waits                       -> in flight
-    judge       no room: may it wait?                        -> why not, if not
+    judge       no room: may it wait?                        -> why not, if not: it is refused
     wait        it may                                       -> waiting; somebody else may be OUTRANKED
     turn        room, and somebody waits                     -> in flight
-    left        one in flight has ended, in whatever way     -> its place is free
     withdrawn   one that waited is refused, or has left      -> gone; if it had a place, that is free
 """
 
@@ -93,7 +91,7 @@ class Lane:
         return True
 
     def judge(self, priority: int, deadline: float, now: float) -> Why | None:
-        """Why a question that has found no place may not wait for one; None if it may."""
+        """Why a question that has found no place may not wait for one, and counts as refused; None if it may."""
         concurrency = self.concurrency
         concurrency.pressed()
         if now - self._pressed > CALM:

@@ -22,7 +22,8 @@ class Deadline(msgspec.Struct, frozen=True, gc=False):
 
     def hop(self, now: float) -> Deadline:
         """What whoever is asked next gets of it: all but the RESERVE, or a tenth where that is less, for the way back."""
-        return Deadline(self.at - min(RESERVE, self.remaining(now) / 10))
+        remaining = self.at - now
+        return Deadline(self.at - (RESERVE if remaining > 10 * RESERVE else max(0.0, remaining) / 10))
 
     def within(self, timeout: float, now: float) -> Deadline:
         """The earlier of this deadline and `timeout` seconds from `now`."""

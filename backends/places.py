@@ -108,7 +108,7 @@ class Places:
         self._hand_on(lane)
 
     def refusal(self, model: str, priority: int, deadline: float) -> InferenceError | None:
-        """What a question about the model would be told if it came now; None if it may come, as far as can be said."""
+        """What to tell a question about the model that comes now, which counts as refused then; None if it may come."""
         lane = self.lanes.get(model)
         if lane is None or (lane.in_flight < lane.limit and self.in_flight < self.most):
             return None

@@ -63,6 +63,8 @@ def priority_given(headers: Mapping[str, str]) -> int | None:
 
 def priority_granted(headers: Mapping[str, str], principal: Principal) -> int | None:
     """The same as far as it is the client's to say: anybody may stand back, only who has the scope may go before others."""
+    if "x-priority" not in headers:
+        return None
     given = priority_given(headers)
     return MIDDLE if given is not None and given < MIDDLE and PRIORITY not in principal.scopes else given
 

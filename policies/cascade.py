@@ -6,16 +6,13 @@ from collections.abc import Awaitable, Callable
 
 from msgspec.structs import replace
 
-from backends.alarms import TICK
-from backends.deadline import Deadline
+from backends.deadline import RESERVE, Deadline
 from backends.errors import ErrorKind, InferenceError
 from backends.inference import InferenceRequest, InferenceResponse, Tensors
 from backends.tensors import Tensor
 from policies.call import Answer, Ask, Asked, Call, Observer, Share
 from routing.escalation import Escalation, part, questions
 from routing.plan import Plan
-
-RESERVE = 2 * TICK  # seconds kept back from a later stage, so that its failing comes before the call's own deadline
 
 
 class CascadePolicy:
@@ -53,7 +50,7 @@ class CascadePolicy:
         return climb.answer()
 
     async def _go_up(self, climb: _Climb, stage: int, request: InferenceRequest, tensors: tuple[Tensor, ...], ask: Ask) -> str:
-        deadline = climb.call.deadline.less(RESERVE)
+        deadline = climb.call.deadline.less(RESERVE)  # its failing must come before the call's own
         if deadline.at <= self._clock():
             return "deadline"
         rows = climb.escalation.unsure

@@ -35,26 +35,22 @@ class Meter(Protocol):
 
 
 class LocalMeter:
-    """Counts in this process; never waits. With `share` processes for the same clients each allows its part."""
+    """Counts in this process; never waits. Of so many `processes` for the same clients each allows its part."""
 
-    def __init__(self, clock: Callable[[], float], share: int = 1) -> None:
+    def __init__(self, clock: Callable[[], float], processes: int = 1) -> None:
         self._buckets = Buckets()
         self._clock = clock
-        self._share = share
+        self._processes = processes
 
     def take(self, demands: Sequence[Demand]) -> Verdict:
         """All of the demands or none."""
-        if self._share > 1:
-            demands = [_part(demand, self._share) for demand in demands]
+        if self._processes > 1:
+            demands = [demand.part(self._processes) for demand in demands]
         return self._buckets.take(demands, self._clock())
 
     def give_back(self, demands: Sequence[Demand]) -> None:
         """Their request has ended."""
         self._buckets.give_back(demands)
-
-
-def _part(demand: Demand, share: int) -> Demand:
-    return replace(demand, rate=demand.rate / share, burst=math.ceil(demand.burst / share))
 
 
 class _Bound(msgspec.Struct, frozen=True, gc=False):

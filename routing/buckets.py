@@ -49,6 +49,10 @@ class Buckets:
                     self._keep(demand.key, tat + demand.cost / demand.rate, now)
                 else:
                     self._counts[demand.key] = self._counts.get(demand.key, 0) + 1
+        else:
+            for demand in demands:
+                if demand.key in self._tats:
+                    self._tats.move_to_end(demand.key)
         return found
 
     def note(self, demands: Sequence[Demand], now: float) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
+from msgspec.structs import replace
 
 Kind = Literal["requests", "bytes", "concurrency"]
 COME_BACK = 1.0  # seconds, where only others' endings make room: nobody knows when
@@ -22,6 +24,10 @@ class Demand(msgspec.Struct, frozen=True, gc=False):
     cost: int
     rate: float
     burst: int
+
+    def part(self, parts: float) -> Demand:
+        """The same of one of so many parts of the bucket, which holds whole units, and at least one."""
+        return replace(self, rate=self.rate / parts, burst=math.ceil(self.burst / parts))
 
 
 class Level(msgspec.Struct, frozen=True, gc=False):  # a NamedTuple takes four times as long to make

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from socket import AF_INET6, inet_pton
 
 from backends.errors import ErrorKind, InferenceError
-from routing.gcra import gcra
+from routing.buckets import Buckets
+from routing.demand import Demand
 
 BURST = 20  # failures of one address or key id that are told at once
 INTERVAL = 1.0  # seconds for each further one
@@ -28,31 +28,12 @@ GUESSES = frozenset({"bad-api-key", "bad-token"})
 _log = logging.getLogger(__name__)
 
 
-class _Buckets:
-    """One bucket for each name."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._tats: OrderedDict[str | bytes, float] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._tats)
-
-    def pour(self, name: str | bytes, now: float) -> float:
-        """0.0 if one more conforms, which is then in it; else the seconds until one would."""
-        allowed, tat, wait = gcra(self._tats.pop(name, now), now, 1, INTERVAL, BURST)
-        self._tats[name] = tat
-        if len(self._tats) > self._size:
-            self._tats.popitem(last=False)
-        return 0.0 if allowed else wait
-
-
 class FailedAttempts:
     """Counts failures by address and by key id; the longest unused is forgotten when there is no room."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, size: int = SIZE) -> None:
         self._clock = clock
-        self._addresses, self._ids = _Buckets(size), _Buckets(size)
+        self._addresses, self._ids = Buckets(size), Buckets(size)
         self._log_after = clock()
 
     def __len__(self) -> int:
@@ -63,8 +44,8 @@ class FailedAttempts:
         if refusal.reason not in GUESSES:
             return refusal
         now = self._clock()
-        by_address = self._addresses.pour(_network(peer), now)
-        by_id = self._ids.pour(key_id, now) if key_id else 0.0
+        by_address = _wait(self._addresses, _network(peer), now)
+        by_id = _wait(self._ids, key_id, now) if key_id else 0.0
         wait = max(by_address, by_id)
         if not wait:
             return refusal
@@ -82,12 +63,17 @@ class FailedAttempts:
         )
 
 
-def _network(peer: str) -> str | bytes:
+def _wait(buckets: Buckets, name: str, now: float) -> float:
+    """0.0 if one more fits, which is taken then; else the seconds until one would."""
+    return buckets.take((Demand(name, "requests", 1, 1 / INTERVAL, BURST),), now).retry_after
+
+
+def _network(peer: str) -> str:
     """The address without its port; of IPv6 the /64 network, because every host has 2^64 addresses of its own."""
     address = peer[1:].partition("]")[0] if peer.startswith("[") else peer.partition(":")[0] if peer.count(":") == 1 else peer
     if ":" not in address:
         return address
     try:
-        return inet_pton(AF_INET6, address.partition("%")[0])[:8]
+        return inet_pton(AF_INET6, address.partition("%")[0])[:8].hex()
     except OSError:
         return address

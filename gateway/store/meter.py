@@ -9,13 +9,10 @@ its permit is gone with that name.
 from __future__ import annotations
 
 import asyncio
-import math
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from time import monotonic
 from typing import Protocol
-
-from msgspec.structs import replace
 
 from backends.promise import Promise
 from gateway.store import scripts
@@ -144,8 +141,7 @@ class SharedMeter:
         """What of each limit is this gateway's while it decides alone: all of it for two gateways, half of it for four."""
         if self.gateways <= ALONE_IN_ALL:
             return demands
-        share = ALONE_IN_ALL / self.gateways
-        return [replace(each, rate=each.rate * share, burst=math.ceil(each.burst * share)) for each in demands]
+        return [each.part(self.gateways / ALONE_IN_ALL) for each in demands]
 
     async def _greet(self, connection: Connection) -> None:
         """Teaches it the scripts, takes a lease and names what is in flight. Raises StoreError."""

@@ -219,14 +219,14 @@ async def test_hostile_numbers_of_principals(of: Made) -> None:
         await policy(of(subject="first"), answering)
 
 
-@pytest.mark.parametrize(("share", "passed"), [(1, 20), (3, 7), (4, 5), (40, 1)])
-def test_a_share(share: int, passed: int) -> None:
+@pytest.mark.parametrize(("processes", "passed"), [(1, 20), (3, 7), (4, 5), (40, 1)])
+def test_a_share(processes: int, passed: int) -> None:
     """Of several processes each allows its part, rounded up, and no faster than its part of the rate."""
     clock = Clock()
-    meter = LocalMeter(clock, share)
+    meter = LocalMeter(clock, processes)
     demands = (Demand("k", "requests", 1, 10.0, 20),)
     assert passed == sum(meter.take(demands).limited is None for _ in range(50))
-    clock.now += share / 10 - 0.001
+    clock.now += processes / 10 - 0.001
     assert 0 == meter.take(demands).limited
     clock.now += 0.002
     assert meter.take(demands).limited is None

@@ -130,6 +130,16 @@ def test_whoever_is_idle_makes_room_first() -> None:
     assert len(buckets) <= 8
 
 
+def test_who_is_refused_and_asks_on_is_not_forgotten() -> None:
+    """However many come in between: else a crowd of made-up names would give him a full bucket again."""
+    buckets, busy = Buckets(most=10), demands("busy")[:1]
+    for _ in range(BURST):
+        buckets.take(busy, 0.0)
+    for number in range(1000):
+        assert 0 == buckets.take(busy, 0.0).limited
+        buckets.take((Demand(f"s{number}", "requests", 1, 0.001, 5),), 0.0)
+
+
 def test_nothing_is_given_back_twice() -> None:
     """A count never falls below none."""
     buckets = Buckets()

@@ -27,3 +27,9 @@ def test_of_one() -> None:
     """There is nothing to choose."""
     assert Verdict(None, 0.0, 7, 0.4, 0) == verdict(DEMANDS[:1], [Level(0.0, 7, 0.4)])
     assert Verdict(0, 0.1, 0, 2.0, 0) == verdict(DEMANDS[:1], [Level(0.1, 0, 2.0)])
+
+
+@pytest.mark.parametrize(("parts", "rate", "burst"), [(1, 10.0, 20), (3, 10 / 3, 7), (2.5, 4.0, 8), (40, 0.25, 1)])
+def test_a_part(parts: float, rate: float, burst: int) -> None:
+    """All parts together hold at least what the bucket does, and no part is without a unit."""
+    assert Demand("a", "requests", 1, rate, burst) == DEMANDS[0].part(parts)
