@@ -21,6 +21,7 @@ import uvloop
 from msgspec import structs
 
 from gateway.admin.api import Api
+from gateway.admin.endpoints import Drained, EndpointState, states
 from gateway.admin.estate import Estate
 from gateway.admin.operators import STOPPING, Clearance, judge
 from gateway.admin.port import AdminPort, AdminState, NoPort
@@ -39,7 +40,6 @@ from gateway.edge.grpc import listen as listen_grpc
 from gateway.edge.limits import Limits
 from gateway.edge.listener import HttpListener, serve
 from gateway.edge.listener import listen as listen_http
-from gateway.endpoints import Drained, EndpointState, states
 from gateway.fronts.grpc import GrpcFront
 from gateway.fronts.http import HttpFront
 from gateway.fronts.parts import FrontParts
@@ -101,6 +101,7 @@ class Gateway:
             first = judged(given, self._name)
         self._store = _store(document, metrics)
         signatures = Signatures()
+        # Of every policy that comes: who has used up a limit has done so, and what was answered is kept.
         self._meter = self._store.meter if self._store else LocalMeter(time.monotonic, document.workers)
         self._answers = LocalStore(document.cache, time.monotonic)
         self._lasting = Lasting(self._meter, self._answers, secrets.token_bytes(32), signatures.versions, self.spawner)

@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
+from gateway.admin.endpoints import Drained, EndpointState
 from gateway.configuration.schema_policy import Model
-from gateway.endpoints import Drained, EndpointState
 from routing.caching import Purge
 
 

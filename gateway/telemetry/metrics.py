@@ -66,7 +66,7 @@ class Metrics:
         self._backend_requests = _counter("backend_requests_total", "asks sent to an endpoint", "backend", "endpoint", "outcome")
         self._in_flight = Numbers("gauge", "penstock_in_flight", "questions that a backend holds now", ("backend",))
         lane = ("backend", "model")
-        self._limits = Numbers("gauge", "penstock_concurrency_limit", "questions that are worth asking it at once", lane)
+        self._concurrency = Numbers("gauge", "penstock_concurrency_limit", "questions that are worth asking it at once", lane)
         self._waiting = Numbers("gauge", "penstock_waiting", "questions that wait for a place there", lane)
         self._serving = Numbers("gauge", "penstock_endpoint_up", "1 if the endpoint takes questions", ("backend", "endpoint"))
         self._repeats = _counter("repeats_total", "attempts beyond a question's first", "backend", "why")
@@ -182,10 +182,10 @@ class Metrics:
             self._serving.cell(backend, endpoint).value = int(serves)
         if self.cache_size is not None:
             self._cache_size.cell().value = self.cache_size()
-        for family in (self._limits, self._waiting):
+        for family in (self._concurrency, self._waiting):
             family.clear()
         for backend, model, limit, waiting in self.lanes():
-            self._limits.cell(backend, model).value, self._waiting.cell(backend, model).value = limit, waiting
+            self._concurrency.cell(backend, model).value, self._waiting.cell(backend, model).value = limit, waiting
         for issuer, up in self.issuers():
             self._issuers.cell(issuer).value = int(up)
         if self.store_up is not None:

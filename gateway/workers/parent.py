@@ -15,6 +15,7 @@ import msgspec
 from msgspec.structs import replace
 
 from gateway.admin.api import Api
+from gateway.admin.endpoints import Drained, EndpointState, merged
 from gateway.admin.estate import Estate
 from gateway.admin.operators import STOPPING, Clearance
 from gateway.admin.port import AdminListener, AdminState
@@ -24,7 +25,6 @@ from gateway.configuration.problems import PolicyError
 from gateway.configuration.readers import Address
 from gateway.configuration.schema_gateway import GatewayDocument
 from gateway.edge.leave import close_off
-from gateway.endpoints import Drained, EndpointState, merged
 from gateway.mismatch import warn_of
 from gateway.reload.audit import Change
 from gateway.reload.policy_file import PolicyFile

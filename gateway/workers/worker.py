@@ -14,10 +14,10 @@ from pathlib import Path
 import msgspec
 import uvloop
 
+from gateway.admin.endpoints import Drained
 from gateway.auth.settings import KeySourceError
 from gateway.configuration.problems import PolicyError
 from gateway.configuration.schema_gateway import GatewayDocument
-from gateway.endpoints import Drained
 from gateway.reload.reloader import one_line
 from gateway.serve import Gateway, settle
 from gateway.telemetry.metrics import Metrics

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from gateway.admin.api import Api, ApiError, ApiRequest, ApiResponse
+from gateway.admin.endpoints import Drained, EndpointState
 from gateway.admin.estate import Estate
 from gateway.admin.operators import Clearance
 from gateway.aside import Aside, here
 from gateway.configuration.load import version
-from gateway.endpoints import Drained, EndpointState
 from gateway.reload.policy_file import PolicyFile
 from gateway.reload.records import Records
 from gateway.reload.reloader import Judged, Reloader, judged

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from gateway.admin.endpoints import Drained, EndpointState
 from gateway.admin.estate import DrainBody, Estate, PurgeBody
 from gateway.configuration.load import load_policy
-from gateway.endpoints import Drained, EndpointState
 from routing.caching import Purge
 
 A, B, C = ("one", "h:1"), ("one", "h:2"), ("two", "h:1")

@@ -8,9 +8,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from gateway.admin.endpoints import Drained, EndpointState
 from gateway.auth.authenticator import Authenticator
 from gateway.configuration.load import load_gateway, version
-from gateway.endpoints import Drained, EndpointState
 from gateway.serve import Gateway
 from gateway.telemetry.metrics import Metrics
 from gateway.workers import channel

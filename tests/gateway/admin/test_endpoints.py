@@ -13,7 +13,7 @@ from backends.cluster import Cluster
 from backends.endpoint import Endpoint
 from backends.errors import ErrorKind
 from backends.rules import Ejection, Rules
-from gateway.endpoints import Drained, EndpointState, LastFailure, merged, states
+from gateway.admin.endpoints import Drained, EndpointState, LastFailure, merged, states
 from gateway.snapshot import Snapshot
 
 GOOD = EndpointState("b", "h:1", True, False, "closed", 1, 1.0, {"x": "ok"}, None)
