@@ -1,10 +1,10 @@
 """Who may ask a model at a cluster now, who waits a moment for that, and who had better be told no at once.
 
 A lane has as many places as its Concurrency says. Who finds none may wait if the queue before him will be served within a share
-of the time that he has, and if that is a BRIEF wait or there are hardly more in the lane than there have been lately: so bursts
-are taken up, and so is a crowd of clients each of whom asks when he has been answered; but a load that only grows is not. Once
-refusals have gone on for STANDING seconds only a quarter of the places may wait: a standing queue is just latency (CoDel, Nichols
-and Jacobson 2012).
+of the time that he has. That is all in the first second of a crowd, which may be a burst and over soon: bursts are taken up. Who
+comes later may only add a BRIEF wait, or hardly more to the lane than there has been in it lately: so a crowd of clients each of
+whom asks when he has been answered is taken in, but a load that only grows is not. Once refusals have gone on for STANDING
+seconds only a quarter of the places may wait: a standing queue is just latency (CoDel, Nichols and Jacobson 2012).
 Those who wait go by priority, then by deadline, so that who has a minute does not stand before who has a second. Who is better
 than all that are refused may use the whole queue, and those behind him may have to leave it.
 
@@ -18,19 +18,20 @@ Decided about between two awaits. Told the time, never asks. Who finds room ente
 
 from __future__ import annotations
 
-from bisect import insort
+from bisect import bisect_right, insort
 from collections.abc import Callable
 from enum import StrEnum
 from math import inf
 
-from backends.concurrency import FREE, Concurrency
+from backends.concurrency import Concurrency
 
 WAITS = 1 / 8  # the share of a question's time that it may be expected to wait; what it waits in fact may be twice that
 LONGEST = 5.0  # seconds that it may be expected to wait, whatever time it has
 SPARE = 10  # that may wait though as many have not been in the lane lately
-BRIEF = 0.025  # seconds that anybody may be expected to wait, however many have been in the lane lately
+BRIEF, BURST = 0.025, 1.0  # seconds that anybody may be expected to wait, and the first of a crowd, however many they are
+UNKNOWN = 256  # that may wait while nothing is known of how long answers take
 WINDOW = 1.0  # seconds that "lately" is long, up to twice
-STANDING = 1.0  # seconds of refusals until the queue is cut
+STANDING = 1.0  # seconds until a crowd is no burst, and of refusals until the queue is cut
 CALM = 0.05  # seconds without a refusal, at least, until it may fill again
 TRIED = 1.0  # seconds after the last answer, after which somebody may try what seems to be hopeless
 MIDDLE = 5  # the priority of who claims none
@@ -98,14 +99,15 @@ class Lane:
             self._eased = now
         self._pressed = now
         turn = (priority, self._expires(deadline, now))
-        ahead = sum((each.priority, each.expires) <= turn for each in self.queue)
+        ahead = bisect_right(self.queue, turn, key=_turn)
         if priority >= self._shed and now - self._began > STANDING and not self._calm(now):
             may = ahead < max(1, self.limit // 4)
         elif concurrency.pace:
             wait = (ahead + 1) * concurrency.pace
-            may = wait <= _patience(deadline, now) and (wait <= BRIEF or ahead + self.in_flight < self._room(now))
+            free = BURST if now - self._eased <= STANDING else BRIEF
+            may = wait <= _patience(deadline, now) and (wait <= free or ahead + self.in_flight < self._room(now))
         else:
-            may = ahead < FREE
+            may = ahead < UNKNOWN
         if may:
             return None
         self._refuse(priority, now)

@@ -16,7 +16,7 @@ from backends.errors import ErrorKind, InferenceError
 from backends.inference import InferenceRequest
 from backends.promise import Promise
 
-RETRY_AFTER = 1.0  # seconds, for clients; up to twice as much is added by chance, lest all of them come back at once
+RETRY_AFTER = 3.0  # seconds at most, for clients; by chance less, lest all of them come back at once: told are 1, 2 or 3
 LOOK = 0.1  # seconds between looks, while somebody waits, for endpoints that have fallen silent
 SILENT = 4  # times as long as an answer usually takes, and not less than LOOK
 ANSWERED, GIVEN_UP = "ok", ""  # endings beside the kinds of errors
@@ -127,7 +127,7 @@ class Places:
 
     def pause(self) -> float:
         """Seconds after which to try again."""
-        return RETRY_AFTER * (1 + 2 * self._chance())
+        return RETRY_AFTER * (1 - self._chance())
 
     def look(self, lane: Lane, watch: _Watch) -> None:
         """Somebody still waits: perhaps only because an endpoint has fallen silent."""

@@ -108,7 +108,7 @@ class Gateway:
         snapshot = compile_snapshot(first.blueprint, None, metrics, time.monotonic, self._lasting)
         self.plane = Dataplane(snapshot, signatures)
         metrics.cache_size = self._kept_bytes
-        self.stopping = False  # not ready, and everything is served
+        self.stopping = False  # not ready; everything is served, until
         self.draining = False  # nothing new is taken
         self.estate = Estate(self.endpoints, self.hold, self.purge)
         metrics.in_flight, metrics.serving, metrics.lanes = self._in_flight, self._serving, self._lanes
@@ -187,7 +187,7 @@ class Gateway:
 
     def unready(self) -> list[str]:
         """Why it does not, in words; empty when it does."""
-        if self.stopping or self.draining:
+        if self.stopping:
             return ["draining"]
         return ["drained by an operator"] if self.estate.drained.gateway else []
 

@@ -53,7 +53,7 @@ class LocalMeter:
         self._buckets.give_back(demands)
 
 
-class _Bound(msgspec.Struct, frozen=True, gc=False):
+class _Binding(msgspec.Struct, frozen=True, gc=False):
     """All that a principal's questions to a model take. `weighed`: places of demands whose cost is the question's size."""
 
     demands: tuple[Demand, ...]
@@ -72,7 +72,7 @@ class LimitPolicy:
         self._limits = limits
         self._meter = meter
         self._limited = limited
-        self._known: dict[tuple[Principal, str], _Bound | None] = {}
+        self._known: dict[tuple[Principal, str], _Binding | None] = {}
 
     def __call__(self, call: Call, ask: Ask) -> Awaitable[Answer]:
         """The answer from below, with what is left of the quota; raises LimitedError. Unbound questions pass as they are."""
@@ -84,7 +84,7 @@ class LimitPolicy:
         bound = self._bound(call)
         return ask(call) if bound is None else self._answers(call, ask, bound)
 
-    async def _answer(self, call: Call, ask: Ask, bound: _Bound) -> Answer:
+    async def _answer(self, call: Call, ask: Ask, bound: _Binding) -> Answer:
         demands = _weighed(bound, call.size) if bound.weighed else bound.demands
         found = self._meter.take(demands)
         verdict = found if isinstance(found, Verdict) else await found
@@ -97,7 +97,7 @@ class LimitPolicy:
                 self._meter.give_back(demands)
 
     async def _answers(
-        self, call: Call, ask: Callable[[Call], AsyncGenerator[Answer, None]], bound: _Bound
+        self, call: Call, ask: Callable[[Call], AsyncGenerator[Answer, None]], bound: _Binding
     ) -> AsyncGenerator[Answer, None]:
         demands = _weighed(bound, call.size) if bound.weighed else bound.demands
         found = self._meter.take(demands)
@@ -113,12 +113,12 @@ class LimitPolicy:
             if bound.held:
                 self._meter.give_back(demands)
 
-    def _refused(self, verdict: Verdict, bound: _Bound) -> LimitedError:
+    def _refused(self, verdict: Verdict, bound: _Binding) -> LimitedError:
         counted = bound.counted[verdict.told]
         self._limited(counted.limit)
         return LimitedError(_said(counted, verdict.retry_after), Quota(bound.counted, verdict))
 
-    def _bound(self, call: Call) -> _Bound | None:
+    def _bound(self, call: Call) -> _Binding | None:
         key = (call.principal, call.model)
         try:
             return self._known[key]
@@ -128,7 +128,7 @@ class LimitPolicy:
             found = self._known[key] = self._found(*key)
             return found
 
-    def _found(self, principal: Principal, model: str) -> _Bound | None:
+    def _found(self, principal: Principal, model: str) -> _Binding | None:
         binding = [limit for limit in self._limits if binds(limit, principal, model)]
         if not binding:
             return None
@@ -137,10 +137,10 @@ class LimitPolicy:
             Counted(limit.name, each.kind, each.burst, window(each)) for limit in binding for each in limit.allowances
         )
         weighed = tuple(at for at, demand in enumerate(taken) if demand.kind == "bytes")
-        return _Bound(taken, counted, weighed, any(demand.kind == "concurrency" for demand in taken))
+        return _Binding(taken, counted, weighed, any(demand.kind == "concurrency" for demand in taken))
 
 
-def _weighed(bound: _Bound, size: int) -> Sequence[Demand]:
+def _weighed(bound: _Binding, size: int) -> Sequence[Demand]:
     found = list(bound.demands)
     for at in bound.weighed:
         found[at] = replace(found[at], cost=max(1, size))

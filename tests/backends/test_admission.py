@@ -9,8 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
 
-from backends.admission import BRIEF, CALM, LONGEST, MIDDLE, SPARE, STANDING, WAITS, Lane, Waiter, Why
-from backends.concurrency import FREE
+from backends.admission import BRIEF, BURST, CALM, LONGEST, MIDDLE, SPARE, STANDING, UNKNOWN, WAITS, Lane, Waiter, Why
 
 
 class Told:
@@ -54,22 +53,38 @@ def test_a_burst_may_wait_for_a_share_of_its_time() -> None:
     """A hundredth of a second for each that is ahead: of 0.48 s an eighth is six of them."""
     assert 6 == fill(lane(), 0.0, 0.48 + 1e-9)
     assert 0 == fill(lane(), 0.0, 0.05)
-    assert FREE == fill(lane(pace=0.0), 0.0, 0.05)  # nothing is known of the pace
+    assert UNKNOWN == fill(lane(pace=0.0), 0.0, 0.05)  # nothing is known of the pace
+
+
+def test_the_first_of_a_crowd_are_a_burst() -> None:
+    """A hundred at once wait before a backend that needs a second for them, though hardly anybody was there before."""
+    assert round(BURST / 0.01) == fill(lane(), 0.0, 10.0)
+    assert 12 == fill(lane(), 0.0, 1.0), "an eighth of their time"
+
+
+def crowd(made: Lane) -> float:
+    """Somebody finds no place all the time until a crowd is no burst any more; the time then."""
+    now, step = 0.0, CALM / 2
+    while now <= STANDING + step:
+        assert made.judge(MIDDLE, now + 30.0, now) is None
+        now += step
+    return now
 
 
 def test_a_load_that_only_grows_is_told_no() -> None:
     """Whatever time it has: a few more than have been in the lane lately may wait, and never more for minutes than LONGEST."""
     made = lane()
-    assert SPARE == fill(made, 0.0, 3600.0)
+    begin = crowd(made)
+    assert SPARE == fill(made, begin, 3600.0)
     for turn in range(1, 90):
-        assert 0 == fill(made, turn * 0.01, 3600.0)
+        assert 0 == fill(made, begin + turn * 0.01, 3600.0)
     assert LONGEST / 2.0 == pytest.approx(fill(lane(pace=2.0), 0.0, 3600.0), abs=1)
 
 
 def test_a_brief_wait_is_nobody_s_refusal() -> None:
     """A quick backend whose limit was learnt too low, by a stall for example, refuses no ordinary crowd."""
-    pace = 0.0005
-    assert round(BRIEF / pace) == fill(lane(pace, limit=2), 0.0, 1.0)
+    made = lane(pace=0.0005)
+    assert round(BRIEF / 0.0005) == fill(made, crowd(made), 3600.0)
 
 
 def test_a_crowd_that_asks_when_it_is_answered_is_taken_in() -> None:

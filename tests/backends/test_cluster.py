@@ -113,7 +113,7 @@ async def test_in_flight_is_bounded_and_given_back() -> None:
     await asyncio.sleep(0)
     with pytest.raises(InferenceError) as caught:
         await found.infer(REQUEST, Deadline(monotonic() + 0.05))
-    assert ("max-in-flight", ErrorKind.OVERLOADED, 1.0) == (caught.value.reason, caught.value.kind, caught.value.retry_after)
+    assert ("max-in-flight", ErrorKind.OVERLOADED, 3.0) == (caught.value.reason, caught.value.kind, caught.value.retry_after)
     tasks[0].cancel()
     await asyncio.gather(tasks[0], return_exceptions=True)
     assert found.in_flight == 1

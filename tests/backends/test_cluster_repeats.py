@@ -140,7 +140,7 @@ async def test_an_outage_of_connections_ends_at_the_breaker(scripted: Make) -> N
     assert [5, 5, 5] == found.asked
     with pytest.raises(InferenceError) as last:
         await found.cluster.infer(REQUEST, soon())
-    assert 1.0 == last.value.retry_after
+    assert 3.0 == last.value.retry_after
 
 
 async def test_an_ejected_endpoint_is_passed_over(scripted: Make) -> None:

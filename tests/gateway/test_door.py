@@ -65,7 +65,7 @@ def test_a_free_place_anywhere_opens_it() -> None:
 def test_who_could_not_be_served_in_time_is_refused_with_what_to_do() -> None:
     """With a reason, and a pause that differs from client to client."""
     error = check(Door([(full(), "m")], 6.0))
-    assert (ErrorKind.OVERLOADED, "max-in-flight", 2.0) == (error.kind, error.reason, error.retry_after)
+    assert (ErrorKind.OVERLOADED, "max-in-flight", 1.5) == (error.kind, error.reason, error.retry_after)
     assert "try again" in error.message
 
 

@@ -20,8 +20,10 @@ def call(make_call: Callable[..., Call]) -> Call:
 
 def test_the_backends_own_name_stays_behind(call: Call) -> None:
     """A refusal speaks of the model by the name its client used."""
-    told = translated(InferenceError(ErrorKind.INVALID, "unexpected shape for model 'b_fast'", reason="shape"), call)
+    error = InferenceError(ErrorKind.INVALID, "unexpected shape for model 'b_fast'", reason="shape", retry_after=2.0)
+    told = translated(error, call)
     assert (ErrorKind.INVALID, "unexpected shape for model 'digits'", "shape") == (told.kind, told.message, told.reason)
+    assert 2.0 == told.retry_after
 
 
 def test_what_needs_no_translation_is_the_same_error(call: Call) -> None:
