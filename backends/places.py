@@ -72,7 +72,8 @@ class Places:
         self._listen(lane, now)
         if self.enter(lane):
             return
-        why = Why.LATE if lane.hopeless(deadline.at, now) else lane.judge(priority, deadline.at, now)
+        late = now + lane.concurrency.quickest > deadline.at  # may not even try: who waits has no time for that
+        why = Why.LATE if late else lane.judge(priority, deadline.at, now)
         if why is not None:
             raise self.refused(why)
         promise: Promise[Why | None] = Promise(self._loop)

@@ -138,3 +138,20 @@ def scatter(onto: Tensor, rows: Sequence[int], update: Tensor) -> Tensor:
     array = onto.array().copy()
     array[list(rows)] = update.array()
     return from_array(onto.name, onto.datatype, array)
+
+
+def row_parts(tensor: Tensor) -> list[bytes | memoryview]:
+    """The bytes of each row of the leading dimension, in order; nothing is copied but BYTES. Joined they are the tensor's own."""
+    rows = tensor.shape[0]
+    if tensor.datatype == BYTES:
+        values = unpack_bytes(tensor.data, tensor.name)
+        each = len(values) // rows if rows else 0
+        return [pack_bytes(values[row * each : (row + 1) * each]) for row in range(rows)]
+    view = memoryview(tensor.data)
+    size = len(view) // rows if rows else 0
+    return [view[row * size : (row + 1) * size] for row in range(rows)]
+
+
+def of_rows(name: str, datatype: str, shape: tuple[int, ...], rows: Sequence[bytes | memoryview]) -> Tensor:
+    """The tensor of these rows' bytes, each of `shape`; they are copied."""
+    return Tensor(name, datatype, (len(rows), *shape), b"".join(rows))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,18 +22,23 @@ from gateway.configuration import schema_policy
 from gateway.configuration.load import load_policy, version
 from gateway.configuration.schema_policy import PolicyDocument
 from gateway.configuration.tables import limits_of, route_tables
-from gateway.door import Door
+from gateway.door import OPEN, Door
 from gateway.review.trial import refuse_failures
 from gateway.snapshot import ClusterSpec, Model, Snapshot
+from gateway.spawner import Spawner
 from gateway.telemetry.metrics import Metrics
 from policies.authorize import AuthorizePolicy
-from policies.call import Ask, Policy
+from policies.cache import Around, CachePolicy, Store
+from policies.call import Policy
 from policies.cascade import CascadePolicy
+from policies.coalesce import CoalescePolicy
 from policies.deadline import DeadlinePolicy
 from policies.fallback import FallbackPolicy
 from policies.limit import LimitPolicy, LocalMeter, Meter
+from policies.local_store import LocalStore
 from policies.onion import core, onion
 from policies.stream import StreamAsk, streaming
+from routing.cache_key import Keys, Versions
 from routing.conditions import Looks, looks, together
 from routing.limits import Limit, may_bind
 from routing.match import RouteTable
@@ -65,6 +71,22 @@ class Blueprint:
     aliases: Mapping[str, str]
     limits: tuple[Limit, ...]
     routings: Mapping[str, Routing] = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Lasting:
+    """What outlives a snapshot: who counts, who keeps answers under which secret, what backends serve, and where work runs."""
+
+    meter: Meter
+    store: Store
+    secret: bytes
+    versions: Versions
+    spawner: Spawner
+
+
+def lasting(clock: Callable[[], float]) -> Lasting:
+    """For a snapshot that stands alone."""
+    return Lasting(LocalMeter(clock), LocalStore(1 << 20, clock), secrets.token_bytes(32), lambda _: (), Spawner())
 
 
 def blueprint(text: bytes, name: str) -> Blueprint:
@@ -100,12 +122,13 @@ def compile_snapshot(
     previous: Snapshot | None,
     metrics: Metrics,
     clock: Callable[[], float],
-    meter: Meter | None = None,
+    kept: Lasting | None = None,
 ) -> Snapshot:
     """The snapshot. A cluster whose spec is unchanged is the previous one itself: pools and counts live on.
 
-    So do limits, if each snapshot is given the same `meter`; without one a limit is this snapshot's own.
+    So do limits and answers, if each snapshot is given the same `kept`; without one they are this snapshot's own.
     """
+    kept = kept or lasting(clock)
     clusters: dict[str, Cluster] = {}
     for spec in blueprint.clusters:
         unchanged = previous is not None and previous.specs.get(spec.name) == spec
@@ -114,12 +137,13 @@ def compile_snapshot(
         made.places.left = partial(metrics.left, "queue")
         clusters[spec.name] = made
     metrics.limits(limit.name for limit in blueprint.limits)
-    limit = LimitPolicy(blueprint.limits, meter or LocalMeter(clock), metrics.limited)
-    asks, streams = _asks(clusters, metrics, clock, limit), _streams(streaming(clusters, metrics, clock), limit)
+    limit = LimitPolicy(blueprint.limits, kept.meter, metrics.limited)
+    layers, innermost = _layers(metrics, clock, kept), core(clusters, metrics, clock)
+    streams = _streams(streaming(clusters, metrics, clock), limit)
     models = {}
     for name, routing in blueprint.routings.items():
         table, limited = blueprint.tables[name], any(may_bind(each, name) for each in blueprint.limits)
-        ask, stream = asks[bool(table.fallback), limited], streams[limited]
+        ask, stream = onion(_of(table, layers, {"limit": limit} if limited else {}), innermost), streams[limited]
         looked, door = routing.looks, _door(table, clusters)
         models[name] = Model(name, routing.plan, ask, stream, routing.targets, looked, table.versions, routing.sampling, door)
     specs = {spec.name: spec for spec in blueprint.clusters}
@@ -127,27 +151,28 @@ def compile_snapshot(
 
 
 def _door(table: RouteTable, clusters: Mapping[str, Cluster]) -> Door:
+    if table.cache is not None:
+        return OPEN  # what is kept needs no place, and what is not finds none further on
     longest = max(route.timeout for route in table.routes)
     return Door([(clusters[target.backend], target.model) for target in entrances(table)], longest)
 
 
-def _asks(
-    clusters: Mapping[str, Cluster], metrics: Metrics, clock: Callable[[], float], limit: LimitPolicy
-) -> dict[tuple[bool, bool], Ask]:
-    """The onion with and without fallbacks and limits: who has none of them pays for none."""
-    always: dict[str, Policy] = {
+def _layers(metrics: Metrics, clock: Callable[[], float], kept: Lasting) -> dict[str, Policy]:
+    around = Around(clock, random.random, kept.spawner.spawn)
+    return {
         "deadline": DeadlinePolicy(),
         "authorize": AuthorizePolicy(),
+        "cache": CachePolicy(kept.store, Keys(kept.secret, kept.versions), metrics.cached, around),
+        "coalesce": CoalescePolicy(kept.spawner.spawn, clock),
         "cascade": CascadePolicy(metrics, clock),
+        "fallback": FallbackPolicy(metrics, clock),
     }
-    innermost, fallback = core(clusters, metrics, clock), FallbackPolicy(metrics, clock)
-    return {
-        (falling, limited): onion(
-            {**always, **({"fallback": fallback} if falling else {}), **({"limit": limit} if limited else {})}, innermost
-        )
-        for falling in (False, True)
-        for limited in (False, True)
-    }
+
+
+def _of(table: RouteTable, layers: Mapping[str, Policy], more: Mapping[str, Policy]) -> dict[str, Policy]:
+    """Those that the model has something for: who has none of them pays for none."""
+    idle = {"cache": table.cache is None, "coalesce": table.cache is None, "fallback": not table.fallback}
+    return {**{name: layer for name, layer in layers.items() if not idle.get(name)}, **more}
 
 
 def _streams(stream: StreamAsk, limit: LimitPolicy) -> dict[bool, StreamAsk]:

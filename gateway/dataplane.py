@@ -95,7 +95,16 @@ class Dataplane:
             request = replace(request, priority=priority)
         timeout = plan.timeout if inquiry.timeout is None else min(plan.timeout, inquiry.timeout)
         deadline = Deadline(inquiry.received + timeout)
-        return Call(model.name, request, inquiry.principal, plan, deadline, question=question, size=inquiry.size)
+        return Call(
+            model.name,
+            request,
+            inquiry.principal,
+            plan,
+            deadline,
+            question=question,
+            size=inquiry.size,
+            received=inquiry.received,
+        )
 
     def ask(self, snapshot: Snapshot, call: Call) -> Awaitable[Answer]:
         """One question, one answer. Raises INVALID at once for tensors that the first target is known not to take."""

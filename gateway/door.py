@@ -22,10 +22,10 @@ class Door:
 
     def crowded(self) -> bool:
         """Whether nobody has a place free: whoever comes had better be checked."""
-        for places, lane, _ in self._lanes:  # noqa: SIM110 - any() and a generator cost 0.3 µs more, for every request
+        for places, lane, _ in self._lanes:
             if lane.in_flight < lane.limit and places.in_flight < places.most:
                 return False
-        return True
+        return bool(self._lanes)
 
     def check(self, principal: Principal, headers: Mapping[str, str], received: float, timeout: float | None) -> None:
         """Raises OVERLOADED where nobody could take the question, nor let it wait; `timeout` is the client's own."""

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import uvloop
 from msgspec import structs
 
-from gateway.admin.api import Api
+from gateway.admin.api import Api, Controls
 from gateway.admin.drains import Drained, Drains
 from gateway.admin.endpoints import EndpointState, states
 from gateway.admin.operators import STOPPING, Clearance, judge
@@ -31,7 +31,7 @@ from gateway.auth.authenticator import Authenticator
 from gateway.auth.authenticator import build as build_authenticator
 from gateway.auth.fetching import Handed
 from gateway.auth.settings import AuthSettings, Claims, JwtIssuer
-from gateway.compile import compile_snapshot
+from gateway.compile import Lasting, compile_snapshot
 from gateway.configuration.files import read_file
 from gateway.configuration.load import load_gateway
 from gateway.configuration.schema_gateway import MEMORY, Auth, GatewayDocument
@@ -58,6 +58,8 @@ from gateway.telemetry.record import RequestRecord
 from gateway.telemetry.recorder import recorder
 from gateway.telemetry.stall import StallProbe
 from policies.limit import LocalMeter
+from policies.local_store import LocalStore
+from routing.caching import Purge
 
 if TYPE_CHECKING:
     from gateway.store.store import Store
@@ -100,10 +102,14 @@ class Gateway:
         else:
             first = judged(given, self._name)
         self._store = _store(document, metrics)
-        # Of every policy that comes: who has used up a limit has done so.
+        signatures = Signatures()
+        # Of every policy that comes: who has used up a limit has done so, and what was answered is kept.
         self._meter = self._store.meter if self._store else LocalMeter(time.monotonic, document.workers)
-        snapshot = compile_snapshot(first.blueprint, None, metrics, time.monotonic, self._meter)
-        self.plane = Dataplane(snapshot, signatures := Signatures())
+        self._answers = LocalStore(document.cache, time.monotonic)
+        self._lasting = Lasting(self._meter, self._answers, secrets.token_bytes(32), signatures.versions, self.spawner)
+        snapshot = compile_snapshot(first.blueprint, None, metrics, time.monotonic, self._lasting)
+        self.plane = Dataplane(snapshot, signatures)
+        metrics.cache_size = self._kept_bytes
         self.stopping = False  # not ready; everything is served, until
         self.draining = False  # nothing new is taken
         self.drains = Drains(self.endpoints, self.hold)
@@ -155,12 +161,16 @@ class Gateway:
     async def _listen_admin(self) -> AdminPort:
         if self.reloader is None:
             return NoPort()
-        address, api = self.document.listen.admin, Api(self.reloader, self.drains, self.judge, self.spawner.spawn)
+        address, controls = self.document.listen.admin, Controls(self.drains, self.purge)
+        api = Api(self.reloader, controls, self.judge, self.spawner.spawn)
         return await listen_admin(AdminState(self.exposition, self.unready, api.answer), address.host, address.port)
 
     async def exposition(self) -> bytes:
         """The metrics as Prometheus text."""
         return self.metrics.exposition()
+
+    def _kept_bytes(self) -> int:
+        return self._answers.size
 
     def _in_flight(self) -> dict[str, int]:
         return {name: cluster.in_flight for name, cluster in self.plane.snapshot.clusters.items()}
@@ -188,6 +198,10 @@ class Gateway:
         """How every endpoint of the policy in force does."""
         return states(self.plane.snapshot)
 
+    async def purge(self, which: Purge) -> None:
+        """Gives nobody again what was asked before now and is meant here."""
+        self._answers.purge(which, time.monotonic())
+
     async def hold(self, drained: Drained) -> None:
         """Asks nothing new of what an operator has drained."""
         self.drains.drained = drained
@@ -210,7 +224,7 @@ class Gateway:
         if self.reloader is not None:  # else the parent of the workers says it
             warn_of(self.document, policy.blueprint)
         previous = self.plane.snapshot
-        snapshot = compile_snapshot(policy.blueprint, previous, self.metrics, time.monotonic, self._meter)
+        snapshot = compile_snapshot(policy.blueprint, previous, self.metrics, time.monotonic, self._lasting)
         self.drains.drained.apply(snapshot.clusters)
         self.plane.snapshot = snapshot
         self.metrics.policy_loaded(snapshot.version)

@@ -30,10 +30,15 @@ class Signatures:
     def __init__(self, interval: float = INTERVAL) -> None:
         self._interval = interval
         self._known: dict[tuple[str, str, str], Signature] = {}
+        self._served: dict[tuple[str, str, str], tuple[str, ...]] = {}
 
     def get(self, target: Target) -> Signature | None:
         """What the target takes, as far as is known."""
         return self._known.get(_place(target))
+
+    def versions(self, target: Target) -> tuple[str, ...]:
+        """What its backend was last seen to serve of it, kept while the backend cannot be asked; empty where nobody knows."""
+        return self._served.get(_place(target), ())
 
     async def watch(self, snapshot: Callable[[], Snapshot]) -> None:
         """Looks at every target of the current snapshot, again and again, until cancelled."""
@@ -44,8 +49,9 @@ class Signatures:
     async def look(self, snapshot: Snapshot) -> None:
         """Asks all backends once, side by side, and forgets targets that the policy no longer names."""
         targets = {_place(target): target for model in snapshot.models.values() for target in model.targets}
-        for gone in self._known.keys() - targets.keys():
-            del self._known[gone]
+        for known in (self._known, self._served):
+            for gone in known.keys() - targets.keys():
+                del known[gone]
         async with asyncio.TaskGroup() as group:
             for target in targets.values():
                 group.create_task(self._learn(snapshot, target), name=f"signature of {target.variant}")
@@ -69,6 +75,7 @@ class Signatures:
             self._known.pop(_place(target), None)
         else:
             self._known[_place(target)] = found
+            self._served[_place(target)] = found.versions
 
 
 def _place(target: Target) -> tuple[str, str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -28,6 +28,8 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     target: Target | None = None
     question: Question | None = None
     size: int = 0  # bytes of the request's body or message, unpacked
+    received: float = 0.0  # when its first byte came, on the deadline's clock
+    key: bytes = b""  # equal for questions that may share one answer; empty: this one may not
 
 
 class Share(msgspec.Struct, frozen=True, gc=False):
@@ -72,6 +74,23 @@ class LimitedError(InferenceError):
         self.quota = quota
 
 
+CacheStatus = Literal["hit", "stale", "miss", "partial", "request", "bypass", "off"]
+
+
+class Cached(msgspec.Struct, frozen=True, gc=False):
+    """What the cache had to do with an answer; `ttl` in seconds, negative where it was over.
+
+    `request`: the client would have nothing that is kept. `bypass`: this question is not looked up, `detail` says why. `off`: no
+    question of the model is, since it gained nothing.
+    """
+
+    status: CacheStatus
+    ttl: float | None = None
+    stored: bool = False
+    collapsed: bool = False
+    detail: str = ""
+
+
 class Answer(msgspec.Struct, frozen=True, gc=False):
     """A response plus who gave it and what it took."""
 
@@ -82,6 +101,10 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
     escalation: str = "none"
     asks: tuple[Asked, ...] = ()  # of a cascade whose route is sampled, in stage order
     quota: Quota | None = None  # where a limit counted the question
+    owners: tuple[int, ...] = ()  # of a cascade: by row, the place of its share
+    planned: bool = True  # False if somebody stood in for a target, or a stage was skipped: the next answer may be another
+    collapsed: bool = False  # it is the answer to an equal question that was in flight
+    cached: Cached | None = None  # where a cache was looked at
 
 
 Ask = Callable[[Call], Awaitable[Answer]]
@@ -93,6 +116,24 @@ class Policy(Protocol):
     def __call__(self, call: Call, ask: Ask) -> Awaitable[Answer]:
         """Answers the call itself or by `ask`, the layers below."""
         ...
+
+
+class Kept(msgspec.Struct, frozen=True, gc=False):
+    """An answer that is kept, or one row of one. Moments are the clock's of whoever keeps it, in seconds.
+
+    `key` is the one it was kept under: a value that comes back under another is nobody's.
+    """
+
+    key: bytes
+    response: InferenceResponse
+    shares: tuple[Share, ...]
+    escalation: str
+    asks: tuple[Asked, ...]
+    seconds: float  # that backends took for it
+    asked: float  # when; what is purged later goes, whenever its answer came
+    until: float  # fresh
+    tag: str
+    size: int  # bytes, about
 
 
 class Observer(Protocol):

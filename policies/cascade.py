@@ -93,7 +93,13 @@ class _Climb:
             backend_seconds=sum(answer.backend_seconds for answer in self.answers.values()),
             escalation=self._escalation(self.call.plan),
             asks=self._asks() if self.call.plan.sample else (),
+            owners=self._owners(shares) if self.call.plan.cache is not None else (),
+            planned=not self.skipped and all(answer.planned for answer in self.answers.values()),
         )
+
+    def _owners(self, shares: tuple[Share, ...]) -> tuple[int, ...]:
+        places = {share.variant: place for place, share in enumerate(shares)}
+        return tuple(places[self.answers[stage].shares[0].variant] for stage in self.escalation.owners())
 
     def _asks(self) -> tuple[Asked, ...]:
         scores = self.escalation.scores

@@ -27,7 +27,8 @@ class FallbackPolicy:
         first: InferenceError | None = None
         while True:
             try:
-                return await ask(call)
+                answer = await ask(call)
+                return answer if first is None else replace(answer, planned=False)
             except InferenceError as error:
                 if first is None or error.kind is ErrorKind.DEADLINE:
                     first = error

@@ -24,8 +24,8 @@ _EFFECTS: Mapping[str, Callable[[Plan], bool]] = {
     "deadline": _always,
     "authorize": _always,
     "limit": _never,  # but for some principals: no plan says whose
-    "cache": _never,
-    "coalesce": _never,
+    "cache": lambda plan: plan.cache is not None,
+    "coalesce": lambda plan: plan.cache is not None,
     "shadow": _never,
     "cascade": lambda plan: len(plan.stages) > 1,
     "fallback": lambda plan: bool(plan.fallback),

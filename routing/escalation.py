@@ -75,6 +75,10 @@ class Escalation:
         """(stage, rows answered by it), in stage order."""
         return sorted(Counter(self._owner).items())
 
+    def owners(self) -> tuple[int, ...]:
+        """The stage that each row's answer is from."""
+        return tuple(self._owner)
+
 
 def questions(request: InferenceRequest, confidence: Confidence) -> tuple[InferenceRequest, tuple[Tensor, ...]]:
     """The request as the first stage gets it (decoded, with the confidence's output asked for), and its tensors."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from backends.inference import Parameter, Parameters
+from routing.caching import Caching
 from routing.plan import Confidence, Stage, Target
 from routing.principal import Principal
 
@@ -110,3 +111,4 @@ class RouteTable(msgspec.Struct, frozen=True):
     fallback: Mapping[str, Target] = {}
     dearest: float = 0.0
     versions: Versions = Versions()
+    cache: Caching | None = None

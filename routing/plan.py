@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 import msgspec
 
+from routing.caching import Caching
+
 
 class Target(msgspec.Struct, frozen=True, gc=False):
     """One variant of a public model: whom to ask for it, and what a row costs."""
@@ -42,3 +44,4 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
     fallback: Mapping[str, Target] = {}  # variant that failed → whom to ask instead
     sample: float = 0.0  # the share of such requests that is recorded
     dearest: float = 0.0  # what a row of the dearest variant costs, for the counterfactual
+    cache: Caching | None = None  # how its answers are kept; None: not at all

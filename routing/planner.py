@@ -66,7 +66,9 @@ def _action(table: RouteTable, route: Route) -> Planner:
 
 def _plan(table: RouteTable, route: Route, stages: tuple[Stage, ...]) -> Plan:
     fallback = _reachable(table.fallback, stages)
-    return Plan(route.name, stages, route.timeout, fallback=fallback, dearest=table.dearest, sample=route.sample)
+    return Plan(
+        route.name, stages, route.timeout, fallback=fallback, dearest=table.dearest, sample=route.sample, cache=table.cache
+    )
 
 
 def _reachable(fallback: Mapping[str, Target], stages: tuple[Stage, ...]) -> Mapping[str, Target]:

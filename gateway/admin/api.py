@@ -12,6 +12,7 @@ import msgspec
 
 from gateway.admin.drains import DrainBody, Drains
 from gateway.admin.operators import Clearance, shown
+from gateway.admin.purges import PurgeBody
 from gateway.configuration.problems import PolicyError
 from gateway.reload import audit
 from gateway.reload.history import Kept, Origin
@@ -19,6 +20,7 @@ from gateway.reload.records import now
 from gateway.reload.reloader import Done, Refusal, Reloader, one_line
 from gateway.review.explain import Explanation, explain
 from gateway.review.written import read_request
+from routing.caching import Purge
 
 MAX_BODY = 64 << 10
 _log = logging.getLogger(__name__)
@@ -62,15 +64,23 @@ class RollbackBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     version: str
 
 
+@dataclass(frozen=True, slots=True)
+class Controls:
+    """What operators can do to a gateway beside changing its policy. `purge` throws kept answers away, in every process."""
+
+    drains: Drains
+    purge: Callable[[Purge], Awaitable[None]]
+
+
 Act = Callable[[ApiRequest, str], Awaitable[Mapping[str, Any]]]  # the request and its operator's subject
 
 
 class Api:
     """Answers for one gateway. `judge` says whose credential it is; `spawn` starts what must not end with its caller."""
 
-    def __init__(self, policy: Reloader, drains: Drains, judge: Judge, spawn: Spawn, patience: float = PATIENCE) -> None:
+    def __init__(self, policy: Reloader, controls: Controls, judge: Judge, spawn: Spawn, patience: float = PATIENCE) -> None:
         self._policy = policy
-        self._drains = drains
+        self._controls = controls
         self._judge = judge
         self._spawn = spawn
         self._patience = patience
@@ -82,6 +92,7 @@ class Api:
             "/api/policy/explain": {"POST": self._explain},
             "/api/endpoints": {"GET": self._endpoints},
             "/api/drain": {"POST": self._drain},
+            "/api/cache/purge": {"POST": self._purge},
         }
 
     async def answer(self, asked: ApiRequest) -> ApiResponse:
@@ -153,7 +164,7 @@ class Api:
         return found
 
     async def _endpoints(self, asked: ApiRequest, subject: str) -> Mapping[str, Any]:
-        return await self._drains.shown()
+        return await self._controls.drains.shown()
 
     async def _drain(self, asked: ApiRequest, subject: str) -> Mapping[str, Any]:
         try:
@@ -162,13 +173,28 @@ class Api:
             raise ApiError(400, f'{error}; send {{"backend": "…", "endpoint": "host:port"}}, or {{}} for this gateway') from error
         if wish.endpoint and not wish.backend:
             raise ApiError(400, "of which backend is that endpoint? GET /api/endpoints lists them")
-        if not await self._drains.drain(wish):
+        if not await self._controls.drains.drain(wish):
             raise ApiError(404, f"there is no {wish} in the policy: GET /api/endpoints lists them")
-        version, what = self._policy.in_force.version, "drain" if wish.drained else "undrain"
-        _log.info("%s of %s by %s", what, wish, subject)
-        self._policy.records.told(audit.Change(now(), subject, "api", what, version, version, "ok", note=str(wish)))
+        await self._noted("drain" if wish.drained else "undrain", str(wish), subject)
+        return await self._controls.drains.shown(wish)
+
+    async def _purge(self, asked: ApiRequest, subject: str) -> Mapping[str, Any]:
+        try:
+            which = msgspec.json.decode(await asked.body() or b"{}", type=PurgeBody)
+        except msgspec.DecodeError as error:
+            raise ApiError(400, f'{error}; send {{"model": "…"}}, also variant, version, tag, or {{}} for all answers') from error
+        if unknown := which.unknown(self._policy.in_force.standing.document.models):
+            raise ApiError(404, f"there is no {unknown} in the policy: nothing was purged")
+        await self._controls.purge(which)
+        await self._noted("purge", str(which), subject)
+        return {"purged": str(which)}
+
+    async def _noted(self, what: str, of: str, subject: str) -> None:
+        """In the log and in the audit log: something was done that changed no policy."""
+        version = self._policy.in_force.version
+        _log.info("%s of %s by %s", what, of, subject)
+        self._policy.records.told(audit.Change(now(), subject, "api", what, version, version, "ok", note=of))
         await self._policy.records.written()
-        return await self._drains.shown(wish)
 
     async def _changed(self, change: Change) -> Mapping[str, Any]:
         """What became of it. It goes on whatever becomes of its caller: half a change would be worse than a late one."""

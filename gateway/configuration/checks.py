@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from itertools import pairwise
 
 from gateway.configuration import schema_policy as policy
+from gateway.configuration.checks_cache import check_cache
 from gateway.configuration.checks_limits import check_limits
 from gateway.configuration.checks_names import check_distinct, check_known
 from gateway.configuration.checks_order import check_order
@@ -46,6 +47,7 @@ def _check_model(found: Findings, path: Path, model: policy.Model, backends: Col
     _check_timeouts(found, path, model)
     check_order(found, routes, model.routes)
     _check_fallback(found, (*path, "fallback"), model.fallback, known)
+    check_cache(found, path, model)
 
 
 def _check_route(found: Findings, path: Path, route: policy.Route, known: Collection[str]) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from gateway.configuration import schema_cache as caches
 from gateway.configuration import schema_gateway as process
 from gateway.configuration import schema_limits as limits
 from gateway.configuration import schema_policy as policy
@@ -58,6 +59,7 @@ DESCRIPTIONS: Mapping[Struct, Mapping[str, str]] = {
         "timeout": "For the whole answer, all stages and fallbacks together; a route may set its own.",
         "fallback": "`variant: variant` asked instead when the first fails (not when it is unsure, nor when time is up).",
         "version_policy": "Which versions a client may ask for by number.",
+        "cache": "Whether and how long answers are kept, and given again to equal questions; docs/cache.md says what is equal.",
     },
     policy.Variant: {
         "backend": "Which of the backends has it.",
@@ -65,6 +67,8 @@ DESCRIPTIONS: Mapping[Struct, Mapping[str, str]] = {
         "version": "The model's version at that backend, in quotes; without one the backend chooses.",
         "cost": "Of one row, in any unit you like.",
         "timeout": "For one answer of this variant; what is left of the route's timeout if that is less.",
+        "deterministic": "Whether the same question always has the same answer; a cache on one that says false is refused.",
+        "row_independent": "Whether a row's answer is the same beside any other rows; else no row can be kept on its own.",
     },
     policy.Route: {
         "name": "In the response header X-Penstock-Route, in metrics and logs.",
@@ -102,6 +106,15 @@ DESCRIPTIONS: Mapping[Struct, Mapping[str, str]] = {
     policy.Stage: {
         "use": "The variant that is asked.",
         "accept": "Rows at least so sure keep this answer. The last stage has none: it takes whatever comes.",
+    },
+    caches.Cache: {
+        "ttl": "How long an answer is fresh; each a little shorter, up to a tenth, by chance.",
+        "rows": "Every row of a batch is kept and found on its own; only the missing ones go to the backend, together.",
+        "shared": "Tenants share answers. Without it each tenant (or who has none, each subject) has its own.",
+        "stale_while_revalidate": "So long after its time an answer is still given, and asked for anew in the background.",
+        "stale_if_error": "So long after its time an answer is given where otherwise there would be an error.",
+        "tag": "A word of yours, by which operators throw away the answers of several models at once.",
+        "force": "Keep answers of variants that say `deterministic: false` all the same.",
     },
     limits.Limit: {
         "name": "In answers, in metrics and in tests; without one `limit-` and its place in the list.",
@@ -155,6 +168,7 @@ DESCRIPTIONS: Mapping[Struct, Mapping[str, str]] = {
         "workers": "How many processes serve.",
         "store": "Where what replicas share (limits) is kept: memory shares nothing; or the URL of a Redis server.",
         "redis": "How to get into that server.",
+        "cache": "Answers kept in memory, of all models with a cache together, in each process.",
         "limits": "What one client may take of the process; docs/limits.md explains them one by one.",
         "auth": "Who is let in.",
         "telemetry": "What is told about requests, beside the metrics.",

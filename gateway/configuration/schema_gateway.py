@@ -209,6 +209,7 @@ class GatewayDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     store: Annotated[str, read_store] = MEMORY
     redis: Redis = Redis()
     state: Annotated[str, read_folder] | None = None
+    cache: Limit = 64 << 20
     limits: Limits = Limits()
     auth: Auth = Auth()
     telemetry: Telemetry = Telemetry()

@@ -24,6 +24,7 @@ from gateway.configuration.readers import (
     read_name,
     read_number,
 )
+from gateway.configuration.schema_cache import Cache
 from gateway.configuration.schema_limits import Limit
 from gateway.configuration.schema_tests import PolicyTest, read_parameter
 from routing.match import LOWEST_PRIORITY, Range, Versions
@@ -250,6 +251,8 @@ class Variant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     version: Annotated[str, read_name] = ""
     cost: Amount = 0.0
     timeout: Timeout | None = None
+    deterministic: bool = True
+    row_independent: bool = True
 
 
 class Match(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -307,12 +310,13 @@ class Route(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One public model: the name clients use, the variants behind it, and the routes between."""
 
-    LATER: ClassVar[frozenset[str]] = frozenset({"cache", "shadows", "rollouts"})
+    LATER: ClassVar[frozenset[str]] = frozenset({"shadows", "rollouts"})
     variants: Mapping[Name, Variant]
     routes: tuple[Route, ...]
     timeout: Timeout = DEFAULT_TIMEOUT
     fallback: Mapping[Name, Name] = msgspec.field(default_factory=dict)
     version_policy: Annotated[Versions, read_version_policy] = Versions()
+    cache: Cache | None = None
 
 
 class PolicyDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterator, Mapping
 
+import msgspec
+
 from gateway.configuration import schema_policy as policy
+from gateway.configuration.schema_cache import Cache
 from gateway.configuration.schema_limits import Limit as LimitEntry
 from gateway.configuration.schema_limits import LimitMatch, limit_name
+from routing.caching import Caching
 from routing.limits import Allowance, Bound, Limit
 from routing.match import Cascade, Match, Route, RouteTable, Split, Use
 from routing.plan import Confidence, Stage, Target
@@ -17,7 +22,7 @@ Targets = Mapping[str, Target]
 
 def route_tables(document: policy.PolicyDocument) -> dict[str, RouteTable]:
     """One table for each public model. The document must have passed `check_policy`."""
-    return {name: _table(name, model) for name, model in document.models.items()}
+    return {name: _table(name, model, document.backends) for name, model in document.models.items()}
 
 
 def limits_of(document: policy.PolicyDocument) -> tuple[Limit, ...]:
@@ -63,7 +68,7 @@ def match_of(match: policy.Match | None) -> Match:
     )
 
 
-def _table(name: str, model: policy.Model) -> RouteTable:
+def _table(name: str, model: policy.Model, backends: Mapping[str, policy.Backend]) -> RouteTable:
     targets = {
         variant: Target(variant, each.backend, each.model, each.version, each.cost, each.timeout)
         for variant, each in model.variants.items()
@@ -74,7 +79,21 @@ def _table(name: str, model: policy.Model) -> RouteTable:
         fallback={failed: targets[instead] for failed, instead in model.fallback.items()},
         dearest=max(target.cost for target in targets.values()),
         versions=model.version_policy,
+        cache=None if model.cache is None else _caching(model.cache, _epoch(model, backends)),
     )
+
+
+def _caching(cache: Cache, epoch: bytes) -> Caching:
+    return Caching(
+        cache.ttl, epoch, cache.rows, cache.shared, cache.stale_while_revalidate, cache.stale_if_error, cache.tag or ""
+    )
+
+
+def _epoch(model: policy.Model, backends: Mapping[str, policy.Backend]) -> bytes:
+    """Stands for all that the document says of the model and of where it is, in every process the same."""
+    used = {name: backends[name] for name in {variant.backend for variant in model.variants.values()}}
+    places = {name: (backend.protocol, [str(each) for each in backend.endpoints]) for name, backend in used.items()}
+    return hashlib.sha256(msgspec.json.encode((model, places), order="sorted")).digest()
 
 
 def _route(route: policy.Route, targets: Targets, timeout: float) -> Route:

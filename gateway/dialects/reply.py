@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from backends.errors import InferenceError, invalid
 from gateway import __version__
 from gateway.dataplane import Outcome
+from gateway.dialects.kept import cache_headers
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 _TRITON_NOTE = re.compile(r"\A\[request id: [^\]]*\] ")
@@ -41,7 +42,8 @@ def told(outcome: Outcome, request_id: str, seconds: float) -> Told:
     backend = answer.backend_seconds * 1000
     timing = f"gateway;dur={max(0.0, seconds * 1000 - backend):.3f}, backend;dur={backend:.3f}"
     fixed = _fixed(names, route, answer.escalation, answer.cost, policy)
-    return Told(fixed, (("x-request-id", request_id), ("server-timing", timing)))
+    own = (("x-request-id", request_id), ("server-timing", timing))
+    return Told(fixed, own if answer.cached is None else (*own, *cache_headers(answer.cached)))
 
 
 @lru_cache(maxsize=1024)

@@ -14,7 +14,7 @@ from gateway.snapshot import Snapshot
 from gateway.telemetry.record import RequestRecord
 from gateway.telemetry.recorder import Recorder
 from gateway.telemetry.trace import passed_on
-from policies.call import Call
+from policies.call import Answer, Call
 from routing.principal import Principal
 
 _NOBODY = Principal(subject="")
@@ -65,7 +65,10 @@ class Exchange(msgspec.Struct, gc=False):
         record.baseline = self.dearest * max(1, record.rows)
         record.escalation = answer.escalation
         if record.drawn is not None:
-            record.drawn.asks = answer.asks
+            if _asked_nobody(answer):
+                record.drawn = None  # a sample says what asking takes
+            else:
+                record.drawn.asks = answer.asks
 
     def failed(self, error: InferenceError) -> None:
         """Notes why there was no answer."""
@@ -83,3 +86,8 @@ class Exchange(msgspec.Struct, gc=False):
         record.tenant = self.principal.tenant
         record.policy = record.policy or policy
         return record
+
+
+def _asked_nobody(answer: Answer) -> bool:
+    """Whether what was kept, or asked on behalf of others, is a part of the answer."""
+    return answer.cached is not None and (answer.cached.collapsed or answer.cached.status in ("hit", "stale", "partial"))

@@ -8,10 +8,11 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from gateway.configuration.problems import path_text, shown
+from gateway.configuration.schema_cache import Cache
 from gateway.configuration.schema_policy import Backend, Breaker, Health, Hedge, Model, PolicyDocument, Retry, Variant
 from gateway.review.changes_routes import Change, route_changes
 from gateway.review.limits import limit_changes
-from gateway.review.words import duration, share
+from gateway.review.words import duration, had, share
 from routing.match import Versions
 
 T = TypeVar("T")
@@ -99,7 +100,15 @@ def _variant(variant: Variant) -> str:
 
 
 def _variant_changes(path: tuple[str | int, ...], old: Variant, new: Variant) -> Iterator[Change]:
-    shows = {"backend": str, "model": str, "version": _version, "cost": _number, "timeout": _timeout}
+    shows = {
+        "backend": str,
+        "model": str,
+        "version": _version,
+        "cost": _number,
+        "timeout": _timeout,
+        "deterministic": had,
+        "row_independent": had,
+    }
     yield from _fields(path, old, new, shows)
 
 
@@ -109,7 +118,7 @@ def _model(model: Model) -> str:
 
 
 def _model_changes(path: tuple[str | int, ...], old: Model, new: Model) -> Iterator[Change]:
-    yield from _fields(path, old, new, {"timeout": duration, "version_policy": _versions})
+    yield from _fields(path, old, new, {"timeout": duration, "version_policy": _versions, "cache": _cache})
     yield from _named((*path, "variants"), old.variants, new.variants, Names("variant", _variant, _variant_changes))
     yield from route_changes(path, old, new)
     for variant in dict.fromkeys([*old.fallback, *new.fallback]):
@@ -153,6 +162,15 @@ def _versions(versions: Versions) -> str:
     if versions.latest is not None:
         return f"latest({versions.latest})"
     return f"specific({', '.join(sorted(versions.named))})" if versions.named else "all"
+
+
+def _cache(cache: Cache | None) -> str:
+    if cache is None:
+        return "none"
+    stale = {"stale while revalidate": cache.stale_while_revalidate, "stale if error": cache.stale_if_error}
+    words = [name for name in ("rows", "shared", "force") if getattr(cache, name)]
+    words += [f"{name} {duration(seconds)}" for name, seconds in stale.items() if seconds]
+    return ", ".join([f"ttl {duration(cache.ttl)}", *words, *([f"tag {cache.tag}"] if cache.tag else [])])
 
 
 def _list(words: Any) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -17,6 +17,7 @@ from gateway.review.decision import Decider, Decision
 from gateway.review.limits import allowed
 from gateway.review.written import headers_of, principal_of
 from policies.onion import effective
+from routing.cache_key import told
 from routing.explain import Explained, Finding, Lot, Possibility, Tried
 from routing.limits import findings, whose
 from routing.plan import Plan, Stage
@@ -66,6 +67,7 @@ class Course(msgspec.Struct, frozen=True):
     most: float = 0.0  # cost if every stage is asked about every row
     sample: float = 0.0  # the share of such requests that is recorded
     layers: tuple[str, ...] = ()  # what stands round the ask, outermost first
+    cache: Mapping[str, str] = {}  # what the key of its answer is made of, part by part; empty without a cache
 
 
 class Counting(msgspec.Struct, frozen=True):
@@ -177,6 +179,7 @@ def _course(model: Model | None, possibility: Possibility, request: Request, lim
         most=sum(each.cost for each in asked) * rows,
         sample=plan.sample,
         layers=effective(plan, limited),
+        cache={} if plan.cache is None else told(plan, principal_of(request)),
     )
 
 

@@ -51,12 +51,14 @@ class Metrics:
     wait, `store_up` whether the shared store may be asked, `issuers` whose keys could be had when they were last asked for.
     """
 
+    cache_size: Callable[[], int] | None = None  # bytes of kept answers, where some may be
+    store_up: Callable[[], bool] | None = None  # where there is a store
+
     def __init__(self, in_flight: Callable[[], Mapping[str, int]] = dict) -> None:
         self.in_flight = in_flight
         self.serving: Callable[[], Iterable[tuple[str, str, bool]]] = tuple
         self.lanes: Callable[[], Iterable[tuple[str, str, int, int]]] = tuple
         self.issuers: Callable[[], Iterable[tuple[str, bool]]] = tuple
-        self.store_up: Callable[[], bool] | None = None  # where there is a store
         self._requests = _counter("requests_total", "requests that ended, by status", "model", "route", "variant", "code")
         self._seconds = _histogram("request_seconds", "first byte in to answer ready", SECONDS, "model", "route")
         self._overhead = _histogram("overhead_seconds", "time in the gateway, backend excluded", OVERHEAD, "model")
@@ -75,6 +77,7 @@ class Metrics:
         self._fallbacks = _counter("fallbacks_total", "asks of another target because of an error", "model", "from", "to")
         self._cost = _counter("cost_total", "cost of what was asked, in the policy's unit", "model", "variant")
         self._baseline = _counter("cost_baseline_total", "what the dearest variant alone would have cost", "model")
+        self._cached, self._cache_size = _caches()
         self._limited = _counter("limited_total", "requests refused because a limit of the policy was used up", "limit")
         self._shed = _counter("shed_total", "requests refused for want of room", "reason")
         self._store_requests = _counter(
@@ -140,6 +143,10 @@ class Metrics:
         """`source` failed and `target` was asked instead."""
         self._fallbacks.cell(model, source, target).value += 1
 
+    def cached(self, model: str, result: str) -> None:
+        """A model with a cache was asked: `hit`, `stale`, `partial`, `miss`, `collapsed`, `request`, `bypass` or `off`."""
+        self._cached.cell(model, result).value += 1
+
     def limits(self, names: Iterable[str]) -> None:
         """These may refuse: told from 0 on, for a rate misses whatever a counter begins with."""
         for name in names:
@@ -173,6 +180,8 @@ class Metrics:
         self._serving.clear()
         for backend, endpoint, serves in self.serving():
             self._serving.cell(backend, endpoint).value = int(serves)
+        if self.cache_size is not None:
+            self._cache_size.cell().value = self.cache_size()
         for family in (self._concurrency, self._waiting):
             family.clear()
         for backend, model, limit, waiting in self.lanes():
@@ -228,6 +237,11 @@ class ParentMetrics:
 
 def _text(families: Iterable[Numbers | Distributions]) -> bytes:
     return ("\n".join(line for family in families for line in family.lines()) + "\n").encode()
+
+
+def _caches() -> tuple[Numbers, Numbers]:
+    asked = _counter("cache_requests_total", "questions to models with a cache, and how they were answered", "model", "result")
+    return asked, Numbers("gauge", "penstock_cache_bytes", "answers kept in memory, about", ())
 
 
 def _counter(name: str, explanation: str, *labels: str) -> Numbers:

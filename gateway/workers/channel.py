@@ -16,6 +16,7 @@ POLICY = b"p"  # with a policy document: answered with the version in force then
 KEYS = b"k"  # answered when the key files were read again
 OPERATOR = b"o"  # with credentials: answered with the Clearance on them, both as JSON
 HOLD = b"h"  # with what operators have drained, as JSON: answered when nothing new goes there
+PURGE = b"c"  # with which kept answers to throw away, as JSON: answered when it is done
 ENDPOINTS = b"e"  # answered with how every endpoint does, as JSON
 END = b"d"  # answered when the worker begins to end in order
 LEAVE = b"t"  # no question asks for it: somebody else has told the worker to end, and it asks to be replaced

@@ -14,7 +14,7 @@ from socket import socket
 import msgspec
 from msgspec.structs import replace
 
-from gateway.admin.api import Api
+from gateway.admin.api import Api, Controls
 from gateway.admin.drains import Drained, Drains
 from gateway.admin.endpoints import EndpointState, merged
 from gateway.admin.operators import STOPPING, Clearance
@@ -42,6 +42,7 @@ from gateway.workers.ports import Sockets, close, reserve
 from gateway.workers.reread import reread
 from gateway.workers.seat import Seat
 from gateway.workers.worker import Task, work
+from routing.caching import Purge
 
 LOOK_SECONDS = 1.0  # between looks at the workers: what one counted since the last is lost if it is killed outright
 HAND_ON_SECONDS = 5.0  # that a reload waits for workers
@@ -90,7 +91,7 @@ class Parent:
     async def run(self) -> None:
         """From the start of the workers to the end of the last."""
         address = self._document.listen.admin
-        api = Api(self._reloader, self._drains, self._judge, self._spawner.spawn)
+        api = Api(self._reloader, Controls(self._drains, self.purge), self._judge, self._spawner.spawn)
         admin = await listen_admin(AdminState(self.exposition, self.unready, api.answer), address.host, address.port)
         self._heed_signals()
         gc.collect()
@@ -133,6 +134,11 @@ class Parent:
         """Every worker asks nothing new of what an operator has drained, nor does one that starts later."""
         content = msgspec.json.encode(drained)
         await asyncio.gather(*(life.tell(channel.HOLD, content) for life in self._lives()))
+
+    async def purge(self, which: Purge) -> None:
+        """Every worker that keeps something throws away what is meant."""
+        content = msgspec.json.encode(which)
+        await asyncio.gather(*(life.tell(channel.PURGE, content) for life in self._lives()))
 
     async def _notice(self) -> None:
         """Not ready, on any port, and everything is served."""

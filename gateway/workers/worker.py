@@ -23,6 +23,7 @@ from gateway.reload.reloader import one_line
 from gateway.serve import Gateway, settle
 from gateway.telemetry.metrics import Metrics
 from gateway.workers import channel
+from routing.caching import Purge
 
 _log = logging.getLogger(__name__)
 
@@ -91,7 +92,7 @@ def _refusals(refusal: bytes) -> dict[bytes, channel.Answerer]:
     async def nothing(_: bytes) -> bytes:
         return b""
 
-    asked = (channel.METRICS, channel.POLICY, channel.HOLD, channel.END)
+    asked = (channel.METRICS, channel.POLICY, channel.HOLD, channel.PURGE, channel.END)
     return {channel.START: started, **dict.fromkeys(asked, nothing)}
 
 
@@ -134,6 +135,10 @@ def _endings(gateway: Gateway, ending: asyncio.Event) -> dict[bytes, channel.Ans
         await gateway.hold(msgspec.json.decode(drained, type=Drained))
         return b""
 
+    async def purge(which: bytes) -> bytes:
+        await gateway.purge(msgspec.json.decode(which, type=Purge))
+        return b""
+
     async def endpoints(_: bytes) -> bytes:
         return msgspec.json.encode(await gateway.endpoints())
 
@@ -141,4 +146,4 @@ def _endings(gateway: Gateway, ending: asyncio.Event) -> dict[bytes, channel.Ans
         ending.set()
         return b""
 
-    return {channel.HOLD: hold, channel.ENDPOINTS: endpoints, channel.END: end}
+    return {channel.HOLD: hold, channel.PURGE: purge, channel.ENDPOINTS: endpoints, channel.END: end}

@@ -125,6 +125,22 @@ async def test_one_cancelled_between_its_place_and_hearing_of_it_gives_it_back()
     assert (0, 0) == (found.in_flight, lane.in_flight)
 
 
+async def test_who_has_no_time_for_an_answer_does_not_wait() -> None:
+    """Nor is it the one that may try after a while without answers: whoever finds room is."""
+    found = cluster(held := Held(), room=1)
+    task = asyncio.create_task(found.infer(question(), soon()))
+    await turns()
+    found.places.lane("m").concurrency.quickest = 0.5
+    with pytest.raises(InferenceError) as caught:
+        await found.infer(question(), soon(0.2))
+    assert (ErrorKind.DEADLINE, "no-time") == (caught.value.kind, caught.value.reason)
+    await ended(task)
+    trying = asyncio.create_task(found.infer(question("tries"), soon(0.2)))
+    await turns()
+    assert ["", "tries"] == held.asked
+    await ended(trying)
+
+
 async def test_waiting_has_an_end() -> None:
     """A quarter of its time; then it is told to come back after a pause by chance."""
     found = cluster(Held(), room=1)

@@ -6,7 +6,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backends.errors import InferenceError
-from backends.tensors import DTYPES, Tensor, check, elements, from_array, pack_bytes, scatter, take, unpack_bytes
+from backends.tensors import (
+    DTYPES,
+    Tensor,
+    check,
+    elements,
+    from_array,
+    of_rows,
+    pack_bytes,
+    row_parts,
+    scatter,
+    take,
+    unpack_bytes,
+)
 
 
 @given(st.lists(st.binary(max_size=20)))
@@ -40,6 +52,24 @@ def test_take_of_bytes() -> None:
     """BYTES rows are taken by element."""
     tensor = Tensor("x", "BYTES", (3, 1), pack_bytes([b"a", b"bb", b""]))
     assert take(tensor, [2, 0]).array().tolist() == [[b""], [b"a"]]
+
+
+@given(st.sampled_from(["FP32", "INT8", "BYTES"]), st.integers(1, 5), st.integers(0, 3), st.data())
+def test_rows_apart_and_together(datatype: str, rows: int, width: int, data: st.DataObject) -> None:
+    """Rows taken apart and put together in any order are the rows; all of them are the tensor, bit for bit."""
+    if datatype == "BYTES":
+        raw = pack_bytes(data.draw(st.lists(st.binary(max_size=3), min_size=rows * width, max_size=rows * width)))
+    else:
+        size = rows * width * DTYPES[datatype].itemsize
+        raw = data.draw(st.binary(min_size=size, max_size=size))
+    tensor = Tensor("x", datatype, (rows, width), raw)
+    parts = row_parts(tensor)
+    assert (rows, tensor) == (len(parts), of_rows("x", datatype, (width,), parts))
+    order = data.draw(st.lists(st.integers(0, rows - 1), min_size=1))
+    chosen = of_rows("x", datatype, (width,), [parts[row] for row in order])
+    assert bytes(take(tensor, order).data) == chosen.data
+    assert (len(order), width) == chosen.shape
+    assert [] == row_parts(Tensor("x", datatype, (0, width), b""))
 
 
 def test_scatter_refuses_what_does_not_fit() -> None:

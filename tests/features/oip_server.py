@@ -128,6 +128,7 @@ class Server:
         self.confidence: dict[str, dict[int, float]] = {}
         self.scripts: dict[str, Script] = {}
         self.ready = True
+        self.versions = ["1", "2"]
         self.connections = 0
         self._server: asyncio.Server
 
@@ -187,7 +188,7 @@ class Server:
         elif asked.path.endswith("/stats"):
             found = {"model_stats": [{"name": name, "version": version, "inference_count": len(self.asked)}]}
         else:
-            found = {"name": name, "versions": ["1", "2"], "platform": "python", "inputs": inputs, "outputs": []}
+            found = {"name": name, "versions": self.versions, "platform": "python", "inputs": inputs, "outputs": []}
         return 200, json.dumps(found).encode(), {"Content-Type": "application/json"}
 
 

@@ -9,11 +9,12 @@ import pytest
 from backends.rules import Checks, Ejection, Hedge, Retry, Rules
 from backends.triton_grpc import TritonGrpc
 from backends.triton_http import TritonHttp
-from gateway.compile import blueprint, cluster, compile_snapshot
+from gateway.compile import blueprint, cluster, compile_snapshot, lasting
 from gateway.configuration.problems import PolicyError
+from gateway.door import OPEN
 from gateway.snapshot import ClusterSpec, Snapshot
 from gateway.telemetry.metrics import Metrics
-from policies.limit import LimitPolicy, LocalMeter
+from policies.limit import LimitPolicy
 
 POLICY = """
 version: 1
@@ -96,11 +97,21 @@ def test_only_models_that_a_limit_may_bind_have_its_layer() -> None:
     assert limited.models["digits"].stream is not limited.models["other"].stream
 
 
+def test_who_has_no_cache_pays_for_none() -> None:
+    """Only a model that says so has the two layers of a cache."""
+    text = (POLICY + OTHER).replace("  digits:\n", "  digits:\n    cache: {ttl: 1m}\n")
+    models = compiled(text).models
+    depth = {name: [_layers(models[name].ask).count(layer) for layer in ("CachePolicy", "CoalescePolicy")] for name in models}
+    assert {"digits": [1, 1], "other": [0, 0]} == depth
+    assert (True, False) == tuple(models[name].door is OPEN for name in ("digits", "other"))  # what is kept needs no place
+
+
 def test_a_meter_outlives_snapshots() -> None:
     """Given to one after the other it goes on counting; a snapshot without one has its own."""
-    meter, drawn = LocalMeter(lambda: 0.0), blueprint((POLICY + LIMITS).encode(), "policy.yaml")
+    kept, drawn = lasting(lambda: 0.0), blueprint((POLICY + LIMITS).encode(), "policy.yaml")
+    meter = kept.meter
     assert [meter, meter] == [
-        _policy(compile_snapshot(drawn, None, Metrics(), lambda: 0.0, meter).models["digits"].ask)._meter for _ in range(2)
+        _policy(compile_snapshot(drawn, None, Metrics(), lambda: 0.0, kept).models["digits"].ask)._meter for _ in range(2)
     ]
     assert meter is not _policy(compile_snapshot(drawn, None, Metrics(), lambda: 0.0).models["digits"].ask)._meter
 

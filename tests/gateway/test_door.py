@@ -46,6 +46,7 @@ def check(
 
 def test_a_door_without_lanes_is_open() -> None:
     """Where nothing is known nobody is turned away."""
+    assert not OPEN.crowded()
     OPEN.check(ANN, {}, 0.0, None)
     Door([], 1.0).check(ANN, {}, 0.0, None)
 

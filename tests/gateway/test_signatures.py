@@ -56,6 +56,22 @@ async def test_what_is_gone_is_forgotten(fake: Fake) -> None:
     assert signatures.get(fake.fast) is None
 
 
+async def test_what_was_served_is_remembered(fake: Fake) -> None:
+    """While a backend cannot be asked, what it served last still holds; a target out of the policy is forgotten."""
+    signatures = Signatures()
+    assert () == signatures.versions(fake.fast)
+    await signatures.look(fake.snapshot())
+    found = signatures.get(fake.fast)
+    assert found is not None
+    before = signatures.versions(fake.fast)
+    assert found.versions == before
+    fake.backend.failure = InferenceError(ErrorKind.UNAVAILABLE, "gone")
+    await signatures.look(fake.snapshot())
+    assert (None, before) == (signatures.get(fake.fast), signatures.versions(fake.fast))
+    await signatures.look(fake.snapshot(digits=(fake.dear,)))
+    assert () == signatures.versions(fake.fast)
+
+
 async def test_what_a_queue_obeys_is_told_its_cluster(fake: Fake) -> None:
     """By the same configuration; what it obeys no more is forgotten."""
     signatures, snapshot = Signatures(), fake.snapshot()

@@ -14,6 +14,7 @@ from backends.errors import ErrorKind, InferenceError
 from backends.inference import InferenceRequest, InferenceResponse, Tensors
 from policies.call import Answer, Ask, Call, Policy
 from policies.onion import ORDER, core, effective, onion
+from routing.caching import Caching
 
 Make = Callable[..., Call]
 
@@ -29,6 +30,8 @@ def test_layers_that_do_anything_to_a_plan(make_call: Make) -> None:
     assert ("deadline", "authorize") == effective(make_call().plan)
     assert ("deadline", "authorize", "fallback") == effective(make_call(fallback={"fast": "dear"}).plan)
     assert ("deadline", "authorize", "cascade") == effective(make_call(stages=stages).plan)
+    cached = replace(make_call().plan, cache=Caching(1.0, b""))
+    assert ("deadline", "authorize", "cache", "coalesce") == effective(cached)
 
 
 async def test_layers_run_outermost_first(make_call: Make) -> None:

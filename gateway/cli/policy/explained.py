@@ -93,6 +93,8 @@ def _course(course: Course, ink: Ink) -> Iterator[str]:
         yield _line("cost", f"{course.most:g}")
     if course.sample:
         yield _line("recorded", f"{share(course.sample)} of such requests")
+    for index, (part, said) in enumerate(course.cache.items()):
+        yield _line("" if index else "kept by", f"{part}: {said}")
     idle = ", ".join(layer for layer in ORDER if layer not in course.layers)
     yield _line("layers", " → ".join(course.layers) + ink.faint(f"  (without effect: {idle})"))
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gateway.admin.api import Api, ApiError, ApiRequest, ApiResponse
+from gateway.admin.api import Api, ApiError, ApiRequest, ApiResponse, Controls
 from gateway.admin.drains import Drained, Drains
 from gateway.admin.endpoints import EndpointState
 from gateway.admin.operators import Clearance
@@ -20,6 +20,7 @@ from gateway.reload.policy_file import PolicyFile
 from gateway.reload.records import Records
 from gateway.reload.reloader import Judged, Reloader, judged
 from gateway.spawner import Spawner
+from routing.caching import Purge
 
 POLICY = """version: 1
 backends: {b: {protocol: triton-http, endpoints: ["127.0.0.1:1"]}}
@@ -45,13 +46,18 @@ class Place:
         self.states = [EndpointState("b", "127.0.0.1:1", True, False, "closed", 2, 1.0, {"x": "ok"}, None)]
         self.drains = Drains(self.told, self.hold)
         self.held: list[Drained] = []
-        self.api = Api(self.policy, self.drains, self.judge, self.spawner.spawn)
+        self.purged: list[Purge] = []
+        self.controls = Controls(self.drains, self.purge)
+        self.api = Api(self.policy, self.controls, self.judge, self.spawner.spawn)
 
     async def told(self) -> list[EndpointState]:
         return self.states
 
     async def hold(self, drained: Drained) -> None:
         self.held.append(drained)
+
+    async def purge(self, which: Purge) -> None:
+        self.purged.append(which)
 
     async def judge(self, credentials: Mapping[str, str]) -> Clearance:
         self.credentials = credentials
@@ -179,6 +185,20 @@ async def test_endpoints(place: Place) -> None:
     )
 
 
+async def test_a_purge(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    """Kept answers of what is said are thrown away; it is written down, and what the policy has not is a mistake."""
+    caplog.set_level("INFO")
+    assert {"purged": "answers of model m, version 3"} == await place.got(
+        "POST", "/api/cache/purge", {"model": "m", "version": "3"}
+    )
+    assert {"purged": "all answers"} == await place.got("POST", "/api/cache/purge", b"")
+    assert [("m", "3"), ("", "")] == [(each.model, each.version) for each in place.purged]
+    assert "purge of answers of model m, version 3 by alice" in caplog.messages
+    for body, status in (({"model": "n"}, 404), ({"modle": "m"}, 400), ([], 400)):
+        assert status == (await place.ask("POST", "/api/cache/purge", body)).status
+    assert 2 == len(place.purged)
+
+
 async def test_a_drain(place: Place, caplog: pytest.LogCaptureFixture) -> None:
     """Tells what it is about, so that its end can be waited for; who asked for it is written down."""
     caplog.set_level("INFO")
@@ -209,7 +229,9 @@ async def test_a_drain_that_cannot_be(place: Place, body: object, status: int, e
     assert [] == place.held
 
 
-@pytest.mark.parametrize("path", ["", "/history", "/reload", "/rollback", "/explain", "/nowhere", "/api/drain", "/api/endpoints"])
+@pytest.mark.parametrize(
+    "path", ["", "/history", "/reload", "/rollback", "/explain", "/nowhere", "/api/drain", "/api/cache/purge"]
+)
 @pytest.mark.parametrize("status", [400, 401, 403, 503])
 async def test_who_has_no_say_learns_and_changes_nothing(place: Place, path: str, status: int) -> None:
     """Not even which paths there are; the body is not read."""
@@ -239,7 +261,7 @@ async def test_what_is_not_here(place: Place) -> None:
 
 async def test_a_change_that_takes_long_goes_on(place: Place) -> None:
     """Its caller is told so, and may leave; half a change would be worse."""
-    place.api = Api(place.policy, place.drains, place.judge, place.spawner.spawn, patience=0.01)
+    place.api = Api(place.policy, place.controls, place.judge, place.spawner.spawn, patience=0.01)
     gate = asyncio.Event()
     place.go = gate.wait
     answer = await place.ask("POST", "/rollback", {"version": ONE})

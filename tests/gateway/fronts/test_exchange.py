@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 from msgspec.structs import replace
 
 from backends.deadline import Deadline
@@ -13,12 +14,14 @@ from gateway.dataplane import Outcome
 from gateway.edge.messages import RequestHead
 from gateway.fronts.exchange import began
 from gateway.snapshot import Model, Snapshot
+from gateway.telemetry.record import Drawn
 from gateway.telemetry.recorder import Recorder
-from policies.call import Answer, Asked, Call, Share
+from policies.call import Answer, Asked, Cached, Call, Share
+from routing.conditions import Looks
 from routing.match import Match, Question, Route, RouteTable, Use
 from routing.plan import Plan, Stage, Target
 from routing.principal import Principal
-from routing.sampling import sampling
+from routing.sampling import Sampling, sampling
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 PLAN = Plan("default", (Stage(Target("fast", "b", "m", cost=1.0)),), 1.0, dearest=40.0)
@@ -45,6 +48,27 @@ def test_an_exchange_that_went_well(make_request: Callable[..., InferenceRequest
         record.policy,
         record.traceparent,
     )
+
+
+@pytest.mark.parametrize(
+    ("cached", "recorded"),
+    [
+        (None, True),
+        (Cached("miss"), True),
+        (Cached("off"), True),
+        (Cached("hit", 5.0), False),
+        (Cached("partial"), False),
+        (Cached("miss", collapsed=True), False),
+    ],
+)
+def test_samples_say_what_asking_takes(cached: Cached | None, recorded: bool) -> None:
+    """A request that was answered from what is kept, or by what others asked, is not recorded."""
+    exchange = began(RequestHead("POST", "/p", "", {}, "", 0.0), "made")
+    question = Question(Principal("ann"), {}, 1, {}, "", "r")
+    exchange.record.drawn = Drawn("v1", Sampling("digits", (), (), Looks(), (), 1.0), question, "digits", PLAN, 1.0)
+    answer = Answer(InferenceResponse("m", "1", "", {}, Tensors(())), (), 0.0, 0.1, cached=cached)
+    exchange.answered(Outcome(answer, PLAN, "v1"))
+    assert recorded == (exchange.record.drawn is not None)
 
 
 def test_an_exchange_that_ended_early() -> None:

@@ -31,6 +31,14 @@ FULL = POLICY.replace("    routes:", "    fallback: {accurate: balanced}\n    ro
         ("timeout: 2s", "timeout: 2s\n    version_policy: latest(2)", "models.digits.version_policy", "all → latest(2)"),
         ("cost: 40", "cost: 41", "models.digits.variants.accurate.cost", "40 → 41"),
         ("model: a,", 'model: a, version: "2",', "models.digits.variants.accurate.version", "the backend's choice → 2"),
+        ("model: f,", "model: f, deterministic: false,", "models.digits.variants.fast.deterministic", "true → false"),
+        ("model: f,", "model: f, row_independent: false,", "models.digits.variants.fast.row_independent", "true → false"),
+        (
+            "timeout: 2s",
+            "timeout: 2s\n    cache: {ttl: 1m, rows: true, stale_if_error: 1h, tag: vision}",
+            "models.digits.cache",
+            "none → ttl 1m, rows, stale if error 1h, tag vision",
+        ),
         ("model: f,", "model: f, timeout: 90ms,", "models.digits.variants.fast.timeout", "none → 90ms"),
         (
             "accurate: balanced}",
@@ -104,6 +112,7 @@ def test_what_is_only_written_otherwise_is_no_change() -> None:
         ("timeout: 2s", "timeout: 1s"),
         ("accurate: balanced", "accurate: fast"),
         ("timeout: 2s", "version_policy: specific(1)"),
+        ("timeout: 2s", "cache: {ttl: 1m}"),
     ],
 )
 def test_no_change_of_a_table_goes_unsaid(edit: tuple[str, str]) -> None:

@@ -56,6 +56,20 @@ def test_a_cascade() -> None:
     assert ("deadline", "authorize", "cascade", "fallback") == answer.layers
 
 
+def test_what_a_kept_answers_key_is_made_of() -> None:
+    """Part by part, and the two layers that then do something."""
+    cached = load_policy(
+        POLICY.replace(b"routes: [{name: default, use: fast}]", b"routes: [{name: default, use: fast}]\n    cache: {ttl: 1m}"),
+        "p",
+    )
+    name = next(name for name, model in cached.models.items() if model.cache is not None)
+    (answer,) = explain(cached, Request(name, Caller(tenant="acme")), "abc").answers
+    assert ["whose", "model", "plan", "inputs", "parameters", "outputs"] == list(answer.cache)
+    assert "tenant 'acme'" == answer.cache["whose"]
+    assert ("deadline", "authorize", "cache", "coalesce") == answer.layers
+    assert {} == explained(Request("digits")).answers[0].cache
+
+
 LIMITED = load_policy(
     POLICY
     + b"""

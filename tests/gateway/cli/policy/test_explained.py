@@ -57,6 +57,16 @@ limits
     assert "\n  ✓ m          4 at the same time, for tenant 'acme'\n" in said
 
 
+def test_a_cache() -> None:
+    """What the key of a kept answer is made of, a line for each part."""
+    document = load_policy(
+        POLICY.replace(b"models:\n  digits:\n", b"models:\n  digits:\n    cache: {ttl: 1m, rows: true}\n"), "policy.yaml"
+    )
+    said = "\n".join(lines(explain(document, Request("digits", Caller(tenant="acme"))), "policy.yaml", Ink(io.StringIO())))
+    assert "\n  kept by  whose: tenant 'acme'\n           model: its name and all that this policy says of it (" in said
+    assert "\n           inputs: of each row name, datatype, shape and bytes" in said
+
+
 CASCADE = """\
 policy.yaml, version abc
 request    digits, tier gold, 2 rows

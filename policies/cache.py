@@ -1,0 +1,384 @@
+"""Answers questions that were answered before, whole or row by row, from what is kept; never one tenant's to another.
+
+What a question is kept under is routing/cache_key.py's; docs/cache.md is the contract. A batch by rows is as many questions of
+one row, of which those not found go down together; without rows it is one question. Below this layer a question carries nothing
+of its client that is not in its key: no id, no form of the answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import msgspec
+from msgspec.structs import replace
+
+from backends.deadline import Deadline
+from backends.errors import ErrorKind, InferenceError
+from backends.inference import InferenceRequest, InferenceResponse, Tensors, TensorSpec
+from backends.tensors import Tensor, of_rows, row_parts
+from policies.call import Answer, Ask, Cached, CacheStatus, Call, Kept, Share
+from routing.cache_key import Keys, unkeyed
+from routing.caching import Caching, Purge
+from routing.plan import Plan
+from routing.worth import Worth
+
+INLINE = 256 * 1024  # bytes of a request whose key is made on the loop, in less than 1 ms
+MOST_ROWS = 512  # of a batch that is looked up row by row: each row costs some 10 µs, and others wait meanwhile
+JITTER = 0.1  # of a time to live: what was kept together does not end together
+OVERHEAD = 600  # bytes that an entry takes beside its tensors, and half as many for each of these
+# What a stale answer is better than; the client's own mistakes and quotas stay what they are.
+FAILURES = frozenset({ErrorKind.UNAVAILABLE, ErrorKind.BROKEN, ErrorKind.OVERLOADED, ErrorKind.INTERNAL, ErrorKind.DEADLINE})
+
+
+class Store(Protocol):
+    """Who keeps answers: this process's memory, or a store that several share in front of or behind it."""
+
+    @property
+    def generation(self) -> bytes:
+        """Another after each purge: questions before and after it are not in flight together."""
+        ...
+
+    def find(self, keys: Sequence[bytes]) -> Sequence[Kept | None] | Awaitable[Sequence[Kept | None]]:
+        """What is kept under each key, stale or fresh. Never raises: whoever cannot reach its store has found nothing."""
+        ...
+
+    def keep(self, several: Sequence[Kept], ends: float) -> bool:
+        """Takes them in, each under its own key, until the moment `ends`; whether there is room. Never raises, never waits."""
+        ...
+
+    def purge(self, which: Purge, now: float) -> None:
+        """From now on nothing is found that was asked before `now` and is meant here. Never raises, never waits."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What the policy needs of the process: time in seconds, chance from 0 to 1, and where background work runs."""
+
+    clock: Callable[[], float]
+    chance: Callable[[], float]
+    spawn: Callable[[Coroutine[Any, Any, None], str], object]
+
+
+class CachePolicy:
+    """Stands behind authorize and limit: no hit for a stranger, and hits count.
+
+    `told` hears of each question how it went. What the store finds must say itself that it belongs to the key.
+    """
+
+    def __init__(self, store: Store, keys: Keys, told: Callable[[str, str], None], around: Around) -> None:
+        self._store = store
+        self._keys = keys
+        self._told = told
+        self._around = around
+        self._worth: dict[str, Worth] = {}
+        self._renewing: set[bytes] = set()
+
+    def __call__(self, call: Call, ask: Ask) -> Awaitable[Answer]:
+        """What is kept, or the answer from below. Questions on plans without a cache pass as they are."""
+        return ask(call) if call.plan.cache is None else self._counted(call, ask, call.plan.cache)
+
+    async def _counted(self, call: Call, ask: Ask, caching: Caching) -> Answer:
+        answer = await self._answer(call, ask, caching)
+        cached = answer.cached
+        if cached is not None:
+            self._told(call.model, "collapsed" if cached.collapsed else cached.status)
+        return answer
+
+    async def _answer(self, call: Call, ask: Ask, caching: Caching) -> Answer:
+        control = call.question.headers.get("cache-control", "") if call.question is not None else ""
+        wishes = {each.partition("=")[0].strip().lower() for each in control.split(",")} if control else ()
+        start = self._around.clock()
+        worth = self._worth.get(call.model) or self._worth.setdefault(call.model, Worth())
+        if "no-store" in wishes:
+            return await _past(call, ask, Cached("request"))
+        if not worth.on(start):
+            return await _past(call, ask, Cached("off", detail="no-gain"))
+        if why := unkeyed(call.request):
+            return await _past(call, ask, Cached("bypass", detail=why))
+        parts = await asyncio.to_thread(self._divided, call, caching) if call.size > INLINE else self._divided(call, caching)
+        search = _Search(call, ask, caching, parts, [None] * len(parts.keys), worth)
+        if "no-cache" in wishes:
+            return await self._fetch(search, [None] * len(parts.keys), "request")
+        found = self._store.find(parts.keys)
+        kept = await found if isinstance(found, Awaitable) else found
+        search.kept = [each if each and each.key == key else None for each, key in zip(kept, parts.keys, strict=True)]
+        now = self._around.clock()
+        worth.looked(now - start, now)
+        fresh = now - caching.stale_while_revalidate
+        have = [each if each is not None and each.until > fresh else None for each in search.kept]
+        if None in have:
+            return await self._fetch(search, have, "miss")
+        return self._hit(search, [each for each in have if each is not None], now) or await _past(call, ask, _UNFIT)
+
+    def _hit(self, search: _Search, kept: Sequence[Kept], now: float) -> Answer | None:
+        left = min([each.until for each in kept]) - now
+        answer = search.parts.joined(kept)
+        if answer is None:
+            return None
+        if left <= 0:
+            self._renew(search, [None if each.until <= now else each for each in kept])
+        search.worth.saved(sum([each.seconds for each in kept]))
+        return replace(answer, cached=Cached("hit" if left > 0 else "stale", left))
+
+    async def _fetch(self, search: _Search, have: Sequence[Kept | None], status: CacheStatus) -> Answer:
+        """Asks about what is missing, keeps what comes, and puts it together with what there is."""
+        call, parts = search.call, search.parts
+        missing = [index for index, each in enumerate(have) if each is None]
+        asked = self._around.clock()
+        below = replace(
+            call, request=parts.question(missing), key=b"" if status == "request" else parts.key(missing) + self._store.generation
+        )
+        try:
+            answer = _plain(await search.ask(below))
+        except InferenceError as error:
+            rescued = self._rescued(search, have, error)
+            if rescued is None:
+                raise
+            return rescued
+        start = self._around.clock()
+        pieces = parts.pieces(answer, missing)
+        stored = pieces is not None and self._keep(search, answer, pieces, asked)
+        search.worth.spent(self._around.clock() - start)
+        if answer.collapsed:
+            search.worth.saved(answer.backend_seconds)
+        if len(missing) == len(have):
+            return replace(answer, cached=Cached(status, stored=stored, collapsed=answer.collapsed))
+        whole = None
+        if pieces is not None:
+            fresh = dict(zip(missing, pieces, strict=True))
+            whole = parts.joined([fresh[index] if each is None else each for index, each in enumerate(have)])
+        if whole is None:
+            return await _past(call, search.ask, _UNFIT)
+        search.worth.saved(sum([each.seconds for each in have if each is not None]))
+        detail = f"{len(have) - len(missing)} of {len(have)} rows"
+        cached = Cached("partial", stored=stored, collapsed=answer.collapsed, detail=detail)
+        return replace(whole, cost=answer.cost, backend_seconds=answer.backend_seconds, cached=cached)
+
+    def _keep(self, search: _Search, answer: Answer, pieces: Sequence[Kept], asked: float) -> bool:
+        """Whether they are kept now; of an answer that many waited for the first who comes keeps it."""
+        if not answer.planned:
+            return False
+        caching, now = search.caching, self._around.clock()
+        if answer.collapsed:
+            there = self._store.find([each.key for each in pieces])
+            if not isinstance(there, Awaitable) and all(each is not None and each.until > now for each in there):
+                return False
+        until = now + caching.ttl * (1 - JITTER * self._around.chance())
+        ends = until + max(caching.stale_while_revalidate, caching.stale_if_error)
+        return self._store.keep([replace(each, asked=asked, until=until) for each in pieces], ends)
+
+    def _rescued(self, search: _Search, have: Sequence[Kept | None], error: InferenceError) -> Answer | None:
+        """What was kept longer than it is fresh, because there is nothing better."""
+        now = self._around.clock()
+        oldest = now - search.caching.stale_if_error
+        kept = [old if each is None else each for each, old in zip(have, search.kept, strict=True)]
+        usable = [each for each in kept if each is not None and each.until > oldest]
+        if error.kind not in FAILURES or len(usable) < len(kept):
+            return None
+        answer = search.parts.joined(usable)
+        left = min([each.until for each in usable]) - now
+        return None if answer is None else replace(answer, cached=Cached("stale", left, detail=error.reason))
+
+    def _renew(self, search: _Search, have: Sequence[Kept | None]) -> None:
+        """Asks again in the background, once at a time, for as long as the route allows."""
+        call = search.call
+        key = search.parts.key([index for index, each in enumerate(have) if each is None])
+        if key in self._renewing:
+            return
+        self._renewing.add(key)
+        at = self._around.clock() + call.plan.timeout
+        call = replace(call, deadline=Deadline(at), received=at - call.plan.timeout)
+        again = replace(search, call=call, kept=[None] * len(have))
+
+        async def renew() -> None:
+            try:
+                async with asyncio.timeout(call.plan.timeout):
+                    await self._fetch(again, have, "miss")
+            except (InferenceError, TimeoutError):
+                pass  # the next question tries again
+            finally:
+                self._renewing.discard(key)
+
+        try:
+            self._around.spawn(renew(), f"renew an answer of {call.model}")
+        except RuntimeError:  # there is too much to do in the background already
+            self._renewing.discard(key)
+
+    def _divided(self, call: Call, caching: Caching) -> _Parts:
+        asked = (call.plan, call.principal, call.model, call.request)
+        if caching.rows and 0 < (call.request.rows or 0) <= MOST_ROWS:
+            return _Rows(call, self._keys.rows(*asked), self._keys)
+        return _Whole(call, self._keys.whole(*asked))
+
+
+class _Parts(Protocol):
+    """A question as what is looked up one by one: itself, or its rows."""
+
+    keys: Sequence[bytes]
+
+    def question(self, missing: Sequence[int]) -> InferenceRequest:
+        """About these only, with nothing of the client in it."""
+        ...
+
+    def key(self, missing: Sequence[int]) -> bytes:
+        """Equal for equal such questions."""
+        ...
+
+    def pieces(self, answer: Answer, missing: Sequence[int]) -> Sequence[Kept] | None:
+        """The answer to each of them; None where it cannot be divided so."""
+        ...
+
+    def joined(self, kept: Sequence[Kept]) -> Answer | None:
+        """The answer to all of them together, which cost nothing; None where they do not fit."""
+        ...
+
+
+class _Search(msgspec.Struct):
+    """One question on its way through the cache; `kept` is what was found, fresh or not, for each of its parts."""
+
+    call: Call
+    ask: Ask
+    caching: Caching
+    parts: _Parts
+    kept: Sequence[Kept | None]
+    worth: Worth
+
+
+class _Whole:
+    """One entry for the question as it stands."""
+
+    def __init__(self, call: Call, key: bytes) -> None:
+        self._call = call
+        self.keys: Sequence[bytes] = (key,)
+
+    def question(self, missing: Sequence[int]) -> InferenceRequest:
+        return _anonymous(self._call.request, self._call.request.payload.tensors())
+
+    def key(self, missing: Sequence[int]) -> bytes:
+        return self.keys[0]
+
+    def pieces(self, answer: Answer, missing: Sequence[int]) -> Sequence[Kept] | None:
+        response = replace(answer.response, model=self._call.model)
+        return (_kept(self._call, self.keys[0], response, answer),)
+
+    def joined(self, kept: Sequence[Kept]) -> Answer | None:
+        (each,) = kept
+        return Answer(each.response, each.shares, 0.0, 0.0, each.escalation, each.asks)
+
+
+class _Rows:
+    """An entry for each row."""
+
+    def __init__(self, call: Call, keys: Sequence[bytes], maker: Keys) -> None:
+        self._call = call
+        self._maker = maker
+        self.keys = keys
+
+    def question(self, missing: Sequence[int]) -> InferenceRequest:
+        tensors = self._call.request.payload.tensors()
+        if len(missing) < len(self.keys):
+            tensors = tuple([_taken(tensor, missing) for tensor in tensors])
+        return _anonymous(self._call.request, tensors)
+
+    def key(self, missing: Sequence[int]) -> bytes:
+        return self._maker.several([self.keys[row] for row in missing])
+
+    def pieces(self, answer: Answer, missing: Sequence[int]) -> Sequence[Kept] | None:
+        outputs, shares = answer.response.payload.tensors(), answer.shares
+        owners = answer.owners or (0,) * len(missing)
+        if answer.response.parameters or len(owners) != len(missing) or (len(shares) > 1 and not answer.owners):
+            return None  # something is said of the batch as such, or nobody knows whose a row is
+        if any(tensor.rows != len(missing) for tensor in outputs):
+            return None
+        given = [replace(share, rows=1) for share in shares]
+        columns = [row_parts(tensor) for tensor in outputs]
+        pieces, part = [], replace(answer, backend_seconds=answer.backend_seconds / len(missing), asks=())
+        for place, row in enumerate(missing):
+            share = given[owners[place]]
+            tensors = tuple(
+                [
+                    of_rows(out.name, out.datatype, out.shape[1:], column[place : place + 1])
+                    for out, column in zip(outputs, columns, strict=True)
+                ]
+            )
+            response = InferenceResponse(self._call.model, share.version, "", {}, Tensors(tensors))
+            pieces.append(_kept(self._call, self.keys[row], response, replace(part, shares=(share,))))
+        return pieces
+
+    def joined(self, kept: Sequence[Kept]) -> Answer | None:
+        rows = [each.response.payload.tensors() for each in kept]
+        first = rows[0]
+        alike = [(tensor.name, tensor.datatype, tensor.shape) for tensor in first]
+        if any([(tensor.name, tensor.datatype, tensor.shape) for tensor in row] != alike for row in rows[1:]):
+            return None
+        outputs = tuple(
+            [of_rows(out.name, out.datatype, out.shape[1:], [row[place].data for row in rows]) for place, out in enumerate(first)]
+        )
+        shares = _counted_up(kept, self._call.plan)
+        version = shares[0].version if len(shares) == 1 else ""
+        response = InferenceResponse(self._call.model, version, "", {}, Tensors(outputs))
+        return Answer(response, shares, 0.0, 0.0, _escalation(shares, self._call.plan))
+
+
+def _counted_up(kept: Sequence[Kept], plan: Plan) -> tuple[Share, ...]:
+    """One share for each variant and version, in stage order."""
+    found: dict[Share, int] = {}
+    for each in kept:
+        found[each.shares[0]] = found.get(each.shares[0], 0) + 1
+    places = {stage.target.variant: place for place, stage in enumerate(plan.stages)}
+    ordered = sorted(found, key=lambda share: (places.get(share.variant, 0), share.version))
+    return tuple([replace(share, rows=found[share]) for share in ordered])
+
+
+def _escalation(shares: Sequence[Share], plan: Plan) -> str:
+    """As a cascade says it: all stages up to the last that answered a row."""
+    answered = {share.variant for share in shares}
+    top = max([place for place, stage in enumerate(plan.stages) if stage.target.variant in answered], default=0)
+    return "→".join([stage.target.variant for stage in plan.stages[: top + 1]]) if top else "none"
+
+
+def _kept(call: Call, key: bytes, response: InferenceResponse, answer: Answer) -> Kept:
+    assert call.plan.cache is not None
+    size = OVERHEAD + sum([OVERHEAD // 2 + len(tensor.data) for tensor in response.payload.tensors()])
+    tag = call.plan.cache.tag
+    return Kept(
+        key,
+        response,
+        answer.shares,
+        answer.escalation,
+        answer.asks,
+        answer.backend_seconds,
+        asked=0.0,
+        until=0.0,
+        tag=tag,
+        size=size,
+    )
+
+
+def _taken(tensor: Tensor, rows: Sequence[int]) -> Tensor:
+    parts = row_parts(tensor)
+    return of_rows(tensor.name, tensor.datatype, tensor.shape[1:], [parts[row] for row in rows])
+
+
+def _anonymous(request: InferenceRequest, tensors: tuple[Tensor, ...]) -> InferenceRequest:
+    """The question in tensors, so that its answer comes in tensors too, and without the client's id."""
+    specs = tuple([TensorSpec(tensor.name, tensor.datatype, tensor.shape) for tensor in tensors])
+    return replace(request, id="", inputs=specs, payload=Tensors(tensors))
+
+
+def _plain(answer: Answer) -> Answer:
+    """The answer with its tensors in bytes of their own, and nothing left of the message that they came in. Raises BROKEN."""
+    found = answer.response.payload.tensors()
+    tensors = tuple([Tensor(each.name, each.datatype, each.shape, bytes(each.data)) for each in found])
+    return replace(answer, response=replace(answer.response, id="", payload=Tensors(tensors)))
+
+
+async def _past(call: Call, ask: Ask, cached: Cached) -> Answer:
+    return replace(await ask(call), cached=cached)
+
+
+_UNFIT = Cached("bypass", detail="rows")  # entries that do not fit together: outputs whose shape depends on more than the row

@@ -1,0 +1,197 @@
+"""What makes two questions the same: the key under which an answer is kept is a MAC over everything that the answer depends on.
+
+Every field is written behind its length and every list behind its count, so that no two different questions have the same bytes;
+HMAC-SHA-256 (RFC 2104) with a secret of the process, so that nobody who knows another's question can say where its answer is.
+docs/cache.md is the contract. A change of what is written here needs another CONTRACT.
+"""
+
+from __future__ import annotations
+
+import hmac
+import struct
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+
+from backends.inference import InferenceRequest, Parameter, Parameters
+from backends.tensors import Tensor, row_parts
+from routing.plan import Plan, Target
+from routing.principal import Principal
+
+CONTRACT = b"penstock-cache-1"
+# Parameters that cannot change an answer: how it is written for the client, and when it is computed.
+WIRE = frozenset({"binary_data_output", "binary_data", "binary_data_size", "priority", "timeout"})
+_LENGTH = struct.Struct("<Q").pack
+_JOINED = 64 * 1024  # bytes; tensors beyond are not copied for the sake of one call
+_REMEMBERED = 4096  # plans and principals
+
+Versions = Callable[[Target], Sequence[str]]
+"""What the target's backend was last seen to serve; empty where nobody knows."""
+
+
+def unkeyed(request: InferenceRequest) -> str:
+    """Why the question can have no key: its answer depends on more than what it says. "" where it can."""
+    for name in request.parameters:
+        if name.startswith("sequence_"):
+            return "sequence"  # the server remembers what it was asked before
+    for spec in request.inputs:
+        if spec.parameters and not WIRE.issuperset(spec.parameters):
+            return "input-parameters"  # nobody says what they mean
+    return ""
+
+
+class Keys:
+    """Makes keys of 32 bytes."""
+
+    def __init__(self, secret: bytes, versions: Versions) -> None:
+        self._secret = secret
+        self._versions = versions
+        self._known: dict[tuple[int, str, bool, str], tuple[Plan, tuple[tuple[str, ...], ...], bytes]] = {}
+
+    def whole(self, plan: Plan, principal: Principal, model: str, request: InferenceRequest) -> bytes:
+        """Of the question as it stands."""
+        tensors = sorted(request.payload.tensors(), key=_name)
+        return self._mac(self._head(b"whole", plan, principal, model, request), _inputs(tensors))
+
+    def rows(self, plan: Plan, principal: Principal, model: str, request: InferenceRequest) -> list[bytes]:
+        """Of each row on its own; every input has the same number of them."""
+        tensors = sorted(request.payload.tensors(), key=_name)
+        about = self._mac(self._head(b"row", plan, principal, model, request), ())
+        heads = [_input(tensor.name, tensor.datatype, tensor.shape[1:]) for tensor in tensors]
+        parts = [row_parts(tensor) for tensor in tensors]
+        return [
+            self._mac(about, [piece for head, of in zip(heads, row, strict=True) for piece in (head, _LENGTH(len(of)), of)])
+            for row in zip(*parts, strict=True)
+        ]
+
+    def several(self, keys: Sequence[bytes]) -> bytes:
+        """Of the question that these rows make, in this order."""
+        return self._mac(framed([CONTRACT, b"several"]), keys)
+
+    def _head(self, kind: bytes, plan: Plan, principal: Principal, model: str, request: InferenceRequest) -> bytes:
+        asked = [
+            framed([output.name.encode(), _parameters(output.parameters)]) if output.parameters else _output(output.name)
+            for output in request.outputs
+        ]
+        outputs = framed(asked) if asked else _NOTHING
+        return _heads(kind, self._planned(plan, principal, model), _parameters(request.parameters), outputs, len(request.inputs))
+
+    def _planned(self, plan: Plan, principal: Principal, model: str) -> bytes:
+        """What the principal and the plan add; plans that do not depend on the question are the same object each time."""
+        assert plan.cache is not None
+        whose = ("", False) if plan.cache.shared else (principal.tenant or principal.subject, bool(principal.tenant))
+        versions = tuple([() if stage.target.version else tuple(self._versions(stage.target)) for stage in plan.stages])
+        known = self._known.get((id(plan), *whose, model))
+        if known is not None and known[0] is plan and known[1] == versions:
+            return known[2]
+        kind = b"shared" if plan.cache.shared else b"tenant" if whose[1] else b"subject"
+        fields = [
+            CONTRACT,
+            kind,
+            whose[0].encode("utf-8", "surrogatepass"),
+            model.encode(),
+            plan.cache.epoch,
+            _plan(plan, versions),
+        ]
+        made = framed(fields)
+        if len(self._known) >= _REMEMBERED:
+            self._known.clear()
+        self._known[id(plan), *whose, model] = (plan, versions, made)
+        return made
+
+    def _mac(self, head: bytes, parts: Sequence[bytes | memoryview]) -> bytes:
+        if sum(map(len, parts)) <= _JOINED:
+            return hmac.digest(self._secret, b"".join((head, *parts)), "sha256")
+        mac = hmac.new(self._secret, head, "sha256")
+        for part in parts:
+            mac.update(part)
+        return mac.digest()
+
+
+def framed(fields: Iterable[bytes]) -> bytes:
+    """The fields as one run of bytes that no other fields have."""
+    listed = list(fields)
+    return b"".join((_LENGTH(len(listed)), *[part for each in listed for part in (_LENGTH(len(each)), each)]))
+
+
+def told(plan: Plan, principal: Principal) -> Mapping[str, str]:
+    """For people: what the key of such a question is made of, part by part. Of tensors and parameters only that they count."""
+    assert plan.cache is not None
+    whose = f"tenant '{principal.tenant}'" if principal.tenant else f"subject '{principal.subject}', who has no tenant"
+    chain = " → ".join(
+        _said(stage.target) + ("" if stage.accept is None else f" (accept {stage.accept:g})") for stage in plan.stages
+    )
+    return {
+        "whose": "everybody's: shared" if plan.cache.shared else whose,
+        "model": f"its name and all that this policy says of it ({plan.cache.epoch.hex()[:12]})",
+        "plan": f"route '{plan.route}': {chain}",
+        "inputs": ("of each row " if plan.cache.rows else "") + "name, datatype, shape and bytes, in the order of their names",
+        "parameters": f"all but {', '.join(sorted(WIRE))}",
+        "outputs": "those asked for, with their parameters, in the order asked",
+    }
+
+
+def _said(target: Target) -> str:
+    version = f"version {target.version}" if target.version else "the versions it serves"
+    return f"{target.variant} ({target.backend}: {target.model}, {version})"
+
+
+def _name(tensor: Tensor) -> str:
+    return tensor.name
+
+
+def _plan(plan: Plan, versions: Sequence[Sequence[str]]) -> bytes:
+    stages = [
+        framed(
+            [
+                *(word.encode() for word in (target.variant, target.backend, target.model, target.version)),
+                repr(stage.accept).encode(),
+                framed(version.encode() for version in served),
+            ]
+        )
+        for stage, served in zip(plan.stages, versions, strict=True)
+        for target in (stage.target,)
+    ]
+    confidence = plan.confidence if len(plan.stages) > 1 else None
+    how = framed([]) if confidence is None else framed([confidence.output.encode(), confidence.metric.encode()])
+    return framed([plan.route.encode(), how, *stages])
+
+
+def _inputs(tensors: Sequence[Tensor]) -> list[bytes | memoryview]:
+    found: list[bytes | memoryview] = []
+    for tensor in tensors:
+        found += (_input(tensor.name, tensor.datatype, tensor.shape), _LENGTH(len(tensor.data)), tensor.data)
+    return found
+
+
+@lru_cache(maxsize=4096)
+def _heads(kind: bytes, planned: bytes, parameters: bytes, outputs: bytes, inputs: int) -> bytes:
+    """All but the inputs themselves."""
+    return framed([kind, planned, parameters, outputs, str(inputs).encode()])
+
+
+@lru_cache(maxsize=4096)
+def _input(name: str, datatype: str, shape: tuple[int, ...]) -> bytes:
+    return framed([_text(name), datatype.encode(), *[_LENGTH(size) for size in shape]])
+
+
+@lru_cache(maxsize=1024)
+def _output(name: str) -> bytes:
+    return framed([_text(name), _NOTHING])
+
+
+def _parameters(parameters: Parameters) -> bytes:
+    kept = [(name, value) for name, value in parameters.items() if name not in WIRE] if parameters else ()
+    return framed([each for name, value in sorted(kept) for each in (_text(name), _value(value))]) if kept else _NOTHING
+
+
+def _value(value: Parameter) -> bytes:
+    """`true`, `1`, `1.0` and `"1"` are four different values."""
+    kind = "b" if isinstance(value, bool) else "i" if isinstance(value, int) else "f" if isinstance(value, float) else "s"
+    return _text(f"{kind}{value if isinstance(value, str) else repr(value)}")
+
+
+def _text(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+_NOTHING = framed([])
