@@ -55,7 +55,7 @@ from gateway.stopping import Stopping
 from gateway.telemetry.access_log import AccessLog
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.record import RequestRecord
-from gateway.telemetry.recorder import recorder
+from gateway.telemetry.recorder import Recorder, recorder
 from gateway.telemetry.stall import StallProbe
 from policies.limit import LocalMeter
 from policies.local_store import LocalStore
@@ -104,20 +104,19 @@ class Gateway:
         self._store = _store(document, metrics)
         signatures = Signatures()
         # Of every policy that comes: who has used up a limit has done so, and what was answered is kept.
-        self._meter = self._store.meter if self._store else LocalMeter(time.monotonic, document.workers)
+        meter = self._store.meter if self._store else LocalMeter(time.monotonic, document.workers)
         self._answers = LocalStore(document.cache, time.monotonic)
-        self._lasting = Lasting(self._meter, self._answers, secrets.token_bytes(32), signatures.versions, self.spawner)
+        self._lasting = Lasting(meter, self._answers, secrets.token_bytes(32), signatures.versions, self.spawner)
         snapshot = compile_snapshot(first.blueprint, None, metrics, time.monotonic, self._lasting)
         self.plane = Dataplane(snapshot, signatures)
-        metrics.cache_size = self._kept_bytes
         self.stopping = False  # not ready; everything is served, until
         self.draining = False  # nothing new is taken
         self.drains = Drains(self.endpoints, self.hold)
         metrics.in_flight, metrics.serving, metrics.lanes = self._in_flight, self._serving, self._lanes
+        metrics.cache_size = self._kept_bytes
         self._signatures = signatures
         self._access_log = _access_log(document)
-        samples = document.telemetry.samples
-        self._samples = recorder(Path(samples.file), samples.size, samples.keep) if samples is not None else None
+        self._samples = _samples(document)
         self._authenticator: Authenticator
         self._stalls: StallProbe
         self.ports: Ports
@@ -291,6 +290,11 @@ def _store(document: GatewayDocument, metrics: Metrics) -> Store | None:
     store = Store(document, metrics)
     metrics.store_up = lambda: store.up
     return store
+
+
+def _samples(document: GatewayDocument) -> Recorder | None:
+    samples = document.telemetry.samples
+    return recorder(Path(samples.file), samples.size, samples.keep) if samples is not None else None
 
 
 def _access_log(document: GatewayDocument) -> AccessLog | None:
