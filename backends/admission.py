@@ -80,7 +80,9 @@ class Lane:
         self._refused = -inf  # when the last one was
         self._shed = -1  # the worst priority among them
         self._since = -inf  # the beginning of a window
-        self._most = self._before = 0  # that were in the lane at once in this window; a quarter more than in the one before
+        self._most = self._before = (
+            0  # that were in the lane at once in this window; as many and a few more than in the one before
+        )
 
     def hopeless(self, deadline: float, now: float) -> bool:
         """Whether even the quickest answer would come too late; now and then one may try, or nobody would ever know better."""
@@ -171,10 +173,10 @@ class Lane:
         self.adjust(self.stuck)
 
     def _room(self, now: float) -> int:
-        """How many may be in the lane: as many as lately; a quarter more if nobody was refused, or there was room in between."""
+        """How many may be in the lane: as many as lately; a few more if nobody was refused, or there was room in between."""
         if now - self._since > WINDOW:
             most = self._most if now - self._since < 2 * WINDOW else 0
-            self._before = most if self._refused > self._since > self._eased else most * 5 // 4
+            self._before = most if self._refused > self._since > self._eased else most + max(2 * SPARE, most // 4)
             self._since, self._most = now, 0
         return max(self.limit + SPARE, self._before, self._most)
 

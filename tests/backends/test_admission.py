@@ -62,10 +62,10 @@ def test_the_first_of_a_crowd_are_a_burst() -> None:
     assert 12 == fill(lane(), 0.0, 1.0), "an eighth of their time"
 
 
-def crowd(made: Lane) -> float:
+def crowd(made: Lane, begin: float = 0.0) -> float:
     """Somebody finds no place all the time until a crowd is no burst any more; the time then."""
-    now, step = 0.0, CALM / 2
-    while now <= STANDING + step:
+    now, step = begin, CALM / 2
+    while now <= begin + STANDING + step:
         assert made.judge(MIDDLE, now + 30.0, now) is None
         now += step
     return now
@@ -75,7 +75,7 @@ def test_a_load_that_only_grows_is_told_no() -> None:
     """Whatever time it has: a few more than have been in the lane lately may wait, and never more for minutes than LONGEST."""
     made = lane()
     begin = crowd(made)
-    assert SPARE == fill(made, begin, 3600.0)
+    assert 2 * SPARE == made.in_flight + fill(made, begin, 3600.0)
     for turn in range(1, 90):
         assert 0 == fill(made, begin + turn * 0.01, 3600.0)
     assert LONGEST / 2.0 == pytest.approx(fill(lane(pace=2.0), 0.0, 3600.0), abs=1)
@@ -104,12 +104,13 @@ def test_a_crowd_that_asks_when_it_is_answered_is_taken_in() -> None:
 
 
 def test_a_queue_may_grow_by_and_by() -> None:
-    """A quarter each second, as long as nobody is refused."""
+    """Twenty more each second, or a quarter, as long as nobody is refused: so clients may come one by one."""
     made, now = lane(), 0.0
-    for size in (SPARE, SPARE + 2, SPARE + 4):
-        assert size == fill(made, now, now + 30.0, most=size)
+    for size in (2 * SPARE, 4 * SPARE, 6 * SPARE):
+        now = crowd(made, now)
+        most = size - made.in_flight
+        assert most == fill(made, now, now + 30.0, most=most)
         made.queue.clear()
-        now += 1.1
 
 
 def test_waiting_ends_in_time_for_an_answer() -> None:
