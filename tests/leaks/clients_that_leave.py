@@ -20,6 +20,7 @@ import numpy as np
 import uvloop
 from tritonclient.grpc import service_pb2
 
+from policies.limit import LocalMeter
 from tests.features.conftest import Running, ask, framed, packed, run
 from tests.features.oip_server import Received, answered, written
 
@@ -97,12 +98,14 @@ async def storm(gate: Running, chance: random.Random) -> int:
 async def settled(gate: Running) -> list[str]:
     """What of the requests is still there once everybody had time to notice that the clients left."""
     cluster = gate.gateway.plane.snapshot.clusters["triton"]
+    meter = gate.gateway._lasting.meter
+    assert isinstance(meter, LocalMeter)
 
     def left() -> dict[str, int]:
         return {
             "questions at the cluster": cluster.in_flight,
             "questions at the endpoint": cluster.endpoints[0].in_flight,
-            "permits of a limit": sum(gate.gateway._lasting.meter._buckets.counts.values()),
+            "permits of a limit": sum(meter._buckets.counts.values()),
             "HTTP connections": gate.gateway.ports.http.connections,
             "tasks of requests": sum("_serve" in repr(task.get_coro()) for task in asyncio.all_tasks())
             - gate.backend.connections,
