@@ -26,9 +26,10 @@ from math import inf
 from backends.concurrency import Concurrency
 
 WAITS = 1 / 8  # the share of a question's time that it may be expected to wait; what it waits in fact may be twice that
+HASTE = 1.0  # seconds; whoever has more than a few of these is in no hurry and may wait for half of the rest
 LONGEST = 5.0  # seconds that it may be expected to wait, whatever time it has
 SPARE = 10  # that may wait though as many have not been in the lane lately
-BRIEF, BURST = 0.025, 1.0  # seconds that anybody may be expected to wait, and the first of a crowd, however many they are
+BRIEF = 0.025  # seconds that anybody may be expected to wait, however many they are; the first of a crowd may in any case
 UNKNOWN = 256  # that may wait while nothing is known of how long answers take
 WINDOW = 1.0  # seconds that "lately" is long, up to twice
 STANDING = 1.0  # seconds until a crowd is no burst, and of refusals until the queue is cut
@@ -106,8 +107,8 @@ class Lane:
             may = ahead < max(1, self.limit // 4)
         elif concurrency.pace:
             wait = (ahead + 1) * concurrency.pace
-            free = BURST if now - self._eased <= STANDING else BRIEF
-            may = wait <= _patience(deadline, now) and (wait <= free or ahead + self.in_flight < self._room(now))
+            free = wait <= BRIEF or now - self._eased <= STANDING
+            may = wait <= _patience(deadline, now) and (free or ahead + self.in_flight < self._room(now))
         else:
             may = ahead < UNKNOWN
         if may:
@@ -198,4 +199,5 @@ def _turn(waiter: Waiter) -> tuple[int, float]:
 
 
 def _patience(deadline: float, now: float) -> float:
-    return min(WAITS * (deadline - now), LONGEST)
+    time = deadline - now
+    return min(max(WAITS * time, time / 2 - HASTE), LONGEST)
