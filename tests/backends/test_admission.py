@@ -63,7 +63,7 @@ def test_the_first_of_a_crowd_are_a_burst() -> None:
 
 
 def test_who_has_long_may_wait_for_nearly_half_of_it() -> None:
-    """Twenty at once, with ten seconds each, before a backend that needs a tenth for each: all of them will be answered in time."""
+    """Twenty at once, with ten seconds each, before a backend that takes a tenth for each: all come in time."""
     assert 20 <= fill(lane(0.1), 0.0, 10.0)
     assert round((10.0 / 2 - HASTE) / 0.1) == fill(lane(0.1), 0.0, 10.0)
 
