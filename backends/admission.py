@@ -2,9 +2,9 @@
 
 A lane has as many places as its Concurrency says. Who finds none may wait if the queue before him will be served within a share
 of the time that he has. That is all in the first second of a crowd, which may be a burst and over soon: bursts are taken up. Who
-comes later may only add a BRIEF wait, or hardly more to the lane than there has been in it lately: so a crowd of clients each of
-whom asks when he has been answered is taken in, but a load that only grows is not. Once refusals have gone on for STANDING
-seconds only a quarter of the places may wait: a standing queue is just latency (CoDel, Nichols and Jacobson 2012).
+comes later may only have a brief wait, or add hardly more to the lane than there has been in it lately: so a crowd of clients
+each of whom asks when he has been answered is taken in, but a load that only grows is not. Once refusals have gone on for
+STANDING seconds only a quarter of the places may wait: a standing queue is just latency (CoDel, Nichols and Jacobson 2012).
 Those who wait go by priority, then by deadline, so that who has a minute does not stand before who has a second. Who is better
 than all that are refused may use the whole queue, and those behind him may have to leave it.
 
@@ -29,7 +29,7 @@ WAITS = 1 / 8  # the share of a question's time that it may be expected to wait;
 HASTE = 1.0  # seconds; whoever has more than a few of these is in no hurry and may wait for half of the rest
 LONGEST = 5.0  # seconds that it may be expected to wait, whatever time it has
 SPARE = 10  # that may wait though as many have not been in the lane lately
-BRIEF = 0.025  # seconds that anybody may be expected to wait, however many they are; the first of a crowd may in any case
+BRIEF, SMALL, NOTICED = 0.025, 1 / 20, 0.5  # a wait that is nothing: seconds, or a share of its time up to so many seconds
 UNKNOWN = 256  # that may wait while nothing is known of how long answers take
 WINDOW = 1.0  # seconds that "lately" is long, up to twice
 STANDING = 1.0  # seconds until a crowd is no burst, and of refusals until the queue is cut
@@ -106,9 +106,9 @@ class Lane:
         if priority >= self._shed and now - self._began > STANDING and not self._calm(now):
             may = ahead < max(1, self.limit // 4)
         elif concurrency.pace:
-            wait = (ahead + 1) * concurrency.pace
-            free = wait <= BRIEF or now - self._eased <= STANDING
-            may = wait <= _patience(deadline, now) and (free or ahead + self.in_flight < self._room(now))
+            wait, room = (ahead + 1) * concurrency.pace, self._room(now)
+            free = wait <= _brief(deadline, now) or now - self._eased <= STANDING
+            may = wait <= _patience(deadline, now) and (free or ahead + self.in_flight < room)
         else:
             may = ahead < UNKNOWN
         if may:
@@ -196,6 +196,10 @@ class Lane:
 
 def _turn(waiter: Waiter) -> tuple[int, float]:
     return waiter.priority, waiter.expires
+
+
+def _brief(deadline: float, now: float) -> float:
+    return min(max(BRIEF, SMALL * (deadline - now)), NOTICED)
 
 
 def _patience(deadline: float, now: float) -> float:

@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
 
-from backends.admission import BRIEF, CALM, HASTE, LONGEST, MIDDLE, SPARE, STANDING, UNKNOWN, WAITS, Lane, Waiter, Why
+from backends.admission import BRIEF, CALM, HASTE, LONGEST, MIDDLE, NOTICED, SPARE, STANDING, UNKNOWN, WAITS, Lane, Waiter, Why
 
 
 class Told:
@@ -79,18 +79,28 @@ def crowd(made: Lane, begin: float = 0.0) -> float:
 
 def test_a_load_that_only_grows_is_told_no() -> None:
     """Whatever time it has: a few more than have been in the lane lately may wait, and never more for minutes than LONGEST."""
-    made = lane()
+    made = lane(pace=0.002)
     begin = crowd(made)
-    assert 2 * SPARE == made.in_flight + fill(made, begin, 3600.0)
+    assert 2 * SPARE == made.in_flight + fill(made, begin, begin + 0.5)
     for turn in range(1, 90):
-        assert 0 == fill(made, begin + turn * 0.01, 3600.0)
+        now = begin + turn * 0.01
+        assert 0 == fill(made, now, now + 0.5)
     assert LONGEST / 2.0 == pytest.approx(fill(lane(pace=2.0), 0.0, 3600.0), abs=1)
 
 
 def test_a_brief_wait_is_nobody_s_refusal() -> None:
     """A quick backend whose limit was learnt too low, by a stall for example, refuses no ordinary crowd."""
     made = lane(pace=0.0005)
-    assert round(BRIEF / 0.0005) == fill(made, crowd(made), 3600.0)
+    now = crowd(made)
+    assert round(BRIEF / 0.0005) == fill(made, now, now + 0.3)
+
+
+def test_who_has_seconds_minds_no_tenth_of_one() -> None:
+    """Sixty clients who come one by one, however quickly, are no overload for a server of 4 ms."""
+    for time, wait in ((2.0, 0.1), (10.0, NOTICED), (60.0, NOTICED)):
+        made = lane(pace=0.004)
+        now = crowd(made)
+        assert round(wait / 0.004) == fill(made, now, now + time)
 
 
 def test_a_crowd_that_asks_when_it_is_answered_is_taken_in() -> None:
