@@ -20,7 +20,6 @@ import pytest
 
 from tests.conformance import raw
 from tests.conformance.raw import BODY, KEY, Gate, request
-from tests.faults.figures import SLACK
 from tests.real_parts import ROOT, until
 
 pytestmark = pytest.mark.slow
@@ -149,14 +148,14 @@ def test_slow_senders_end_by_their_clock(gate: Gate, kind: str) -> None:
             until(lambda: held(gate) == 1, CLOCK + LATE)
             gone = time.monotonic()
     usual, crowded = good.p99(before, before + 4 * WINDOW), good.p99(there, gone)
-    assert crowded <= max(1.5 * usual, usual + 0.005 * SLACK)
+    assert crowded <= max(1.5 * usual, usual + 0.005)
 
 
 def test_slow_readers_end_by_their_clock(wordy: Gate) -> None:
     """300 that sip at answers of a megabyte: the kernel holds what it can, the process holds little, and then nothing."""
     before = wordy.rss()
     with crowd(wordy, request(), sip=1):
-        until(lambda: len(wordy.backend.asked) >= CROWD, 40)
+        until(lambda: len(wordy.backend.asked) >= CROWD, 15)
         until(lambda: wordy.rss() <= before + MORE)
         until(lambda: held(wordy) == 0, CLOCK + LATE)
 
@@ -203,5 +202,5 @@ def test_bombs_do_not_go_off(gate: Gate, kind: str) -> None:
 def test_nothing_held_the_loop(gate: Gate) -> None:
     """All of the above, and nothing took more than 50 ms of the loop, but for what a busy machine takes from the process."""
     buckets = {float(labels["le"]): value for labels, value in gate.process.samples()["penstock_loop_stall_seconds_bucket"]}
-    assert buckets[float("inf")] - buckets[0.05] <= 2 * SLACK
+    assert buckets[float("inf")] - buckets[0.05] <= 2
     assert buckets[float("inf")] == max(value for limit, value in buckets.items() if limit <= 0.5)
