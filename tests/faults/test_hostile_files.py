@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from time import process_time
 
 import pytest
@@ -130,17 +131,28 @@ JUDGE = {  # the first is one that once took four minutes
 }
 
 
+def within(seconds: float, read: Callable[[], object]) -> PolicyError | None:
+    """What is said against it, in so many seconds of CPU; a core that others share has three tries."""
+    refusal = None
+    for last in (False, False, True):
+        began = process_time()
+        try:
+            read()
+        except PolicyError as error:
+            refusal = error
+        took = process_time() - began
+        if took < seconds:
+            break
+        assert not last, f"{took:.2f} s"
+    return refusal
+
+
 @pytest.mark.parametrize("text", JUDGE.values(), ids=JUDGE.keys())
 def test_judging(text: str) -> None:
     """A policy that runs its own tests, and is made ready for requests, has no time to be slow in either."""
     assert len(text.encode()) <= MAX_BYTES
-    began, said = process_time(), ""
-    try:
-        blueprint(text.encode(), "file.yaml")
-    except PolicyError as error:
-        said = str(error)
-    assert process_time() - began < JUDGED
-    assert len(said) < 10_000 * MAX_PROBLEMS
+    said = within(JUDGED, lambda: blueprint(text.encode(), "file.yaml"))
+    assert len(str(said or "")) < 10_000 * MAX_PROBLEMS
 
 
 @pytest.mark.parametrize("text", FILES.values(), ids=FILES.keys())
@@ -148,11 +160,7 @@ def test_time(text: str) -> None:
     """It takes little time, and what is said of it can be read."""
     raw = text.encode()
     assert len(raw) <= MAX_BYTES
-    began, said, problems = process_time(), "", 0
-    try:
-        load_policy(raw, "file.yaml")
-    except PolicyError as error:
-        said, problems = str(error), len(error.problems)
-    assert process_time() - began < SECONDS
+    refusal = within(SECONDS, lambda: load_policy(raw, "file.yaml"))
+    problems = len(refusal.problems) if refusal else 0
     assert problems <= MAX_PROBLEMS
-    assert len(said) < 1000 * (problems + 1)
+    assert len(str(refusal or "")) < 1000 * (problems + 1)

@@ -203,7 +203,6 @@ def test_the_issuer_s_server_fails_in_every_way(tmp_path: Path, figures: Figures
         assert 401 == it.ask("k1")
 
 
-@pytest.mark.skipif(not LONG, reason="takes seconds; tests/gateway/auth/test_rotation.py does it without a process")
 def test_a_start_without_the_issuer(tmp_path: Path, figures: Figures) -> None:
     """The gateway starts, API keys hold, tokens are a 503 that says to come again; soon after the issuer is there they hold."""
     with scene(tmp_path, up=False) as it:
