@@ -10,6 +10,7 @@ import pytest
 import uvloop
 from hypothesis import settings
 
+from tests.faults.figures import LONG
 from tests.real_parts import GatewayProcess, Redis, Triton, policy, start_gateway, start_triton
 
 settings.register_profile("penstock", deadline=None)  # a busy machine is not a failure
@@ -23,8 +24,10 @@ def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.Abstrac
 
 @pytest.hookimpl(tryfirst=True)  # before marks are chosen by
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Folders whose every test runs a whole gateway, or measures one: left out of `make check`, which has a minute."""
+    """Folders whose every test runs a whole gateway, or measures one, are slow. What is timed has three tries in CI."""
     for item in items:
+        if item.get_closest_marker("timed") and not LONG:
+            item.add_marker(pytest.mark.flaky(reruns=2))
         if item.path.relative_to(Path(__file__).parent).parts[0] in ("features", "conformance", "loadtest"):
             item.add_marker(pytest.mark.slow)
 
