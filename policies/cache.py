@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import msgspec
@@ -130,7 +131,10 @@ class CachePolicy:
         missing = [index for index, each in enumerate(have) if each is None]
         asked = self._around.clock()
         below = replace(
-            call, request=parts.question(missing), key=b"" if status == "request" else parts.key(missing) + self._store.generation
+            call,
+            request=parts.question(missing),
+            key=b"" if status == "request" else parts.key(missing) + self._store.generation,
+            again=partial(self._again, search, missing, asked),
         )
         try:
             answer = _plain(await search.ask(below))
@@ -141,7 +145,7 @@ class CachePolicy:
             return rescued
         start = self._around.clock()
         pieces = parts.pieces(answer, missing)
-        stored = pieces is not None and self._keep(search, answer, pieces, asked)
+        stored = pieces is not None and answer.cached is None and self._keep(search, answer, pieces, asked)
         search.worth.spent(self._around.clock() - start)
         if answer.collapsed:
             search.worth.saved(answer.backend_seconds)
@@ -157,6 +161,16 @@ class CachePolicy:
         detail = f"{len(have) - len(missing)} of {len(have)} rows"
         cached = Cached("partial", stored=stored, collapsed=answer.collapsed, detail=detail)
         return replace(whole, cost=answer.cost, backend_seconds=answer.backend_seconds, cached=cached)
+
+    async def _again(self, search: _Search, missing: Sequence[int], asked: float) -> Answer | None:
+        """What another process has kept since it was `asked`, if it is all that is missing here."""
+        keys = [search.parts.keys[index] for index in missing]
+        found = self._store.find(keys)
+        there = await found if isinstance(found, Awaitable) else found
+        now = self._around.clock()
+        kept = [each for each, key in zip(there, keys, strict=True) if each is not None and each.key == key and each.until > now]
+        answer = search.parts.joined(kept) if len(kept) == len(keys) else None
+        return None if answer is None else replace(answer, backend_seconds=now - asked, collapsed=True, cached=Cached("hit"))
 
     def _keep(self, search: _Search, answer: Answer, pieces: Sequence[Kept], asked: float) -> bool:
         """Whether they are kept now; of an answer that many waited for the first who comes keeps it."""
@@ -321,7 +335,9 @@ class _Rows:
         shares = _counted_up(kept, self._call.plan)
         version = shares[0].version if len(shares) == 1 else ""
         response = InferenceResponse(self._call.model, version, "", {}, Tensors(outputs))
-        return Answer(response, shares, 0.0, 0.0, _escalation(shares, self._call.plan))
+        ones = [replace(share, rows=1) for share in shares] if len(shares) > 1 else []
+        owners = tuple([ones.index(each.shares[0]) for each in kept]) if ones else ()
+        return Answer(response, shares, 0.0, 0.0, _escalation(shares, self._call.plan), owners=owners)
 
 
 def _counted_up(kept: Sequence[Kept], plan: Plan) -> tuple[Share, ...]:

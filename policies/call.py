@@ -30,6 +30,7 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     size: int = 0  # bytes of the request's body or message, unpacked
     received: float = 0.0  # when its first byte came, on the deadline's clock
     key: bytes = b""  # equal for questions that may share one answer; empty: this one may not
+    again: Callable[[], Awaitable[Answer | None]] | None = None  # looks once more whether the answer is kept, by another process
 
 
 class Share(msgspec.Struct, frozen=True, gc=False):

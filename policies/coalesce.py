@@ -6,13 +6,17 @@
 
 A flight belongs to nobody's request: it is background work of its own, with the route's whole time, so that the first to ask may
 leave, or may have had less time than others, without hurting anybody.
+
+Where processes share what they keep, a flight first takes the lease of its key. Of equal flights of several processes one has it;
+the others wait until it has landed, and then look for what it has left. If that is nothing (an error, an answer that is not kept)
+they ask at once, each for its own process: nobody queues behind a question that others could not answer either.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from typing import Any, Literal, Protocol
 
 from msgspec.structs import replace
 
@@ -24,12 +28,36 @@ from policies.call import Answer, Ask, Call
 Spawn = Callable[[Coroutine[Any, Any, None], str], "asyncio.Task[None]"]
 
 
-class CoalescePolicy:
-    """Stands behind the cache, whose key says what is equal, and before what mirrors: one real call, one mirror."""
+class Lease(Protocol):
+    """The right to ask on behalf of all processes. Whoever has it gives it back; of one that died it ends by itself."""
 
-    def __init__(self, spawn: Spawn, clock: Callable[[], float]) -> None:
+    def release(self, landed: bool) -> None:
+        """The end of it; `landed`: whoever waits for it need wait no longer. Never raises, never waits."""
+        ...
+
+
+class Leases(Protocol):
+    """Who gives out leases: a store that several processes share."""
+
+    def take(self, key: bytes, until: float) -> Awaitable[Lease | Literal["landed"] | None]:
+        """The key's lease; while another process has it, waits, but not beyond the moment `until`.
+
+        "landed": another's flight has just ended. None: nobody can say, or the time is over. Never raises; who is cancelled holds
+        nothing.
+        """
+        ...
+
+
+class CoalescePolicy:
+    """Stands behind the cache, whose key says what is equal, and before what mirrors: one real call, one mirror.
+
+    Without `leases` each process asks for itself.
+    """
+
+    def __init__(self, spawn: Spawn, clock: Callable[[], float], leases: Leases | None = None) -> None:
         self._spawn = spawn
         self._clock = clock
+        self._leases = leases
         self._flights: dict[tuple[bytes, int | None], _Flight] = {}
 
     def __call__(self, call: Call, ask: Ask) -> Awaitable[Answer]:
@@ -70,9 +98,18 @@ class CoalescePolicy:
             raise
 
     async def _fly(self, flight: _Flight, at: tuple[bytes, int | None], call: Call, ask: Ask) -> None:
+        call = replace(call, deadline=Deadline(max(call.deadline.at, call.received + call.plan.timeout)))
+        lease: Lease | None = None
+        landed = False
         try:
-            answer = await ask(replace(call, deadline=Deadline(max(call.deadline.at, call.received + call.plan.timeout))))
+            if self._leases is None:
+                answer = await ask(call)
+            else:
+                lease, found = await self._leased(self._leases, at, call)
+                answer = await ask(call) if found is None else found
+            landed = True
         except InferenceError as error:
+            landed = True
             self._gone(flight, at)
             flight.failed(error)
         except BaseException:  # the process ends, or a defect: nobody may be left waiting
@@ -83,6 +120,21 @@ class CoalescePolicy:
             self._gone(flight, at)
             for promise in flight.landed():
                 promise.set_result(answer)
+            if lease is not None:
+                await asyncio.sleep(0)  # in this turn those who waited keep the answer; only then may others look for it
+        finally:
+            if lease is not None:
+                lease.release(landed)
+
+    async def _leased(self, leases: Leases, at: tuple[bytes, int | None], call: Call) -> tuple[Lease | None, Answer | None]:
+        """The lease under which to ask, or what another process has left; neither: to be asked without. Raises DEADLINE."""
+        key, priority = at
+        taken = await leases.take(key if priority is None else key + bytes((priority,)), call.deadline.at)
+        if taken == "landed":
+            return None, None if call.again is None else await call.again()
+        if taken is None and self._clock() >= call.deadline.at:
+            raise InferenceError(ErrorKind.DEADLINE, "no answer within the deadline: another process had asked")
+        return taken, None
 
     def _gone(self, flight: _Flight, at: tuple[bytes, int | None]) -> None:
         if self._flights.get(at) is flight:
