@@ -37,8 +37,9 @@ def packed(*words: Word) -> bytes:
 class Connection(asyncio.Protocol):
     """Open once `connection_made` was called. `lost` is told once why it ended, unless `close` ended it."""
 
-    def __init__(self, lost: Callable[[StoreError], None], seconds: float = ANSWER_SECONDS) -> None:
+    def __init__(self, lost: Callable[[StoreError], None], seconds: float = ANSWER_SECONDS, most: int = MAX_WORDS) -> None:
         self._lost = lost
+        self._most = most
         self._seconds = seconds
         self._loop = asyncio.get_running_loop()
         self._reader = hiredis.Reader(notEnoughData=_PARTIAL)
@@ -121,7 +122,7 @@ class Connection(asyncio.Protocol):
                 if isinstance(answer, hiredis.ReplyError):
                     answer = refused(str(answer))
                 self._waiting.popleft()[1](answer)
-            if self._reader.len() > MAX_WORDS:
+            if self._reader.len() > self._most:
                 raise hiredis.ProtocolError("too long")
         except (hiredis.ProtocolError, MemoryError):
             self.fail(StoreError("garbled", "its answers are not in Redis's protocol"))

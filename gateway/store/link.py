@@ -17,7 +17,7 @@ from backends.names import Host
 from backends.rules import Ejection
 from gateway.aside import Aside
 from gateway.store.address import Address
-from gateway.store.connection import ANSWER_SECONDS, Connection
+from gateway.store.connection import ANSWER_SECONDS, MAX_WORDS, Connection
 from gateway.store.login import Login
 from gateway.store.trouble import StoreError, unreachable
 
@@ -32,15 +32,27 @@ Greet = Callable[[Connection], Awaitable[None]]
 
 
 class Link:
-    """The way to the store at `address`. `greet` is set by whoever uses it."""
+    """The way to the store at `address`, for one use of it. Who uses it adds what it does first to `greets`.
 
-    def __init__(self, address: Address, login: Login, seconds: float = ANSWER_SECONDS) -> None:
-        self.greet: Greet = _nothing
+    `alone` says for the log what goes on while it is away; `most` bounds the bytes held of an answer that is not whole yet.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        login: Login,
+        seconds: float = ANSWER_SECONDS,
+        alone: str = "each gateway decides alone",
+        most: int = MAX_WORDS,
+    ) -> None:
+        self.greets: list[Greet] = []
         self.breaker = Breaker(Ejection(failures=1, open=PAUSE))
         self.connection: Connection | None = None  # while the breaker is closed
         self._address = address
         self._login = login
         self._seconds = seconds
+        self._alone = alone
+        self._most = most
         self._host = Host(address.host)
         self._beside = Aside("store")
         self._lost = asyncio.Event()
@@ -71,7 +83,8 @@ class Link:
         connection = None
         try:
             connection = await self._open()
-            await self.greet(connection)
+            for greet in self.greets:
+                await greet(connection)
             if connection.over:
                 raise StoreError("closed", "it closed the connection")
             event = Event.OK
@@ -126,7 +139,7 @@ class Link:
         loop = asyncio.get_running_loop()
 
         def made() -> Connection:
-            return Connection(self._ended, self._seconds)
+            return Connection(self._ended, self._seconds, self._most)
 
         if self._address.path:
             return (await loop.create_unix_connection(made, self._address.path))[1]
@@ -146,13 +159,9 @@ class Link:
         if error.reason not in self._told and now - self._said.get(error.reason, float("-inf")) >= SAY_AGAIN:
             self._said[error.reason] = now
             self._told.add(error.reason)
-            _log.warning("store %s: until it answers, each gateway decides alone: %s", self._address, error)
+            _log.warning("store %s: until it answers, %s: %s", self._address, self._alone, error)
 
     def _tell_of_return(self) -> None:
         if self._told:
             _log.warning("store %s answers", self._address)
         self._told.clear()
-
-
-async def _nothing(_: Connection) -> None:
-    pass

@@ -49,7 +49,7 @@ class SharedMeter:
         self._buckets = Buckets()
         self._name = ""  # of the connection that counts
         self._next = secrets.token_hex(8)
-        link.greet = self._greet
+        link.greets.append(self._greet)
 
     @property
     def in_flight(self) -> Mapping[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from gateway.store.link import Link
 from gateway.store.login import Login
 from gateway.store.meter import Observer, SharedMeter
 
+LARGEST = 1 << 20  # bytes of one answer as it lies there
 Spawn = Callable[[Coroutine[Any, Any, None], str], object]
 
 
@@ -21,23 +23,28 @@ class Store:
     def __init__(self, document: GatewayDocument, observer: Observer) -> None:
         redis = document.redis
         login = Login(_path(redis.password_file), _path(redis.ca_file))
-        self._link = Link(parse(document.store), login)
+        address = parse(document.store)
+        self._link = Link(address, login)
         self.meter = SharedMeter(self._link, observer, document.workers)
+        # Of its own: answers are large, and must not delay what limits ask.
+        self.answers_link = Link(address, login, alone="each gateway keeps answers for itself", most=2 * LARGEST)
 
     @property
     def up(self) -> bool:
-        """Whether it may be asked now."""
-        return self._link.up
+        """Whether it may be asked now, about limits and for answers."""
+        return self._link.up and self.answers_link.up
 
     async def start(self, spawn: Spawn) -> None:
         """Tries once, for half a second at most: a Redis that is away delays no start and stops none."""
-        await self._link.attempt()
+        await asyncio.gather(self._link.attempt(), self.answers_link.attempt())
         spawn(self._link.keep(), "store")
+        spawn(self.answers_link.keep(), "store of answers")
         spawn(self.meter.renew(), "lease")
 
     def close(self) -> None:
-        """Ends the connection. What was spawned is the spawner's to end."""
+        """Ends the connections. What was spawned is the spawner's to end."""
         self._link.close()
+        self.answers_link.close()
 
 
 def _path(name: str | None) -> Path | None:

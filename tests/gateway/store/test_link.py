@@ -42,7 +42,7 @@ async def ping(connection: Connection) -> None:
 def link_to(address: Address, login: Login = Login()) -> Link:  # noqa: B008 - a frozen value
     """A link that greets."""
     link = Link(address, login)
-    link.greet = ping
+    link.greets = [ping]
     return link
 
 
@@ -218,13 +218,13 @@ async def test_an_attempt_that_is_given_up_leaves_nothing(server: FakeRedis) -> 
         await asyncio.Event().wait()
 
     link = Link(server.address, Login())
-    link.greet = hang
+    link.greets = [hang]
     attempt = asyncio.create_task(link.attempt())
     await arrived.wait()
     attempt.cancel()
     await asyncio.wait((attempt,))
     assert (True, State.HALF_OPEN, False) == (opened[0].over, link.breaker.state, link.breaker.probing)
-    link.greet = ping
+    link.greets = [ping]
     assert await link.attempt()
     link.close()
 
@@ -236,6 +236,6 @@ async def test_a_connection_that_ends_while_it_is_greeted_is_not_used(server: Fa
         connection.fail(StoreError("closed", "it closed the connection"))
 
     link = Link(server.address, Login())
-    link.greet = greet
+    link.greets = [greet]
     assert not await link.attempt()
     assert (State.OPEN, None) == (link.breaker.state, link.connection)

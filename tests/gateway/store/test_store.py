@@ -93,7 +93,7 @@ async def test_nothing_of_it_is_left(redis: Redis) -> None:
             await until(lambda: not store.up)
             redis.start()
             await until(lambda: store.up)
-        assert 2 == len(redis.told("CLIENT", "LIST").splitlines())  # redis-cli is one of them
+        assert 3 == len(redis.told("CLIENT", "LIST").splitlines())  # redis-cli is one of them, limits and answers have one each
     assert before == asyncio.all_tasks()
     await until(lambda: 1 == len(redis.told("CLIENT", "LIST").splitlines()))
 
