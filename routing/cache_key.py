@@ -40,10 +40,10 @@ def unkeyed(request: InferenceRequest) -> str:
 
 
 class Keys:
-    """Makes keys of 32 bytes."""
+    """Makes keys of 32 bytes. `secret` may be set at any time: keys that were made before find nothing any more."""
 
     def __init__(self, secret: bytes, versions: Versions) -> None:
-        self._secret = secret
+        self.secret = secret
         self._versions = versions
         self._known: dict[tuple[int, str, bool, str], tuple[Plan, tuple[tuple[str, ...], ...], bytes]] = {}
 
@@ -100,8 +100,8 @@ class Keys:
 
     def _mac(self, head: bytes, parts: Sequence[bytes | memoryview]) -> bytes:
         if sum(map(len, parts)) <= _JOINED:
-            return hmac.digest(self._secret, b"".join((head, *parts)), "sha256")
-        mac = hmac.new(self._secret, head, "sha256")
+            return hmac.digest(self.secret, b"".join((head, *parts)), "sha256")
+        mac = hmac.new(self.secret, head, "sha256")
         for part in parts:
             mac.update(part)
         return mac.digest()
