@@ -1,4 +1,4 @@
-"""Equal questions in flight share one ask, which belongs to none of them."""
+"""Equal questions in flight share one ask, which belongs to none of them; with leases, those of several processes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 
 import pytest
+from hypothesis import HealthCheck, given, settings
 from msgspec.structs import replace
 
 from backends.deadline import Deadline
@@ -13,6 +14,7 @@ from backends.errors import ErrorKind, InferenceError
 from gateway.spawner import Spawner
 from policies.call import Answer, Call
 from policies.coalesce import CoalescePolicy
+from tests.policies.leased import STEPS, Crowd, Held, Process, Shared, Step
 
 MakeCall = Callable[..., Call]
 MakeAnswer = Callable[[Call, dict[str, list[float]]], Answer]
@@ -26,7 +28,7 @@ class Backend:
         self.given_up = 0
         self.go = asyncio.Event()
         self.error: InferenceError | None = None
-        self._answer = answer
+        self.answer = answer
 
     async def __call__(self, call: Call) -> Answer:
         self.asked.append(call)
@@ -38,7 +40,7 @@ class Backend:
         error, self.error = self.error, None
         if error is not None:
             raise error
-        return self._answer
+        return self.answer
 
 
 @pytest.fixture
@@ -176,3 +178,144 @@ async def test_with_too_much_in_the_background_each_asks_for_itself(question: Ca
     backend.go.set()
     answer = await CoalescePolicy(spawner.spawn, lambda: 10.0)(question, backend)
     assert (False, 1) == (answer.collapsed, len(backend.asked))
+
+
+# Leases
+
+
+@pytest.fixture
+def shared() -> Shared:
+    return Shared()
+
+
+@pytest.fixture
+def processes(shared: Shared, spawner: Spawner) -> list[Process]:
+    return [Process(shared, spawner) for _ in range(3)]
+
+
+async def test_one_ask_for_all_processes(processes: list[Process], shared: Shared, question: Call, backend: Backend) -> None:
+    """The others take what the first has kept."""
+    waiting = [asyncio.ensure_future(each.ask(question, backend)) for each in processes for _ in range(3)]
+    await settled()
+    backend.go.set()
+    answers = await asyncio.gather(*waiting)
+    assert 1 == len(backend.asked)
+    assert [True] * 9 == [each.response is answers[0].response for each in answers]
+    assert ([[True]], {}) == ([each.released for each in shared.given], shared.held)
+
+
+async def test_a_lease_ends_when_the_answer_is_kept(shared: Shared, spawner: Spawner, question: Call, backend: Backend) -> None:
+    """Whoever sees that the flight has landed finds its answer."""
+    found: list[bool] = []
+
+    class Watched(Held):
+        def release(self, landed: bool) -> None:
+            found.append(self.key in shared.kept)
+
+    async def take(key: bytes, until: float) -> Held:
+        return Watched(shared, key)
+
+    shared.take = take  # type: ignore[method-assign]
+    backend.go.set()
+    await Process(shared, spawner).ask(question, backend)
+    await settled()
+    assert [True] == found
+
+
+async def test_an_error_makes_no_queue(processes: list[Process], shared: Shared, question: Call, backend: Backend) -> None:
+    """When the first has failed the others ask at the same moment, each process once, and without leases."""
+    backend.error = InferenceError(ErrorKind.BROKEN, "broken")
+    waiting = [asyncio.ensure_future(each.ask(question, backend)) for each in processes for _ in range(3)]
+    await settled()
+    assert 1 == len(backend.asked)
+    backend.go.set()
+    backend.go = asyncio.Event()
+    await settled()
+    assert 3 == len(backend.asked)
+    backend.go.set()
+    told = await asyncio.gather(*waiting, return_exceptions=True)
+    assert 3 == sum(isinstance(each, InferenceError) for each in told)
+    assert (1, {}) == (len(shared.given), shared.held)
+
+
+async def test_a_dead_leader_is_replaced(processes: list[Process], shared: Shared, question: Call, backend: Backend) -> None:
+    """By one of those who wait; should it live after all, nobody is hurt, and it ends nobody's lease but its own."""
+    waiting = [asyncio.ensure_future(each.ask(question, backend)) for each in processes]
+    await settled()
+    shared.die(question.key)
+    await settled()
+    assert 2 == len(backend.asked)
+    backend.go.set()
+    await asyncio.gather(*waiting)
+    assert (2, {}) == (len(backend.asked), shared.held)
+
+
+async def test_a_store_that_is_away_stops_nobody(
+    processes: list[Process], shared: Shared, question: Call, backend: Backend
+) -> None:
+    """Each process asks for itself, also those that were waiting for another's flight."""
+    waiting = [asyncio.ensure_future(each.ask(question, backend)) for each in processes]
+    await settled()
+    shared.away = True
+    shared.change()
+    await settled()
+    assert 3 == len(backend.asked)
+    backend.go.set()
+    await asyncio.gather(*waiting)
+
+
+async def test_waiting_ends_at_the_deadline(processes: list[Process], shared: Shared, question: Call, backend: Backend) -> None:
+    """Whose time is over while another process asks hears that it is."""
+    leader = asyncio.ensure_future(processes[0].ask(question, backend))
+    await settled()
+    late = asyncio.ensure_future(processes[1].ask(question, backend))
+    await settled()
+    shared.now = 12.0
+    shared.change()
+    with pytest.raises(InferenceError) as failed:
+        await late
+    assert (ErrorKind.DEADLINE, 1) == (failed.value.kind, len(backend.asked))
+    backend.go.set()
+    await leader
+
+
+async def test_the_last_to_leave_gives_the_lease_back(
+    processes: list[Process], shared: Shared, question: Call, backend: Backend
+) -> None:
+    """At once, as what it is: no landing, so that one of those who wait elsewhere asks in its place."""
+    first, other = (asyncio.ensure_future(each.ask(question, backend)) for each in processes[:2])
+    await settled()
+    first.cancel()
+    await settled()
+    assert ([False], 2, 1) == (shared.given[0].released, len(backend.asked), backend.given_up)
+    other.cancel()
+    await settled()
+    assert {} == shared.held
+
+
+async def test_priorities_have_leases_of_their_own(
+    processes: list[Process], shared: Shared, question: Call, backend: Backend
+) -> None:
+    """One that may be refused for want of room does not fly for one that may not, in another process neither."""
+    higher = replace(question, request=replace(question.request, priority=0))
+    backend.go.set()
+    await asyncio.gather(processes[0].ask(question, backend), processes[1].ask(higher, backend))
+    assert 2 == len({each.key for each in shared.given})
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # which are frozen
+@given(steps=STEPS)
+async def test_whatever_happens_nothing_is_left(question: Call, backend: Backend, steps: list[Step]) -> None:
+    """Each has an answer to his own question or the error that its asker met; of all asks only one for each lease given, and
+    one for each time that a process was told to do without; in the end nobody holds or waits for anything."""
+    crowd = Crowd(question, backend.answer)
+    for step in steps:
+        await crowd.step(step)
+    await crowd.drain()
+    for key, task in crowd.waiting:
+        if not task.cancelled() and task.exception() is None:
+            assert key.decode() == task.result().escalation
+    assert ({}, []) == (crowd.shared.held, crowd.pending)
+    assert [1] * len(crowd.shared.given) == [len(each.released) for each in crowd.shared.given]
+    assert crowd.asked <= len(crowd.shared.given) + crowd.shared.refused
+    assert [{}] * 3 == [each.policy._flights for each in crowd.processes]
