@@ -31,7 +31,7 @@ from policies.authorize import AuthorizePolicy
 from policies.cache import Around, CachePolicy, Store
 from policies.call import Policy
 from policies.cascade import CascadePolicy
-from policies.coalesce import CoalescePolicy
+from policies.coalesce import CoalescePolicy, Leases
 from policies.deadline import DeadlinePolicy
 from policies.fallback import FallbackPolicy
 from policies.limit import LimitPolicy, LocalMeter, Meter
@@ -82,6 +82,7 @@ class Lasting:
     secret: bytes
     versions: Versions
     spawner: Spawner
+    leases: Leases | None = None  # where the store is shared
 
 
 def lasting(clock: Callable[[], float]) -> Lasting:
@@ -163,7 +164,7 @@ def _layers(metrics: Metrics, clock: Callable[[], float], kept: Lasting) -> dict
         "deadline": DeadlinePolicy(),
         "authorize": AuthorizePolicy(),
         "cache": CachePolicy(kept.store, Keys(kept.secret, kept.versions), metrics.cached, around),
-        "coalesce": CoalescePolicy(kept.spawner.spawn, clock),
+        "coalesce": CoalescePolicy(kept.spawner.spawn, clock, kept.leases),
         "cascade": CascadePolicy(metrics, clock),
         "fallback": FallbackPolicy(metrics, clock),
     }

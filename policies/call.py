@@ -135,6 +135,7 @@ class Kept(msgspec.Struct, frozen=True, gc=False):
     until: float  # fresh
     tag: str
     size: int  # bytes, about
+    more: tuple[InferenceResponse, ...] = ()  # of a stream: its other answers, in order
 
 
 class Observer(Protocol):

@@ -9,6 +9,7 @@ from typing import Any
 
 from gateway.configuration.schema_gateway import GatewayDocument
 from gateway.store.address import parse
+from gateway.store.leases import StoreLeases
 from gateway.store.link import Link
 from gateway.store.login import Login
 from gateway.store.meter import Observer, SharedMeter
@@ -28,6 +29,7 @@ class Store:
         self.meter = SharedMeter(self._link, observer, document.workers)
         # Of its own: answers are large, and must not delay what limits ask.
         self.answers_link = Link(address, login, alone="each gateway keeps answers for itself", most=2 * LARGEST)
+        self.leases = StoreLeases(self.answers_link)  # over the link of the answers: what is released there was kept before
 
     @property
     def up(self) -> bool:
