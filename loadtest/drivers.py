@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import re
+import secrets
 import subprocess
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -101,7 +102,8 @@ def wrk(client: Client, port: int, question: traffic.Question, headers: Headers,
     options = ["-t", "1", "-c", str(client.connections), "-d", f"{max(1, round(seconds))}s", *named]
     script = str(CONFIGURATIONS / "infer.lua")
     command = [tool("wrk", "wrk"), *options, "-s", script, f"http://127.0.0.1:{port}{question.path}"]
-    return parse_wrk(client.run(command, seconds, {"LOADTEST_BODY": str(body)}))
+    unique = {"LOADTEST_UNIQUE": secrets.token_hex(4)} if question.unique else {}
+    return parse_wrk(client.run(command, seconds, {"LOADTEST_BODY": str(body), **unique}))
 
 
 def parse_wrk(output: str) -> Load:

@@ -6,6 +6,7 @@ import http.client
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,6 +22,7 @@ class Shape:
     """One way to configure it. `bare`: anonymous, one route a model, and nothing else that can be left out.
 
     `tokens`: an issuer of tokens is trusted beside the API keys, which takes the memory of a cryptographic library.
+    `policy`: the template of its policy, with what it fills in.
     """
 
     name: str
@@ -28,6 +30,7 @@ class Shape:
     access_log: str = "off"
     workers: int = 1
     tokens: bool = True
+    policy: tuple[str, Mapping[str, object]] = ("policy.yaml", {})
 
 
 FULL = Shape("full")
@@ -80,9 +83,8 @@ def prepare(place: Place, shape: Shape = FULL) -> Setup:
         values["issuers"] = f"jwt: {json.dumps([credentials.issuer(jwks)])}"
     kind = "-bare" if shape.bare else ""
     gateway = write_configuration(f"gateway{kind}.yaml", place.folder, values)
-    policy = write_configuration(
-        f"policy{kind}.yaml", place.folder, {"backend_port": place.backend_port, "accept": traffic.ACCEPT}
-    )
+    template, more = ("policy-bare.yaml", {}) if shape.bare else shape.policy
+    policy = write_configuration(template, place.folder, {"backend_port": place.backend_port, "accept": traffic.ACCEPT, **more})
     command = (str(COMMAND), "serve", "--config", str(gateway), "--policy", str(policy))
     return Setup(command, place, port, grpc_port, admin_port, shown)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 FEATURES = 64
 CLASSES = 10
@@ -28,12 +28,16 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One kind of request: where it goes, what it carries and which labels a right answer to it holds."""
+    """One kind of request: where it goes, what it carries and which labels a right answer to it holds.
+
+    `unique`: under load the last bytes of its tensors are others each time.
+    """
 
     name: str
     path: str
     message: Message
     labels: tuple[int, ...]
+    unique: bool = False
 
 
 def label_of(row: int) -> int:
@@ -60,9 +64,10 @@ def _binary(header: Mapping[str, object], parts: Sequence[bytes]) -> Message:
     return Message((("Content-Type", BINARY), (LENGTH_HEADER, str(len(text)))), text + b"".join(parts))
 
 
-def binary_request(rows: int) -> Message:
-    """Digits images as one FP32 tensor of 256 bytes a row, asking for binary outputs."""
-    raw = struct.pack(f"<{rows * FEATURES}f", *_pixels(rows))
+def binary_request(rows: int, alike: bool = True) -> Message:
+    """Digits images as one FP32 tensor of 256 bytes a row, asking for binary outputs; no two rows the same unless `alike`."""
+    pixels = _pixels(rows) if alike else [index / 16 for index in range(rows * FEATURES)]
+    raw = struct.pack(f"<{rows * FEATURES}f", *pixels)
     image = {"name": "image", "datatype": "FP32", "shape": [rows, FEATURES], "parameters": {"binary_data_size": len(raw)}}
     return _binary({"inputs": [image], "parameters": {"binary_data_output": True}}, [raw])
 
@@ -127,7 +132,7 @@ def question(name: str) -> Question:
     """The traffic of one table row.
 
     `1k`, `150k` (bytes of tensor asked), `1m` (bytes of answer; asked with one row) · `json` (about 1 KB of text, answered in
-    text) · `cascade` (32 rows).
+    text) · `cascade` (32 rows) · `rows` (32 rows, each unlike the others) · `unique` (`1k`, each request unlike the others).
     """
     match name:
         case "1k" | "150k":
@@ -138,7 +143,11 @@ def question(name: str) -> Question:
             return _question(name, "digits_json", json_request(2), 2)
         case "cascade":
             return _question(name, "digits_cascade", binary_request(CASCADE_ROWS), CASCADE_ROWS)
-    raise ValueError(f"no traffic is called {name!r}: 1k, 150k, 1m, json or cascade")
+        case "rows":
+            return _question(name, "digits_rows", binary_request(CASCADE_ROWS, alike=False), CASCADE_ROWS)
+        case "unique":
+            return replace(_question(name, "digits_1k", binary_request(ROWS["1k"]), ROWS["1k"]), unique=True)
+    raise ValueError(f"no traffic is called {name!r}: 1k, 150k, 1m, json, cascade, rows or unique")
 
 
 def _question(name: str, model: str, message: Message, rows: int) -> Question:

@@ -51,6 +51,13 @@ def test_exactly_the_unsure_rows_are_below_the_threshold() -> None:
     assert below == traffic.UNSURE_ROWS
 
 
+def test_rows_that_are_kept_one_by_one_are_all_different() -> None:
+    """Else one row's answer would be kept for another."""
+    body = traffic.question("rows").message.body
+    tensor = body[-32 * 256 :]
+    assert 32 == len({tensor[at : at + 256] for at in range(0, len(tensor), 256)})
+
+
 def test_an_answer_without_labels_is_refused() -> None:
     """A message that is no classification raises ValueError."""
     with pytest.raises(ValueError, match="no output called label"):
@@ -59,7 +66,7 @@ def test_an_answer_without_labels_is_refused() -> None:
 
 def test_unknown_traffic_is_refused() -> None:
     """A name nobody knows raises with the names there are."""
-    with pytest.raises(ValueError, match="1k, 150k, 1m, json or cascade"):
+    with pytest.raises(ValueError, match="1k, 150k, 1m, json, cascade, rows or unique"):
         traffic.question("xml")
 
 
