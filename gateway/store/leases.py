@@ -19,7 +19,7 @@ from time import monotonic
 from typing import Literal
 
 from backends.promise import Promise
-from gateway.store.connection import Connection, packed
+from gateway.store.connection import Connection, Word, packed
 from gateway.store.link import Link
 from gateway.store.trouble import StoreError
 
@@ -31,15 +31,20 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.005, 0.025
 REFUSED_SECONDS = 1.0  # a store that is full or read-only is left alone for so long: each flight would lose a round trip
 
 _FLYING, _LANDED, _TAKEN = 0, 1, 2
+# KEYS: the lease. ARGV: the word of whoever would have it, and for how many ms.
 _TAKE = f"""
 local held = redis.call('GET', KEYS[1])
 if held then return held == '' and {_LANDED} or {_FLYING} end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', {HOLD_MS})
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return {_TAKEN}
 """
-_RENEW = f"for i = 1, #KEYS do if redis.call('GET', KEYS[i]) == ARGV[i] then redis.call('PEXPIRE', KEYS[i], {HOLD_MS}) end end"
-_LAND = f"if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('SET', KEYS[1], '', 'PX', {LANDED_MS}) end"
-_DROP = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('PEXPIRE', KEYS[1], 0) end"
+# ARGV: ms, then the word for each key.
+_RENEW = "for i, key in ipairs(KEYS) do if redis.call('GET', key) == ARGV[i + 1] then redis.call('PEXPIRE', key, ARGV[1]) end end"
+# ARGV: the word, and for how many ms others shall see that it has landed; 0: it has not.
+_RELEASE = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return end
+if ARGV[2] == '0' then redis.call('PEXPIRE', KEYS[1], 0) else redis.call('SET', KEYS[1], '', 'PX', ARGV[2]) end
+"""
 
 
 class StoreLease:
@@ -60,10 +65,19 @@ class StoreLease:
 class StoreLeases:
     """Implements policies.coalesce.Leases over the link that also carries the answers."""
 
-    def __init__(self, link: Link, clock: Callable[[], float] = monotonic, chance: Callable[[], float] = random.random) -> None:
+    def __init__(
+        self,
+        link: Link,
+        clock: Callable[[], float] = monotonic,
+        chance: Callable[[], float] = random.random,
+        hold: int = HOLD_MS,
+        landed: int = LANDED_MS,
+    ) -> None:
         self._link = link
         self._clock = clock
         self._chance = chance
+        self._hold = hold
+        self._landed = landed
         self._name = secrets.token_bytes(8)  # of this gateway
         self._count = 0
         self._held: set[StoreLease] = set()
@@ -93,7 +107,7 @@ class StoreLeases:
         self._held.discard(lease)
         connection = self._link.connection
         if connection is not None:
-            connection.send(packed("EVAL", _LAND if landed else _DROP, 1, lease.key, lease.word), _unheard)
+            connection.send(packed("EVAL", _RELEASE, 1, lease.key, lease.word, self._landed if landed else 0), _unheard)
 
     async def _ask(self, key: bytes) -> StoreLease | int | None:
         """A lease, or what is known of another's; None where nobody can say. Cancelled, it gives back what still comes."""
@@ -114,7 +128,7 @@ class StoreLeases:
             elif isinstance(found, StoreLease):
                 found.release(False)
 
-        connection.send(packed("EVAL", _TAKE, 1, lease.key, lease.word), answered)
+        connection.send(packed("EVAL", _TAKE, 1, lease.key, lease.word, self._hold), answered)
         try:
             return await promise
         except asyncio.CancelledError:
@@ -143,7 +157,7 @@ class StoreLeases:
         self._timer = asyncio.get_running_loop().call_later(RENEW_SECONDS, self._renew)
         connection, held = self._link.connection, list(self._held)
         if connection is not None:
-            words = [*[lease.key for lease in held], *[lease.word for lease in held]]
+            words: list[Word] = [*[lease.key for lease in held], self._hold, *[lease.word for lease in held]]
             connection.send(packed("EVAL", _RENEW, len(held), *words), _unheard)
 
 
