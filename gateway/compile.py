@@ -28,17 +28,18 @@ from gateway.snapshot import ClusterSpec, Model, Snapshot
 from gateway.spawner import Spawner
 from gateway.telemetry.metrics import Metrics
 from policies.authorize import AuthorizePolicy
-from policies.cache import Around, CachePolicy, Store
+from policies.cache import CachePolicy
 from policies.call import Policy
 from policies.cascade import CascadePolicy
 from policies.coalesce import CoalescePolicy, Leases
 from policies.deadline import DeadlinePolicy
 from policies.fallback import FallbackPolicy
+from policies.keeping import Around, Store
 from policies.limit import LimitPolicy, LocalMeter, Meter
 from policies.local_store import LocalStore
 from policies.onion import core, onion
 from policies.stream import StreamAsk, streaming
-from routing.cache_key import Keys, Versions
+from routing.cache_key import Keys
 from routing.conditions import Looks, looks, together
 from routing.limits import Limit, may_bind
 from routing.match import RouteTable
@@ -75,19 +76,18 @@ class Blueprint:
 
 @dataclass(frozen=True, slots=True)
 class Lasting:
-    """What outlives a snapshot: who counts, who keeps answers under which secret, what backends serve, and where work runs."""
+    """What outlives a snapshot: who counts, who keeps answers under which keys, and where work runs."""
 
     meter: Meter
     store: Store
-    secret: bytes
-    versions: Versions
+    keys: Keys
     spawner: Spawner
     leases: Leases | None = None  # where the store is shared
 
 
 def lasting(clock: Callable[[], float]) -> Lasting:
     """For a snapshot that stands alone."""
-    return Lasting(LocalMeter(clock), LocalStore(1 << 20, clock), secrets.token_bytes(32), lambda _: (), Spawner())
+    return Lasting(LocalMeter(clock), LocalStore(1 << 20, clock), Keys(secrets.token_bytes(32), lambda _: ()), Spawner())
 
 
 def blueprint(text: bytes, name: str) -> Blueprint:
@@ -163,7 +163,7 @@ def _layers(metrics: Metrics, clock: Callable[[], float], kept: Lasting) -> dict
     return {
         "deadline": DeadlinePolicy(),
         "authorize": AuthorizePolicy(),
-        "cache": CachePolicy(kept.store, Keys(kept.secret, kept.versions), metrics.cached, around),
+        "cache": CachePolicy(kept.store, kept.keys, metrics.cached, around),
         "coalesce": CoalescePolicy(kept.spawner.spawn, clock, kept.leases),
         "cascade": CascadePolicy(metrics, clock),
         "fallback": FallbackPolicy(metrics, clock),

@@ -8,60 +8,25 @@ of its client that is not in its key: no id, no form of the answer.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 from msgspec.structs import replace
 
 from backends.deadline import Deadline
-from backends.errors import ErrorKind, InferenceError
-from backends.inference import InferenceRequest, InferenceResponse, Tensors, TensorSpec
+from backends.errors import InferenceError
+from backends.inference import InferenceRequest, InferenceResponse, Tensors
 from backends.tensors import Tensor, of_rows, row_parts
 from policies.call import Answer, Ask, Cached, CacheStatus, Call, Kept, Share
+from policies.keeping import FAILURES, INLINE, JITTER, Around, Store, anonymous, plain, sized, wished
 from routing.cache_key import Keys, unkeyed
-from routing.caching import Caching, Purge
+from routing.caching import Caching
 from routing.plan import Plan
 from routing.worth import Worth
 
-INLINE = 256 * 1024  # bytes of a request whose key is made on the loop, in less than 1 ms
 MOST_ROWS = 512  # of a batch that is looked up row by row: each row costs some 10 µs, and others wait meanwhile
-JITTER = 0.1  # of a time to live: what was kept together does not end together
-OVERHEAD = 600  # bytes that an entry takes beside its tensors, and half as many for each of these
-# What a stale answer is better than; the client's own mistakes and quotas stay what they are.
-FAILURES = frozenset({ErrorKind.UNAVAILABLE, ErrorKind.BROKEN, ErrorKind.OVERLOADED, ErrorKind.INTERNAL, ErrorKind.DEADLINE})
-
-
-class Store(Protocol):
-    """Who keeps answers: this process's memory, or a store that several share in front of or behind it."""
-
-    @property
-    def generation(self) -> bytes:
-        """Another after each purge: questions before and after it are not in flight together."""
-        ...
-
-    def find(self, keys: Sequence[bytes]) -> Sequence[Kept | None] | Awaitable[Sequence[Kept | None]]:
-        """What is kept under each key, stale or fresh. Never raises: whoever cannot reach its store has found nothing."""
-        ...
-
-    def keep(self, several: Sequence[Kept], ends: float) -> bool:
-        """Takes them in, each under its own key, until the moment `ends`; whether there is room. Never raises, never waits."""
-        ...
-
-    def purge(self, which: Purge, now: float) -> None:
-        """From now on nothing is found that was asked before `now` and is meant here. Never raises, never waits."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Around:
-    """What the policy needs of the process: time in seconds, chance from 0 to 1, and where background work runs."""
-
-    clock: Callable[[], float]
-    chance: Callable[[], float]
-    spawn: Callable[[Coroutine[Any, Any, None], str], object]
 
 
 class CachePolicy:
@@ -90,8 +55,7 @@ class CachePolicy:
         return answer
 
     async def _answer(self, call: Call, ask: Ask, caching: Caching) -> Answer:
-        control = call.question.headers.get("cache-control", "") if call.question is not None else ""
-        wishes = {each.partition("=")[0].strip().lower() for each in control.split(",")} if control else ()
+        wishes = wished(call)
         start = self._around.clock()
         worth = self._worth.get(call.model) or self._worth.setdefault(call.model, Worth())
         if "no-store" in wishes:
@@ -137,7 +101,8 @@ class CachePolicy:
             again=partial(self._again, search, missing, asked),
         )
         try:
-            answer = _plain(await search.ask(below))
+            answer = await search.ask(below)
+            answer = replace(answer, response=plain(answer.response))
         except InferenceError as error:
             rescued = self._rescued(search, have, error)
             if rescued is None:
@@ -270,7 +235,7 @@ class _Whole:
         self.keys: Sequence[bytes] = (key,)
 
     def question(self, missing: Sequence[int]) -> InferenceRequest:
-        return _anonymous(self._call.request, self._call.request.payload.tensors())
+        return anonymous(self._call.request, self._call.request.payload.tensors())
 
     def key(self, missing: Sequence[int]) -> bytes:
         return self.keys[0]
@@ -296,7 +261,7 @@ class _Rows:
         tensors = self._call.request.payload.tensors()
         if len(missing) < len(self.keys):
             tensors = tuple([_taken(tensor, missing) for tensor in tensors])
-        return _anonymous(self._call.request, tensors)
+        return anonymous(self._call.request, tensors)
 
     def key(self, missing: Sequence[int]) -> bytes:
         return self._maker.several([self.keys[row] for row in missing])
@@ -359,7 +324,6 @@ def _escalation(shares: Sequence[Share], plan: Plan) -> str:
 
 def _kept(call: Call, key: bytes, response: InferenceResponse, answer: Answer) -> Kept:
     assert call.plan.cache is not None
-    size = OVERHEAD + sum([OVERHEAD // 2 + len(tensor.data) for tensor in response.payload.tensors()])
     tag = call.plan.cache.tag
     return Kept(
         key,
@@ -371,26 +335,13 @@ def _kept(call: Call, key: bytes, response: InferenceResponse, answer: Answer) -
         asked=0.0,
         until=0.0,
         tag=tag,
-        size=size,
+        size=sized(response),
     )
 
 
 def _taken(tensor: Tensor, rows: Sequence[int]) -> Tensor:
     parts = row_parts(tensor)
     return of_rows(tensor.name, tensor.datatype, tensor.shape[1:], [parts[row] for row in rows])
-
-
-def _anonymous(request: InferenceRequest, tensors: tuple[Tensor, ...]) -> InferenceRequest:
-    """The question in tensors, so that its answer comes in tensors too, and without the client's id."""
-    specs = tuple([TensorSpec(tensor.name, tensor.datatype, tensor.shape) for tensor in tensors])
-    return replace(request, id="", inputs=specs, payload=Tensors(tensors))
-
-
-def _plain(answer: Answer) -> Answer:
-    """The answer with its tensors in bytes of their own, and nothing left of the message that they came in. Raises BROKEN."""
-    found = answer.response.payload.tensors()
-    tensors = tuple([Tensor(each.name, each.datatype, each.shape, bytes(each.data)) for each in found])
-    return replace(answer, response=replace(answer.response, id="", payload=Tensors(tensors)))
 
 
 async def _past(call: Call, ask: Ask, cached: Cached) -> Answer:

@@ -14,9 +14,10 @@ from backends.errors import ErrorKind, InferenceError
 from backends.inference import InferenceRequest, InferenceResponse, Tensors, TensorSpec
 from backends.tensors import from_array
 from gateway.spawner import Spawner
-from policies.cache import Around, CachePolicy
+from policies.cache import CachePolicy
 from policies.call import Answer, Call, Share
 from policies.coalesce import CoalescePolicy
+from policies.keeping import Around
 from policies.local_store import LocalStore
 from policies.onion import onion
 from routing.cache_key import Keys

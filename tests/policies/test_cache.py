@@ -12,8 +12,9 @@ from msgspec.structs import replace
 from backends.errors import ErrorKind, InferenceError
 from backends.inference import InferenceResponse, RequestedOutput, Tensors
 from backends.tensors import BYTES, Tensor, from_array, pack_bytes
-from policies.cache import MOST_ROWS, Around, CachePolicy
+from policies.cache import MOST_ROWS, CachePolicy
 from policies.call import Answer, Call, Kept, Share
+from policies.keeping import Around
 from policies.local_store import LocalStore
 from routing.cache_key import Keys
 from routing.caching import Caching, Purge

@@ -1,0 +1,75 @@
+"""What the cache of answers and that of streams have in common: who keeps them, what the process gives, what is the client's."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from msgspec.structs import replace
+
+from backends.errors import ErrorKind
+from backends.inference import InferenceRequest, InferenceResponse, Tensors, TensorSpec
+from backends.tensors import Tensor
+from policies.call import Call, Kept
+from routing.caching import Purge
+
+INLINE = 256 * 1024  # bytes of a request whose key is made on the loop, in less than 1 ms
+JITTER = 0.1  # of a time to live: what was kept together does not end together
+OVERHEAD = 600  # bytes that an entry takes beside its tensors, and half as many for each of these
+# What a stale answer is better than; the client's own mistakes and quotas stay what they are.
+FAILURES = frozenset({ErrorKind.UNAVAILABLE, ErrorKind.BROKEN, ErrorKind.OVERLOADED, ErrorKind.INTERNAL, ErrorKind.DEADLINE})
+
+
+class Store(Protocol):
+    """Who keeps answers: this process's memory, or a store that several share in front of or behind it."""
+
+    @property
+    def generation(self) -> bytes:
+        """Another after each purge: questions before and after it are not in flight together."""
+        ...
+
+    def find(self, keys: Sequence[bytes]) -> Sequence[Kept | None] | Awaitable[Sequence[Kept | None]]:
+        """What is kept under each key, stale or fresh. Never raises: whoever cannot reach its store has found nothing."""
+        ...
+
+    def keep(self, several: Sequence[Kept], ends: float) -> bool:
+        """Takes them in, each under its own key, until the moment `ends`; whether there is room. Never raises, never waits."""
+        ...
+
+    def purge(self, which: Purge, now: float) -> None:
+        """From now on nothing is found that was asked before `now` and is meant here. Never raises, never waits."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What the policy needs of the process: time in seconds, chance from 0 to 1, and where background work runs."""
+
+    clock: Callable[[], float]
+    chance: Callable[[], float]
+    spawn: Callable[[Coroutine[Any, Any, None], str], object]
+
+
+def wished(call: Call) -> Collection[str]:
+    """The names of what its Cache-Control says."""
+    control = call.question.headers.get("cache-control", "") if call.question is not None else ""
+    return {each.partition("=")[0].strip().lower() for each in control.split(",")} if control else ()
+
+
+def anonymous(request: InferenceRequest, tensors: tuple[Tensor, ...]) -> InferenceRequest:
+    """The question in tensors, so that its answer comes in tensors too, and without the client's id."""
+    specs = tuple([TensorSpec(tensor.name, tensor.datatype, tensor.shape) for tensor in tensors])
+    return replace(request, id="", inputs=specs, payload=Tensors(tensors))
+
+
+def plain(response: InferenceResponse) -> InferenceResponse:
+    """With its tensors in bytes of their own, and nothing left of the message that they came in. Raises BROKEN."""
+    found = response.payload.tensors()
+    tensors = tuple([Tensor(each.name, each.datatype, each.shape, bytes(each.data)) for each in found])
+    return replace(response, id="", payload=Tensors(tensors))
+
+
+def sized(response: InferenceResponse) -> int:
+    """Bytes that it takes to keep it, about."""
+    return OVERHEAD + sum([OVERHEAD // 2 + len(tensor.data) for tensor in response.payload.tensors()])
