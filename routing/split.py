@@ -30,6 +30,12 @@ def place(key: str, unit: str) -> float:
     return _place(_keyed(key), unit)
 
 
+def line(key: str) -> Callable[[str], float]:
+    """`place` of this key, as a function of the unit."""
+    keyed = _keyed(key)
+    return lambda unit: _place(keyed, unit)
+
+
 def drawing(key: str, sides: Sequence[tuple[str, float]]) -> Callable[[str], int]:
     """The index of a unit's side, as a function of the unit. `sides`: name and weight, of which one is more than 0.
 

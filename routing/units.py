@@ -1,0 +1,41 @@
+"""Gives every unit its place on a rollout's line, and says which units a rollout must leave alone.
+
+A unit (a tenant, a subject, a header's value, or a request) stands at a place between 0 and 1 by a hash that is keyed with the
+rollout's id: uniform, independent between rollouts, the same in every process and for ever. It is the candidate's if its place
+lies below the weight, so that nobody moves back while the weight grows.
+
+Rollouts of one exclusion group share the group's line, on which each has a part to itself: no unit is in two of them. The holdout
+is a part of one line for the whole gateway: whoever stands there is in no rollout and meets no candidate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from routing.split import line
+
+
+class Excluded(msgspec.Struct, frozen=True):
+    """Only units whose place on the group's line lies in [low, high) take part; `group` "" asks nothing. `holdout`: a share."""
+
+    group: str = ""
+    low: float = 0.0
+    high: float = 1.0
+    holdout: float = 0.0
+
+
+def placing(rollout: str, excluded: Excluded) -> Callable[[str], float | None]:
+    """Where a unit stands in the rollout with this id; None for a unit that takes no part and gets what is stable."""
+    own = line(f"rollout/{rollout}")
+    grouped, held = line(f"group/{excluded.group}"), line("holdout")
+
+    def place(unit: str) -> float | None:
+        if excluded.holdout and held(unit) < excluded.holdout:
+            return None
+        if excluded.group and not excluded.low <= grouped(unit) < excluded.high:
+            return None
+        return own(unit)
+
+    return place
