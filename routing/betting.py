@@ -77,6 +77,11 @@ class Metric(msgspec.Struct, frozen=True):
         """How many cells there are, NOTHING included."""
         return {"share": 2, "latency": len(POINTS) + 2, "ceiling": 3}[self.kind]
 
+    @property
+    def bad(self) -> int:
+        """The first cell that people would call bad; of latency, what lies above the stable side's 95 % point."""
+        return {"share": 1, "latency": POINTS.index(0.95) + 2, "ceiling": 2}[self.kind]
+
 
 class Evidence(msgspec.Struct, frozen=True):
     """Of one metric. `fortunes`: the logarithms of what is in cash and on each bet; empty before the first look."""
@@ -84,7 +89,7 @@ class Evidence(msgspec.Struct, frozen=True):
     fortunes: tuple[float, ...] = ()
     highest: float = 0.0  # logarithm: what the whole fortune has ever been
     looked: Labels = (0, 0)  # requests that the metric was measured on
-    happened: Labels = (0, 0)  # those of them (or units, where units are sticky) that count
+    happened: Labels = (0, 0)  # to how many of them (of sticky units, to how many units) something bad happened
 
     @property
     def fortune(self) -> float:
@@ -119,7 +124,9 @@ def bets(metric: Metric, weight: float) -> tuple[tuple[Factors, ...], ...]:
 def look(metric: Metric, old: Evidence, counted: Mapping[Cell, Labels], looked: Labels) -> Evidence:
     """The evidence after all that was counted since the last look. `looked`: on how many requests the metric was measured."""
     start = _start(metric)
-    fortunes = list(old.fortunes or start)
+    fortunes = list(old.fortunes)
+    if len(fortunes) != len(start):  # the first look, or the bets are another version's: all is laid out anew
+        fortunes = [old.fortune + first for first in start]
     for (cell, weight), (stable, candidate) in counted.items():
         if 0 < weight < 1:
             for index, cells in enumerate(bets(metric, weight), 1):
@@ -130,14 +137,14 @@ def look(metric: Metric, old: Evidence, counted: Mapping[Cell, Labels], looked: 
         tuple(_spread(fortunes, start, now / (SPREAD + sum(old.looked) + now))),
         max(old.highest, whole),
         _plus(old.looked, looked),
-        _plus(old.happened, _sum(labels for (cell, _), labels in counted.items() if cell != NOTHING)),
+        _plus(old.happened, _sum(labels for (cell, _), labels in counted.items() if cell >= metric.bad)),
     )
 
 
-def level(evidence: Iterable[Evidence]) -> float:
-    """The logarithm of what has to reach 1/alpha: the largest fortune that any metric ever had, over their number."""
-    highest = [each.highest for each in evidence]
-    return max(highest) - log(len(highest)) if highest else -inf
+def level(fortunes: Iterable[float]) -> float:
+    """The logarithm of what has to reach 1/alpha: the largest of the metrics' fortunes (logarithms), over their number."""
+    found = tuple(fortunes)
+    return max(found) - log(len(found))
 
 
 def _share(metric: Metric, weight: float, ratio: float) -> tuple[Factors, ...]:

@@ -22,11 +22,6 @@ def mismatch(drawn: Mapping[float, Labels]) -> float:
     return sum(_one(weight, labels) for weight, labels in drawn.items() if 0 < weight < 1)
 
 
-def mismatched(drawn: Mapping[float, Labels]) -> bool:
-    """Whether the shares are not those of the weights."""
-    return mismatch(drawn) >= -log(ALPHA)
-
-
 def _one(weight: float, labels: Labels) -> float:
     stable, candidate = labels
     high, low = SURE * weight, SURE * (1 - weight)
