@@ -29,7 +29,7 @@ serve: .venv/.gateway-stamp serving ## the same start, and stay up: prints the U
 
 .PHONY: test
 test: .venv/.dev-stamp serving redis lint ## everything CI runs: the checks, then all tests, real Triton included
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
 
 .PHONY: check
 check: .venv/.dev-stamp lint ## the quick part, under a minute: format, lint, types, import contracts, fast tests

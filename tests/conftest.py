@@ -9,12 +9,17 @@ from pathlib import Path
 import pytest
 import uvloop
 from hypothesis import settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadGroupScheduling
 
-from tests.faults.figures import LONG
+from tests.faults.figures import LONG, PROPERTY, Figure, LateError, table
 from tests.real_parts import GatewayProcess, Redis, Triton, policy, start_gateway, start_triton
 
 settings.register_profile("penstock", deadline=None)  # a busy machine is not a failure
 settings.load_profile("penstock")
+
+MEASURING = ("faults", "loadtest")  # folders
+ALONE = "alone"
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
@@ -24,12 +29,42 @@ def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.Abstrac
 
 @pytest.hookimpl(tryfirst=True)  # before marks are chosen by
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Folders whose every test runs a whole gateway, or measures one, are slow. What is timed has three tries in CI."""
+    """Marks what folders say of their tests, and has those that measure come last, on one core, when nobody else is left."""
     for item in items:
-        if item.get_closest_marker("timed") and not LONG:
-            item.add_marker(pytest.mark.flaky(reruns=2))
-        if item.path.relative_to(Path(__file__).parent).parts[0] in ("features", "conformance", "loadtest"):
+        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        if folder in ("features", "conformance", "loadtest"):
             item.add_marker(pytest.mark.slow)
+        timed = item.get_closest_marker("timed") is not None
+        if timed or folder in MEASURING:
+            item.add_marker(pytest.mark.xdist_group(ALONE))
+        if not LONG and (timed or "figures" in getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.flaky(reruns=2, only_rerun=None if timed else [LateError.__name__]))
+    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is not None)
+
+
+class Apart(LoadGroupScheduling):  # type: ignore[misc]  # published without types
+    """A file's tests run in one process, so that what they share is started once; files run beside each other."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        scope: str = super()._split_scope(nodeid)
+        return scope.partition("::")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Apart | None:
+    """For `--dist loadgroup`; the others are as they are."""
+    return Apart(config, log) if config.getvalue("dist") == "loadgroup" else None
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """All figures of the run as one table."""
+    ended = [
+        report for reports in terminalreporter.stats.values() for report in reports if getattr(report, "when", "") == "teardown"
+    ]
+    found = [Figure(*value) for report in ended for name, value in report.user_properties if name == PROPERTY]
+    if found:
+        terminalreporter.section("figures and their bars")
+        for line in table(found):
+            terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session")

@@ -16,13 +16,12 @@ from tests.real_parts import GatewayProcess, Triton, policy, start_gateway, star
 
 MODELS = ("simple", "repeat_int32")  # no torch: up in a quarter of a second
 
-FIGURES = pytest.StashKey[Figures]()
-
 
 @pytest.fixture
 def figures(request: pytest.FixtureRequest) -> Figures:
     """Takes what a test measured together with its bar."""
-    return request.config.stash.setdefault(FIGURES, Figures())
+    request.node.user_properties.clear()  # of an earlier try
+    return Figures(request.node.user_properties)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -31,15 +30,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         kept = [item for item in items if "figures" in getattr(item, "fixturenames", ())]
         config.hook.pytest_deselected(items=[item for item in items if item not in kept])
         items[:] = kept
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """All figures of the run as one table."""
-    found = config.stash.get(FIGURES, None)
-    if found is not None and found.found:
-        terminalreporter.section("figures and their bars")
-        for line in found.table():
-            terminalreporter.write_line(line)
 
 
 @pytest.fixture

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Sequence
+from typing import NamedTuple
 
 LONG = os.environ.get("FAULTS") == "long"  # `make faults`: the counts and times that the bars are stated for
 SLACK = 1.0 if LONG else 5.0  # CI's short form runs beside others on few cores: its times say less, its counts as much
+PROPERTY = "figure"  # under which a test's report carries it
 
 
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """One measured value. `kept`: whether it is on the right side of its bar."""
+class Figure(NamedTuple):
+    """One measured value. `kept`: whether it is on the right side of its bar. Plain words and truths: reports carry it between processes."""
 
     part: str
     what: str
@@ -20,11 +21,15 @@ class Figure:
     kept: bool
 
 
-class Figures:
-    """Collects the figures of one run and fails the test whose bar is missed."""
+class LateError(AssertionError):
+    """A time's bar is missed: by the gateway, or by a machine that others used; so in CI it is measured again."""
 
-    def __init__(self) -> None:
-        self.found: list[Figure] = []
+
+class Figures:
+    """Collects what one test measured in `found`, and fails it where a bar is missed."""
+
+    def __init__(self, found: list[tuple[str, object]]) -> None:
+        self._found = found
 
     def none_of(self, part: str, what: str, seen: int, of: int) -> None:
         """Of so many, none may."""
@@ -40,21 +45,20 @@ class Figures:
 
     def within(self, part: str, what: str, seen: float, bar: float) -> None:
         """Seconds; CI's short form leaves five times as many."""
-        self._add(Figure(part, what, _seconds(seen), f"≤ {_seconds(bar)}", seen <= bar * SLACK))
+        self._add(Figure(part, what, _seconds(seen), f"≤ {_seconds(bar)}", seen <= bar * SLACK), LateError)
 
-    def table(self) -> list[str]:
-        """The lines to print, in the order measured."""
-        rows = [("", "what", "seen", "bar"), *((each.part, each.what, each.seen, each.bar) for each in self.found)]
-        widths = [max(len(row[column]) for row in rows) for column in range(4)]
-        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-        return [
-            lines[0],
-            *(f"{line}{'' if each.kept else '   MISSED'}" for line, each in zip(lines[1:], self.found, strict=True)),
-        ]
+    def _add(self, figure: Figure, missed: type[AssertionError] = AssertionError) -> None:
+        self._found.append((PROPERTY, tuple(figure)))
+        if not figure.kept:
+            raise missed(f"{figure.part}: {figure.what}: {figure.seen}, its bar is {figure.bar}")
 
-    def _add(self, figure: Figure) -> None:
-        self.found.append(figure)
-        assert figure.kept, f"{figure.part}: {figure.what}: {figure.seen}, its bar is {figure.bar}"
+
+def table(found: Sequence[Figure]) -> list[str]:
+    """The lines to print, in the order measured."""
+    rows = [("", "what", "seen", "bar"), *((each.part, each.what, each.seen, each.bar) for each in found)]
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return [lines[0], *(f"{line}{'' if each.kept else '   MISSED'}" for line, each in zip(lines[1:], found, strict=True))]
 
 
 def percentile(values: list[float], share: float) -> float:
