@@ -12,7 +12,7 @@ PROPERTY = "figure"  # under which a test's report carries it
 
 
 class Figure(NamedTuple):
-    """One measured value. `kept`: whether it is on the right side of its bar. Plain words and truths: reports carry it between processes."""
+    """One measured value. `kept`: whether it is on the right side of its bar."""
 
     part: str
     what: str

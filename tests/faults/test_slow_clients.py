@@ -10,10 +10,11 @@ import sys
 import threading
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryFile
 from typing import Any
 
 import pytest
@@ -54,6 +55,29 @@ def wordy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
     """The same before a backend whose answers are a megabyte long."""
     with raw.gate(tmp_path_factory.mktemp("wordy"), LARGE, **CLOCKS) as made:
         yield made
+
+
+WATCH = """
+import time
+while True:
+    began = time.monotonic()
+    time.sleep(0.005)
+    if (late := time.monotonic() - began) > 0.02:
+        print(late, flush=True)
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def pauses() -> Iterator[Callable[[], list[float]]]:
+    """Seconds of each time so far that this machine did not let a process go on that had nothing to do but that."""
+    with TemporaryFile("w+") as seen, subprocess.Popen([sys.executable, "-c", WATCH], stdout=seen) as process:
+
+        def read() -> list[float]:
+            seen.seek(0)
+            return [float(line) for line in seen.read().splitlines()]
+
+        yield read
+        process.kill()
 
 
 def held(gate: Gate) -> int:
@@ -206,8 +230,9 @@ def test_bombs_do_not_go_off(gate: Gate, kind: str) -> None:
                 assert 200 == live.status
 
 
-def test_nothing_held_the_loop(gate: Gate) -> None:
+def test_nothing_held_the_loop(gate: Gate, pauses: Callable[[], list[float]]) -> None:
     """All of the above, and nothing took more than 50 ms of the loop, but for what a busy machine takes from the process."""
     buckets = {float(labels["le"]): value for labels, value in gate.process.samples()["penstock_loop_stall_seconds_bucket"]}
-    assert buckets[float("inf")] - buckets[0.05] <= 2
-    assert buckets[float("inf")] == max(value for limit, value in buckets.items() if limit <= 0.5)
+    stood = pauses()
+    for limit, many in ((0.05, 2), (0.5, 0)):
+        assert buckets[float("inf")] - buckets[limit] <= many + sum(seconds > 0.8 * limit for seconds in stood)
