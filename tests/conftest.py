@@ -18,9 +18,6 @@ from tests.real_parts import GatewayProcess, Redis, Triton, policy, start_gatewa
 settings.register_profile("penstock", deadline=None)  # a busy machine is not a failure
 settings.load_profile("penstock")
 
-MEASURING = ("faults", "loadtest")  # folders
-ALONE = "alone"
-
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     """Every asynchronous test runs on the loop that the gateway runs on."""
@@ -35,9 +32,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if folder in ("features", "conformance", "loadtest"):
             item.add_marker(pytest.mark.slow)
         timed = item.get_closest_marker("timed") is not None
-        if timed or folder in MEASURING:
-            item.add_marker(pytest.mark.xdist_group(ALONE))
-        if not LONG and (timed or "figures" in getattr(item, "fixturenames", ())):
+        measures = timed or folder == "loadtest" or "figures" in getattr(item, "fixturenames", ())
+        if measures:
+            item.add_marker(pytest.mark.xdist_group("alone"))
+        if measures and not LONG:
             item.add_marker(pytest.mark.flaky(reruns=2, only_rerun=None if timed else [LateError.__name__]))
     items.sort(key=lambda item: item.get_closest_marker("xdist_group") is not None)
 
