@@ -1,0 +1,211 @@
+"""Keeps what was answered on a stream once all of it has come, and gives it again as a stream; never half of one.
+
+    asking --an answer--> asking: it is passed on first, and noted then
+    asking --the end--> kept    asking --an error, the deadline, the client leaves, too much to note--> nothing is kept
+
+The key is that of the question with another kind: what is asked for one answer and what is asked for many are not the same.
+Streams have no rows, and equal ones in flight are asked each for itself: who joins late would hear the beginning late.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import aclosing
+
+import msgspec
+from msgspec.structs import replace
+
+from backends.deadline import Deadline
+from backends.errors import InferenceError
+from backends.inference import InferenceResponse
+from policies.call import Answer, Cached, CacheStatus, Call, Kept
+from policies.keeping import FAILURES, INLINE, JITTER, Around, Store, anonymous, plain, sized, wished
+from routing.cache_key import Keys, unkeyed
+from routing.caching import Caching
+from routing.worth import Worth
+
+MOST_ANSWERS = 4096  # of one stream: with more, or more bytes, nothing of it is kept
+MOST_BYTES = 4 << 20
+
+StreamAsk = Callable[[Call], AsyncGenerator[Answer, None]]
+
+
+class StreamCachePolicy:
+    """Stands behind limit, so that hits count, and before the core of a stream. `told` hears of each question how it went."""
+
+    def __init__(self, store: Store, keys: Keys, told: Callable[[str, str], None], around: Around) -> None:
+        self._store = store
+        self._keys = keys
+        self._told = told
+        self._around = around
+        self._worth: dict[str, Worth] = {}
+        self._renewing: set[bytes] = set()
+
+    def __call__(self, call: Call, ask: StreamAsk) -> AsyncGenerator[Answer, None]:
+        """All answers that are kept, or those from below as they come; the first says which. Plans without a cache pass."""
+        if call.plan.cache is None:
+            return ask(call)
+        start, wishes = self._around.clock(), wished(call)
+        worth = self._worth.get(call.model) or self._worth.setdefault(call.model, Worth())
+        if "no-store" in wishes:
+            return self._past(ask(call), call.model, Cached("request"))
+        if not worth.on(start):
+            return self._past(ask(call), call.model, Cached("off", detail="no-gain"))
+        if why := unkeyed(call.request):
+            return self._past(ask(call), call.model, Cached("bypass", detail=why))
+        search = _Search(call, ask, call.plan.cache, worth, "request" if "no-cache" in wishes else "miss")
+        return self._looked_up(search, start)
+
+    async def _looked_up(self, search: _Search, start: float) -> AsyncGenerator[Answer, None]:
+        call, caching = search.call, search.caching
+        search.key = await asyncio.to_thread(self._key, call) if call.size > INLINE else self._key(call)
+        kept = None if search.status == "request" else await self._find(search.key)
+        now = self._around.clock()
+        if search.status == "miss":
+            search.worth.looked(now - start, now)
+        if kept is not None and kept.until > now - caching.stale_while_revalidate:
+            search.worth.saved(kept.seconds)
+            if kept.until <= now:
+                self._renew(search)
+            for answer in self._again(call, kept, now):
+                yield answer
+            return
+        given = False
+        try:
+            async with aclosing(self._past(self._asked(search), call.model, Cached(search.status))) as answers:
+                async for answer in answers:
+                    given = True
+                    yield answer
+            return
+        except InferenceError as error:
+            now = self._around.clock()
+            if given or error.kind not in FAILURES or kept is None or kept.until <= now - caching.stale_if_error:
+                raise
+            reason = error.reason
+            error.ended()
+        for answer in self._again(call, kept, now, reason):
+            yield answer
+
+    async def _asked(self, search: _Search) -> AsyncGenerator[Answer, None]:
+        """From below, with nothing of the client in the question; kept when the last has come."""
+        call, asked, notes = search.call, self._around.clock(), _Notes()
+        below = replace(call, request=anonymous(call.request, call.request.payload.tensors()))
+        async with aclosing(search.ask(below)) as answers:
+            async for answer in answers:
+                yield answer
+                start = self._around.clock()
+                notes.add(answer)
+                search.worth.spent(self._around.clock() - start)
+        if notes.responses:
+            self._keep(search, notes, asked)
+
+    async def _past(self, answers: AsyncGenerator[Answer, None], model: str, cached: Cached) -> AsyncGenerator[Answer, None]:
+        """The same, and the first says what the cache had to do with them."""
+        first = True
+        async with aclosing(answers):
+            async for answer in answers:
+                if first:
+                    self._told(model, cached.status)
+                yield replace(answer, cached=cached) if first else answer
+                first = False
+
+    def _again(self, call: Call, kept: Kept, now: float, detail: str = "") -> Iterator[Answer]:
+        cached = Cached("hit" if kept.until > now else "stale", kept.until - now, detail=detail)
+        self._told(call.model, cached.status)
+        yield Answer(kept.response, kept.shares, 0.0, 0.0, kept.escalation, cached=cached)
+        for response in kept.more:
+            yield Answer(response, kept.shares, 0.0, 0.0, kept.escalation)
+
+    def _keep(self, search: _Search, notes: _Notes, asked: float) -> None:
+        caching, now = search.caching, self._around.clock()
+        until = now + caching.ttl * (1 - JITTER * self._around.chance())
+        first, *more = [replace(response, model=search.call.model) for response in notes.responses]
+        answer = notes.last
+        assert answer is not None
+        kept = Kept(
+            search.key,
+            first,
+            answer.shares,
+            answer.escalation,
+            (),
+            answer.backend_seconds,
+            asked=asked,
+            until=until,
+            tag=caching.tag,
+            size=notes.size,
+            more=tuple(more),
+        )
+        self._store.keep((kept,), until + max(caching.stale_while_revalidate, caching.stale_if_error))
+
+    def _renew(self, search: _Search) -> None:
+        """Asks again in the background, once at a time, for as long as the route allows."""
+        if search.key in self._renewing:
+            return
+        self._renewing.add(search.key)
+        now = self._around.clock()
+        again = replace(search, call=replace(search.call, deadline=Deadline(now + search.call.plan.timeout), received=now))
+
+        async def renew() -> None:
+            try:
+                async with aclosing(self._asked(again)) as answers:
+                    async for _ in answers:
+                        pass
+            except InferenceError:
+                pass  # the next question tries again
+            finally:
+                self._renewing.discard(search.key)
+
+        try:
+            self._around.spawn(renew(), f"renew a stream of {search.call.model}")
+        except RuntimeError:  # there is too much to do in the background already
+            self._renewing.discard(search.key)
+
+    async def _find(self, key: bytes) -> Kept | None:
+        found = self._store.find((key,))
+        (kept,) = await found if isinstance(found, Awaitable) else found
+        return kept if kept is not None and kept.key == key else None
+
+    def _key(self, call: Call) -> bytes:
+        return self._keys.stream(call.plan, call.principal, call.model, call.request)
+
+
+class _Search(msgspec.Struct):
+    """One question on its way."""
+
+    call: Call
+    ask: StreamAsk
+    caching: Caching
+    worth: Worth
+    status: CacheStatus
+    key: bytes = b""
+
+
+class _Notes:
+    """What came so far, to be kept when it was all; nothing any more once it was too much, or could not be read."""
+
+    def __init__(self) -> None:
+        self.responses: list[InferenceResponse] = []
+        self.last: Answer | None = None
+        self.size = 0
+        self._over = False
+
+    def add(self, answer: Answer) -> None:
+        """One more, which its client has already."""
+        if self._over:
+            return
+        try:
+            response = plain(answer.response)
+        except InferenceError:
+            self._end()
+            return
+        self.size += sized(response)
+        if len(self.responses) == MOST_ANSWERS or self.size > MOST_BYTES:
+            self._end()
+            return
+        self.responses.append(response)
+        self.last = answer
+
+    def _end(self) -> None:
+        self._over, self.last = True, None
+        self.responses.clear()
