@@ -26,7 +26,7 @@ _EFFECTS: Mapping[str, Callable[[Plan], bool]] = {
     "limit": _never,  # but for some principals: no plan says whose
     "cache": lambda plan: plan.cache is not None,
     "coalesce": lambda plan: plan.cache is not None,
-    "shadow": _never,
+    "shadow": lambda plan: bool(plan.mirrors),
     "cascade": lambda plan: len(plan.stages) > 1,
     "fallback": lambda plan: bool(plan.fallback),
 }

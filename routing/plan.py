@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from routing.caching import Caching
+from routing.shadows import Shadow
 
 
 class Target(msgspec.Struct, frozen=True, gc=False):
@@ -45,3 +46,12 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
     sample: float = 0.0  # the share of such requests that is recorded
     dearest: float = 0.0  # what a row of the dearest variant costs, for the counterfactual
     cache: Caching | None = None  # how its answers are kept; None: not at all
+    mirrors: tuple[Mirror, ...] = ()  # who may be asked, too, once there is an answer
+
+
+class Mirror(msgspec.Struct, frozen=True, gc=False):
+    """One shadow of a plan: the plan with the candidate in it, and the plan itself as it is asked again."""
+
+    shadow: Shadow
+    candidate: Plan
+    again: Plan

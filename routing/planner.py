@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from msgspec.structs import replace
 
 from backends.errors import ErrorKind, InferenceError, invalid
 from routing.conditions import Predicate, predicates
 from routing.match import Cascade, Question, Route, RouteTable, Split, Use
-from routing.plan import Plan, Stage, Target
+from routing.plan import Confidence, Mirror, Plan, Stage, Target
 from routing.split import drawing, key
 
 Planner = Callable[[Question], Plan]
@@ -56,7 +56,7 @@ def _action(table: RouteTable, route: Route) -> Planner:
             plan = _plan(table, route, (Stage(target),))
             return lambda _: plan
         case Cascade(confidence, stages):
-            plan = replace(_plan(table, route, stages), confidence=confidence)
+            plan = _plan(table, route, stages, confidence)
             return lambda _: plan
         case Split(shares, unit):
             plans = tuple(_plan(table, route, (Stage(target),)) for target, _ in shares)
@@ -64,11 +64,24 @@ def _action(table: RouteTable, route: Route) -> Planner:
             return lambda question: plans[draw(unit_of(question, unit))]
 
 
-def _plan(table: RouteTable, route: Route, stages: tuple[Stage, ...]) -> Plan:
-    fallback = _reachable(table.fallback, stages)
-    return Plan(
-        route.name, stages, route.timeout, fallback=fallback, dearest=table.dearest, sample=route.sample, cache=table.cache
+def _plan(table: RouteTable, route: Route, stages: tuple[Stage, ...], confidence: Confidence | None = None) -> Plan:
+    alone = Plan(route.name, stages, route.timeout, confidence, dearest=table.dearest)
+    return replace(
+        alone,
+        fallback=_reachable(table.fallback, stages),
+        sample=route.sample,
+        cache=table.cache,
+        mirrors=tuple(_mirrors(table, alone)),
     )
+
+
+def _mirrors(table: RouteTable, plan: Plan) -> Iterator[Mirror]:
+    """The shadows that such a plan concerns: those of a variant that it may ask, or of its route."""
+    for shadow, target in table.shadows:
+        stages = tuple(replace(stage, target=target) if stage.target.variant == shadow.of else stage for stage in plan.stages)
+        candidate = replace(plan, stages=stages) if shadow.of else replace(plan, stages=(Stage(target),), confidence=None)
+        if shadow.route in ("", plan.route) and candidate != plan:
+            yield Mirror(shadow, candidate, plan)
 
 
 def _reachable(fallback: Mapping[str, Target], stages: tuple[Stage, ...]) -> Mapping[str, Target]:
@@ -94,4 +107,4 @@ def _pinned(plan: Plan, version: str) -> Plan:
             source="client",
             reason="version",
         )
-    return replace(plan, stages=(Stage(replace(target, version=version)),), fallback={})
+    return replace(plan, stages=(Stage(replace(target, version=version)),), fallback={}, mirrors=())

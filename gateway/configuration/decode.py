@@ -3,7 +3,7 @@
 A schema is a msgspec Struct whose fields are Structs, `Mapping[key, T]`, `tuple[T, ...]`, `T | None`, `str`, `bool`, or
 `Annotated[T, reader]`, where the reader makes a T of one plain value or raises Unreadable. A Struct may name keys of later
 versions in a class variable `LATER`, so that they are told from misspelt ones, and in `NEVER` keys that somebody will try, with
-why there is no such key.
+why there is no such key, and in `WORDS` boolean fields whose name may stand for the whole Struct.
 """
 
 from __future__ import annotations
@@ -162,9 +162,13 @@ def _mapping(found: Findings, value: Any, kinds: tuple[Any, ...], path: Path) ->
 
 
 def _struct(found: Findings, value: Any, schema: type[msgspec.Struct], path: Path) -> Any:
-    fields = _fields(schema)
+    fields, words = _fields(schema), tuple[str, ...](getattr(schema, "WORDS", ()))
+    if value in words and isinstance(value, str):
+        return schema(**{value: True})
     if not isinstance(value, dict):
-        found.unread(path, f"must be a mapping with {listed(fields)}, not {_named(value)}")
+        alone = f"one of {listed(words)}, or " if words else ""
+        meant = nearest(value, words) if isinstance(value, str) else None
+        found.unread(path, f"must be {alone}a mapping with {listed(fields)}, not {_named(value)}", meant)
         return _FAILED
     for key in value:
         if key not in fields:

@@ -13,6 +13,7 @@ from gateway.configuration import schema_cache as caches
 from gateway.configuration import schema_gateway as process
 from gateway.configuration import schema_limits as limits
 from gateway.configuration import schema_policy as policy
+from gateway.configuration import schema_shadows as shadows
 from gateway.configuration import schema_tests as tests
 
 Struct = type[msgspec.Struct]
@@ -60,6 +61,7 @@ DESCRIPTIONS: Mapping[Struct, Mapping[str, str]] = {
         "fallback": "`variant: variant` asked instead when the first fails (not when it is unsure, nor when time is up).",
         "version_policy": "Which versions a client may ask for by number.",
         "cache": "Whether and how long answers are kept, and given again to equal questions; docs/cache.md says what is equal.",
+        "shadows": "Candidates that are asked too, compared, and answer nobody; docs/shadow.md explains them.",
     },
     policy.Variant: {
         "backend": "Which of the backends has it.",
@@ -69,6 +71,7 @@ DESCRIPTIONS: Mapping[Struct, Mapping[str, str]] = {
         "timeout": "For one answer of this variant; what is left of the route's timeout if that is less.",
         "deterministic": "Whether the same question always has the same answer; a cache on one that says false is refused.",
         "row_independent": "Whether a row's answer is the same beside any other rows; else no row can be kept on its own.",
+        "pure": "Asking it changes nothing anywhere, so that a question may be asked again; only such variants are mirrored.",
     },
     policy.Route: {
         "name": "In the response header X-Penstock-Route, in metrics and logs.",
@@ -115,6 +118,42 @@ DESCRIPTIONS: Mapping[Struct, Mapping[str, str]] = {
         "stale_if_error": "So long after its time an answer is given where otherwise there would be an error.",
         "tag": "A word of yours, by which operators throw away the answers of several models at once.",
         "force": "Keep answers of variants that say `deterministic: false` all the same.",
+    },
+    shadows.Shadow: {
+        "name": "In metrics, in the report and in the admin API.",
+        "to": "The candidate: the variant that is asked too.",
+        "fraction": "The share of the questions that is mirrored.",
+        "of": "The variant whose questions are mirrored, wherever routes ask it; in a cascade `to` takes its place.",
+        "route": "Only this route's questions. Without `of` the candidate is held against whatever the route answers.",
+        "compare": "By output, what is the same. An output that is not here has its datatype's own tolerance.",
+        "noise": "Of the mirrored questions, the share that the primary is asked again, to know how it differs from itself.",
+        "margin": "The share of questions in which the candidate may differ beyond noise and still be called the same.",
+        "alpha": "The chance of a verdict that is wrong, over all outputs and whenever one looks.",
+        "timeout": "For the candidate's answer; without one as long as the route's answer may take.",
+        "max_in_flight": "Mirrored questions at a time, in each process.",
+        "queue": "How many may wait beyond that; one more is dropped, and counted.",
+        "budget": "Of cost, as the variants state it, second asks included: what is beyond it is dropped, in each process.",
+        "payloads": "Keep question and answers of the worst differences for the report. Else only their request ids.",
+        "except": "Whose questions are never mirrored.",
+    },
+    shadows.Except: {
+        "tenant": "The caller's tenant, from the verified token or API key.",
+        "tier": "The caller's tier, from the verified token or API key.",
+    },
+    shadows.Compare: {
+        "exact": "Every element is equal.",
+        "label": "The place of a row's largest value is the same.",
+        "ignore": "It is not compared.",
+        "atol": "An element may differ by atol + rtol × the primary's.",
+        "rtol": "As a part of the primary's element.",
+        "top": "How deep overlap and rbo look: the so many largest values of a row. 5 unless said.",
+        "overlap": "The least share of the largest values that both have.",
+        "rbo": "The least rank-biased overlap of the largest values, which counts the first places most.",
+        "total_variation": "The largest total variation distance of a row's probabilities.",
+        "jensen_shannon": "The largest Jensen-Shannon divergence of a row's probabilities, in bits.",
+        "cosine": "The least cosine of the angle between rows: for embeddings.",
+        "similarity": "The least likeness of texts, by the pieces of three letters that they share.",
+        "json": "For texts that are JSON: rules by place; what has none must be equal.",
     },
     limits.Limit: {
         "name": "In answers, in metrics and in tests; without one `limit-` and its place in the list.",
@@ -278,6 +317,13 @@ confidence: {output: probabilities, metric: margin}
 stages:
   - {use: fast, accept: 0.7}
   - {use: accurate}
+""",
+    shadows.Shadow: """
+name: v2-dark
+of: accurate
+to: accurate-v2
+fraction: 20%
+compare: {probabilities: {atol: 0.001}, label: exact}
 """,
     limits.Limit: """
 name: free

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from gateway.configuration import quantities, readers, schema_gateway, schema_limits, schema_policy, schema_tests
+from gateway.configuration import quantities, readers, schema_gateway, schema_limits, schema_policy, schema_shadows, schema_tests
 from gateway.configuration.decode import read_text
 from gateway.configuration.problems import listed
 from gateway.configuration.quantities import BYTES, SECONDS, read_share
@@ -188,6 +188,13 @@ FRAGMENTS: Mapping[object, Fragment] = {
     ),
     schema_policy.read_quantile: Fragment(_text("p50 to p99", "p[5-9][0-9]", "p95"), lambda share: f"p{share * 100:.0f}"),
     schema_policy.read_version: Fragment({"title": "1", "type": "integer", "const": 1}),
+    schema_shadows.read_likeness: Fragment(
+        {"type": "number", "title": "a number from 0 to 1", "minimum": 0, "maximum": 1}, _number
+    ),
+    schema_shadows.read_top: Fragment(_whole(f"a whole number from 1 to {schema_shadows.MAX_TOP}", 1, schema_shadows.MAX_TOP)),
+    schema_shadows.read_place: Fragment(
+        _text("a place in JSON", r"\$(\.([A-Za-z0-9_-]+|\*)|\[([0-9]{1,6}|\*)\])*", "$.score", "$.choices[*].text")
+    ),
     schema_limits.read_per: Fragment({"type": "string", "enum": list(PER)}),
     schema_tests.read_limits: Fragment(
         {"title": "a name or a list of names", "anyOf": [_LIMIT, {"type": "array", "items": _LIMIT}]},

@@ -66,7 +66,8 @@ def _kind(kind: Any, definitions: dict[str, Schema]) -> Schema:
     if kind.__name__ not in definitions:
         definitions[kind.__name__] = {}  # its place: a Match may hold a Match
         definitions[kind.__name__] = _struct(kind, definitions)
-    return {"$ref": f"#/$defs/{kind.__name__}"}
+    reference, words = {"$ref": f"#/$defs/{kind.__name__}"}, getattr(kind, "WORDS", ())
+    return {"anyOf": [{"enum": list(words)}, reference]} if words else reference
 
 
 def _scalar(kind: Any) -> Fragment | None:

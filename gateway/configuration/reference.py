@@ -61,9 +61,9 @@ def _references(schema: Schema) -> Iterator[tuple[str, str]]:
     for key, each in schema["properties"].items():
         kind, place = _plain(each), key
         if "items" in kind:
-            kind, place = kind["items"], f"{key}[]"
+            kind, place = _plain(kind["items"]), f"{key}[]"
         elif "propertyNames" in kind:
-            kind, place = kind["additionalProperties"], f"{key}.<name>"
+            kind, place = _plain(kind["additionalProperties"]), f"{key}.<name>"
         if "$ref" in kind:
             yield place, kind["$ref"].rpartition("/")[2]
 
@@ -94,7 +94,8 @@ def _kind(schema: Schema) -> str:
     schema = _plain(schema)
     if "$ref" in schema:
         name = _heading(schema["$ref"].rpartition("/")[2])
-        return f"[{name.lower()}](#{name.lower().replace(' ', '-')})"
+        words = "".join(f"`{word}`, " for word in schema.get("words", ()))
+        return f"{words}[{name.lower()}](#{name.lower().replace(' ', '-')})"
     if "items" in schema and "title" not in schema:
         return f"a list: {_kind(schema['items'])}"
     if "propertyNames" in schema:
@@ -107,11 +108,11 @@ def _kind(schema: Schema) -> str:
 
 
 def _plain(schema: Schema) -> Schema:
-    """Without the null that stands for `left out`."""
+    """Without the null that stands for `left out`; the words that may stand for an object are its `words`."""
     if "title" in schema or "anyOf" not in schema:
         return schema
-    (kind,) = (each for each in schema["anyOf"] if each != {"type": "null"})
-    return dict(kind)
+    *words, kind = (each for each in schema["anyOf"] if each != {"type": "null"})
+    return {**kind, "words": words[0]["enum"]} if words else dict(kind)
 
 
 def _written(value: object) -> str:

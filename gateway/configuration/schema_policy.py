@@ -26,6 +26,7 @@ from gateway.configuration.readers import (
 )
 from gateway.configuration.schema_cache import Cache
 from gateway.configuration.schema_limits import Limit
+from gateway.configuration.schema_shadows import Shadow
 from gateway.configuration.schema_tests import PolicyTest, read_parameter
 from routing.match import LOWEST_PRIORITY, Range, Versions
 
@@ -253,6 +254,7 @@ class Variant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     timeout: Timeout | None = None
     deterministic: bool = True
     row_independent: bool = True
+    pure: bool = False
 
 
 class Match(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -310,13 +312,14 @@ class Route(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One public model: the name clients use, the variants behind it, and the routes between."""
 
-    LATER: ClassVar[frozenset[str]] = frozenset({"shadows", "rollouts"})
+    LATER: ClassVar[frozenset[str]] = frozenset({"rollouts"})
     variants: Mapping[Name, Variant]
     routes: tuple[Route, ...]
     timeout: Timeout = DEFAULT_TIMEOUT
     fallback: Mapping[Name, Name] = msgspec.field(default_factory=dict)
     version_policy: Annotated[Versions, read_version_policy] = Versions()
     cache: Cache | None = None
+    shadows: tuple[Shadow, ...] = ()
 
 
 class PolicyDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -7,11 +7,13 @@ import math
 from collections.abc import Iterator, Mapping
 
 import msgspec
+from msgspec.structs import replace
 
 from gateway.configuration import schema_policy as policy
 from gateway.configuration.schema_cache import Cache
 from gateway.configuration.schema_limits import Limit as LimitEntry
 from gateway.configuration.schema_limits import LimitMatch, limit_name
+from gateway.configuration.tables_shadows import shadows_of
 from routing.caching import Caching
 from routing.limits import Allowance, Bound, Limit
 from routing.match import Cascade, Match, Route, RouteTable, Split, Use
@@ -80,6 +82,7 @@ def _table(name: str, model: policy.Model, backends: Mapping[str, policy.Backend
         dearest=max(target.cost for target in targets.values()),
         versions=model.version_policy,
         cache=None if model.cache is None else _caching(model.cache, _epoch(model, backends)),
+        shadows=shadows_of(model, targets),
     )
 
 
@@ -90,10 +93,10 @@ def _caching(cache: Cache, epoch: bytes) -> Caching:
 
 
 def _epoch(model: policy.Model, backends: Mapping[str, policy.Backend]) -> bytes:
-    """Stands for all that the document says of the model and of where it is, in every process the same."""
+    """Stands for all that the document says of the model's answers and of where it is, in every process the same."""
     used = {name: backends[name] for name in {variant.backend for variant in model.variants.values()}}
     places = {name: (backend.protocol, [str(each) for each in backend.endpoints]) for name, backend in used.items()}
-    return hashlib.sha256(msgspec.json.encode((model, places), order="sorted")).digest()
+    return hashlib.sha256(msgspec.json.encode((replace(model, shadows=()), places), order="sorted")).digest()
 
 
 def _route(route: policy.Route, targets: Targets, timeout: float) -> Route:

@@ -20,8 +20,9 @@ from policies.onion import effective
 from routing.cache_key import told
 from routing.explain import Explained, Finding, Lot, Possibility, Tried
 from routing.limits import findings, whose
-from routing.plan import Plan, Stage
+from routing.plan import Mirror, Plan, Stage
 from routing.principal import INFER, Principal
+from routing.shadows import spared
 
 
 class Check(msgspec.Struct, frozen=True):
@@ -53,6 +54,16 @@ class Turn(msgspec.Struct, frozen=True):
     fallback: tuple[str, ...]  # who is asked instead if it fails, one after the other
 
 
+class Mirrored(msgspec.Struct, frozen=True):
+    """One shadow that such a request concerns; `share` of them is mirrored, `noise` of these asked again."""
+
+    shadow: str
+    asked: tuple[str, ...]  # the candidate's variants, in stage order
+    share: float
+    noise: float
+    spared: bool  # the caller's questions are never mirrored
+
+
 class Course(msgspec.Struct, frozen=True):
     """What comes of the request, or of `share` of the requests like it: a refusal, or the plan."""
 
@@ -68,6 +79,7 @@ class Course(msgspec.Struct, frozen=True):
     sample: float = 0.0  # the share of such requests that is recorded
     layers: tuple[str, ...] = ()  # what stands round the ask, outermost first
     cache: Mapping[str, str] = {}  # what the key of its answer is made of, part by part; empty without a cache
+    mirrors: tuple[Mirrored, ...] = ()
 
 
 class Counting(msgspec.Struct, frozen=True):
@@ -180,7 +192,14 @@ def _course(model: Model | None, possibility: Possibility, request: Request, lim
         sample=plan.sample,
         layers=effective(plan, limited),
         cache={} if plan.cache is None else told(plan, principal_of(request)),
+        mirrors=tuple(_mirrored(each, principal_of(request)) for each in plan.mirrors),
     )
+
+
+def _mirrored(mirror: Mirror, principal: Principal) -> Mirrored:
+    shadow = mirror.shadow
+    asked = tuple(stage.target.variant for stage in mirror.candidate.stages)
+    return Mirrored(shadow.name, asked, shadow.fraction, shadow.noise, spared(shadow, principal))
 
 
 def _deadline(model: Model, plan: Plan, request: Request) -> tuple[float, str]:

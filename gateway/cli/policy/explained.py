@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gateway.cli.ink import Ink
-from gateway.review.explain import Counting, Course, Explanation, Refusal, Turn
+from gateway.review.explain import Counting, Course, Explanation, Mirrored, Refusal, Turn
 from gateway.review.words import asked, duration, missed, request, share
 from policies.onion import ORDER
 from routing.explain import Finding, Lot, Tried
@@ -95,8 +95,17 @@ def _course(course: Course, ink: Ink) -> Iterator[str]:
         yield _line("recorded", f"{share(course.sample)} of such requests")
     for index, (part, said) in enumerate(course.cache.items()):
         yield _line("" if index else "kept by", f"{part}: {said}")
+    for mirror in course.mirrors:
+        yield _line("mirrored", _mirrored(mirror))
     idle = ", ".join(layer for layer in ORDER if layer not in course.layers)
     yield _line("layers", " → ".join(course.layers) + ink.faint(f"  (without effect: {idle})"))
+
+
+def _mirrored(mirror: Mirrored) -> str:
+    if mirror.spared:
+        return f"not to shadow {mirror.shadow}: this caller's questions never are"
+    noise = f", {share(mirror.noise)} of these asked again" if mirror.noise else ""
+    return f"{share(mirror.share)} of such requests to {' → '.join(mirror.asked)} by shadow {mirror.shadow}{noise}"
 
 
 def _refused(refusal: Refusal, ink: Ink) -> Iterator[str]:

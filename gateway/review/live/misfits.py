@@ -9,6 +9,7 @@ from backends.signature import Input
 from gateway.configuration import schema_policy as policy
 from gateway.configuration.decode import Findings
 from gateway.configuration.problems import Path, listed, nearest, shown
+from gateway.configuration.schema_shadows import Shadow
 from gateway.review.live.served import Heard, Missing, Served, Unheard
 
 _FLOATING = ("FP16", "FP32", "FP64")
@@ -56,6 +57,8 @@ class _Judge:
                 self._confidence((*place, "cascade"), route.cascade, first)
             for path, name in _text_lengths((*place, "match"), route.match):
                 self._text(path, name, first)
+        for index, shadow in enumerate(self.model.shadows):
+            self._compared((*self.path, "shadows", index, "compare"), shadow, first)
         self._versions(first)
 
     def _there(self, name: str) -> Iterator[_Seen]:
@@ -128,6 +131,16 @@ class _Judge:
                 self.found.wrong(place, what, nearest(name, outputs))
             elif unfit := _unfit(outputs[name], metric):
                 self.found.wrong(place, f"output {shown(name)} of {shown(stage.use)} is {_tensor(outputs[name])}: {unfit}")
+
+    def _compared(self, path: Path, shadow: Shadow, seen: Mapping[str, Served]) -> None:
+        """Every output with a rule is one that the candidate gives."""
+        outputs = seen[shadow.to].outputs if shadow.to in seen else None
+        if outputs is None:
+            return
+        for name in shadow.compare:
+            if name not in outputs:
+                what = f"{shown(shadow.to)} has no output {shown(name)} to be compared; it has {_few(outputs)}"
+                self.found.wrong((*path, name), what, nearest(name, outputs))
 
     def _text(self, path: Path, name: str, seen: Mapping[str, Served]) -> None:
         """The input whose text is measured is one, of every variant that is known."""

@@ -32,6 +32,7 @@ FULL = POLICY.replace("    routes:", "    fallback: {accurate: balanced}\n    ro
         ("cost: 40", "cost: 41", "models.digits.variants.accurate.cost", "40 → 41"),
         ("model: a,", 'model: a, version: "2",', "models.digits.variants.accurate.version", "the backend's choice → 2"),
         ("model: f,", "model: f, deterministic: false,", "models.digits.variants.fast.deterministic", "true → false"),
+        ("model: f,", "model: f, pure: true,", "models.digits.variants.fast.pure", "false → true"),
         ("model: f,", "model: f, row_independent: false,", "models.digits.variants.fast.row_independent", "true → false"),
         (
             "timeout: 2s",

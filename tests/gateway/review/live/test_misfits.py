@@ -242,3 +242,17 @@ def test_a_fallback_that_takes_fewer_rows() -> None:
     policy = POLICY.replace("    routes:", "    fallback: {fast: dear}\n    routes:").replace("dear}]", "dear}]")
     told = said(policy, heard(dear=msgspec.structs.replace(GOOD, max_batch=4)))
     assert "p:9: models.digits.fallback.fast: 'dear' takes at most 4 rows" in told[-1]
+
+
+def test_an_output_that_is_compared_is_there() -> None:
+    """Of the candidate; what nobody has heard of is not judged."""
+    shadow = "    shadows: [{name: s, of: dear, to: fast, fraction: 1%, compare: {P: exact}}]\n"
+    policy = POLICY.replace("cost:", "pure: true, cost:") + shadow
+    assert ["p:14: models.digits.shadows[0].compare.P: 'fast' has no output 'P' to be compared; it has 'p'"] == [
+        each.partition(" — ")[0] for each in said(policy, heard())
+    ]
+    assert [] == said(policy, heard(with_unknown_outputs(), with_unknown_outputs()))
+
+
+def with_unknown_outputs() -> Served:
+    return msgspec.structs.replace(GOOD, outputs=None)

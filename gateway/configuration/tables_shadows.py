@@ -1,0 +1,63 @@
+"""Makes the routing's values of a model's checked shadows."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+import msgspec
+from msgspec.structs import replace
+
+from gateway.configuration import schema_policy as policy
+from gateway.configuration import schema_shadows as schema
+from routing.compare import Rule
+from routing.plan import Target
+from routing.shadows import Shadow
+
+
+def shadows_of(model: policy.Model, targets: Mapping[str, Target]) -> tuple[tuple[Shadow, Target], ...]:
+    """In the document's order, each with its candidate."""
+    return tuple((_shadow(shadow, targets), targets[shadow.to]) for shadow in model.shadows)
+
+
+def _shadow(shadow: schema.Shadow, targets: Mapping[str, Target]) -> Shadow:
+    spared, budget = shadow.spared or schema.Except(), shadow.budget
+    made = Shadow(
+        name=shadow.name,
+        of=shadow.of or "",
+        to=shadow.to,
+        fraction=shadow.fraction,
+        noise=shadow.noise,
+        margin=shadow.margin,
+        alpha=shadow.alpha,
+        timeout=shadow.timeout,
+        in_flight=shadow.max_in_flight,
+        queue=shadow.queue,
+        budget=None if budget is None else (budget.units, budget.per_second),
+        payloads=shadow.payloads,
+        tenants=frozenset(spared.tenant),
+        tiers=frozenset(spared.tier),
+        rules=tuple((output, _rule(rule)) for output, rule in sorted(shadow.compare.items())),
+        route=shadow.route or "",
+    )
+    asked = [msgspec.structs.astuple(targets[name])[:4] for name in (shadow.of, shadow.to) if name]
+    what = msgspec.json.encode((shadow.of, shadow.route, asked, shadow.compare), order="sorted")
+    return replace(made, epoch=hashlib.sha256(what).hexdigest()[:16])
+
+
+def _rule(rule: schema.Compare) -> Rule:
+    return Rule(
+        exact=rule.exact,
+        ignore=rule.ignore,
+        atol=rule.atol,
+        rtol=rule.rtol,
+        label=rule.label,
+        top=rule.top or Rule().top,
+        overlap=rule.overlap,
+        rbo=rule.rbo,
+        variation=rule.total_variation,
+        divergence=rule.jensen_shannon,
+        cosine=rule.cosine,
+        similarity=rule.similarity,
+        places=None if rule.json is None else tuple((at, _rule(each)) for at, each in sorted(rule.json.items())),
+    )
