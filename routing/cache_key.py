@@ -63,6 +63,10 @@ class Keys:
             for row in zip(*parts, strict=True)
         ]
 
+    def stream(self, plan: Plan, principal: Principal, model: str, request: InferenceRequest) -> bytes:
+        """Of the question as it stands, asked for any number of answers: never the same as for one."""
+        return self._mac(framed([CONTRACT, b"stream"]), [self.whole(plan, principal, model, request)])
+
     def several(self, keys: Sequence[bytes]) -> bytes:
         """Of the question that these rows make, in this order."""
         return self._mac(framed([CONTRACT, b"several"]), keys)
