@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -29,7 +29,7 @@ from gateway.spawner import Spawner
 from gateway.telemetry.metrics import Metrics
 from policies.authorize import AuthorizePolicy
 from policies.cache import CachePolicy
-from policies.call import Policy
+from policies.call import Answer, Call, Policy
 from policies.cascade import CascadePolicy
 from policies.coalesce import CoalescePolicy, Leases
 from policies.deadline import DeadlinePolicy
@@ -39,6 +39,7 @@ from policies.limit import LimitPolicy, LocalMeter, Meter
 from policies.local_store import LocalStore
 from policies.onion import core, onion
 from policies.stream import StreamAsk, streaming
+from policies.stream_cache import StreamCachePolicy
 from routing.cache_key import Keys
 from routing.conditions import Looks, looks, together
 from routing.limits import Limit, may_bind
@@ -139,8 +140,11 @@ def compile_snapshot(
         clusters[spec.name] = made
     metrics.limits(limit.name for limit in blueprint.limits)
     limit = LimitPolicy(blueprint.limits, kept.meter, metrics.limited)
-    layers, innermost = _layers(metrics, clock, kept), core(clusters, metrics, clock)
-    streams = _streams(streaming(clusters, metrics, clock), limit)
+    around = Around(clock, random.random, kept.spawner.spawn)
+    layers, innermost = _layers(metrics, around, kept), core(clusters, metrics, clock)
+    streams = _streams(
+        streaming(clusters, metrics, clock), limit, StreamCachePolicy(kept.store, kept.keys, metrics.cached, around)
+    )
     models = {}
     for name, routing in blueprint.routings.items():
         table, limited = blueprint.tables[name], any(may_bind(each, name) for each in blueprint.limits)
@@ -158,15 +162,14 @@ def _door(table: RouteTable, clusters: Mapping[str, Cluster]) -> Door:
     return Door([(clusters[target.backend], target.model) for target in entrances(table)], longest)
 
 
-def _layers(metrics: Metrics, clock: Callable[[], float], kept: Lasting) -> dict[str, Policy]:
-    around = Around(clock, random.random, kept.spawner.spawn)
+def _layers(metrics: Metrics, around: Around, kept: Lasting) -> dict[str, Policy]:
     return {
         "deadline": DeadlinePolicy(),
         "authorize": AuthorizePolicy(),
         "cache": CachePolicy(kept.store, kept.keys, metrics.cached, around),
-        "coalesce": CoalescePolicy(kept.spawner.spawn, clock, kept.leases),
-        "cascade": CascadePolicy(metrics, clock),
-        "fallback": FallbackPolicy(metrics, clock),
+        "coalesce": CoalescePolicy(kept.spawner.spawn, around.clock, kept.leases),
+        "cascade": CascadePolicy(metrics, around.clock),
+        "fallback": FallbackPolicy(metrics, around.clock),
     }
 
 
@@ -176,8 +179,13 @@ def _of(table: RouteTable, layers: Mapping[str, Policy], more: Mapping[str, Poli
     return {**{name: layer for name, layer in layers.items() if not idle.get(name)}, **more}
 
 
-def _streams(stream: StreamAsk, limit: LimitPolicy) -> dict[bool, StreamAsk]:
-    return {False: stream, True: lambda call: limit.stream(call, stream)}
+def _streams(stream: StreamAsk, limit: LimitPolicy, cache: StreamCachePolicy) -> dict[bool, StreamAsk]:
+    """By whether a limit may bind: limits count what is kept as well."""
+
+    def cached(call: Call) -> AsyncGenerator[Answer, None]:
+        return cache(call, stream)
+
+    return {False: cached, True: lambda call: limit.stream(call, cached)}
 
 
 def cluster(spec: ClusterSpec, sent: Sent) -> Cluster:
