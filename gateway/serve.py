@@ -6,6 +6,7 @@ import asyncio
 import gc
 import itertools
 import logging
+import random
 import secrets
 import signal
 import sys
@@ -26,6 +27,7 @@ from gateway.admin.endpoints import EndpointState, states
 from gateway.admin.operators import STOPPING, Clearance, judge
 from gateway.admin.port import AdminPort, AdminState, NoPort
 from gateway.admin.port import listen as listen_admin
+from gateway.admin.purges import Heard
 from gateway.aside import Aside
 from gateway.auth.authenticator import Authenticator
 from gateway.auth.authenticator import build as build_authenticator
@@ -57,8 +59,10 @@ from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.record import RequestRecord
 from gateway.telemetry.recorder import Recorder, recorder
 from gateway.telemetry.stall import StallProbe
+from policies.keeping import Around
 from policies.limit import LocalMeter
 from policies.local_store import LocalStore
+from routing.cache_key import Keys
 from routing.caching import Purge
 
 if TYPE_CHECKING:
@@ -105,8 +109,11 @@ class Gateway:
         signatures = Signatures()
         # Of every policy that comes: who has used up a limit has done so, and what was answered is kept.
         meter = self._store.meter if self._store else LocalMeter(time.monotonic, document.workers)
-        self._answers = LocalStore(document.cache, time.monotonic)
-        self._lasting = Lasting(meter, self._answers, secrets.token_bytes(32), signatures.versions, self.spawner)
+        self._near = LocalStore(document.cache, time.monotonic)
+        keys = Keys(secrets.token_bytes(32), signatures.versions)
+        around = Around(time.monotonic, random.random, self.spawner.spawn)
+        self._answers = self._store.share(self._near, keys, around) if self._store else self._near
+        self._lasting = Lasting(meter, self._answers, keys, self.spawner)
         snapshot = compile_snapshot(first.blueprint, None, metrics, time.monotonic, self._lasting)
         self.plane = Dataplane(snapshot, signatures)
         self.stopping = False  # not ready; everything is served, until
@@ -169,7 +176,7 @@ class Gateway:
         return self.metrics.exposition()
 
     def _kept_bytes(self) -> int:
-        return self._answers.size
+        return self._near.size
 
     def _in_flight(self) -> dict[str, int]:
         return {name: cluster.in_flight for name, cluster in self.plane.snapshot.clusters.items()}
@@ -197,9 +204,13 @@ class Gateway:
         """How every endpoint of the policy in force does."""
         return states(self.plane.snapshot)
 
-    async def purge(self, which: Purge) -> None:
-        """Gives nobody again what was asked before now and is meant here."""
-        self._answers.purge(which, time.monotonic())
+    async def purge(self, which: Purge, order: str = "") -> Heard:
+        """Gives nobody again what was asked before now and is meant here. `order` names it where several are given it."""
+        if isinstance(self._answers, LocalStore):
+            self._answers.purge(which, time.monotonic())
+            return None
+        self._answers.purge(which, time.monotonic(), order)
+        return await self._answers.told()
 
     async def hold(self, drained: Drained) -> None:
         """Asks nothing new of what an operator has drained."""

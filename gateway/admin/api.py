@@ -12,7 +12,7 @@ import msgspec
 
 from gateway.admin.drains import DrainBody, Drains
 from gateway.admin.operators import Clearance, shown
-from gateway.admin.purges import PurgeBody
+from gateway.admin.purges import Heard, PurgeBody
 from gateway.configuration.problems import PolicyError
 from gateway.reload import audit
 from gateway.reload.history import Kept, Origin
@@ -69,7 +69,7 @@ class Controls:
     """What operators can do to a gateway beside changing its policy. `purge` throws kept answers away, in every process."""
 
     drains: Drains
-    purge: Callable[[Purge], Awaitable[None]]
+    purge: Callable[[Purge], Awaitable[Heard]]
 
 
 Act = Callable[[ApiRequest, str], Awaitable[Mapping[str, Any]]]  # the request and its operator's subject
@@ -185,9 +185,9 @@ class Api:
             raise ApiError(400, f'{error}; send {{"model": "…"}}, also variant, version, tag, or {{}} for all answers') from error
         if unknown := which.unknown(self._policy.in_force.standing.document.models):
             raise ApiError(404, f"there is no {unknown} in the policy: nothing was purged")
-        await self._controls.purge(which)
+        heard = await self._controls.purge(which)
         await self._noted("purge", str(which), subject)
-        return {"purged": str(which)}
+        return {"purged": str(which), **({} if heard is None else {"heard": heard})}
 
     async def _noted(self, what: str, of: str, subject: str) -> None:
         """In the log and in the audit log: something was done that changed no policy."""

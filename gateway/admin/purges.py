@@ -9,6 +9,16 @@ import msgspec
 from gateway.configuration.schema_policy import Model
 from routing.caching import Purge
 
+Heard = bool | None
+"""Whether other gateways hear of a purge, within a second: True; not until the store is back: False; None: they share nothing."""
+
+
+class Order(msgspec.Struct, frozen=True, gc=False):
+    """A purge with a name: several workers are told it, and it is done once."""
+
+    which: Purge
+    name: str
+
 
 class PurgeBody(Purge, frozen=True, gc=False, forbid_unknown_fields=True):
     """Which answers are thrown away: all that is said must hold; nothing said is everything."""

@@ -8,7 +8,7 @@ import sys
 
 from gateway.cli import remote
 
-_ABOUT = "throw away kept answers, at once, in every worker"
+_ABOUT = "throw away kept answers: at once in every worker, within a second at all gateways that share a store"
 _EXAMPLE = """example:
   PENSTOCK_API_KEY=pk_… penstock cache purge --model digits
   penstock cache purge --model digits --variant accurate --version 3
@@ -57,4 +57,8 @@ def _purge(arguments: argparse.Namespace) -> int:
         print(f"penstock cache purge: {error}", file=sys.stderr)
         return 1
     print(json.dumps(content) if arguments.json else f"purged: {content['purged']}")
+    if content.get("heard") is False:
+        print(
+            "penstock cache purge: done here; the store is away, and other gateways hear of it when it is back", file=sys.stderr
+        )
     return 0

@@ -205,7 +205,7 @@ DESCRIPTIONS: Mapping[Struct, Mapping[str, str]] = {
     process.GatewayDocument: {
         "listen": "Where clients and operators come in.",
         "workers": "How many processes serve.",
-        "store": "Where what replicas share (limits) is kept: memory shares nothing; or the URL of a Redis server.",
+        "store": "Where what replicas share (limits, answers) is kept: memory shares nothing; or the URL of a Redis server.",
         "redis": "How to get into that server.",
         "cache": "Answers kept in memory, of all models with a cache together, in each process.",
         "limits": "What one client may take of the process; docs/limits.md explains them one by one.",
@@ -217,6 +217,7 @@ DESCRIPTIONS: Mapping[Struct, Mapping[str, str]] = {
     process.Redis: {
         "password_file": "The file with the password, read for each connection; null: that of PENSTOCK_REDIS_PASSWORD, if any.",
         "ca_file": "Certificates of who signed the server's, with rediss://; null: the system's.",
+        "answers": "The largest answer that is kept there, for all replicas; 0B keeps none there.",
     },
     process.Listen: {
         "http": "Inference over HTTP.",

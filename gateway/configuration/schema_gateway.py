@@ -25,6 +25,7 @@ LATER_ALGORITHMS = ("RS384", "RS512", "PS256", "PS384", "PS512", "ES384", "ES512
 
 MAX_WORKERS = 64
 MEMORY = "memory"
+MAX_ANSWER = 16 << 20
 
 
 def read_workers(value: object) -> int:
@@ -70,6 +71,16 @@ def read_sample_size(value: object) -> int:
     return size
 
 
+def read_answer_size(value: object) -> int:
+    """A size that Redis can give within a request's time; 0B for none. Raises UnreadableError."""
+    size = read_size(value)
+    if size > MAX_ANSWER:
+        raise UnreadableError(
+            f"{shown(value)} is more than Redis can give in time: {MAX_ANSWER >> 20}MiB at most, 0B for none", "1MiB"
+        )
+    return size
+
+
 def read_folder(value: object) -> str:
     """A folder's path. Raises UnreadableError."""
     path = read_text(value)
@@ -109,6 +120,7 @@ class Redis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     password_file: Annotated[str, read_path] | None = None
     ca_file: Annotated[str, read_path] | None = None
+    answers: Annotated[int, read_answer_size] = 1 << 20  # bytes of the largest kept there
 
 
 class Listen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

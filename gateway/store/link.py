@@ -34,7 +34,8 @@ Greet = Callable[[Connection], Awaitable[None]]
 class Link:
     """The way to the store at `address`, for one use of it. Who uses it adds what it does first to `greets`.
 
-    `alone` says for the log what goes on while it is away; `most` bounds the bytes held of an answer that is not whole yet.
+    `alone` says for the log what goes on while it is away; `most` is how many bytes one answer
+    may have.
     """
 
     def __init__(
@@ -43,7 +44,7 @@ class Link:
         login: Login,
         seconds: float = ANSWER_SECONDS,
         alone: str = "each gateway decides alone",
-        most: int = MAX_WORDS,
+        most: int = 0,
     ) -> None:
         self.greets: list[Greet] = []
         self.breaker = Breaker(Ejection(failures=1, open=PAUSE))
@@ -52,7 +53,7 @@ class Link:
         self._login = login
         self._seconds = seconds
         self._alone = alone
-        self._most = most
+        self.most = most
         self._host = Host(address.host)
         self._beside = Aside("store")
         self._lost = asyncio.Event()
@@ -139,7 +140,7 @@ class Link:
         loop = asyncio.get_running_loop()
 
         def made() -> Connection:
-            return Connection(self._ended, self._seconds, self._most)
+            return Connection(self._ended, self._seconds, self.most + MAX_WORDS)
 
         if self._address.path:
             return (await loop.create_unix_connection(made, self._address.path))[1]

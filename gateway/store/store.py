@@ -9,12 +9,15 @@ from typing import Any
 
 from gateway.configuration.schema_gateway import GatewayDocument
 from gateway.store.address import parse
+from gateway.store.answers import Observer, SharedAnswers
 from gateway.store.leases import StoreLeases
 from gateway.store.link import Link
 from gateway.store.login import Login
-from gateway.store.meter import Observer, SharedMeter
+from gateway.store.meter import SharedMeter
+from policies.keeping import Around
+from policies.local_store import LocalStore
+from routing.cache_key import Keys
 
-LARGEST = 1 << 20  # bytes of one answer as it lies there
 Spawn = Callable[[Coroutine[Any, Any, None], str], object]
 
 
@@ -28,20 +31,31 @@ class Store:
         self._link = Link(address, login)
         self.meter = SharedMeter(self._link, observer, document.workers)
         # Of its own: answers are large, and must not delay what limits ask.
-        self.answers_link = Link(address, login, alone="each gateway keeps answers for itself", most=2 * LARGEST)
+        self.answers_link = Link(address, login, alone="each gateway keeps answers for itself", most=redis.answers)
+        self._observer = observer
+        self._answers: SharedAnswers | None = None
         self.leases = StoreLeases(self.answers_link)  # over the link of the answers: what is released there was kept before
 
     @property
     def up(self) -> bool:
         """Whether it may be asked now, about limits and for answers."""
-        return self._link.up and self.answers_link.up
+        return self._link.up and (self._answers is None or self.answers_link.up)
+
+    def share(self, near: LocalStore, keys: Keys, around: Around) -> LocalStore | SharedAnswers:
+        """Where answers are kept: in memory, and if any may lie in Redis, there too."""
+        if self.answers_link.most:
+            self._answers = SharedAnswers(self.answers_link, near, keys, self._observer, around)
+        return self._answers or near
 
     async def start(self, spawn: Spawn) -> None:
         """Tries once, for half a second at most: a Redis that is away delays no start and stops none."""
-        await asyncio.gather(self._link.attempt(), self.answers_link.attempt())
+        shared = self._answers
+        await asyncio.gather(self._link.attempt(), *([] if shared is None else [self.answers_link.attempt()]))
         spawn(self._link.keep(), "store")
-        spawn(self.answers_link.keep(), "store of answers")
         spawn(self.meter.renew(), "lease")
+        if shared is not None:
+            spawn(self.answers_link.keep(), "store of answers")
+            spawn(shared.renew(), "agreement")
 
     def close(self) -> None:
         """Ends the connections. What was spawned is the spawner's to end."""

@@ -77,7 +77,7 @@ class Metrics:
         self._fallbacks = _counter("fallbacks_total", "asks of another target because of an error", "model", "from", "to")
         self._cost = _counter("cost_total", "cost of what was asked, in the policy's unit", "model", "variant")
         self._baseline = _counter("cost_baseline_total", "what the dearest variant alone would have cost", "model")
-        self._cached, self._cache_size = _caches()
+        self._cached, self._cache_size, self._shared = _caches()
         self._limited = _counter("limited_total", "requests refused because a limit of the policy was used up", "limit")
         self._shed = _counter("shed_total", "requests refused for want of room", "reason")
         self._store_requests = _counter(
@@ -146,6 +146,10 @@ class Metrics:
     def cached(self, model: str, result: str) -> None:
         """A model with a cache was asked: `hit`, `stale`, `partial`, `miss`, `collapsed`, `request`, `bypass` or `off`."""
         self._cached.cell(model, result).value += 1
+
+    def shared(self, outcome: str, count: int) -> None:
+        """So many answers were looked for in the store, or should go there: `found`, `missing`, `refused`, `sent`, `left`."""
+        self._shared.cell(outcome).value += count
 
     def limits(self, names: Iterable[str]) -> None:
         """These may refuse: told from 0 on, for a rate misses whatever a counter begins with."""
@@ -239,9 +243,10 @@ def _text(families: Iterable[Numbers | Distributions]) -> bytes:
     return ("\n".join(line for family in families for line in family.lines()) + "\n").encode()
 
 
-def _caches() -> tuple[Numbers, Numbers]:
+def _caches() -> tuple[Numbers, Numbers, Numbers]:
     asked = _counter("cache_requests_total", "questions to models with a cache, and how they were answered", "model", "result")
-    return asked, Numbers("gauge", "penstock_cache_bytes", "answers kept in memory, about", ())
+    shared = _counter("cache_store_total", "answers looked for in the shared store, or to be kept there", "outcome")
+    return asked, Numbers("gauge", "penstock_cache_bytes", "answers kept in memory, about", ()), shared
 
 
 def _counter(name: str, explanation: str, *labels: str) -> Numbers:

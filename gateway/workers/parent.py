@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import secrets
 import signal
 from collections.abc import Mapping
 from functools import partial
@@ -20,6 +21,7 @@ from gateway.admin.endpoints import EndpointState, merged
 from gateway.admin.operators import STOPPING, Clearance
 from gateway.admin.port import AdminListener, AdminState
 from gateway.admin.port import listen as listen_admin
+from gateway.admin.purges import Heard, Order
 from gateway.aside import here
 from gateway.auth.fetching import Fetched
 from gateway.configuration.problems import PolicyError
@@ -135,10 +137,12 @@ class Parent:
         content = msgspec.json.encode(drained)
         await asyncio.gather(*(life.tell(channel.HOLD, content) for life in self._lives()))
 
-    async def purge(self, which: Purge) -> None:
+    async def purge(self, which: Purge) -> Heard:
         """Every worker that keeps something throws away what is meant."""
-        content = msgspec.json.encode(which)
-        await asyncio.gather(*(life.tell(channel.PURGE, content) for life in self._lives()))
+        content = msgspec.json.encode(Order(which, secrets.token_hex(8)))
+        told = await asyncio.gather(*(life.tell(channel.PURGE, content) for life in self._lives()))
+        heard = [msgspec.json.decode(each, type=Heard) for each in told if each]
+        return True if True in heard else False if False in heard else None
 
     async def _notice(self) -> None:
         """Not ready, on any port, and everything is served."""

@@ -15,6 +15,7 @@ import msgspec
 import uvloop
 
 from gateway.admin.drains import Drained
+from gateway.admin.purges import Order
 from gateway.auth.fetching import Fetched, Handed
 from gateway.auth.settings import KeySourceError
 from gateway.configuration.problems import PolicyError
@@ -23,7 +24,6 @@ from gateway.reload.reloader import one_line
 from gateway.serve import Gateway, settle
 from gateway.telemetry.metrics import Metrics
 from gateway.workers import channel
-from routing.caching import Purge
 
 _log = logging.getLogger(__name__)
 
@@ -135,9 +135,9 @@ def _endings(gateway: Gateway, ending: asyncio.Event) -> dict[bytes, channel.Ans
         await gateway.hold(msgspec.json.decode(drained, type=Drained))
         return b""
 
-    async def purge(which: bytes) -> bytes:
-        await gateway.purge(msgspec.json.decode(which, type=Purge))
-        return b""
+    async def purge(told: bytes) -> bytes:
+        order = msgspec.json.decode(told, type=Order)
+        return msgspec.json.encode(await gateway.purge(order.which, order.name))
 
     async def endpoints(_: bytes) -> bytes:
         return msgspec.json.encode(await gateway.endpoints())

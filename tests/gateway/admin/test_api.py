@@ -47,6 +47,7 @@ class Place:
         self.drains = Drains(self.told, self.hold)
         self.held: list[Drained] = []
         self.purged: list[Purge] = []
+        self.heard: bool | None = None  # by other gateways
         self.controls = Controls(self.drains, self.purge)
         self.api = Api(self.policy, self.controls, self.judge, self.spawner.spawn)
 
@@ -56,8 +57,9 @@ class Place:
     async def hold(self, drained: Drained) -> None:
         self.held.append(drained)
 
-    async def purge(self, which: Purge) -> None:
+    async def purge(self, which: Purge) -> bool | None:
         self.purged.append(which)
+        return self.heard
 
     async def judge(self, credentials: Mapping[str, str]) -> Clearance:
         self.credentials = credentials
@@ -197,6 +199,8 @@ async def test_a_purge(place: Place, caplog: pytest.LogCaptureFixture) -> None:
     for body, status in (({"model": "n"}, 404), ({"modle": "m"}, 400), ([], 400)):
         assert status == (await place.ask("POST", "/api/cache/purge", body)).status
     assert 2 == len(place.purged)
+    for place.heard in (True, False):
+        assert {"purged": "all answers", "heard": place.heard} == await place.got("POST", "/api/cache/purge", b"")
 
 
 async def test_a_drain(place: Place, caplog: pytest.LogCaptureFixture) -> None:

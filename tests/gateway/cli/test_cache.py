@@ -21,6 +21,14 @@ def test_what_is_purged(gateway: Gateway, capsys: pytest.CaptureFixture[str]) ->
     assert "{}" == gateway.asked[-1]
 
 
+def test_others_may_hear_of_it_later(gateway: Gateway, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is done here and status 0, but it is said."""
+    for heard in (True, False):
+        gateway.says = (200, {"purged": "all answers", "heard": heard})
+        assert 0 == main(["cache", "purge", "--all", "--admin", gateway.url])
+        assert heard == ("" == capsys.readouterr().err)
+
+
 @pytest.mark.parametrize("words", [[], ["--all", "--model", "digits"]])
 def test_all_is_said_on_purpose(gateway: Gateway, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """Nothing said is a slip, and both is a contradiction."""

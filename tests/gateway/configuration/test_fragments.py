@@ -16,7 +16,7 @@ from gateway.configuration import quantities, readers, schema_policy
 from gateway.configuration.fragments import FRAGMENTS, duration, fragment, share, version_policy
 from gateway.configuration.problems import UnreadableError
 from gateway.configuration.readers import one_of
-from gateway.configuration.schema_gateway import read_jwks, read_otlp, read_sample_size, read_store
+from gateway.configuration.schema_gateway import read_answer_size, read_jwks, read_otlp, read_sample_size, read_store
 from routing.conditions import size
 from routing.match import Versions
 from tests.gateway.configuration.test_descriptions import STRUCTS
@@ -68,6 +68,7 @@ MILDER: dict[object, Callable[[Any], bool]] = {
     quantities.read_duration: lambda value: "longer than a year" in _refusal(quantities.read_duration, value),
     readers.read_timeout: lambda value: "longer than a year" in _refusal(readers.read_timeout, value),
     readers.read_limit: _odd_size,
+    read_answer_size: lambda value: "more than Redis" in _refusal(read_answer_size, value) or _odd_size(value),
     read_sample_size: lambda value: "too small" in _refusal(read_sample_size, value) or _odd_size(value),
     readers.read_listener: lambda value: HOSTS.match(value) is not None,
     readers.read_address: lambda value: HOSTS.match(value) is not None,

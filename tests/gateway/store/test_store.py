@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import random
 import re
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from ipaddress import ip_address
@@ -26,6 +28,9 @@ from gateway.store.link import Link
 from gateway.store.login import Login
 from gateway.store.store import Store
 from gateway.telemetry.metrics import Metrics
+from policies.keeping import Around
+from policies.local_store import LocalStore
+from routing.cache_key import Keys
 from routing.demand import Demand, Verdict
 from tests.real_parts import ROOT, Redis, free_ports
 
@@ -39,6 +44,8 @@ async def opened(text: str) -> AsyncIterator[tuple[Store, Metrics]]:
     """The store of a gateway.yaml, started."""
     metrics, spawner = Metrics(), Spawner()
     store = Store(load_gateway(text.encode(), "gateway.yaml"), metrics)
+    around = Around(time.monotonic, random.random, spawner.spawn)
+    store.share(LocalStore(1 << 20, time.monotonic), Keys(b"k" * 32, lambda _: ()), around)
     metrics.store_up = lambda: store.up
     await store.start(spawner.spawn)
     yield store, metrics
