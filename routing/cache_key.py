@@ -11,8 +11,10 @@ import hmac
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
+from typing import Any
 
 from backends.inference import InferenceRequest, Parameter, Parameters
+from backends.protocols.v2_http_request import HttpQuestion
 from backends.tensors import Tensor, row_parts
 from routing.plan import Plan, Target
 from routing.principal import Principal
@@ -23,6 +25,7 @@ WIRE = frozenset({"binary_data_output", "binary_data", "binary_data_size", "prio
 _LENGTH = struct.Struct("<Q").pack
 _JOINED = 64 * 1024  # bytes; tensors beyond are not copied for the sake of one call
 _REMEMBERED = 4096  # plans and principals
+_PLANS = 4  # of one question: of other routes and policies
 
 Versions = Callable[[Target], Sequence[str]]
 """What the target's backend was last seen to serve; empty where nobody knows."""
@@ -49,13 +52,25 @@ class Keys:
 
     def whole(self, plan: Plan, principal: Principal, model: str, request: InferenceRequest) -> bytes:
         """Of the question as it stands."""
-        tensors = sorted(request.payload.tensors(), key=_name)
-        return self._mac(self._head(b"whole", plan, principal, model, request), _inputs(tensors))
+        planned = self._planned(plan, principal, model)
+        made: bytes | None = self._made(request, b"whole", planned)
+        if made is None:
+            tensors = sorted(request.payload.tensors(), key=_name)
+            made = self._mac(_head(b"whole", planned, request), _inputs(tensors))
+            self._remember(request, b"whole", planned, made)
+        return made
 
     def rows(self, plan: Plan, principal: Principal, model: str, request: InferenceRequest) -> list[bytes]:
         """Of each row on its own; every input has the same number of them."""
-        tensors = sorted(request.payload.tensors(), key=_name)
-        about = self._mac(self._head(b"row", plan, principal, model, request), ())
+        planned = self._planned(plan, principal, model)
+        made: list[bytes] | None = self._made(request, b"row", planned)
+        if made is None:
+            made = self._each(_head(b"row", planned, request), sorted(request.payload.tensors(), key=_name))
+            self._remember(request, b"row", planned, made)
+        return made
+
+    def _each(self, head: bytes, tensors: Sequence[Tensor]) -> list[bytes]:
+        about = self._mac(head, ())
         heads = [_input(tensor.name, tensor.datatype, tensor.shape[1:]) for tensor in tensors]
         parts = [row_parts(tensor) for tensor in tensors]
         return [
@@ -70,14 +85,6 @@ class Keys:
     def several(self, keys: Sequence[bytes]) -> bytes:
         """Of the question that these rows make, in this order."""
         return self._mac(framed([CONTRACT, b"several"]), keys)
-
-    def _head(self, kind: bytes, plan: Plan, principal: Principal, model: str, request: InferenceRequest) -> bytes:
-        asked = [
-            framed([output.name.encode(), _parameters(output.parameters)]) if output.parameters else _output(output.name)
-            for output in request.outputs
-        ]
-        outputs = framed(asked) if asked else _NOTHING
-        return _heads(kind, self._planned(plan, principal, model), _parameters(request.parameters), outputs, len(request.inputs))
 
     def _planned(self, plan: Plan, principal: Principal, model: str) -> bytes:
         """What the principal and the plan add; plans that do not depend on the question are the same object each time."""
@@ -101,6 +108,24 @@ class Keys:
             self._known.clear()
         self._known[id(plan), *whose, model] = (plan, versions, made)
         return made
+
+    def _made(self, request: InferenceRequest, kind: bytes, planned: bytes) -> Any:
+        """The key, or those of its rows, if these very tensors have had them already with these parameters and outputs."""
+        payload = request.payload
+        if not isinstance(payload, HttpQuestion) or payload.derived is None:
+            return None
+        found = payload.derived.get(planned)
+        if found is None or found[0] is not self.secret or found[1] is not kind:
+            return None
+        return found[4] if found[2] is request.parameters and found[3] is request.outputs else None
+
+    def _remember(self, request: InferenceRequest, kind: bytes, planned: bytes, made: bytes | list[bytes]) -> None:
+        """Only of a question that is known to come again: of others it would be kept for nothing."""
+        derived = request.payload.derived if isinstance(request.payload, HttpQuestion) else None
+        if derived is not None:
+            if len(derived) >= _PLANS:
+                derived.clear()
+            derived[planned] = (self.secret, kind, request.parameters, request.outputs, made)
 
     def _mac(self, head: bytes, parts: Sequence[bytes | memoryview]) -> bytes:
         if sum(map(len, parts)) <= _JOINED:
@@ -139,6 +164,16 @@ def _said(target: Target) -> str:
     return f"{target.variant} ({target.backend}: {target.model}, {version})"
 
 
+def _head(kind: bytes, planned: bytes, request: InferenceRequest) -> bytes:
+    """All but the inputs themselves: what is planned, and what the request says beside its tensors."""
+    asked = [
+        framed([output.name.encode(), _parameters(output.parameters)]) if output.parameters else _output(output.name)
+        for output in request.outputs
+    ]
+    outputs = framed(asked) if asked else _NOTHING
+    return _heads(kind, planned, _parameters(request.parameters), outputs, len(request.inputs))
+
+
 def _name(tensor: Tensor) -> str:
     return tensor.name
 
@@ -169,7 +204,6 @@ def _inputs(tensors: Sequence[Tensor]) -> list[bytes | memoryview]:
 
 @lru_cache(maxsize=4096)
 def _heads(kind: bytes, planned: bytes, parameters: bytes, outputs: bytes, inputs: int) -> bytes:
-    """All but the inputs themselves."""
     return framed([kind, planned, parameters, outputs, str(inputs).encode()])
 
 

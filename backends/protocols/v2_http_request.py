@@ -61,7 +61,8 @@ _read_arrays = msgspec.json.Decoder(_Arrays).decode
 class HttpQuestion(msgspec.Struct, gc=False):
     """Tensors as they go to a backend: `head` is the JSON, `parts` their bytes (one part for each, or one for all together).
 
-    `parameters` are those of the request that stand in the head.
+    `parameters` are those of the request that stand in the head. `derived`: what was made of these tensors, by whatever else is
+    in it; None while nobody knows that they come again.
     """
 
     head: bytes
@@ -69,6 +70,7 @@ class HttpQuestion(msgspec.Struct, gc=False):
     specs: tuple[TensorSpec, ...]
     parameters: Parameters
     decoded: tuple[Tensor, ...] | None = None
+    derived: dict[bytes, Any] | None = None
 
     def tensors(self) -> tuple[Tensor, ...]:
         """Every tensor; they were checked when the message was read."""

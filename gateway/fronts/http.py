@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from backends.errors import ErrorKind, InferenceError
+from backends.inference import InferenceRequest
 from backends.protocols.v2_http import JSON, LENGTH_HEADER
 from backends.protocols.v2_http_request import decode_request, takes_long
 from backends.protocols.v2_http_response import encode_response
@@ -23,6 +24,7 @@ from gateway.edge.coding import choose, deflate, inflate
 from gateway.edge.messages import Admitted, HttpResponse, RequestHead
 from gateway.fronts.exchange import Exchange, began
 from gateway.fronts.parts import FrontParts
+from gateway.fronts.repeats import Place, Repeat, Repeats, Written, place
 from policies.authorize import demand
 
 MIN_DEFLATE = 1024  # bytes; below, a coding costs more than it saves
@@ -39,6 +41,7 @@ class HttpFront:
         self._plane = parts.plane
         self._clock = time.monotonic  # the loop's own base, but uvloop's loop.time() counts whole milliseconds
         self._operations: dict[tuple[str, str], Operation] = {}
+        self._repeats = Repeats()
 
     def admit(self, head: RequestHead) -> Admitted | HttpResponse:
         """Path, credential, model and permission are settled before the body is read."""
@@ -130,12 +133,15 @@ class HttpFront:
         coding = headers.get("content-encoding")
         if coding:
             body = await inflate(body, coding, self._parts.inflated)
-        length = headers.get(LENGTH_HEADER)
-        question = (body, length, asked.model, version_asked(asked.version, headers), exchange.passed_headers())
-        if len(body) > _INLINE and takes_long(body, length):
-            request = await asyncio.to_thread(decode_request, *question)
+        length, version = headers.get(LENGTH_HEADER), version_asked(asked.version, headers)
+        at = place(exchange.principal, asked.model, length, body)
+        repeat = self._repeats.find(at)
+        if repeat is not None:
+            request = repeat.again(version, exchange.passed_headers())
+        elif len(body) > _INLINE and takes_long(body, length):
+            request = await asyncio.to_thread(decode_request, body, length, asked.model, version, exchange.passed_headers())
         else:
-            request = decode_request(*question)
+            request = decode_request(body, length, asked.model, version, exchange.passed_headers())
         exchange.record.rows = request.rows or 1
         inquiry = Inquiry(
             exchange.principal, headers, exchange.record.request_id, exchange.received, client_timeout(headers), len(body)
@@ -153,16 +159,27 @@ class HttpFront:
         exchange.planned(call, snapshot, self._parts.samples)
         outcome = Outcome(await self._plane.ask(snapshot, call), call.plan, snapshot.version)
         exchange.answered(outcome)
-        encoded = encode_response(outcome.answer.response, request)
-        parts = encoded.parts
-        answer = parts[0] if len(parts) == 1 else b"".join(parts)
-        described = encoded.headers()
+        answer, described = self._written(outcome, request, at, repeat)
         if "accept-encoding" in headers and len(answer) >= MIN_DEFLATE:
             answer, described = await _deflated(answer, headers["accept-encoding"], described)
         fixed, own = told(outcome, exchange.record.request_id, self._clock() - exchange.received)
         if outcome.answer.quota is not None:
             own += quota_headers(outcome.answer.quota)
         return HttpResponse(200, (*described, *own), answer, fixed)
+
+    def _written(self, outcome: Outcome, request: InferenceRequest, at: Place, repeat: Repeat | None) -> Written:
+        """The answer in the client's form; one from the cache is remembered, and its question."""
+        response, cached, caching = outcome.answer.response, outcome.answer.cached, outcome.plan.cache
+        if repeat is not None and repeat.response is response:
+            return repeat.written
+        encoded = encode_response(response, request)
+        parts = encoded.parts
+        written = parts[0] if len(parts) == 1 else b"".join(parts), encoded.headers()
+        if caching is not None and cached is not None and cached.status == "hit":
+            repeat = repeat or self._repeats.keep(at, request, (request.rows or 0) if caching.rows else 0)
+            if repeat is not None:
+                self._repeats.write(repeat, response, written)
+        return written
 
     async def _describe(self, exchange: Exchange, asked: Operation, body: bytes) -> HttpResponse:
         plane, identity = self._plane, self._identity(exchange)

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from backends.inference import InferenceRequest, RequestedOutput, Tensors, TensorSpec
+from backends.protocols.v2_http_request import HttpQuestion
 from backends.tensors import BYTES, Tensor, from_array, pack_bytes
-from routing.cache_key import Keys, framed, told, unkeyed
+from routing.cache_key import Keys, _head, framed, told, unkeyed
 from routing.caching import Caching
 from routing.plan import Confidence, Plan, Stage, Target
 from routing.principal import Principal
@@ -118,7 +119,7 @@ def test_shared_entries_belong_to_nobody() -> None:
 def test_large_tensors_have_the_same_contract() -> None:
     """What is not joined before it is hashed has the key that it has joined."""
     large = request(x(*range(40_000)))
-    joined = KEYS._mac(KEYS._head(b"whole", PLAN, ANN, "digits", large), ())
+    joined = KEYS._mac(_head(b"whole", KEYS._planned(PLAN, ANN, "digits"), large), ())
     assert key(large) == key(large)
     assert key(large) != key(request(x(*range(39_999), 0)))
     assert joined != key(large)
@@ -238,6 +239,51 @@ def test_a_changed_byte_is_another_key(question: tuple[Any, ...]) -> None:
     each = inputs[fixed[0]]
     changed[fixed[0]] = replace(each, data=bytes([each.data[0] ^ 1]) + bytes(each.data[1:]))
     assert asked_key(question) != asked_key((principal, model, route, changed, parameters, outputs))
+
+
+ASKED = st.tuples(
+    st.sampled_from((Principal("ann", "acme"), Principal("bob", "acme"), Principal("acme"), Principal("ann"))),
+    st.sampled_from(("digits", "letters")),
+    st.sampled_from((PLAN, replace(PLAN, route="s"), replace(PLAN, cache=replace(CACHING, epoch=b"later")))),
+    st.sampled_from(({}, {"seed": 1}, {"seed": True})),
+    st.sampled_from(((), (RequestedOutput("p"),), (RequestedOutput("p", {"classification": 1}),))),
+    st.booleans(),
+    st.sampled_from((b"s" * 32, b"t" * 32)),
+    st.sampled_from((("1",), ("1", "2"))),
+)
+
+
+@given(st.lists(ASKED, min_size=2, max_size=12))
+def test_a_question_that_comes_again_has_the_key_that_it_would_have_anyway(course: list[tuple[Any, ...]]) -> None:
+    """What is remembered with its tensors is never another's key: of no other principal, plan, policy, version, secret,
+    parameter, output or kind."""
+    held = [rows([1, 2]), texts([1, 3])]
+    specs = tuple(TensorSpec(each.name, each.datatype, each.shape) for each in held)
+    payload = HttpQuestion(b"", tuple(each.data for each in held), specs, {}, derived={})
+    served: list[tuple[str, ...]] = [()]
+    keys = Keys(b"", lambda _: served[0])
+    for principal, model, plan, parameters, outputs, by_rows, keys.secret, served[0] in course:
+        plan = replace(plan, stages=(Stage(replace(FAST, version="")),))
+        again = InferenceRequest("digits", "", "", parameters, specs, outputs, payload)
+        first = replace(again, payload=Tensors(tuple(held)))
+        anew = Keys(keys.secret, lambda _: served[0])
+        if by_rows:
+            assert anew.rows(plan, principal, model, first) == keys.rows(plan, principal, model, again)
+        else:
+            assert anew.whole(plan, principal, model, first) == keys.whole(plan, principal, model, again)
+
+
+def test_the_keys_of_a_question_that_comes_again_are_made_once() -> None:
+    """And of one of which nobody knows that, nothing is remembered."""
+    held = rows([1, 2])
+    specs = (TensorSpec(held.name, held.datatype, held.shape),)
+    again = HttpQuestion(b"", (held.data,), specs, {}, derived={})
+    once = HttpQuestion(b"", (held.data,), specs, {})
+    for payload in (again, again, once, once):
+        asked = InferenceRequest("digits", "", "", {}, specs, (), payload)
+        found = KEYS.rows(PLAN, ANN, "digits", asked)
+        assert (found is KEYS.rows(PLAN, ANN, "digits", replace(asked))) == (payload is again)
+    assert once.derived is None
 
 
 def test_questions_that_can_have_no_key() -> None:
