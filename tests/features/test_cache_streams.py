@@ -32,6 +32,7 @@ def server() -> Iterator[Triton]:
     """A Triton with a model that answers several times; up in a quarter of a second."""
     with start_triton(("repeat_int32",)) as running:
         yield running
+        running.process.kill()  # it would wait for answers that nobody waits for
     running.log.unlink()
 
 
