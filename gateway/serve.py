@@ -113,7 +113,7 @@ class Gateway:
         keys = Keys(secrets.token_bytes(32), signatures.versions)
         around = Around(time.monotonic, random.random, self.spawner.spawn)
         self._answers = self._store.share(self._near, keys, around) if self._store else self._near
-        self._lasting = Lasting(meter, self._answers, keys, self.spawner)
+        self._lasting = Lasting(meter, self._answers, keys, self.spawner, leases=self._store.leases if self._store else None)
         snapshot = compile_snapshot(first.blueprint, None, metrics, time.monotonic, self._lasting)
         self.plane = Dataplane(snapshot, signatures)
         self.stopping = False  # not ready; everything is served, until

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -68,6 +68,7 @@ class SharedAnswers:
         self._orders = Orders()
         self._news = asyncio.Event()  # there is something to agree on
         self._sending = 0
+        self._aside: set[asyncio.Future[None]] = set()  # answers that are being packed
         self._paused = float("-inf")  # until then nothing is written
         self._said: dict[str, float] = {}
         link.greets.append(self._greet)
@@ -101,11 +102,20 @@ class SharedAnswers:
         if size <= ASIDE and len(several) <= AT_ONCE:
             return self._send(several, ends, self._packed(several, ends)) or near
         self._sending += size
+        over = asyncio.get_running_loop().create_future()
         with suppress(RuntimeError):  # there is too much to do in the background already
-            self._spawn(self._send_aside(several, ends, size), "answers to the store")
+            self._spawn(self._send_aside(several, ends, size, over), "answers to the store")
+            self._aside.add(over)
             return True
         self._sending -= size
         return near
+
+    def after(self, then: Callable[[], None]) -> None:
+        """Calls it when all that has been kept so far is on its way; nearly always that is at once."""
+        if self._aside:
+            asyncio.gather(*self._aside).add_done_callback(lambda _: then())
+        else:
+            then()
 
     def purge(self, which: Purge, now: float, order: str = "") -> None:
         """From now on nothing is found that was asked before and is meant here; soon at no replica. `order` names it once."""
@@ -190,15 +200,19 @@ class SharedAnswers:
         secret, known_at = self._keys.secret, self._orders.known_at
         return [written.written(kept, ends, known_at(kept.asked), secret) for kept in several]
 
-    async def _send_aside(self, several: Sequence[Kept], ends: float, size: int) -> None:
+    async def _send_aside(self, several: Sequence[Kept], ends: float, size: int, over: asyncio.Future[None]) -> None:
         try:
-            values = await asyncio.to_thread(self._packed, several, ends)
+            try:
+                values = await asyncio.to_thread(self._packed, several, ends)
+            finally:
+                self._sending -= size
+            for start in range(0, len(several), AT_ONCE):
+                stop = start + AT_ONCE
+                self._send(several[start:stop], ends, values[start:stop])
+                await asyncio.sleep(0)
         finally:
-            self._sending -= size
-        for start in range(0, len(several), AT_ONCE):
-            stop = start + AT_ONCE
-            self._send(several[start:stop], ends, values[start:stop])
-            await asyncio.sleep(0)
+            self._aside.discard(over)
+            over.set_result(None)
 
     def _send(self, several: Sequence[Kept], ends: float, values: Sequence[bytes | None]) -> bool:
         """Whether all of them are on their way."""

@@ -83,6 +83,7 @@ class StoreLeases:
         self._held: set[StoreLease] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._off_until = float("-inf")
+        self.sent: Callable[[Callable[[], None]], None] = _at_once  # set by whoever sends answers, if that takes a while
 
     @property
     def held(self) -> int:
@@ -103,11 +104,17 @@ class StoreLeases:
             pause = min(1.5 * pause, LONGEST_PAUSE)
 
     def release(self, lease: StoreLease, landed: bool) -> None:
-        """Ends it. Where the store is away it ends by itself."""
+        """Ends it, after all that was to be kept has been sent. Where the store is away it ends by itself."""
+        if landed:
+            self.sent(lambda: self._end(lease, self._landed))
+        else:
+            self._end(lease, 0)
+
+    def _end(self, lease: StoreLease, landed: int) -> None:
         self._held.discard(lease)
         connection = self._link.connection
         if connection is not None:
-            connection.send(packed("EVAL", _RELEASE, 1, lease.key, lease.word, self._landed if landed else 0), _unheard)
+            connection.send(packed("EVAL", _RELEASE, 1, lease.key, lease.word, landed), _unheard)
 
     async def _ask(self, key: bytes) -> StoreLease | int | None:
         """A lease, or what is known of another's; None where nobody can say. Cancelled, it gives back what still comes."""
@@ -159,6 +166,10 @@ class StoreLeases:
         if connection is not None:
             words: list[Word] = [*[lease.key for lease in held], self._hold, *[lease.word for lease in held]]
             connection.send(packed("EVAL", _RENEW, len(held), *words), _unheard)
+
+
+def _at_once(then: Callable[[], None]) -> None:
+    then()
 
 
 def _unheard(_: object) -> None:

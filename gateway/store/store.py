@@ -34,7 +34,7 @@ class Store:
         self.answers_link = Link(address, login, alone="each gateway keeps answers for itself", most=redis.answers)
         self._observer = observer
         self._answers: SharedAnswers | None = None
-        self.leases = StoreLeases(self.answers_link)  # over the link of the answers: what is released there was kept before
+        self.leases: StoreLeases | None = None  # where answers are shared
 
     @property
     def up(self) -> bool:
@@ -45,6 +45,8 @@ class Store:
         """Where answers are kept: in memory, and if any may lie in Redis, there too."""
         if self.answers_link.most:
             self._answers = SharedAnswers(self.answers_link, near, keys, self._observer, around)
+            self.leases = StoreLeases(self.answers_link)  # over the same link: what is released there was kept before
+            self.leases.sent = self._answers.after
         return self._answers or near
 
     async def start(self, spawn: Spawn) -> None:

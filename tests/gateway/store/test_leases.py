@@ -146,6 +146,29 @@ async def test_nobody_ends_or_renews_another_s(gates: list[Gate], redis: Redis) 
     assert await told(redis, "GET", KEY) == "another's"
 
 
+async def test_what_is_on_its_way_goes_first(gates: list[Gate], redis: Redis) -> None:
+    """A large answer is packed aside: until it is sent, others wait on, and the lease is renewed; a flight given up has none."""
+    packed = list[Callable[[], None]]()
+    gates[0].leases.sent = packed.append
+    lease = await gates[0].lease()
+    lease.release(True)
+    await gates[0].flushed()
+    assert (1, lease.word.hex()) == (gates[0].leases.held, (await raw(gates[0])).hex())
+    packed.pop()()
+    assert "landed" == await gates[1].take()
+    other = await gates[0].take(b"other")
+    assert isinstance(other, StoreLease)
+    other.release(False)
+    assert 0 == gates[0].leases.held
+
+
+async def raw(gate: Gate) -> bytes:
+    assert gate.link.connection is not None
+    found = await gate.link.connection.ask("GET", KEY)
+    assert isinstance(found, bytes)
+    return found
+
+
 async def test_waiting_has_an_end(gates: list[Gate], redis: Redis) -> None:
     """None, when the time is over."""
     await told(redis, "SET", KEY, "another's")
