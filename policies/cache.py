@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from operator import is_
 from typing import Protocol
 
 import msgspec
@@ -21,7 +22,7 @@ from backends.inference import InferenceRequest, InferenceResponse, Tensors
 from backends.tensors import Tensor, of_rows, row_parts
 from policies.call import Answer, Ask, Cached, CacheStatus, Call, Kept, Share
 from policies.keeping import FAILURES, INLINE, JITTER, Around, Store, anonymous, plain, sized, wished
-from routing.cache_key import Keys, unkeyed
+from routing.cache_key import Keys, derived, unkeyed
 from routing.caching import Caching
 from routing.plan import Plan
 from routing.worth import Worth
@@ -45,37 +46,39 @@ class CachePolicy:
 
     def __call__(self, call: Call, ask: Ask) -> Awaitable[Answer]:
         """What is kept, or the answer from below. Questions on plans without a cache pass as they are."""
-        return ask(call) if call.plan.cache is None else self._counted(call, ask, call.plan.cache)
-
-    async def _counted(self, call: Call, ask: Ask, caching: Caching) -> Answer:
-        answer = await self._answer(call, ask, caching)
-        cached = answer.cached
-        if cached is not None:
-            self._told(call.model, "collapsed" if cached.collapsed else cached.status)
-        return answer
-
-    async def _answer(self, call: Call, ask: Ask, caching: Caching) -> Answer:
-        wishes = wished(call)
-        start = self._around.clock()
+        if call.plan.cache is None:
+            return ask(call)
+        start, wishes = self._around.clock(), wished(call)
         worth = self._worth.get(call.model) or self._worth.setdefault(call.model, Worth())
         if "no-store" in wishes:
-            return await _past(call, ask, Cached("request"))
+            return self._past(call, ask, _NO_STORE)
         if not worth.on(start):
-            return await _past(call, ask, Cached("off", detail="no-gain"))
+            return self._past(call, ask, _NO_GAIN)
         if why := unkeyed(call.request):
-            return await _past(call, ask, Cached("bypass", detail=why))
-        parts = await asyncio.to_thread(self._divided, call, caching) if call.size > INLINE else self._divided(call, caching)
-        if "no-cache" in wishes:
-            none: list[Kept | None] = [None] * len(parts.keys)
-            return await self._fetch(_Search(call, ask, caching, parts, none, worth), none, "request")
-        found = self._store.find(parts.keys)
-        kept = (
-            await found if not isinstance(found, list) and isinstance(found, Awaitable) else found
-        )  # an ABC costs 0.4 µs to ask
-        now = self._around.clock()
-        worth.looked(now - start, now)
-        answer = _hit(parts, kept, worth, now)
-        return answer or await self._searched(_Search(call, ask, caching, parts, kept, worth), now)
+            return self._past(call, ask, Cached("bypass", detail=why))
+        return self._looked_up(call, ask, worth, start, "no-cache" in wishes)
+
+    async def _past(self, call: Call, ask: Ask, cached: Cached) -> Answer:
+        answer = replace(await ask(call), cached=cached)
+        self._told(call.model, cached.status)
+        return answer
+
+    async def _looked_up(self, call: Call, ask: Ask, worth: Worth, start: float, anew: bool) -> Answer:
+        parts = await asyncio.to_thread(self._divided, call) if call.size > INLINE else self._divided(call)
+        search = _Search(call, ask, worth, parts)
+        if anew:
+            search.kept = [None] * len(parts.keys)
+            answer = await self._fetch(search, search.kept, "request")
+        else:
+            found = self._store.find(parts.keys)  # a list nearly always, and whether it can be awaited takes 0.4 µs to know
+            search.kept = await found if not isinstance(found, list) and isinstance(found, Awaitable) else found
+            now = self._around.clock()
+            worth.looked(now - start, now)
+            answer = _hit(search, now) or await self._searched(search, now)
+        cached = answer.cached
+        assert cached is not None
+        self._told(call.model, "collapsed" if cached.collapsed else cached.status)
+        return answer
 
     async def _searched(self, search: _Search, now: float) -> Answer:
         """What is stale may do; what is missing is asked for."""
@@ -89,7 +92,7 @@ class CachePolicy:
         left = min([each.until for each in usable]) - now
         answer = parts.joined(usable, Cached("stale", left))
         if answer is None:
-            return await _past(search.call, search.ask, _UNFIT)
+            return await _unfit(search)
         self._renew(search, [None if each.until <= now else each for each in usable])
         search.worth.saved(sum([each.seconds for each in usable]))
         return answer
@@ -126,7 +129,7 @@ class CachePolicy:
             fresh = dict(zip(missing, pieces, strict=True))
             whole = parts.joined([fresh[index] if each is None else each for index, each in enumerate(have)])
         if whole is None:
-            return await _past(call, search.ask, _UNFIT)
+            return await _unfit(search)
         search.worth.saved(sum([each.seconds for each in have if each is not None]))
         detail = f"{len(have) - len(missing)} of {len(have)} rows"
         cached = Cached("partial", stored=stored, collapsed=answer.collapsed, detail=detail)
@@ -192,9 +195,10 @@ class CachePolicy:
         except RuntimeError:  # there is too much to do in the background already
             self._renewing.discard(key)
 
-    def _divided(self, call: Call, caching: Caching) -> _Parts:
+    def _divided(self, call: Call) -> _Parts:
+        assert call.plan.cache is not None
         asked = (call.plan, call.principal, call.model, call.request)
-        if caching.rows and 0 < (call.request.rows or 0) <= MOST_ROWS:
+        if call.plan.cache.rows and 0 < (call.request.rows or 0) <= MOST_ROWS:
             return _Rows(call, self._keys.rows(*asked), self._keys)
         return _Whole(call, self._keys.whole(*asked))
 
@@ -226,10 +230,15 @@ class _Search(msgspec.Struct):
 
     call: Call
     ask: Ask
-    caching: Caching
-    parts: _Parts
-    kept: Sequence[Kept | None]
     worth: Worth
+    parts: _Parts
+    kept: Sequence[Kept | None] = ()
+
+    @property
+    def caching(self) -> Caching:
+        """How the policy says that its answer is kept."""
+        assert self.call.plan.cache is not None
+        return self.call.plan.cache
 
 
 class _Whole:
@@ -294,6 +303,11 @@ class _Rows:
         return pieces
 
     def joined(self, kept: Sequence[Kept], cached: Cached | None = None) -> Answer | None:
+        again = derived(self._call.request)
+        known = None if again is None else again.get(_JOINED)
+        if known is not None and len(known[0]) == len(kept) and all(map(is_, known[0], kept)):
+            whole: Answer = replace(known[1], cached=cached)
+            return whole
         rows = [each.response.payload.tensors() for each in kept]
         first = rows[0]
         alike = [(tensor.name, tensor.datatype, tensor.shape) for tensor in first]
@@ -307,22 +321,25 @@ class _Rows:
         response = InferenceResponse(self._call.model, version, "", {}, Tensors(outputs))
         ones = [replace(share, rows=1) for share in shares] if len(shares) > 1 else []
         owners = tuple([ones.index(each.shares[0]) for each in kept]) if ones else ()
-        return Answer(response, shares, 0.0, 0.0, _escalation(shares, self._call.plan), owners=owners, cached=cached)
+        answer = Answer(response, shares, 0.0, 0.0, _escalation(shares, self._call.plan), owners=owners, cached=cached)
+        if again is not None:
+            again[_JOINED] = (tuple(kept), answer)
+        return answer
 
 
-def _hit(parts: _Parts, kept: Sequence[Kept | None], worth: Worth, now: float) -> Answer | None:
+def _hit(search: _Search, now: float) -> Answer | None:
     """The answer if all of it is kept, under these very keys, and fresh."""
     there: list[Kept] = []
     soonest, seconds = float("inf"), 0.0
-    for each, key in zip(kept, parts.keys, strict=True):
+    for each, key in zip(search.kept, search.parts.keys, strict=True):
         if each is None or each.key != key or each.until <= now:
             return None
         there.append(each)
         soonest = min(soonest, each.until)
         seconds += each.seconds
-    answer = parts.joined(there, Cached("hit", soonest - now))
+    answer = search.parts.joined(there, Cached("hit", soonest - now))
     if answer is not None:
-        worth.saved(seconds)
+        search.worth.saved(seconds)
     return answer
 
 
@@ -365,8 +382,10 @@ def _taken(tensor: Tensor, rows: Sequence[int]) -> Tensor:
     return of_rows(tensor.name, tensor.datatype, tensor.shape[1:], [parts[row] for row in rows])
 
 
-async def _past(call: Call, ask: Ask, cached: Cached) -> Answer:
-    return replace(await ask(call), cached=cached)
+async def _unfit(search: _Search) -> Answer:
+    """Entries do not fit together: outputs whose shape depends on more than the row."""
+    return replace(await search.ask(search.call), cached=Cached("bypass", detail="rows"))
 
 
-_UNFIT = Cached("bypass", detail="rows")  # entries that do not fit together: outputs whose shape depends on more than the row
+_JOINED = b"joined"  # among what is derived from a question that comes again: its rows' entries, and their answer
+_NO_STORE, _NO_GAIN = Cached("request"), Cached("off", detail="no-gain")

@@ -42,6 +42,11 @@ def unkeyed(request: InferenceRequest) -> str:
     return ""
 
 
+def derived(request: InferenceRequest) -> dict[bytes, Any] | None:
+    """Where to note what was made of the request's tensors; None for one that is not known to come again."""
+    return request.payload.derived if isinstance(request.payload, HttpQuestion) else None
+
+
 class Keys:
     """Makes keys of 32 bytes. `secret` may be set at any time: keys that were made before find nothing any more."""
 
@@ -111,21 +116,19 @@ class Keys:
 
     def _made(self, request: InferenceRequest, kind: bytes, planned: bytes) -> Any:
         """The key, or those of its rows, if these very tensors have had them already with these parameters and outputs."""
-        payload = request.payload
-        if not isinstance(payload, HttpQuestion) or payload.derived is None:
-            return None
-        found = payload.derived.get(planned)
+        again = derived(request)
+        found = None if again is None else again.get(planned)
         if found is None or found[0] is not self.secret or found[1] is not kind:
             return None
         return found[4] if found[2] is request.parameters and found[3] is request.outputs else None
 
     def _remember(self, request: InferenceRequest, kind: bytes, planned: bytes, made: bytes | list[bytes]) -> None:
         """Only of a question that is known to come again: of others it would be kept for nothing."""
-        derived = request.payload.derived if isinstance(request.payload, HttpQuestion) else None
-        if derived is not None:
-            if len(derived) >= _PLANS:
-                derived.clear()
-            derived[planned] = (self.secret, kind, request.parameters, request.outputs, made)
+        again = derived(request)
+        if again is not None:
+            if len(again) >= _PLANS:
+                again.clear()
+            again[planned] = (self.secret, kind, request.parameters, request.outputs, made)
 
     def _mac(self, head: bytes, parts: Sequence[bytes | memoryview]) -> bytes:
         if sum(map(len, parts)) <= _JOINED:

@@ -68,6 +68,37 @@ async def test_an_equal_question_is_answered_from_the_cache(start: Start) -> Non
     assert metrics["penstock_cache_bytes", ()] > 0
 
 
+@pytest.mark.parametrize("policy", [POLICY, ROWS])
+async def test_what_comes_again_and_again_is_told_as_it_stands(start: Start, policy: str) -> None:
+    """However often a question was answered from the cache: what was purged is asked, another's is another's, a new policy's
+    answer is its own, and what a request says beside its body is heard."""
+    gate = await start(policy)
+
+    async def course(**more: Any) -> list[str]:
+        replies = [await gate.infer([1, 2], id="mine", **more) for _ in range(4)]
+        assert {200} == {each.status for each in replies}
+        assert 1 == len({json.dumps(each.json) for each in replies})
+        assert 4 == len({each.headers["x-request-id"] for each in replies})
+        return [*["miss" if "miss" in each.headers["cache-status"] else "hit" for each in replies], replies[0].output("label")[0]]
+
+    fast = await course()
+    assert ["miss", "hit", "hit", "hit"] == fast[:4]
+    assert fast == await course(caller="digits-only")
+    assert fast == await course(headers={"X-Model-Version": "1"})
+    assert ["hit"] * 4 == (await course(headers={"Accept-Encoding": "identity"}))[:4]
+    purge = framed("POST", "/api/cache/purge", gate.credential("admin"), b'{"model": "digits"}')
+    assert 200 == (await ask(gate.gateway.ports.admin.port, purge)).status
+    assert fast == await course()
+    await gate.reload(policy.replace("{name: default, use: fast}", "{name: default, use: accurate}"))
+    accurate = await course()
+    assert ["miss", "hit", "hit", "hit"] == accurate[:4]
+    assert fast[4] != accurate[4]
+    assert ["hit"] * 4 == (await course())[:4]
+    no_cache = await gate.infer([1, 2], id="mine", headers={"Cache-Control": "no-cache"})
+    assert "penstock; fwd=request; stored" == no_cache.headers["cache-status"]
+    assert (403, "forbidden") == (await gate.infer([1, 2], id="mine", caller="admin")).error
+
+
 async def test_another_question_is_not(start: Start) -> None:
     """Other rows, another order of rows, other outputs, other parameters, another version: each is asked on its own."""
     gate = await start(POLICY)

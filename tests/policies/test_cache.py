@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from backends.errors import ErrorKind, InferenceError
 from backends.inference import InferenceResponse, RequestedOutput, Tensors
+from backends.protocols.v2_http_request import HttpQuestion
 from backends.tensors import BYTES, Tensor, from_array, pack_bytes
 from policies.cache import MOST_ROWS, CachePolicy
 from policies.call import Answer, Call, Kept, Share
@@ -127,6 +128,25 @@ async def test_rows_come_together_in_place(setting: Setting, make_call: MakeCall
     assert (Share("fast", 6, "m", "1"),) == found.shares
     assert found.cached is not None
     assert "3 of 6 rows" == found.cached.detail
+
+
+async def test_a_batch_that_comes_again_is_what_its_rows_are_now(setting: Setting, make_call: MakeCall) -> None:
+    """Put together once as long as no row's entry is another; then anew, with what is kept of each row by then."""
+    call = question(make_call, [1, 2, 3], rows=True)
+    (held,) = call.request.payload.tensors()
+    again = HttpQuestion(b"", (held.data,), call.request.inputs, {}, (held,), derived={})
+    call = replace(call, request=replace(call.request, payload=again))
+    await setting.ask(call)
+    second, third = await setting.ask(call), await setting.ask(call)
+    assert second.response is third.response
+    assert outputs(answer([1, 2, 3], 1)) == outputs(third)
+    setting.store.purge(Purge(), setting.now)
+    setting.now += 1
+    await setting.ask(question(make_call, [2], rows=True))
+    partial, whole = await setting.ask(call), await setting.ask(call)
+    assert ("partial", "hit") == (status(partial), status(whole))
+    assert [3, 2, 3] == [int(turn) for turn in whole.response.payload.tensors()[1].array()[:, 0]]
+    assert outputs(partial) == outputs(whole) != outputs(third)
 
 
 async def test_a_purge_parts_those_in_flight(setting: Setting, make_call: MakeCall) -> None:
