@@ -23,7 +23,7 @@ from gateway.store.connection import Connection, Word, packed
 from gateway.store.link import Link
 from gateway.store.trouble import StoreError
 
-PREFIX = b"penstock:{lease}:"
+PREFIX = "penstock:{lease}:"
 HOLD_MS = 150  # with the longest pause and a round trip, a dead gateway is replaced within 200 ms
 RENEW_SECONDS = 0.05
 LANDED_MS = 500  # long enough for whoever looked for an answer just before it was written, and takes a lease just after
@@ -52,7 +52,7 @@ class StoreLease:
 
     __slots__ = ("_leases", "key", "word")
 
-    def __init__(self, leases: StoreLeases, key: bytes, word: bytes) -> None:
+    def __init__(self, leases: StoreLeases, key: str, word: bytes) -> None:
         self._leases = leases
         self.key = key
         self.word = word
@@ -122,7 +122,7 @@ class StoreLeases:
         if connection is None or self._clock() < self._off_until:
             return None
         self._count += 1
-        lease = StoreLease(self, PREFIX + key, self._name + self._count.to_bytes(8, "little"))
+        lease = StoreLease(self, PREFIX + key.hex(), self._name + self._count.to_bytes(8, "little"))
         promise: Promise[StoreLease | int | None] = Promise(asyncio.get_running_loop())
         given: StoreLease | int | None = None
 

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 PATIENT = 5.0  # seconds for an answer, where lateness is not what is tested
 FAR = float("inf")
 LONG = 60_000  # ms that a lease holds where its own end is not what is tested: machines stand still at times
-KEY = "penstock:{lease}:k"  # as redis-cli is told
+KEY = PREFIX + b"k".hex()  # as redis-cli is told
 
 
 class Clock:
@@ -253,7 +253,7 @@ async def test_a_lease_that_comes_when_nobody_wants_it_is_given_back(tmp_path: P
         assert 0 == gate.leases.held
         last = asyncio.ensure_future(gate.take(b"other"))
         await until(lambda: len(fake.heard) > 2)
-        assert [PREFIX + b"k", PREFIX + b"other", PREFIX + b"k"] == [each[3] for each in fake.heard[:3]]
+        assert [KEY, PREFIX + b"other".hex(), KEY] == [each[3].decode() for each in fake.heard[:3]]
         assert fake.heard[0][4] == fake.heard[2][4]
         taken = await last
         assert (1, True) == (gate.leases.held, isinstance(taken, StoreLease))  # its own alone
