@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import secrets
+import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,12 +19,14 @@ from backends.rules import Checks, Ejection, Hedge, Retry, Rules
 from backends.schedule import Schedules
 from backends.triton_grpc import TritonGrpc
 from backends.triton_http import TritonHttp
+from gateway.aside import here
 from gateway.configuration import schema_policy
 from gateway.configuration.load import load_policy, version
 from gateway.configuration.schema_policy import PolicyDocument
 from gateway.configuration.tables import limits_of, route_tables
 from gateway.door import OPEN, Door
 from gateway.review.trial import refuse_failures
+from gateway.shadows import Shadows
 from gateway.snapshot import ClusterSpec, Model, Snapshot
 from gateway.spawner import Spawner
 from gateway.telemetry.metrics import Metrics
@@ -38,6 +41,7 @@ from policies.keeping import Around, Store
 from policies.limit import LimitPolicy, LocalMeter, Meter
 from policies.local_store import LocalStore
 from policies.onion import core, onion
+from policies.shadow import Means, ShadowPolicy
 from policies.stream import StreamAsk, streaming
 from policies.stream_cache import StreamCachePolicy
 from routing.cache_key import Keys
@@ -77,13 +81,14 @@ class Blueprint:
 
 @dataclass(frozen=True, slots=True)
 class Lasting:
-    """What outlives a snapshot: who counts, who keeps answers under which keys, and where work runs."""
+    """What outlives a snapshot: who counts, who keeps answers under which keys, where work runs, what shadows have seen."""
 
     meter: Meter
     store: Store
     keys: Keys
     spawner: Spawner
     leases: Leases | None = None  # where the store is shared
+    shadows: Shadows | None = None  # what they have seen, where that is to last
 
 
 def lasting(clock: Callable[[], float]) -> Lasting:
@@ -142,16 +147,18 @@ def compile_snapshot(
     limit = LimitPolicy(blueprint.limits, kept.meter, metrics.limited)
     around = Around(clock, random.random, kept.spawner.spawn)
     layers, innermost = _layers(metrics, around, kept), core(clusters, metrics, clock)
-    streams = _streams(
-        streaming(clusters, metrics, clock), limit, StreamCachePolicy(kept.store, kept.keys, metrics.cached, around)
-    )
+    specs = {spec.name: spec for spec in blueprint.clusters}
+    shadows = (kept.shadows or _shadows(kept.spawner, clock)).layers(blueprint.tables, specs, partial(cluster, sent=_uncounted))
+    stream_of = _unmirrored(streaming(clusters, metrics, clock), shadows)
+    streams = _streams(stream_of, limit, StreamCachePolicy(kept.store, kept.keys, metrics.cached, around))
     models = {}
     for name, routing in blueprint.routings.items():
         table, limited = blueprint.tables[name], any(may_bind(each, name) for each in blueprint.limits)
-        ask, stream = onion(_of(table, layers, {"limit": limit} if limited else {}), innermost), streams[limited]
+        more: dict[str, Policy] = {"limit": limit} if limited else {}
+        more |= {"shadow": shadows[name]} if name in shadows else {}
+        ask, stream = onion(_of(table, layers, more), innermost), streams[limited]
         looked, door = routing.looks, _door(table, clusters)
         models[name] = Model(name, routing.plan, ask, stream, routing.targets, looked, table.versions, routing.sampling, door)
-    specs = {spec.name: spec for spec in blueprint.clusters}
     return Snapshot(blueprint.version, models, clusters, specs, blueprint.aliases)
 
 
@@ -177,6 +184,25 @@ def _of(table: RouteTable, layers: Mapping[str, Policy], more: Mapping[str, Poli
     """Those that the model has something for: who has none of them pays for none."""
     idle = {"cache": table.cache is None, "coalesce": table.cache is None, "fallback": not table.fallback}
     return {**{name: layer for name, layer in layers.items() if not idle.get(name)}, **more}
+
+
+def _shadows(spawner: Spawner, clock: Callable[[], float]) -> Shadows:
+    return Shadows(Means(spawner.spawn, clock, time.time, random.random, lambda *_: None, here))
+
+
+def _unmirrored(stream: StreamAsk, shadows: Mapping[str, ShadowPolicy]) -> StreamAsk:
+    """Streams are not mirrored, and that is counted."""
+
+    def counted(call: Call) -> AsyncGenerator[Answer, None]:
+        if call.plan.mirrors:
+            shadows[call.model].streamed(call)
+        return stream(call)
+
+    return counted if shadows else stream
+
+
+def _uncounted(cluster: str, endpoint: str, outcome: str) -> None:
+    """Mirrors' attempts are the shadow's, not the backend's as clients see it."""
 
 
 def _streams(stream: StreamAsk, limit: LimitPolicy, cache: StreamCachePolicy) -> dict[bool, StreamAsk]:

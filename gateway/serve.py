@@ -51,6 +51,7 @@ from gateway.mismatch import warn_of
 from gateway.reload.policy_file import PolicyFile
 from gateway.reload.records import Records
 from gateway.reload.reloader import BY_SIGNAL, Judged, Reloader, judged
+from gateway.shadows import running
 from gateway.signatures import Signatures
 from gateway.spawner import Spawner
 from gateway.stopping import Stopping
@@ -114,6 +115,8 @@ class Gateway:
         around = Around(time.monotonic, random.random, self.spawner.spawn)
         self._answers = self._store.share(self._near, keys, around) if self._store else self._near
         self._lasting = Lasting(meter, self._answers, keys, self.spawner, leases=self._store.leases if self._store else None)
+        self.shadows = running(self.spawner.spawn, metrics.shadowed)
+        self._lasting = replace(self._lasting, shadows=self.shadows)
         snapshot = compile_snapshot(first.blueprint, None, metrics, time.monotonic, self._lasting)
         self.plane = Dataplane(snapshot, signatures)
         self.stopping = False  # not ready; everything is served, until
@@ -216,6 +219,7 @@ class Gateway:
         """Asks nothing new of what an operator has drained."""
         self.drains.drained = drained
         drained.apply(self.plane.snapshot.clusters)
+        self.shadows.hold(drained)
 
     async def reload(self) -> None:
         """Takes the keys and, if it is this process's to read, the policy file into use again.
@@ -273,7 +277,8 @@ class Gateway:
         await self.spawner.close()
         with suppress(TimeoutError):  # a backend that never lets go must not hold the process
             async with asyncio.timeout(CLOSE_SECONDS):
-                await asyncio.gather(*(cluster.close() for cluster in self.plane.snapshot.clusters.values()))
+                clusters = self.plane.snapshot.clusters.values()
+                await asyncio.gather(self.shadows.close(), *(cluster.close() for cluster in clusters))
         self._stalls.stop()
         await self.ports.admin.close()
         if self._store is not None:

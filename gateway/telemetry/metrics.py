@@ -78,6 +78,7 @@ class Metrics:
         self._cost = _counter("cost_total", "cost of what was asked, in the policy's unit", "model", "variant")
         self._baseline = _counter("cost_baseline_total", "what the dearest variant alone would have cost", "model")
         self._cached, self._cache_size, self._shared = _caches()
+        self._shadowed = _counter("shadow_total", "questions drawn for a shadow, by what became of them", "shadow", "outcome")
         self._limited = _counter("limited_total", "requests refused because a limit of the policy was used up", "limit")
         self._shed = _counter("shed_total", "requests refused for want of room", "reason")
         self._store_requests = _counter(
@@ -150,6 +151,10 @@ class Metrics:
     def shared(self, outcome: str, count: int) -> None:
         """So many answers were looked for in the store, or should go there: `found`, `missing`, `refused`, `sent`, `left`."""
         self._shared.cell(outcome).value += count
+
+    def shadowed(self, model: str, shadow: str, outcome: str) -> None:
+        """A question was mirrored (`compared`, `timeout`, `error`), or why it was not."""
+        self._shadowed.cell(f"{model}/{shadow}", outcome).value += 1
 
     def limits(self, names: Iterable[str]) -> None:
         """These may refuse: told from 0 on, for a rate misses whatever a counter begins with."""

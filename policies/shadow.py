@@ -1,0 +1,355 @@
+"""Asks a candidate what somebody else has answered already, and counts how the two answers differ; it answers nobody.
+
+    answered ──drawn──> (refused: spared, budget, room …)
+                └─> waiting ──place──> asked ──> compared, or timeout, error
+                       └─> late
+
+Whoever asked has the answer before anything of this begins: the mirror is work of its own, with its own deadline, its own
+connections and its own bounds, and what becomes of it changes nothing for anybody. The primary's second answer, by which its own
+noise is known, is asked at the same time as the candidate's, so that the two stand under the same conditions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+from msgspec.structs import replace
+
+from backends.deadline import Deadline
+from backends.errors import ErrorKind, InferenceError
+from backends.inference import InferenceResponse
+from backends.protocols.v2_http_response import HttpAnswer
+from policies.call import Answer, Ask, Call
+from routing.compare import Found, compare
+from routing.plan import Mirror, Plan, Target
+from routing.shadow_tally import Ledger, Paired
+from routing.shadows import Shadow, spared
+
+T = TypeVar("T")
+Spawn = Callable[[Coroutine[Any, Any, None], str], "asyncio.Task[None]"]
+ROOM = 64 << 20  # bytes of questions that one shadow may hold, waiting or asked
+LARGE = 64 << 10  # bytes of an answer that is compared beside the loop
+MAX_SHOWN = 1000  # characters of a payload that is kept
+_OUTAGES = frozenset({ErrorKind.OVERLOADED})  # say nothing of the candidate's answers: it was asked too much, here or there
+
+
+class Aside(Protocol):
+    """Where work is done that would hold the loop."""
+
+    async def __call__(self, work: Callable[[], T]) -> T:
+        """What the work returns or raises. OSError where too much waits already."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What mirrors are made with. `told` hears of each by model, shadow and outcome; `wall` is seconds since 1970."""
+
+    spawn: Spawn
+    clock: Callable[[], float]
+    wall: Callable[[], float]
+    chance: Callable[[], float]
+    told: Callable[[str, str, str], None]
+    aside: Aside
+
+
+class Lane:
+    """One shadow's bounds, and what it has seen; outlives the policy that asked for it."""
+
+    def __init__(self, shadow: Shadow, clock: Callable[[], float]) -> None:
+        self.ledger = Ledger(shadow.epoch)
+        self.waiting: deque[_Job] = deque()
+        self.running = 0
+        self.held = 0  # bytes
+        self._clock = clock
+        self._credit, self._since = math.inf, clock()
+
+    def of(self, shadow: Shadow) -> Lane:
+        """The same for the shadow as it is now: what was compared by other rules counts no more."""
+        if self.ledger.epoch != shadow.epoch:
+            self.ledger = Ledger(shadow.epoch)
+        return self
+
+    def refused(self, shadow: Shadow, size: int) -> str:
+        """Why a question of this size is not mirrored now; "" if it may be."""
+        now = self._clock()
+        if shadow.budget is not None:
+            most, per_second = shadow.budget
+            self._credit = min(most, self._credit + (now - self._since) * per_second)
+            self._since = now
+            if self._credit <= 0:
+                return "budget"
+        if self.held and self.held + size > ROOM:
+            return "memory"
+        return "queue-full" if self.running >= shadow.in_flight and len(self.waiting) >= shadow.queue else ""
+
+    def spent(self, cost: float) -> None:
+        """So much of the budget."""
+        self._credit -= cost
+
+
+class _Job(msgspec.Struct, frozen=True, gc=False):
+    """One question that is to be mirrored. `answer` None: the primary failed, for the reason `outcome`."""
+
+    mirror: Mirror
+    call: Call
+    answer: Answer | None
+    outcome: str
+    since: float
+
+
+class _Heard(msgspec.Struct, frozen=True, gc=False):
+    """What one ask came to: `ok` and an answer, or an error's kind."""
+
+    outcome: str
+    answer: Answer | None = None
+    seconds: float = 0.0
+
+
+Lanes = dict[tuple[str, str], Lane]
+
+
+class ShadowPolicy:
+    """Stands behind whatever answers without asking, so that one real question has one mirror, and before the cascade, so that
+    the question is mirrored and not each tier. `asks` are by shadow: the way to the backends over connections of its own."""
+
+    def __init__(self, asks: Mapping[str, Ask], lanes: Lanes, means: Means) -> None:
+        self._asks = asks
+        self._lanes = lanes
+        self._means = means
+
+    def __call__(self, call: Call, ask: Ask) -> Awaitable[Answer]:
+        """The answer from below, untouched."""
+        chance = self._means.chance
+        drawn = [each for each in call.plan.mirrors if chance() < each.shadow.fraction]
+        return self._beside(call, ask, drawn) if drawn else ask(call)
+
+    def streamed(self, call: Call) -> None:
+        """A stream is not mirrored: it is counted where it would have been."""
+        for mirror in call.plan.mirrors:
+            self._tell(call, mirror.shadow, "stream")
+
+    async def _beside(self, call: Call, ask: Ask, drawn: list[Mirror]) -> Answer:
+        try:
+            answer = await ask(call)
+        except InferenceError as error:
+            for mirror in drawn:
+                self._take(mirror, call, None, error.kind)
+            raise
+        for mirror in drawn:
+            self._take(mirror, call, answer, None)
+        return answer
+
+    def _take(self, mirror: Mirror, call: Call, answer: Answer | None, error: ErrorKind | None) -> None:
+        """Begins a mirror, puts it into the queue, or counts why not. Never raises."""
+        shadow, lane = mirror.shadow, self._lane(call.model, mirror.shadow)
+        size = 2 * call.size
+        refused = _unfit(shadow, call, answer, error) or lane.refused(shadow, size)
+        if refused:
+            self._tell(call, shadow, refused)
+            return
+        job = _Job(mirror, call, answer, "ok" if error is None else error.value, self._means.clock())
+        if lane.running >= shadow.in_flight:
+            lane.held += size
+            lane.waiting.append(job)
+            return
+        try:
+            self._means.spawn(self._run(lane, job), "mirror")
+        except RuntimeError:  # the process has too much to do, or ends
+            self._tell(call, shadow, "busy")
+            return
+        lane.running += 1
+        lane.held += size
+
+    async def _run(self, lane: Lane, first: _Job) -> None:
+        """One place: the job, and then whatever waits."""
+        job: _Job | None = first
+        try:
+            while job is not None:
+                try:
+                    outcome = await self._mirrored(lane, job)
+                except asyncio.CancelledError:
+                    self._tell(job.call, job.mirror.shadow, "abandoned")
+                    raise
+                finally:
+                    lane.held -= 2 * job.call.size
+                self._tell(job.call, job.mirror.shadow, outcome)
+                job = lane.waiting.popleft() if lane.waiting else None
+        finally:
+            lane.running -= 1
+
+    async def _mirrored(self, lane: Lane, job: _Job) -> str:
+        shadow, plan = job.mirror.shadow, job.mirror.candidate
+        now, timeout = self._means.clock(), shadow.timeout or plan.timeout
+        if now - job.since > timeout:
+            return "late"
+        deadline, ask = Deadline(now + timeout), self._asks[shadow.name]
+        candidate, again = await self._both(ask, job, deadline)
+        lane.spent(sum(each.answer.cost for each in (candidate, again) if each is not None and each.answer is not None))
+        if candidate.outcome in _OUTAGES or (again is not None and again.outcome in _OUTAGES):
+            return "overloaded"
+        primary = _Heard(job.outcome, job.answer, job.answer.backend_seconds if job.answer else 0.0)
+        try:
+            found, noise = await self._compared(shadow, primary, candidate, again)
+        except OSError:
+            return "busy"
+        lane.ledger.add(self._paired(job, (primary, candidate, again), found, noise), _versions(shadow, primary, candidate))
+        if candidate.outcome == "ok":
+            return "compared"
+        return "timeout" if candidate.outcome == ErrorKind.DEADLINE else "error"
+
+    async def _both(self, ask: Ask, job: _Job, deadline: Deadline) -> tuple[_Heard, _Heard | None]:
+        """The candidate's answer, and the primary's second if it is drawn, asked at the same time."""
+        mirror, call = job.mirror, job.call
+        if self._means.chance() >= mirror.shadow.noise:
+            return await self._ask(ask, call, mirror.candidate, deadline), None
+        asks = [self._ask(ask, call, plan, deadline) for plan in (mirror.candidate, mirror.again)]
+        candidate, again = await asyncio.gather(*asks)
+        return candidate, again
+
+    async def _ask(self, ask: Ask, call: Call, plan: Plan, deadline: Deadline) -> _Heard:
+        try:
+            answer = await ask(replace(call, plan=plan, deadline=deadline, key=b""))
+        except InferenceError as error:
+            error.ended()
+            return _Heard(error.kind.value)
+        return _Heard("ok", answer, answer.backend_seconds)
+
+    async def _compared(
+        self, shadow: Shadow, primary: _Heard, candidate: _Heard, again: _Heard | None
+    ) -> tuple[tuple[Found, ...], tuple[Found, ...] | None]:
+        answers = [each.answer.response for each in (primary, candidate, again) if each is not None and each.answer is not None]
+
+        def work() -> tuple[tuple[Found, ...], tuple[Found, ...] | None]:
+            rules = dict(shadow.rules)
+            return _held(primary, candidate, rules), None if again is None else _held(primary, again, rules)
+
+        if any(_large(response) for response in answers):
+            return await self._means.aside(work)
+        return work()
+
+    def _paired(
+        self,
+        job: _Job,
+        heard: tuple[_Heard, _Heard, _Heard | None],
+        found: tuple[Found, ...],
+        noise: tuple[Found, ...] | None,
+    ) -> Paired:
+        call, shadow, again = job.call, job.mirror.shadow, heard[2]
+        both = noise is not None and again is not None
+        kept = shadow.payloads and any(each.score > 1 for each in found)
+        return Paired(
+            call.question.request_id if call.question else call.request.id,
+            self._means.wall(),
+            _traits(call),
+            *_together(found, noise if both else None),
+            (heard[0].seconds, heard[1].seconds, again.seconds if again else None),
+            (_cost(heard[0]), _cost(heard[1]), _cost(again)),
+            _payload(call, heard[0], heard[1]) if kept else {},
+        )
+
+    def _lane(self, model: str, shadow: Shadow) -> Lane:
+        lane = self._lanes.get((model, shadow.name))
+        if lane is None:
+            lane = self._lanes[model, shadow.name] = Lane(shadow, self._means.clock)
+        return lane.of(shadow)
+
+    def _tell(self, call: Call, shadow: Shadow, outcome: str) -> None:
+        self._lane(call.model, shadow).ledger.count(outcome)
+        self._means.told(call.model, shadow.name, outcome)
+
+
+class Untold:
+    """The Observer of mirrors: they cost their askers nothing and are nobody's answers."""
+
+    def asked(self, model: str, target: Target, rows: int, seconds: float, outcome: str) -> None:
+        """Not counted."""
+
+    def escalated(self, model: str, source: str, target: str, outcome: str) -> None:
+        """Not counted."""
+
+    def fell_back(self, model: str, source: str, target: str) -> None:
+        """Not counted."""
+
+
+def _unfit(shadow: Shadow, call: Call, answer: Answer | None, error: ErrorKind | None) -> str:
+    """Why this question says nothing of the candidate, or must not be asked again; "" if neither."""
+    if spared(shadow, call.principal):
+        return "spared"
+    if not call.request.repeatable:
+        return "not-repeatable"
+    if answer is None:
+        return "" if error is ErrorKind.BROKEN else "failed"  # of all others the primary's answers are not the reason
+    if not answer.planned:
+        return "stand-in"
+    return "" if not shadow.of or any(share.variant == shadow.of for share in answer.shares) else "not-asked"
+
+
+def _held(one: _Heard, other: _Heard, rules: Mapping[str, Any]) -> tuple[Found, ...]:
+    """The one answer against the other, `status` and then, where there are two answers, what is in them."""
+    same = one.outcome == other.outcome
+    status = Found("status") if same else Found("status", math.inf, f"{one.outcome} → {other.outcome}")
+    if one.answer is None or other.answer is None:
+        return (status,)
+    try:
+        return (status, *compare(one.answer.response.payload.tensors(), other.answer.response.payload.tensors(), rules))
+    except InferenceError as error:  # the one or the other cannot be read, though nobody has found out yet
+        error.ended()
+        return (Found("status", math.inf, "unreadable"),)
+
+
+def _together(found: tuple[Found, ...], noise: tuple[Found, ...] | None) -> tuple[tuple[Found, ...], tuple[Found, ...] | None]:
+    """Of a pair, only the fields that both have: else who fails would be held against who does not, output by output."""
+    if noise is None:
+        return found, None
+    names = {each.field for each in found} & {each.field for each in noise}
+    return tuple(each for each in found if each.field in names), tuple(each for each in noise if each.field in names)
+
+
+def _large(response: InferenceResponse) -> bool:
+    payload = response.payload
+    if isinstance(payload, HttpAnswer):  # whose JSON may take long to read
+        return len(payload.whole) > LARGE
+    try:
+        return sum(len(tensor.data) for tensor in payload.tensors()) > LARGE
+    except InferenceError:  # which the comparison tells of
+        return False
+
+
+def _versions(shadow: Shadow, primary: _Heard, candidate: _Heard) -> tuple[str, str]:
+    return _version(primary.answer, shadow.of) if shadow.of else "", _version(candidate.answer, shadow.to)
+
+
+def _version(answer: Answer | None, variant: str) -> str:
+    shares = answer.shares if answer is not None else ()
+    return next((share.version for share in shares if share.variant == variant), "")
+
+
+def _cost(heard: _Heard | None) -> float:
+    return heard.answer.cost if heard is not None and heard.answer is not None else 0.0
+
+
+def _traits(call: Call) -> dict[str, str]:
+    shape = " ".join(f"{spec.name}[{'×'.join(map(str, spec.shape))}]" for spec in call.request.inputs[:4])
+    principal = call.principal
+    traits = {"tenant": principal.tenant, "tier": principal.tier, "route": call.plan.route, "shape": shape}
+    return {name: value[:64] for name, value in traits.items() if value}
+
+
+def _payload(call: Call, primary: _Heard, candidate: _Heard) -> dict[str, str]:
+    """Of question and answers the beginning of each tensor."""
+    whole = {"question": call.request.payload.tensors()}
+    for name, heard in (("primary", primary), ("candidate", candidate)):
+        if heard.answer is not None:
+            whole[name] = heard.answer.response.payload.tensors()
+    return {
+        f"{who} {tensor.name}": str(tensor.array().ravel()[:64].tolist())[:MAX_SHOWN]
+        for who, tensors in whole.items()
+        for tensor in tensors[:8]
+    }

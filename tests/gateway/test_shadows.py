@@ -1,0 +1,89 @@
+"""Shadows' own ways to the backends: kept over policies, apart from everybody else's, held by what operators drain."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from backends.cluster import Cluster
+from gateway.admin.drains import Drained
+from gateway.aside import here
+from gateway.compile import blueprint, cluster
+from gateway.shadows import Shadows
+from gateway.snapshot import ClusterSpec
+from gateway.spawner import Spawner
+from policies.shadow import Means
+
+POLICY = """version: 1
+backends:
+  one: {protocol: triton-http, endpoints: [127.0.0.1:1], max_in_flight: 100, retry: {attempts: 3}, hedge: {}}
+  two: {protocol: triton-http, endpoints: [127.0.0.1:2]}
+models:
+  digits:
+    variants:
+      live: {backend: one, model: d, pure: true}
+      next: {backend: two, model: d, pure: true}
+    routes: [{name: default, use: live}]
+    shadows: [{name: dark, of: live, to: next, fraction: 50%, max_in_flight: 5}]
+  plain:
+    variants: {live: {backend: one, model: p}}
+    routes: [{name: default, use: live}]
+"""
+
+
+class Bench:
+    """Shadows whose clusters are told of."""
+
+    def __init__(self, spawner: Spawner) -> None:
+        self.made: list[Cluster] = []
+        means = Means(spawner.spawn, lambda: 0.0, lambda: 0.0, lambda: 0.0, lambda *_: None, here)
+        self.shadows = Shadows(means)
+
+    def make(self, spec: ClusterSpec) -> Cluster:
+        self.made.append(cluster(spec, sent=lambda *_: None))
+        return self.made[-1]
+
+    def take(self, text: str) -> dict[str, object]:
+        drawn = blueprint(text.encode(), "p")
+        return dict(self.shadows.layers(drawn.tables, {spec.name: spec for spec in drawn.clusters}, self.make))
+
+
+async def test_only_models_with_shadows_have_the_layer() -> None:
+    """And clusters of their own: small, repeating nothing."""
+    bench = Bench(Spawner())
+    assert ["digits"] == list(bench.take(POLICY))
+    assert {"one", "two"} == {each.name for each in bench.made}
+    assert {(10, None, None)} == {(each.rules.max_in_flight, each.rules.retry, each.rules.hedge) for each in bench.made}
+
+
+async def test_what_does_not_change_is_kept() -> None:
+    """With its connections; what is not wanted any more is closed, and what it saw forgotten."""
+    spawner = Spawner()
+    bench = Bench(spawner)
+    bench.take(POLICY)
+    bench.take(POLICY.replace("50%", "60%"))
+    assert 2 == len(bench.made)
+    bench.take(POLICY.replace("127.0.0.1:2", "127.0.0.1:3"))
+    assert 3 == len(bench.made)
+    assert 1 == len(spawner)
+    bench.shadows.lanes["digits", "dark"] = bench.shadows.lanes.get(("digits", "dark"))  # type: ignore[assignment]
+    bench.take(POLICY.replace("    shadows:", "    version_policy: all\n    #"))
+    assert {} == bench.shadows.lanes
+    await spawner.close()
+
+
+async def test_drained_endpoints_are_not_mirrored_to() -> None:
+    """Nor after a reload that makes their clusters anew."""
+    bench = Bench(Spawner())
+    bench.take(POLICY)
+    bench.shadows.hold(Drained(endpoints=frozenset({("two", "127.0.0.1:2")})))
+    bench.take(POLICY.replace("max_in_flight: 5", "max_in_flight: 6"))
+    assert [("one", False), ("two", True)] == sorted((each.name, each.endpoints[0].drained) for each in bench.made[2:])
+
+
+async def test_the_end() -> None:
+    """Connections are let go, and who compares is told."""
+    told: list[str] = []
+    means = Means(Spawner().spawn, lambda: 0.0, lambda: 0.0, lambda: 0.0, lambda *_: None, here)
+    shadows = Shadows(means, partial(told.append, "ended"))
+    await shadows.close()
+    assert ["ended"] == told
