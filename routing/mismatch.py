@@ -14,7 +14,7 @@ from math import lgamma, log
 from routing.betting import Labels
 
 ALPHA = 0.001
-SURE = 40.0  # how many draws the Beta distribution weighs: shares that are wrong by a tenth to a half show the soonest
+SURE = 80.0  # how many draws the Beta distribution weighs: shares that are wrong by a tenth to a half show the soonest
 
 
 def mismatch(drawn: Mapping[float, Labels]) -> float:
