@@ -156,7 +156,7 @@ class SharedAnswers:
         except StoreError as error:
             self._observer.stored(error.reason, self._clock() - asked)
             connection.fail(error)
-            return found
+            return self._since(found, missing, keys)
         self._observer.stored("ok", self._clock() - asked)
         least = 0
         if stamp != self._orders.stamp:
@@ -172,6 +172,13 @@ class SharedAnswers:
             if place % AT_ONCE == AT_ONCE - 1:
                 await asyncio.sleep(0)
         self._count(found=taken, missing=len(missing) - len(values), refused=len(values) - taken)
+        return self._since(found, missing, keys)
+
+    def _since(self, found: list[Kept | None], missing: Sequence[int], keys: Sequence[bytes]) -> list[Kept | None]:
+        """With what came to lie here while the store was asked: else it would be asked for once more."""
+        for place in missing:
+            if found[place] is None:
+                (found[place],) = self._near.find((keys[place],))
         return found
 
     def _take(self, found: list[Kept | None], place: int, kept: Kept, of: tuple[int, float]) -> bool:
