@@ -23,26 +23,32 @@ from loadtest.peers import Ask
 from loadtest.penstock import Setup, Shape
 from loadtest.processes import Place, Running, Started, StartError
 from loadtest.results import Note, Row
+from routing import worth
 
 KEPT = {"cache": "cache: {ttl: 1h}", "rows": "cache: {ttl: 1h, rows: true}"}
-# A cache that gains nothing turns itself off; to see what it costs until then, one that never does.
-STUBBORN = "import sys; from routing import worth; worth.WINDOW = 1 << 62; from gateway.cli import main; sys.exit(main())"
+# A cache that gains nothing turns itself off: one that never does, and one that soon does for good.
+PROGRAM = "import sys; from routing import worth; {}; from gateway.cli import main; sys.exit(main())"
+NEVER, SOON = "worth.WINDOW = 1 << 62", "worth.WINDOW, worth.FIRST, worth.LONGEST = 64, 1e9, 1e9"
+HOUR, RATE = 3600.0, 1000.0  # seconds of traffic without a question asked twice, and how many there are a second
 _FRAMING = frozenset({"date", "content-length", "connection"})
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One way a gateway's cache is set: `cache` and `rows` as the policy has them, `command` if it is not started as usual."""
+    """One way a gateway's cache is set: `fills` the policy; `turns` how it turns itself off, if not as usual; `far`: all is in
+    Redis, and memory too small for a single answer."""
 
     name: str
     fills: Mapping[str, object] = field(hash=False)
-    stubborn: bool = False
+    turns: str = ""
+    far: bool = False
 
 
 OFF = Kind("off", {"cache": "", "rows": ""})
 ON = Kind("on", KEPT)
-ALONE = Kind("unique", KEPT)  # asked nothing twice, so that it turns itself off
-ALWAYS = Kind("always", KEPT, stubborn=True)
+ALWAYS = Kind("always", KEPT, NEVER)
+SPENT = Kind("spent", KEPT, SOON)
+FAR = Kind("redis", KEPT, NEVER, far=True)  # a trip to it takes longer than this backend, and would soon be saved
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +69,8 @@ class Line:
 LINES = (
     *(Line("hit", ON, asked, "kept") for asked in ("1k", "json", "grpc", "rows")),
     Line("miss", ALWAYS, "unique", "looked up, asked, kept, each time; the cache may not turn itself off"),
-    Line("unique", ALONE, "unique", "the same, and the cache turns itself off"),
+    Line("turned off", SPENT, "unique", "the same, once the cache has turned itself off"),
+    Line("redis hit", FAR, "1k", "kept in Redis, and not in memory"),
     *(Line("no cache", OFF, asked, "asked") for asked in ("1k", "unique", "json", "grpc", "rows")),
 )
 GATE = Ask("gate", "1k", "the gate alone: reads the question, answers a constant")
@@ -81,7 +88,8 @@ class Goal:
 GOALS = (  # issue 6
     Goal(("hit", "1k"), ("gate", "1k"), 1.3),
     Goal(("hit", "1k"), ("miss", "unique"), 1 / 5),
-    Goal(("unique", "unique"), ("no cache", "unique"), 1.05),
+    Goal(("redis hit", "1k"), ("hit", "1k"), 3.0),
+    Goal(("turned off", "unique"), ("no cache", "unique"), 1.05),
     Goal(("miss", "unique"), ("no cache", "unique")),
     *(Goal(("hit", asked), ("no cache", asked)) for asked in ("1k", "json", "grpc", "rows")),
 )
@@ -98,7 +106,7 @@ class Verdict:
         bar = ""
         if self.goal.most is not None:
             bar = f" (at most {self.goal.most:.3g}: {'reached' if self.ratio <= self.goal.most else 'missed'})"
-        return f"{' '.join(self.goal.row)} / {' '.join(self.goal.beside)}: {self.ratio:.2f}{bar}"
+        return f"{' '.join(self.goal.row).strip()} / {' '.join(self.goal.beside)}: {self.ratio:.2f}{bar}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,12 +139,14 @@ def counts(exposition: str) -> dict[str, int]:
     return found
 
 
-def start_gateway(place: Place, kind: Kind) -> Gateway:
+def start_gateway(place: Place, kind: Kind, redis: str) -> Gateway:
     """Raises StartError."""
     shape = Shape(f"cache-{kind.name}", tokens=False, policy=("policy-cache.yaml", kind.fills))
+    if kind.far:
+        shape = replace(shape, store=redis, memory="1KiB")
     setup = penstock.prepare(place, shape)
-    if kind.stubborn:
-        setup = replace(setup, command=(sys.executable, "-c", STUBBORN, *setup.command[1:]))
+    if kind.turns:
+        setup = replace(setup, command=(sys.executable, "-c", PROGRAM.format(kind.turns), *setup.command[1:]))
     running = setup.launch()
     try:
         running.wait_ready(setup.ready)
@@ -144,6 +154,15 @@ def start_gateway(place: Place, kind: Kind) -> Gateway:
         running.stop()
         raise
     return Gateway(setup, running)
+
+
+def start_redis(folder: Path, cores: Collection[int]) -> tuple[Running, str]:
+    """Which keeps nothing on disk; returns its address, too. Raises StartError."""
+    port = processes.free_port()
+    options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", str(folder)]
+    running = processes.start("redis", [backend.tool("redis-server", "redis-server"), *options], cores, folder / "redis.log")
+    running.wait_ready(lambda: processes.listens(port))
+    return running, f"redis://127.0.0.1:{port}/0"
 
 
 def start_gate(place: Place, like: Gateway) -> tuple[Running, int]:
@@ -208,8 +227,12 @@ def measure(options: argparse.Namespace, stack: ExitStack) -> tuple[list[Row], l
     place = Place(folder, port, frozenset({pinned.subject}))
     gateways: dict[str, Gateway] = {}
     with_gate = [ON] if GATE.program in options.only else []
-    for kind in dict.fromkeys([*with_gate, *(line.kind for line in LINES if line.name in options.only)]):
-        gateways[kind.name] = start_gateway(place, kind)
+    kinds, address = dict.fromkeys([*with_gate, *(line.kind for line in LINES if line.name in options.only)]), ""
+    if FAR in kinds:
+        redis, address = start_redis(folder, {pinned.load})
+        stack.callback(redis.stop)
+    for kind in kinds:
+        gateways[kind.name] = start_gateway(place, kind, address)
         stack.callback(gateways[kind.name].running.stop)
     client = Client({pinned.load}, options.connections, folder)
     wanted = subjects(gateways, client, options.only)
@@ -221,11 +244,29 @@ def measure(options: argparse.Namespace, stack: ExitStack) -> tuple[list[Row], l
 
 
 def judged(rows: Sequence[Row]) -> list[Verdict]:
-    """Each goal of which both rows were measured."""
+    """Each goal of which both rows were measured, and what unique traffic costs in its first hour."""
     named = {(row.name, row.traffic): row for row in rows}
     there = [goal for goal in GOALS if goal.row in named and goal.beside in named]
     ratios = [results.ratio(named[goal.row], named[goal.beside]) for goal in there]
-    return [Verdict(goal, ratio) for goal, ratio in zip(there, ratios, strict=True) if ratio is not None]
+    found = [Verdict(goal, ratio) for goal, ratio in zip(there, ratios, strict=True) if ratio is not None]
+    of = {verdict.goal.row: verdict.ratio for verdict in found if verdict.goal.beside == ("no cache", "unique")}
+    if len(of) == 2:
+        share, off = looked_up(HOUR, RATE), of["turned off", "unique"]
+        ratio = off + share * (of["miss", "unique"] - off)
+        name = f"an hour of unique questions, {RATE:.0f} a second, of which {share:.1%} are looked up"
+        found.append(Verdict(Goal((name, ""), ("no cache", "unique"), 1.05), ratio))
+    return found
+
+
+def looked_up(seconds: float, per_second: float) -> float:
+    """The share of unique questions that are looked up in so long a time: all of a window, then none for a while, and so on."""
+    asked, now, pause = 0.0, 0.0, worth.FIRST
+    while now < seconds:
+        window = min(worth.WINDOW / per_second, seconds - now)
+        asked += window * per_second
+        now += window + pause
+        pause = min(worth.LONGEST, 2 * pause)
+    return asked / (seconds * per_second)
 
 
 def table(rows: Sequence[Row]) -> str:

@@ -22,7 +22,7 @@ class Shape:
     """One way to configure it. `bare`: anonymous, one route a model, and nothing else that can be left out.
 
     `tokens`: an issuer of tokens is trusted beside the API keys, which takes the memory of a cryptographic library.
-    `policy`: the template of its policy, with what it fills in.
+    `policy`: the template of its policy, with what it fills in; `store` and `memory` are where its answers are kept.
     """
 
     name: str
@@ -31,6 +31,8 @@ class Shape:
     workers: int = 1
     tokens: bool = True
     policy: tuple[str, Mapping[str, object]] = ("policy.yaml", {})
+    store: str = "memory"
+    memory: str = "64MiB"
 
 
 FULL = Shape("full")
@@ -75,6 +77,7 @@ def prepare(place: Place, shape: Shape = FULL) -> Setup:
     port, grpc_port, admin_port = (processes.free_port() for _ in range(3))
     values: dict[str, object] = {"port": port, "grpc_port": grpc_port, "admin_port": admin_port}
     values |= {"access_log": shape.access_log, "workers": shape.workers, "issuers": ""}
+    values |= {"store": shape.store, "memory": shape.memory}
     shown: dict[str, credentials.Headers] = {"": ()}
     if not shape.bare:
         shown["key"] = credentials.api_key(COMMAND, place.folder / "api-keys.yaml")

@@ -22,6 +22,22 @@ def test_ratios_are_taken_within_a_round() -> None:
     assert [(("hit", "1k"), ("gate", "1k"), 1.5)] == [(each.goal.row, each.goal.beside, each.ratio) for each in verdicts]
 
 
+def test_unique_traffic_is_looked_up_a_window_at_a_time() -> None:
+    """4 096 questions, then none for 10 s, 20 s, and so on."""
+    assert 1.0 == cache.looked_up(4.096, 1000)
+    assert 4096 / 14_096 == pytest.approx(cache.looked_up(14.096, 1000))
+    assert 2 * 4096 / 38_192 == pytest.approx(cache.looked_up(38.192, 1000))
+    assert 0.01 < cache.looked_up(3600, 1000) < 0.02
+
+
+def test_an_hour_of_unique_traffic_is_mostly_that_of_a_cache_that_is_off() -> None:
+    """Between what it costs turned off and what it costs looked up, by how many are looked up."""
+    rows = [row("miss", "unique", 180.0), row("turned off", "unique", 102.0), row("no cache", "unique", 100.0)]
+    hour = cache.judged(rows)[-1]
+    assert hour.goal.most == 1.05
+    assert 1.02 + cache.looked_up(3600, 1000) * 0.78 == pytest.approx(hour.ratio)
+
+
 def test_a_row_that_was_not_measured_is_judged_by_nobody() -> None:
     """It is left out, not taken for reached."""
     assert [] == cache.judged([row("hit", "1k", 30.0)])
