@@ -20,6 +20,7 @@ from gateway.reload.records import now
 from gateway.reload.reloader import Done, Refusal, Reloader, one_line
 from gateway.review.explain import Explanation, explain
 from gateway.review.written import read_request
+from gateway.shadow_report import Report
 from routing.caching import Purge
 
 MAX_BODY = 64 << 10
@@ -64,14 +65,21 @@ class RollbackBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     version: str
 
 
+async def _no_shadows() -> Sequence[Report]:
+    return ()
+
+
 @dataclass(frozen=True, slots=True)
 class Controls:
-    """What operators can do to a gateway beside changing its policy. `purge` throws kept answers away, in every process."""
+    """What operators can do to a gateway beside changing its policy. `purge` throws kept answers away, in every process;
+    `shadows` tells what all processes together have seen."""
 
     drains: Drains
     purge: Callable[[Purge], Awaitable[Heard]]
+    shadows: Callable[[], Awaitable[Sequence[Report]]] = _no_shadows
 
 
+SHADOW = "/api/shadows/{model}/{name}"
 Act = Callable[[ApiRequest, str], Awaitable[Mapping[str, Any]]]  # the request and its operator's subject
 
 
@@ -93,6 +101,8 @@ class Api:
             "/api/endpoints": {"GET": self._endpoints},
             "/api/drain": {"POST": self._drain},
             "/api/cache/purge": {"POST": self._purge},
+            "/api/shadows": {"GET": self._shadows},
+            SHADOW: {"GET": self._shadows},
         }
 
     async def answer(self, asked: ApiRequest) -> ApiResponse:
@@ -101,7 +111,7 @@ class Api:
             return ApiResponse(200, await self._act(asked))
         except ApiError as error:
             return ApiResponse(
-                error.status, error.content, ", ".join(self._routes.get(asked.path, ())) if error.status == 405 else ""
+                error.status, error.content, ", ".join(self._routes.get(_route(asked.path), ())) if error.status == 405 else ""
             )
 
     async def _act(self, asked: ApiRequest) -> Mapping[str, Any]:
@@ -111,7 +121,7 @@ class Api:
         clearance = await self._judge(credentials)
         if clearance.status != 200:
             raise ApiError(clearance.status, clearance.error)
-        methods = self._routes.get(asked.path)
+        methods = self._routes.get(_route(asked.path))
         if methods is None:
             raise ApiError(404, f"not here; there is {', '.join(self._routes)}")
         if asked.method not in methods:
@@ -166,6 +176,17 @@ class Api:
     async def _endpoints(self, asked: ApiRequest, subject: str) -> Mapping[str, Any]:
         return await self._controls.drains.shown()
 
+    async def _shadows(self, asked: ApiRequest, subject: str) -> Mapping[str, Any]:
+        found = await self._controls.shadows()
+        if asked.path == "/api/shadows":
+            return {"shadows": msgspec.to_builtins(found)}
+        model, _, name = asked.path.removeprefix("/api/shadows/").partition("/")
+        for each in found:
+            if (each.model, each.shadow) == (model, name):
+                return dict(msgspec.to_builtins(each))
+        there = ", ".join(f"{each.model}/{each.shadow}" for each in found) or "none"
+        raise ApiError(404, f"the policy in force has no such shadow; there is {there}")
+
     async def _drain(self, asked: ApiRequest, subject: str) -> Mapping[str, Any]:
         try:
             wish = msgspec.json.decode(await asked.body() or b"{}", type=DrainBody)
@@ -185,7 +206,7 @@ class Api:
             raise ApiError(400, f'{error}; send {{"model": "…"}}, also variant, version, tag, or {{}} for all answers') from error
         if unknown := which.unknown(self._policy.in_force.standing.document.models):
             raise ApiError(404, f"there is no {unknown} in the policy: nothing was purged")
-        heard = await self._controls.purge(which)
+        heard = await self._controls.purge(Purge(*msgspec.structs.astuple(which)))
         await self._noted("purge", str(which), subject)
         return {"purged": str(which), **({} if heard is None else {"heard": heard})}
 
@@ -213,6 +234,11 @@ class Api:
             case _:
                 kept = ", ".join(each.version for each in self._policy.records.history.entries)
                 raise ApiError(404, f"that version is not kept; kept are {kept}")
+
+
+def _route(path: str) -> str:
+    """The route that a path belongs to, where a route has names in it."""
+    return SHADOW if path.startswith("/api/shadows/") else path
 
 
 def _told(kept: Kept) -> dict[str, Any]:

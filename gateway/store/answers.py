@@ -4,8 +4,8 @@ A question that finds everything fresh in memory never learns that there is a se
 is missing, and what comes lies in memory from then on. Whatever the store does costs a question its time limit at most, once: it
 is never an error, only nothing found. A store that refuses to write is still read.
 
-All that replicas must agree on they agree on before anything is asked over a connection, and again each second: the secret of the
-keys, and the purges (orders.py). Moments in the store are times left: each reader counts them from its own clock's now.
+All that replicas must agree on they agree on before anything is asked over a connection, and again every half second: the secret
+of the keys, and the purges (orders.py). Moments in the store are times left: each reader counts them from its own clock's now.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
+from backends.promise import Promise
 from gateway.store import answer_scripts, written
 from gateway.store.connection import Answered, Connection, packed
 from gateway.store.link import Link
@@ -30,7 +31,7 @@ from policies.local_store import LocalStore
 from routing.cache_key import Keys
 from routing.caching import Purge
 
-AGREE_SECONDS = 1.0
+AGREE_SECONDS = 0.5  # a purge is heard of within a second
 PAUSE_SECONDS = 1.0  # without writing, after the store has refused it
 SAY_AGAIN = 60.0
 ASIDE = 128 << 10  # bytes of answers from which on a thread of its own packs them, or unpacks them: 0.3 ms on the loop
@@ -69,6 +70,7 @@ class SharedAnswers:
         self._news = asyncio.Event()  # there is something to agree on
         self._sending = 0
         self._aside: set[asyncio.Future[None]] = set()  # answers that are being packed
+        self._looking: dict[tuple[bytes, ...], list[Promise[list[Kept | None] | None]]] = {}  # who waits for the same answers
         self._paused = float("-inf")  # until then nothing is written
         self._said: dict[str, float] = {}
         link.greets.append(self._greet)
@@ -132,7 +134,7 @@ class SharedAnswers:
         return not self._orders.pending
 
     async def renew(self) -> None:
-        """Agrees with the others each second, and whenever there is news; until cancelled."""
+        """Agrees with the others every half second, and whenever there is news; until cancelled."""
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(AGREE_SECONDS):
@@ -144,9 +146,38 @@ class SharedAnswers:
                     await self._agree(connection)
 
     async def further(self, connection: Connection, keys: Sequence[bytes], near: Sequence[Kept | None]) -> list[Kept | None]:
-        """What is near, and of what is missing or stale there what the store has. Never raises."""
-        found, asked = list(near), self._clock()
+        """What is near, and of what is missing or stale there what the store has. Never raises.
+
+        Equal questions that come together look once; should whoever looks leave, another does.
+        """
+        asked = self._clock()
         missing = [place for place, each in enumerate(near) if each is None or each.until <= asked]
+        wanted = tuple([keys[place] for place in missing])
+        while (waiting := self._looking.get(wanted)) is not None:
+            promise: Promise[list[Kept | None] | None] = Promise(asyncio.get_running_loop())
+            waiting.append(promise)
+            there = await promise
+            if there is not None:
+                found = list(near)
+                for place, each in zip(missing, there, strict=True):
+                    found[place] = each
+                return found
+        waiting = self._looking[wanted] = []
+        there = None
+        try:
+            found = await self._look(connection, keys, near, missing)
+            there = [found[place] for place in missing]
+            return found
+        finally:
+            del self._looking[wanted]
+            for promise in waiting:
+                if not promise.done():
+                    promise.set_result(there)
+
+    async def _look(
+        self, connection: Connection, keys: Sequence[bytes], near: Sequence[Kept | None], missing: Sequence[int]
+    ) -> list[Kept | None]:
+        found, asked = list(near), self._clock()
         names = [answer_scripts.stored(keys[place]) for place in missing]
         bounds = (self._link.most, answer_scripts.MOST_FOUND)
         try:

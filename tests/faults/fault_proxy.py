@@ -45,7 +45,7 @@ class FaultProxy:
     def __init__(self, port: int, host: str = "127.0.0.1", seed: int = 1) -> None:
         self.asks = self.answers = NONE
         self.port = 0
-        self._behind = host, port
+        self.behind = host, port
         self._chance = random.Random(seed)
         self._writers: set[asyncio.StreamWriter] = set()
         self._serving: set[asyncio.Task[None]] = set()
@@ -85,7 +85,7 @@ class FaultProxy:
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         pair = [writer]
         try:
-            answers, asks = await asyncio.open_connection(*self._behind)
+            answers, asks = await asyncio.open_connection(*self.behind)
             pair.append(asks)
             self._writers.update(pair)
             async with asyncio.TaskGroup() as group:

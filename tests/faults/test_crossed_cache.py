@@ -15,9 +15,9 @@ from backends.inference import InferenceRequest, InferenceResponse, Tensors, Ten
 from backends.tensors import from_array
 from gateway.spawner import Spawner
 from policies.cache import CachePolicy
-from policies.call import Answer, Call, Share
+from policies.call import Answer, Call, Policy, Share
 from policies.coalesce import CoalescePolicy
-from policies.keeping import Around
+from policies.keeping import Around, Store
 from policies.local_store import LocalStore
 from policies.onion import onion
 from routing.cache_key import Keys
@@ -30,6 +30,7 @@ from tests.faults.figures import LONG, Figures
 TENANTS, ROWS, EPOCHS = 200, 12, 3
 OPERATIONS = 100_000 if LONG else 10_000
 AT_ONCE = 100
+ROOM = 600_000  # bytes, less than all there is: entries are pushed out, too
 TARGET = Target("fast", "triton", "f", "1", 1.0)
 
 
@@ -45,10 +46,13 @@ class Crowd:
     left: int = 0
     failed: int = 0
     asked: int = 0
+    stores: Sequence[Store] = ()
+    keys: Sequence[Keys] = (Keys(b"k" * 32, lambda _: ()),)  # of each store
 
     def __post_init__(self) -> None:
         self.spawner = Spawner()
-        self.store = LocalStore(600_000, lambda: self.now)  # less than all there is: entries are pushed out, too
+        if not self.stores:
+            self.stores = [LocalStore(ROOM, lambda: self.now)]
         self.plans = [
             Plan("r", (Stage(TARGET),), 30.0, cache=Caching(2.0, bytes([epoch]), rows, self.shared, 6.0, 9.0, tag="all"))
             for epoch in range(EPOCHS)
@@ -60,8 +64,11 @@ class Crowd:
     def change(self) -> None:
         """As a reload does: new layers before the same store."""
         around = Around(lambda: self.now, self.chance.random, self.spawner.spawn)
-        cache = CachePolicy(self.store, Keys(b"k" * 32, lambda _: ()), self._told, around)
-        self.ask = onion({"cache": cache, "coalesce": CoalescePolicy(self.spawner.spawn, lambda: self.now)}, self.backend)
+        self.asks = []
+        for store, keys in zip(self.stores, self.keys, strict=True):
+            cache = CachePolicy(store, keys, self._told, around)
+            layers: dict[str, Policy] = {"cache": cache, "coalesce": CoalescePolicy(self.spawner.spawn, lambda: self.now)}
+            self.asks.append(onion(layers, self.backend))
 
     def _told(self, _: str, result: str) -> None:
         self.results[result] = self.results.get(result, 0) + 1
@@ -101,11 +108,11 @@ class Crowd:
         what = self.chance.random()
         if what < 0.001:
             which = self.chance.choice((Purge(model="digits"), Purge(variant="fast", version="1"), Purge(tag="none")))
-            self.store.purge(which, self.now)
+            self.chance.choice(self.stores).purge(which, self.now)
         elif what < 0.002:
             self.change()
         call, expected = self.question()
-        asking = asyncio.ensure_future(self.ask(call))
+        asking = asyncio.ensure_future(self.chance.choice(self.asks)(call))
         if self.chance.random() < 0.2:
             for _ in range(self.chance.randrange(8)):
                 await asyncio.sleep(0)
