@@ -18,7 +18,6 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from backends.promise import Promise
-from backends.promise import Promise
 from gateway.store import answer_scripts, written
 from gateway.store.connection import Answered, Connection, packed
 from gateway.store.link import Link
@@ -71,7 +70,6 @@ class SharedAnswers:
         self._news = asyncio.Event()  # there is something to agree on
         self._sending = 0
         self._aside: set[asyncio.Future[None]] = set()  # answers that are being packed
-        self._looking: dict[tuple[bytes, ...], list[Promise[list[Kept | None] | None]]] = {}  # who waits for the same answers
         self._looking: dict[tuple[bytes, ...], list[Promise[list[Kept | None] | None]]] = {}  # who waits for the same answers
         self._paused = float("-inf")  # until then nothing is written
         self._said: dict[str, float] = {}
