@@ -151,6 +151,24 @@ async def test_a_dead_leader_is_replaced(redis: Redis, backend: Slow, tmp_path: 
     figures.within(PART, f"until a killed leader is replaced, worst of {DEATHS}", max(seconds), 0.2)
 
 
+async def trouble(redis: Redis, chance: random.Random) -> None:
+    """In every way, again and again."""
+    began = time.monotonic()
+    for fault in itertools.cycle(("kill", "hang", "flush")):
+        if time.monotonic() - began > SECONDS:
+            break
+        if fault == "kill":
+            redis.kill()
+            await asyncio.to_thread(redis.start)
+        elif fault == "hang":
+            redis.hang()
+            await asyncio.sleep(0.2 * chance.random())
+            redis.go_on()
+        else:
+            await asyncio.to_thread(redis.told, "FLUSHALL")
+        await asyncio.sleep(0.4)
+
+
 async def test_redis_fails_under_flights(redis: Redis, backend: Slow, tmp_path: Path, figures: Figures) -> None:
     """Killed, hung, emptied while flights are on their way: no question fails, and no lease is left at the end."""
     backend.seconds = 0.03
@@ -171,20 +189,7 @@ async def test_redis_fails_under_flights(redis: Redis, backend: Slow, tmp_path: 
             statuses[(await gate.ask("POST", "/v2/models/digits_fast/infer", body)).status] += 1
 
     clients = [asyncio.ensure_future(client(gate)) for gate in gates for _ in range(8)]
-    began = time.monotonic()
-    for fault in itertools.cycle(("kill", "hang", "flush")):
-        if time.monotonic() - began > SECONDS:
-            break
-        if fault == "kill":
-            redis.kill()
-            await asyncio.to_thread(redis.start)
-        elif fault == "hang":
-            redis.hang()
-            await asyncio.sleep(0.2 * chance.random())
-            redis.go_on()
-        else:
-            await asyncio.to_thread(redis.told, "FLUSHALL")
-        await asyncio.sleep(0.4)
+    await trouble(redis, chance)
     over = True
     await asyncio.gather(*clients)
     total = statuses.total()
