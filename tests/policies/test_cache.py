@@ -339,3 +339,53 @@ def answering(found: Answer) -> Callable[[Call], Coroutine[Any, Any, Answer]]:
         return found
 
     return ask
+
+
+@pytest.mark.parametrize("rows", [False, True])
+async def test_what_another_process_has_kept_meanwhile(setting: Setting, make_call: MakeCall, rows: bool) -> None:
+    """Whoever waited for its flight finds it by `again`: as if collapsed, at no cost, and not kept for longer by that."""
+    call = question(make_call, [3, 1], rows=rows)
+
+    async def waiting(below: Call) -> Answer:
+        assert below.again is not None
+        assert None is await below.again()
+        await setting.policy(call, setting.backend)  # as the other process does
+        setting.now += 10
+        found = await below.again()
+        assert found is not None
+        return found
+
+    found = await setting.policy(call, waiting)
+    assert found.cached is not None
+    assert ("miss", True, False) == (found.cached.status, found.cached.collapsed, found.cached.stored)
+    assert ([[3, 1]], 0.0, 10.0) == (setting.asked, found.cost, found.backend_seconds)
+    assert outputs(answer([3, 1], 1)) == outputs(found)
+    hit = (await setting.ask(call)).cached
+    assert hit is not None
+    assert ("hit", 50.0) == (hit.status, hit.ttl)
+
+
+async def test_rows_that_another_process_has_kept_meanwhile(setting: Setting, make_call: MakeCall) -> None:
+    """All that are missing, or none; each keeps its variant, also where several gave them."""
+    await setting.ask(question(make_call, [7], rows=True))
+    call = question(make_call, [1, 7, 2], rows=True)
+    variants = iter(("fast", "dear"))
+
+    async def elsewhere(below: Call) -> Answer:
+        found = await setting.backend(below)
+        return replace(found, shares=(replace(found.shares[0], variant=next(variants)),))
+
+    async def waiting(below: Call) -> Answer:
+        assert below.again is not None
+        await setting.policy(question(make_call, [1], rows=True), elsewhere)
+        assert None is await below.again()
+        await setting.policy(question(make_call, [2], rows=True), elsewhere)
+        found = await below.again()
+        assert found is not None
+        return found
+
+    found = await setting.policy(call, waiting)
+    assert [("fast", 2), ("dear", 1)] == [(share.variant, share.rows) for share in found.shares]
+    assert (0.0, [1.0, 7.0, 2.0]) == (found.cost, found.response.payload.tensors()[0].array().tolist())
+    assert found.cached is not None
+    assert ("partial", True, False) == (found.cached.status, found.cached.collapsed, found.cached.stored)
