@@ -67,6 +67,7 @@ from routing.cache_key import Keys
 from routing.caching import Purge
 
 if TYPE_CHECKING:
+    from gateway.store.answers import SharedAnswers
     from gateway.store.store import Store
 
 CLOSE_SECONDS = 5.0  # for what is still in flight after the grace to notice that it was cancelled
@@ -107,16 +108,11 @@ class Gateway:
         else:
             first = judged(given, self._name)
         self._store = _store(document, metrics)
-        signatures = Signatures()
-        # Of every policy that comes: who has used up a limit has done so, and what was answered is kept.
-        meter = self._store.meter if self._store else LocalMeter(time.monotonic, document.workers)
         self._near = LocalStore(document.cache, time.monotonic)
-        keys = Keys(secrets.token_bytes(32), signatures.versions)
-        around = Around(time.monotonic, random.random, self.spawner.spawn)
-        self._answers = self._store.share(self._near, keys, around) if self._store else self._near
-        self._lasting = Lasting(meter, self._answers, keys, self.spawner, leases=self._store.leases if self._store else None)
+        self._answers: LocalStore | SharedAnswers = self._near
+        signatures = Signatures()
         self.shadows = running(self.spawner.spawn, metrics.shadowed)
-        self._lasting = replace(self._lasting, shadows=self.shadows)
+        self._lasting = self._kept(Keys(secrets.token_bytes(32), signatures.versions))
         snapshot = compile_snapshot(first.blueprint, None, metrics, time.monotonic, self._lasting)
         self.plane = Dataplane(snapshot, signatures)
         self.stopping = False  # not ready; everything is served, until
@@ -130,6 +126,15 @@ class Gateway:
         self._authenticator: Authenticator
         self._stalls: StallProbe
         self.ports: Ports
+
+    def _kept(self, keys: Keys) -> Lasting:
+        """Of every policy that comes: who has used up a limit has done so, and what was answered is kept."""
+        store, shadows = self._store, self.shadows
+        if store is None:
+            meter = LocalMeter(time.monotonic, self.document.workers)
+            return Lasting(meter, self._answers, keys, self.spawner, shadows=shadows)
+        self._answers = store.share(self._near, keys, Around(time.monotonic, random.random, self.spawner.spawn))
+        return Lasting(store.meter, self._answers, keys, self.spawner, store.leases, shadows)
 
     async def start(self, http: Sequence[socket] = ()) -> None:
         """Opens the ports; operators ask a worker's parent, which gives it sockets to serve HTTP on.

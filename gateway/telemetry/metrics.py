@@ -65,9 +65,7 @@ class Metrics:
         self._backend_seconds = _histogram("backend_seconds", "time of one ask of a backend", SECONDS, "backend", "variant")
         self._backend_requests = _counter("backend_requests_total", "asks sent to an endpoint", "backend", "endpoint", "outcome")
         self._in_flight = Numbers("gauge", "penstock_in_flight", "questions that a backend holds now", ("backend",))
-        lane = ("backend", "model")
-        self._concurrency = Numbers("gauge", "penstock_concurrency_limit", "questions that are worth asking it at once", lane)
-        self._waiting = Numbers("gauge", "penstock_waiting", "questions that wait for a place there", lane)
+        self._concurrency, self._waiting = _lanes()
         self._serving = Numbers("gauge", "penstock_endpoint_up", "1 if the endpoint takes questions", ("backend", "endpoint"))
         self._repeats = _counter("repeats_total", "attempts beyond a question's first", "backend", "why")
         self._rows = _counter("rows_total", "rows answered", "model", "variant")
@@ -246,6 +244,12 @@ class ParentMetrics:
 
 def _text(families: Iterable[Numbers | Distributions]) -> bytes:
     return ("\n".join(line for family in families for line in family.lines()) + "\n").encode()
+
+
+def _lanes() -> tuple[Numbers, Numbers]:
+    lane = ("backend", "model")
+    worth = Numbers("gauge", "penstock_concurrency_limit", "questions that are worth asking it at once", lane)
+    return worth, Numbers("gauge", "penstock_waiting", "questions that wait for a place there", lane)
 
 
 def _caches() -> tuple[Numbers, Numbers, Numbers]:
