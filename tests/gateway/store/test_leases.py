@@ -146,6 +146,14 @@ async def test_nobody_ends_or_renews_another_s(gates: list[Gate], redis: Redis) 
     assert await told(redis, "GET", KEY) == "another's"
 
 
+@pytest.mark.parametrize("end", [[], ["PX", "3600000"]])
+async def test_one_that_lasts_too_long_is_nobody_s(gates: list[Gate], redis: Redis, end: list[str]) -> None:
+    """Redis's clock was set back, or somebody else wrote it: nobody waits for it."""
+    for value in ("another's", ""):
+        await told(redis, "SET", KEY, value, *end)
+        (await gates[0].lease()).release(False)
+
+
 async def test_what_is_on_its_way_goes_first(gates: list[Gate], redis: Redis) -> None:
     """A large answer is packed aside: until it is sent, others wait on, and the lease is renewed; a flight given up has none."""
     packed = list[Callable[[], None]]()
@@ -171,7 +179,7 @@ async def raw(gate: Gate) -> bytes:
 
 async def test_waiting_has_an_end(gates: list[Gate], redis: Redis) -> None:
     """None, when the time is over."""
-    await told(redis, "SET", KEY, "another's")
+    await told(redis, "SET", KEY, "another's", "PX", "50000")
     waiting = asyncio.ensure_future(gates[0].take(until=1.0))
     await asyncio.sleep(0.02)
     assert not waiting.done()
