@@ -31,10 +31,12 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.005, 0.025
 REFUSED_SECONDS = 1.0  # a store that is full or read-only is left alone for so long: each flight would lose a round trip
 
 _FLYING, _LANDED, _TAKEN = 0, 1, 2
-# KEYS: the lease. ARGV: the word of whoever would have it, and for how many ms.
+# KEYS: the lease. ARGV: the word of whoever would have it, for how many ms, and for how many ms any can last: one that would
+# last longer is nobody's. Redis's clock is the wall's, which may have been set back; nobody shall wait for that.
 _TAKE = f"""
 local held = redis.call('GET', KEYS[1])
-if held then return held == '' and {_LANDED} or {_FLYING} end
+local left = held and redis.call('PTTL', KEYS[1]) or 0
+if left > 0 and left <= tonumber(ARGV[3]) then return held == '' and {_LANDED} or {_FLYING} end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return {_TAKEN}
 """
@@ -135,7 +137,7 @@ class StoreLeases:
             elif isinstance(found, StoreLease):
                 found.release(False)
 
-        connection.send(packed("EVAL", _TAKE, 1, lease.key, lease.word, self._hold), answered)
+        connection.send(packed("EVAL", _TAKE, 1, lease.key, lease.word, self._hold, max(self._hold, self._landed)), answered)
         try:
             return await promise
         except asyncio.CancelledError:
