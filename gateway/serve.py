@@ -18,6 +18,7 @@ from pathlib import Path
 from socket import socket
 from typing import TYPE_CHECKING
 
+import msgspec
 import uvloop
 from msgspec import structs
 
@@ -28,7 +29,7 @@ from gateway.admin.operators import STOPPING, Clearance, judge
 from gateway.admin.port import AdminPort, AdminState, NoPort
 from gateway.admin.port import listen as listen_admin
 from gateway.admin.purges import Heard
-from gateway.aside import Aside
+from gateway.aside import Aside, alone
 from gateway.auth.authenticator import Authenticator
 from gateway.auth.authenticator import build as build_authenticator
 from gateway.auth.fetching import Handed
@@ -51,6 +52,7 @@ from gateway.mismatch import warn_of
 from gateway.reload.policy_file import PolicyFile
 from gateway.reload.records import Records
 from gateway.reload.reloader import BY_SIGNAL, Judged, Reloader, judged
+from gateway.shadow_report import Report, Seen, reports
 from gateway.shadows import running
 from gateway.signatures import Signatures
 from gateway.spawner import Spawner
@@ -175,7 +177,7 @@ class Gateway:
     async def _listen_admin(self) -> AdminPort:
         if self.reloader is None:
             return NoPort()
-        address, controls = self.document.listen.admin, Controls(self.drains, self.purge)
+        address, controls = self.document.listen.admin, Controls(self.drains, self.purge, self.shadow_reports)
         api = Api(self.reloader, controls, self.judge, self.spawner.spawn)
         return await listen_admin(AdminState(self.exposition, self.unready, api.answer), address.host, address.port)
 
@@ -211,6 +213,12 @@ class Gateway:
     async def endpoints(self) -> list[EndpointState]:
         """How every endpoint of the policy in force does."""
         return states(self.plane.snapshot)
+
+    async def shadow_reports(self) -> Sequence[Report]:
+        """What every shadow of the policy in force has seen; a worker is asked by its parent instead."""
+        assert self.reloader is not None, "a worker has no admin port"
+        tables, told = self.reloader.in_force.blueprint.tables, msgspec.json.encode(self.shadows.seen())
+        return await alone(lambda: reports(tables, msgspec.json.decode(told, type=list[Seen])))
 
     async def purge(self, which: Purge, order: str = "") -> Heard:
         """Gives nobody again what was asked before now and is meant here. `order` names it where several are given it."""

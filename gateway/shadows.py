@@ -11,6 +11,7 @@ from backends.cluster import Cluster
 from backends.rules import Rules
 from gateway.admin.drains import Drained
 from gateway.aside import Aside
+from gateway.shadow_report import Seen
 from gateway.snapshot import ClusterSpec
 from policies.call import Ask, Policy
 from policies.cascade import CascadePolicy
@@ -18,7 +19,6 @@ from policies.deadline import DeadlinePolicy
 from policies.onion import core, onion
 from policies.shadow import Lanes, Means, ShadowPolicy, Spawn, Untold
 from routing.match import RouteTable
-from routing.shadow_tally import Ledger
 from routing.shadows import Shadow
 from routing.targets import targets
 
@@ -62,9 +62,9 @@ class Shadows:
         for (_, _, backend), (_, cluster) in self._clusters.items():
             drained.apply({backend: cluster})
 
-    def ledgers(self) -> list[tuple[str, str, Ledger]]:
-        """What was counted, by model and shadow."""
-        return [(model, name, lane.ledger) for (model, name), lane in self.lanes.items()]
+    def seen(self) -> list[Seen]:
+        """What was counted."""
+        return [Seen(model, name, lane.ledger) for (model, name), lane in self.lanes.items()]
 
     def _layer(
         self,

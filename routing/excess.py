@@ -83,24 +83,30 @@ FAR = 1 << 30  # pairs: not to be waited for
 
 
 def _grown(worse: int, better: int, pairs: int, holds: Callable[[int, int, int], bool]) -> int:
-    """The least number of pairs more with which it holds, to one in a hundred; FAR if none is found."""
+    """About the least number of pairs more with which it holds; FAR if none is found."""
     if pairs and holds(worse, better, pairs):
         return 0
     known = max(pairs, 1)
-    total = float(max(known, 16))
-    while total < FAR:
-        scale = total / known
-        if holds(round(worse * scale), round(better * scale), round(total)):
-            return max(1, round(total) - pairs)
-        total *= 1.01 if total > 1000 else 1.05
-    return FAR
+
+    def enough(total: int) -> bool:
+        return holds(round(worse * total / known), round(better * total / known), total)
+
+    short = total = max(known, 8)
+    while not enough(total):
+        short, total = total, 2 * total
+        if total >= FAR:
+            return FAR
+    while total - short > max(1, total // 64):
+        middle = (short + total) // 2
+        short, total = (short, middle) if enough(middle) else (middle, total)
+    return max(1, total - pairs)
 
 
 def _edge(far: float, near: float, outside: Callable[[float], bool]) -> float:
     """Where the interval ends between a point that may be outside and one that is not."""
     if not outside(far):
         return far
-    for _ in range(50):
+    for _ in range(32):
         middle = (far + near) / 2
         far, near = (middle, near) if outside(middle) else (far, middle)
     return far

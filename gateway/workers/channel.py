@@ -18,6 +18,7 @@ OPERATOR = b"o"  # with credentials: answered with the Clearance on them, both a
 HOLD = b"h"  # with what operators have drained, as JSON: answered when nothing new goes there
 PURGE = b"c"  # with which kept answers to throw away, as JSON: answered when it is done
 ENDPOINTS = b"e"  # answered with how every endpoint does, as JSON
+SHADOWS = b"w"  # answered with what its shadows have seen, as JSON
 END = b"d"  # answered when the worker begins to end in order
 LEAVE = b"t"  # no question asks for it: somebody else has told the worker to end, and it asks to be replaced
 LAST = b"l"  # nor for it: the exposition of a worker that ends

@@ -34,6 +34,7 @@ from gateway.reload.policy_file import PolicyFile
 from gateway.reload.records import Records, now
 from gateway.reload.reloader import BY_SIGNAL, Judged, Reloader, judged, one_line
 from gateway.serve import CLOSE_SECONDS
+from gateway.shadow_report import Report, Seen, reports
 from gateway.spawner import Spawner
 from gateway.stopping import Stopping
 from gateway.telemetry.merge import Totals
@@ -93,7 +94,7 @@ class Parent:
     async def run(self) -> None:
         """From the start of the workers to the end of the last."""
         address = self._document.listen.admin
-        api = Api(self._reloader, Controls(self._drains, self.purge), self._judge, self._spawner.spawn)
+        api = Api(self._reloader, Controls(self._drains, self.purge, self.shadow_reports), self._judge, self._spawner.spawn)
         admin = await listen_admin(AdminState(self.exposition, self.unready, api.answer), address.host, address.port)
         self._heed_signals()
         gc.collect()
@@ -131,6 +132,12 @@ class Parent:
         """How every endpoint does, as all workers see it."""
         told = await asyncio.gather(*(life.tell(channel.ENDPOINTS) for life in self._lives() if life.serving))
         return merged(msgspec.json.decode(each, type=list[EndpointState]) for each in told if each)
+
+    async def shadow_reports(self) -> list[Report]:
+        """What every shadow of the policy in force has seen, in all workers together."""
+        told = await asyncio.gather(*(life.tell(channel.SHADOWS) for life in self._lives() if life.serving))
+        seen = [each for part in told if part for each in msgspec.json.decode(part, type=list[Seen])]
+        return reports(self._reloader.in_force.blueprint.tables, seen)
 
     async def hold(self, drained: Drained) -> None:
         """Every worker asks nothing new of what an operator has drained, nor does one that starts later."""

@@ -142,8 +142,12 @@ def _endings(gateway: Gateway, ending: asyncio.Event) -> dict[bytes, channel.Ans
     async def endpoints(_: bytes) -> bytes:
         return msgspec.json.encode(await gateway.endpoints())
 
+    async def shadows(_: bytes) -> bytes:
+        return msgspec.json.encode(gateway.shadows.seen())
+
     async def end(_: bytes) -> bytes:
         ending.set()
         return b""
 
-    return {channel.HOLD: hold, channel.PURGE: purge, channel.ENDPOINTS: endpoints, channel.END: end}
+    told = {channel.ENDPOINTS: endpoints, channel.SHADOWS: shadows}
+    return {channel.HOLD: hold, channel.PURGE: purge, **told, channel.END: end}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from routing.shadow_tally import Ledger
-from tests.features.conftest import packed, until
+from tests.features.conftest import Reply, ask, framed, packed, until
 from tests.features.oip_server import Script, Waiting, failing, resetting
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def policy(shadow: str = "of: live, to: same", cache: str = "") -> str:
 
 def ledger(gate: Running) -> Ledger:
     """What the shadow has seen."""
-    return next((each for _, _, each in gate.gateway.shadows.ledgers()), Ledger(""))
+    return next((each.ledger for each in gate.gateway.shadows.seen()), Ledger(""))
 
 
 async def outcome(gate: Running, word: str, count: int = 1) -> Ledger:
@@ -185,7 +185,7 @@ async def test_a_reload_keeps_what_was_seen_unless_it_means_something_else(start
     await gate.infer([3])
     await until(lambda: {"compared": 1} == ledger(gate).outcomes)
     await gate.reload(policy().partition("    shadows")[0] + "    version_policy: all\n")
-    assert [] == gate.gateway.shadows.ledgers()
+    assert [] == gate.gateway.shadows.seen()
 
 
 async def test_a_gateway_that_stops_waits_for_no_mirror(start: Start) -> None:
@@ -194,3 +194,20 @@ async def test_a_gateway_that_stops_waits_for_no_mirror(start: Start) -> None:
     gate.backend.scripts["digits_accurate"] = hanging = Waiting()
     await gate.infer([3])
     await hanging.entered.wait()
+
+
+async def test_what_the_report_says(start: Start) -> None:
+    """Over the admin API, to operators only."""
+    gate = await start(policy("of: live, to: other, compare: {label: exact}"))
+    for row in range(3):
+        await gate.infer([row])
+    await outcome(gate, "compared", 3)
+
+    async def report(caller: str) -> Reply:
+        request = framed("GET", "/api/shadows/digits/dark", gate.credential(caller))
+        return await ask(gate.gateway.ports.admin.port, request)
+
+    assert 403 == (await report("free")).status
+    found = (await report("admin")).json
+    assert ("not enough", 3, 3, ["1", "1"]) == (found["verdict"], found["questions"], found["pairs"], found["versions"])
+    assert {"label": 3} == {each["field"]: each["raw"]["value"] * 3 for each in found["fields"] if each["raw"]["value"]}

@@ -73,3 +73,11 @@ def test_how_many_more() -> None:
     assert 0 == ex.pairs_until_proven(20, 0, 2000, BAR)
     assert 800 <= ex.pairs_until_proven(5, 0, 500, BAR) <= 1100
     assert ex.FAR == ex.pairs_until_proven(5, 5, 500, BAR)
+
+
+@given(st.integers(0, 30), st.integers(0, 30), st.integers(0, 60))
+def test_how_many_more_is_always_found_out(worse: int, better: int, more: int) -> None:
+    """Of whatever counts; with so many more of the same it holds."""
+    pairs = worse + better + more
+    for until in (ex.pairs_until_proven(worse, better, pairs, BAR), ex.pairs_until_same(worse, better, pairs, 0.01, BAR)):
+        assert 0 <= until <= ex.FAR

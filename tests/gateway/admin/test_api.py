@@ -19,8 +19,10 @@ from gateway.configuration.load import version
 from gateway.reload.policy_file import PolicyFile
 from gateway.reload.records import Records
 from gateway.reload.reloader import Judged, Reloader, judged
+from gateway.shadow_report import Report
 from gateway.spawner import Spawner
 from routing.caching import Purge
+from tests.gateway.shadowed import shown
 
 POLICY = """version: 1
 backends: {b: {protocol: triton-http, endpoints: ["127.0.0.1:1"]}}
@@ -293,3 +295,20 @@ async def test_a_change_that_the_end_cuts_off(place: Place) -> None:
     answer = await asking
     assert (503, True) == (answer.status, "the gateway is stopping" in answer.content["error"])
     assert TWO == place.policy.in_force.version
+
+
+async def test_shadows(tmp_path: Path) -> None:
+    """All of them, or one by its model and name; who asks for another hears which there are."""
+    place = Place(tmp_path)
+    place.controls = Controls(place.drains, place.purge, shadows)
+    place.api = Api(place.policy, place.controls, place.judge, place.spawner.spawn)
+    answer = await place.ask("GET", "/api/shadows")
+    assert ["dark"] == [each["shadow"] for each in answer.content["shadows"]]
+    assert "dark" == (await place.ask("GET", "/api/shadows/digits/dark")).content["shadow"]
+    lost = await place.ask("GET", "/api/shadows/digits/dork")
+    assert (404, "the policy in force has no such shadow; there is digits/dark") == (lost.status, lost.content["error"])
+    assert (405, "GET") == ((wrong := await place.ask("POST", "/api/shadows/digits/dark")).status, wrong.allow)
+
+
+async def shadows() -> list[Report]:
+    return [shown(10, 0.0)]
