@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from tritonclient.grpc import service_pb2
 
-from tests.real_parts import Triton, start_triton
+from tests.real_parts import Redis, Triton, start_triton
 
 if TYPE_CHECKING:
     from tests.features.conftest import Running, Start
@@ -163,6 +163,20 @@ async def test_a_deadline_in_the_middle_has_nothing_kept(gate: Running) -> None:
     found = [each async for each in stream]
     assert "deadline" in found[-1].error_message
     assert 0 == (await gate.metrics())["penstock_cache_bytes", ()]
+
+
+async def test_gateways_that_share_answers_share_streams(start: Start, server: Triton, redis: Redis) -> None:
+    """What one has kept the other gives again, bit for bit, out of Redis."""
+    gates = [await start(POLICY.replace("GRPC", server.grpc), store=redis.url) for _ in range(2)]
+    for gate in gates:
+        await gate.learned()
+        async with asyncio.timeout(20):
+            while not (await gate.metrics())["penstock_store_up", ()]:
+                pass
+    first, _ = await told(gates[0], question(list(range(50))))
+    second, metadata = await told(gates[1], question(list(range(50))))
+    assert (first, "penstock; hit; ttl=") == (second, metadata["cache-status"][:19])
+    assert (1, 0) == (await asked(gates[0]), await asked(gates[1]))
 
 
 @pytest.fixture
