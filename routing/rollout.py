@@ -168,7 +168,7 @@ def tick(rollout: Rollout, now: float, mirror: str = "") -> Rollout:
             return _move(rollout, "harm", now, found.text)
         case (("warned" | "mismatch"), "running"):
             return _move(rollout, "warn", now, found.text)
-        case "healthy", "running":
+        case word, "running" if word == "healthy" or rollout.weight >= 1:  # at 1 there is no stable side to compare with
             return _promoted(rollout, now, mirror, found)
         case (("healthy" | "insufficient" | "unmeasured"), "frozen") if found.now < 1:
             return _move(rollout, "calm", now, found.text)

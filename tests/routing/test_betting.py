@@ -34,11 +34,10 @@ def test_what_is_tolerated_gains_nothing(weight: float, rate: float, part: float
     assume(border <= 1)
     metric = Metric("error-rate", ratio=ratio, points=points)
     for none, event in bets(metric, weight):
-        for worse in (part * border, border):
-            mean = weight * (worse * math.exp(event.candidate) + (1 - worse) * math.exp(none.candidate))
-            mean += (1 - weight) * (rate * math.exp(event.stable) + (1 - rate) * math.exp(none.stable))
-            assert mean <= 1 + 1e-9
-        assert mean == pytest.approx(1)
+        mine = [worse * math.exp(event.candidate) + (1 - worse) * math.exp(none.candidate) for worse in (part * border, border)]
+        others = rate * math.exp(event.stable) + (1 - rate) * math.exp(none.stable)
+        assert weight * mine[0] + (1 - weight) * others <= 1 + 1e-9
+        assert weight * mine[1] + (1 - weight) * others == pytest.approx(1)
 
 
 @given(WEIGHTS, st.lists(st.floats(0.01, 1), min_size=len(POINTS) + 1, max_size=len(POINTS) + 1), st.data())
@@ -58,7 +57,7 @@ def test_a_faster_candidate_gains_nothing(weight: float, masses: list[float], da
 
 @given(st.floats(0.001, 0.2), st.floats(0, 1))
 def test_a_ceiling_is_kept_by_who_is_below(most: float, part: float) -> None:
-    """The expected factor of a candidate's request is at most 1 for any rate up to what is tolerated; the stable side's count nothing."""
+    """The expected factor of a candidate's request is at most 1 for any rate that is tolerated; the stable side's is 1."""
     for _, fine, bad in bets(Metric("disagreement", "ceiling", most=most), 0.05):
         assert part * most * math.exp(bad.candidate) + (1 - part * most) * math.exp(fine.candidate) <= 1 + 1e-9
         assert (0, 0) == (fine.stable, bad.stable)
@@ -81,7 +80,7 @@ def test_a_slower_cell_speaks_louder() -> None:
 
 @given(st.lists(st.tuples(WEIGHTS, st.integers(0, 3), st.integers(0, 3), st.integers(0, 50)), max_size=8))
 def test_a_look_keeps_the_fortune_fair(looks: list[tuple[float, int, int, int]]) -> None:
-    """Laying out anew neither makes nor loses any: after each look the fortune is the sum of the bets' before it times their factors."""
+    """Laying out anew neither makes nor loses any: a look's fortune is the sum of the bets before it times their factors."""
     evidence = Evidence()
     for weight, stable, candidate, more in looks:
         before = evidence.fortunes or betting._start(SHARE)

@@ -28,7 +28,14 @@ class Fortunes:
 
     def look(self, cells: Ints, candidates: Bools, weights: Ints | int, requests: Ints | int = 1) -> Floats:
         """The whole fortune of each run after one event each, so many requests after the last; `weights` are indices."""
-        self._all *= self._factors[weights, cells, candidates.astype(np.int64)]
+        return self._become(self._factors[weights, cells, candidates.astype(np.int64)], requests)
+
+    def look_once(self, cells: Ints, candidates: Bools) -> Floats:
+        """The same after several requests of each run (shape: runs, requests), all of the first weight, with one look."""
+        return self._become(self._factors[0, cells, candidates.astype(np.int64)].prod(axis=1), cells.shape[1])
+
+    def _become(self, factors: Floats, requests: Ints | int) -> Floats:
+        self._all *= factors
         whole: Floats = self._all.sum(axis=1)
         self._requests += requests
         part = (requests / (betting.SPREAD + self._requests))[:, None]

@@ -14,7 +14,7 @@ from math import log
 import numpy as np
 
 from routing.betting import POINTS, Metric, share
-from tests.routing.simulations.fortunes import Floats, Fortunes, Ints
+from tests.routing.simulations.fortunes import Floats, Fortunes
 
 ALPHA = 0.01
 WEIGHT = 0.05
@@ -22,6 +22,7 @@ WATCHED = 4
 BASE = 0.005  # the stable side's error rate
 SIGMA = 0.6  # of the logarithm of its latency, which is normal
 WARM = 5_000  # answers of the stable side that are known when the rollout starts
+LOOK = 20  # requests, one of which is the candidate's
 LONGEST = 400_000  # requests in a run
 
 
@@ -77,24 +78,28 @@ def errors(ratio: float, runs: int, seed: int, quiet: int = 0) -> Floats:
 
     def look() -> tuple[Floats, Floats]:
         gap = rng.geometric(failing, runs)
-        return WEIGHT * gap.astype(np.float64), fortunes.look(np.ones(runs, dtype=np.int64), rng.random(runs) < share(WEIGHT, ratio), 0, gap)
+        return WEIGHT * gap.astype(np.float64), fortunes.look(
+            np.ones(runs, dtype=np.int64), rng.random(runs) < share(WEIGHT, ratio), 0, gap
+        )
 
     return _until(look, runs, int(LONGEST * failing))
 
 
 def latency(slow: Slowdown, runs: int, seed: int) -> Floats:
-    """The candidate's requests in each run. The points are those of the answers before it started."""
+    """The candidate's requests in each run, looked at after every LOOK. The points are those of the answers before it started."""
     rng = np.random.default_rng(seed)
     fortunes = Fortunes(Metric("latency", "latency"), (WEIGHT,), runs)
     points = np.array([np.quantile(rng.standard_normal(WARM), POINTS) for _ in range(runs)])
 
     def look() -> tuple[Floats, Floats]:
-        candidates = rng.random(runs) < WEIGHT
-        z = rng.standard_normal(runs) + candidates * (rng.random(runs) < slow.part) * slow.moved
-        cells: Ints = (z[:, None] > points).sum(axis=1) + 1
-        return candidates.astype(float), fortunes.look(cells, candidates, 0)
+        candidates = rng.random((runs, LOOK)) < WEIGHT
+        z = rng.standard_normal((runs, LOOK)) + candidates * (rng.random((runs, LOOK)) < slow.part) * slow.moved
+        cells = np.ones((runs, LOOK), dtype=np.int64)
+        for point in points.T:
+            cells += z > point[:, None]
+        return candidates.sum(axis=1).astype(np.float64), fortunes.look_once(cells, candidates)
 
-    return _until(look, runs, LONGEST)
+    return _until(look, runs, LONGEST // LOOK)
 
 
 def _until(look: Callable[[], tuple[Floats, Floats]], runs: int, most: int) -> Floats:
