@@ -16,7 +16,7 @@ from loadtest.scaling import Turn
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
 PAGE, PLOT = ROOT / "docs" / "performance.md", ROOT / "docs" / "performance.svg"
-KINDS = ("compare", "memory", "overload", "scaling", "stages")
+KINDS = ("cache", "compare", "memory", "overload", "scaling", "stages")
 Recorded = Mapping[str, Any]
 
 
@@ -79,6 +79,29 @@ def overloaded(run: Recorded) -> str:
     return table(overload.COLUMNS, [overload.line(overload.again(each)) for each in run["courses"]])
 
 
+def cache(run: Recorded) -> str:
+    """What a kept answer costs, and one that is not."""
+    costs = [(row, [sample["cpu_us"] for sample in row["samples"]]) for row in run["rows"]]
+    lines = [
+        (f"{row['name']}, {row['traffic']}: {row['does']}", f"{row['cpu_us']:.1f}", f"{min(found):.1f} … {max(found):.1f}")
+        for row, found in costs
+    ]
+    return table(("what is asked", "CPU µs/request", "least … most"), lines)
+
+
+def ratios(run: Recorded) -> str:
+    """The same beside one another, and the goals."""
+    lines = [
+        (
+            f"{', '.join(filter(None, each['goal']['row']))} / {', '.join(each['goal']['beside'])}",
+            f"{each['ratio']:.2f}",
+            _number(each["goal"]["most"], 2),
+        )
+        for each in run["ratios"]
+    ]
+    return table(("CPU beside", "ratio", "goal: at most"), lines)
+
+
 def stages(run: Recorded) -> str:
     """Where the microseconds inside the process go."""
     lines = [(f"{stage['stage']}: {stage['does']}", f"{stage['us']:.2f}") for stage in run["stages"]]
@@ -94,6 +117,8 @@ def machine(run: Recorded) -> str:
 def filled(page: str, runs: Mapping[str, Recorded]) -> str:
     """The page with every marked place filled from its run; a place whose run was not recorded stays as it is."""
     makers = {
+        "cache": cache,
+        "ratios": ratios,
         "cpu": cpu,
         "latency": latency,
         "memory": memory,
@@ -102,7 +127,7 @@ def filled(page: str, runs: Mapping[str, Recorded]) -> str:
         "stages": stages,
         "machine": machine,
     }
-    sources = {"cpu": "compare", "latency": "compare", "machine": "compare"}
+    sources = {"ratios": "cache", "cpu": "compare", "latency": "compare", "machine": "compare"}
 
     def fill(found: re.Match[str]) -> str:
         name = found[1]

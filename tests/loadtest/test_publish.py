@@ -26,6 +26,24 @@ def test_marked_places_are_filled_and_can_be_filled_again() -> None:
     assert filled == publish.filled(filled, {"compare": RUN})
 
 
+def test_what_the_cache_costs_stands_beside_its_goals() -> None:
+    """A row for each traffic, and one for each pair; what has no goal has none."""
+    run = {
+        "rows": [
+            {"name": "hit", "traffic": "1k", "does": "kept", "cpu_us": 30.0, "samples": [{"cpu_us": 29.0}, {"cpu_us": 31.0}]}
+        ],
+        "ratios": [
+            {"goal": {"row": ["hit", "1k"], "beside": ["gate", "1k"], "most": 1.3}, "ratio": 1.5},
+            {"goal": {"row": ["an hour", ""], "beside": ["no cache", "unique"], "most": None}, "ratio": 1.04},
+        ],
+    }
+    page = "<!-- measured: cache -->\n<!-- end -->\n<!-- measured: ratios -->\n<!-- end -->"
+    filled = publish.filled(page, {"cache": run}).splitlines()
+    assert "| hit, 1k: kept | 30.0 | 29.0 … 31.0 |" in filled
+    assert "| hit, 1k / gate, 1k | 1.50 | 1.30 |" in filled
+    assert "| an hour / no cache, unique | 1.04 | – |" in filled
+
+
 def test_a_place_without_a_run_stays_as_it_is() -> None:
     """Recording one kind does not erase another."""
     page = "<!-- measured: memory -->\nold\n<!-- end -->"
