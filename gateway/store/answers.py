@@ -34,6 +34,7 @@ from routing.caching import Purge
 AGREE_SECONDS = 0.5  # a purge is heard of within a second
 PAUSE_SECONDS = 1.0  # without writing, after the store has refused it
 SAY_AGAIN = 60.0
+LOOK_SECONDS = 10.0  # between connections to a store that is a replica
 ASIDE = 128 << 10  # bytes of answers from which on a thread of its own packs them, or unpacks them: 0.3 ms on the loop
 AT_ONCE = 64  # answers, before others have a turn: each takes some 10 µs
 MOST_SENDING = 8 << 20  # bytes that the store has not taken in yet: more would make it late, and everybody wait
@@ -73,6 +74,7 @@ class SharedAnswers:
         self._looking: dict[tuple[bytes, ...], list[Promise[list[Kept | None] | None]]] = {}  # who waits for the same answers
         self._paused = float("-inf")  # until then nothing is written
         self._said: dict[str, float] = {}
+        self._looked = float("-inf")
         link.greets.append(self._greet)
 
     @property
@@ -282,6 +284,10 @@ class SharedAnswers:
         if now - self._said.get(error.reason, float("-inf")) >= SAY_AGAIN:
             self._said[error.reason] = now
             _log.warning("the store takes no answers; those that it has are found: %s", error)
+        if error.reason == "read-only" and now - self._looked >= LOOK_SECONDS:
+            self._looked = now  # for who is at its address: after a failover another is
+            with suppress(RuntimeError):
+                self._spawn(self._link.again(), "another connection to the store")
 
     def _count(self, **outcomes: int) -> None:
         for outcome, count in outcomes.items():
@@ -292,7 +298,6 @@ class SharedAnswers:
         """Teaches it the scripts, and agrees: nothing is asked before it knows the purges ordered here. Raises StoreError."""
         for script in (answer_scripts.FIND, answer_scripts.AGREE):
             await connection.ask("SCRIPT", "LOAD", script)
-        self._paused = float("-inf")
         await self._agree(connection)
         if self._orders.pending:  # it had forgotten some
             await self._agree(connection)

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from time import monotonic
 
 from backends.breaker import Breaker, Event, State
@@ -81,26 +82,29 @@ class Link:
             return True
         self.breaker.enter(monotonic())
         event = Event.ABANDONED
-        connection = None
         try:
-            connection = await self._open()
-            for greet in self.greets:
-                await greet(connection)
-            if connection.over:
-                raise StoreError("closed", "it closed the connection")
+            self.connection = await self._greeted()
             event = Event.OK
         except StoreError as error:
             event = Event.FAILED
             self._tell(error)
         finally:
             self.breaker.ended(event, True, monotonic())
-            if event is not Event.OK and connection is not None:
-                connection.close()
         if event is Event.OK:
-            self.connection = connection
             self._lost.clear()
             self._tell_of_return()
         return self.up
+
+    async def again(self) -> None:
+        """Puts a new connection in the place of this one, which is used until then: who answers at the address may be another."""
+        before = self.connection
+        with suppress(StoreError):  # then this one stays
+            connection = await self._greeted()
+            if before is None or self.connection is not before:
+                connection.close()  # it was lost meanwhile, and is seen to
+                return
+            self.connection = connection
+            asyncio.get_running_loop().call_later(self._seconds, before.close)  # when it has answered, or never does
 
     def close(self) -> None:
         """Ends the connection."""
@@ -109,14 +113,27 @@ class Link:
             self.connection = None
         self._beside.close()
 
-    def _ended(self, error: StoreError) -> None:
-        """The connection is no more; before the breaker was closed, the attempt tells why."""
-        if self.connection is None:
+    def _ended(self, connection: Connection, error: StoreError) -> None:
+        """The connection is no more; of one that is not in use yet, the attempt tells why."""
+        if self.connection is not connection:
             return
         self.connection = None
         self.breaker.ended(Event.FAILED, False, monotonic())
         self._tell(error)
         self._lost.set()
+
+    async def _greeted(self) -> Connection:
+        """A connection that may be asked. Raises StoreError."""
+        connection = await self._open()
+        try:
+            for greet in self.greets:
+                await greet(connection)
+            if connection.over:
+                raise StoreError("closed", "it closed the connection")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
     async def _open(self) -> Connection:
         """A connection that Redis lets speak. Raises StoreError."""
@@ -140,7 +157,8 @@ class Link:
         loop = asyncio.get_running_loop()
 
         def made() -> Connection:
-            return Connection(self._ended, self._seconds, self.most + MAX_WORDS)
+            connection = Connection(lambda error: self._ended(connection, error), self._seconds, self.most + MAX_WORDS)
+            return connection
 
         if self._address.path:
             return (await loop.create_unix_connection(made, self._address.path))[1]

@@ -28,7 +28,7 @@ FULL = b"""
 listen: {http: 127.0.0.1:1, grpc: "[::1]:2", admin: 127.0.0.1:3}
 workers: 4
 store: rediss://penstock@redis.internal:6380/2
-redis: {password_file: secrets/redis, ca_file: ca.pem}
+redis: {password_file: secrets/redis, ca_file: ca.pem, answers: 0B}
 state: /var/lib/penstock
 limits:
   {body: 1MiB, inflated: 2MiB, chunks: 3, request_line: 4KiB, headers: 8KiB, header_count: 5, connections: 6,
@@ -51,7 +51,7 @@ def test_everything() -> None:
         Listen(Address("127.0.0.1", 1), Address("::1", 2), Address("127.0.0.1", 3)),
         workers=4,
         store="rediss://penstock@redis.internal:6380/2",
-        redis=Redis("secrets/redis", "ca.pem"),
+        redis=Redis("secrets/redis", "ca.pem", 0),
         state="/var/lib/penstock",
         limits=Limits(1 << 20, 2 << 20, 3, 4 << 10, 8 << 10, 5, 6, None, 7 << 10, 8 << 10, 16 << 10, 9, 10, 11, 12, 13, 14, 15),
         auth=Auth((issuer,), Claims("org", "plan", "scp"), "keys.yaml", True),
@@ -79,6 +79,13 @@ def test_everything() -> None:
         ("store: [memory]", "store", "is neither memory nor the URL of a Redis server", "memory"),
         ("{store: memory, redis: {ca_file: ca.pem}}", "redis", "nobody would look at it: store is memory", None),
         ("{store: redis://h, redis: {ca_file: ca.pem}}", "redis.ca_file", "there is no certificate to check without TLS", None),
+        ("{store: memory, redis: {answers: 2MiB}}", "redis", "nobody would look at it: store is memory", None),
+        (
+            "{store: redis://h, redis: {answers: 17MiB}}",
+            "redis.answers",
+            "more than Redis can give in time: 16MiB at most",
+            "1MiB",
+        ),
         ("{store: redis://h, redis: {password: x}}", "redis.password", "unknown key 'password'", "password_file"),
         ("store: memroy", "store", "'memroy' is neither memory nor the URL of a Redis server", "memory"),
         ("xds: {listen: null}", "xds", "'xds' is not supported by this version yet", None),

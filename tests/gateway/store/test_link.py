@@ -112,6 +112,40 @@ async def test_a_connection_that_ends_opens_the_breaker_at_once(server: FakeRedi
     link.close()
 
 
+async def test_a_connection_takes_the_place_of_another(server: FakeRedis, tmp_path: Path) -> None:
+    """To whoever is at the address now; the one before answers what it was asked, and its end is nobody's loss."""
+    link = link_to(server.address)
+    assert await link.attempt()
+    first = link.connection
+    assert first is not None
+    async with FakeRedis(tmp_path, lambda command: None if command == [b"SLOW"] else OK) as other:
+        waiting = asyncio.create_task(first.ask("PING", "old"))
+        await link.again()
+        assert (True, [[b"PING"]], True) == (link.up, other.heard, link.connection is not first)
+        assert b"OK" == await waiting
+        await until(lambda: first.over)
+        assert link.up
+        second = link.connection
+    assert second is not None
+    (tmp_path / "redis.sock").unlink(missing_ok=True)
+    await until(lambda: second.over)
+    assert not link.up
+    await link.again()  # nobody is there
+    assert (None, False) == (link.connection, link.up)
+    link.close()
+
+
+async def test_whoever_cannot_be_had_instead_changes_nothing(server: FakeRedis) -> None:
+    """The connection there is goes on."""
+    link = link_to(server.address)
+    assert await link.attempt()
+    first = link.connection
+    server.answer = lambda command: b"-LOADING soon\r\n" if command == [b"PING"] else OK
+    await link.again()
+    assert (first, True) == (link.connection, link.up)
+    link.close()
+
+
 async def test_a_server_that_hangs_is_no_store(server: FakeRedis) -> None:
     """It takes the connection and never answers: the greeting ends in time, and so does the connection."""
     server.answer = lambda _: None

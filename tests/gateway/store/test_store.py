@@ -105,6 +105,14 @@ async def test_nothing_of_it_is_left(redis: Redis) -> None:
     await until(lambda: 1 == len(redis.told("CLIENT", "LIST").splitlines()))
 
 
+async def test_without_answers_in_redis(redis: Redis) -> None:
+    """They stay in memory, nobody has a lease, and there is no second connection."""
+    async with opened(f"store: {redis.url}\nredis: {{answers: 0B}}") as (store, _):
+        assert (True, None, 2) == (store.up, store.leases, len(redis.told("CLIENT", "LIST").splitlines()))
+        near = LocalStore(1 << 20, time.monotonic)
+        assert near is store.share(near, Keys(b"k" * 32, lambda _: ()), Around(time.monotonic, random.random, lambda *_: None))
+
+
 async def test_a_name_with_two_addresses(redis: Redis, caplog: pytest.LogCaptureFixture) -> None:
     """The one that refuses is passed over in the same attempt: `localhost` often is an IPv6 address as well."""
 
