@@ -52,11 +52,12 @@ class Repeats:
     def __init__(self, room: int = ROOM) -> None:
         self._room = room
         self._taken = 0
-        self._known: dict[Place, Repeat] = {}
+        self._known: dict[str, dict[Place, Repeat]] = {}  # by model
 
     def find(self, at: Place) -> Repeat | None:
-        """Costs nothing while no answer came from the cache: bodies are hashed for it."""
-        return self._known.get(at) if self._known and len(at[-1]) <= LONGEST else None
+        """Costs models nothing of which no answer came from the cache: to look, a body is hashed."""
+        known = self._known.get(at[2])
+        return known.get(at) if known is not None and len(at[-1]) <= LONGEST else None
 
     def keep(self, at: Place, request: InferenceRequest, rows: int) -> Repeat | None:
         """Finds it from now on, if it is short; `rows` of it are kept one by one."""
@@ -64,7 +65,8 @@ class Repeats:
             return None
         self._take(len(at[-1]) + _OVERHEAD + _ROW * rows)
         request.payload.derived = {}
-        repeat = self._known[at] = Repeat(replace(request, version="", headers=()))
+        repeat = Repeat(replace(request, version="", headers=()))
+        self._known.setdefault(at[2], {})[at] = repeat
         return repeat
 
     def write(self, repeat: Repeat, response: InferenceResponse, written: Written) -> None:
