@@ -27,6 +27,7 @@ from routing.worth import Worth
 
 MOST_ANSWERS = 4096  # of one stream: with more, or more bytes, nothing of it is kept
 MOST_BYTES = 4 << 20
+MOST_AT_ONCE = 64 << 20  # bytes that are noted of all streams under way; beyond, further ones are only passed on
 
 StreamAsk = Callable[[Call], AsyncGenerator[Answer, None]]
 
@@ -41,6 +42,7 @@ class StreamCachePolicy:
         self._around = around
         self._worth: dict[str, Worth] = {}
         self._renewing: set[bytes] = set()
+        self._noted = 0  # bytes
 
     def __call__(self, call: Call, ask: StreamAsk) -> AsyncGenerator[Answer, None]:
         """All answers that are kept, or those from below as they come; the first says which. Plans without a cache pass."""
@@ -91,14 +93,18 @@ class StreamCachePolicy:
         """From below, with nothing of the client in the question; kept when the last has come."""
         call, asked, notes = search.call, self._around.clock(), _Notes()
         below = replace(call, request=anonymous(call.request, call.request.payload.tensors()))
-        async with aclosing(search.ask(below)) as answers:
-            async for answer in answers:
-                yield answer
-                start = self._around.clock()
-                notes.add(answer)
-                search.worth.spent(self._around.clock() - start)
-        if notes.responses:
-            self._keep(search, notes, asked)
+        try:
+            async with aclosing(search.ask(below)) as answers:
+                async for answer in answers:
+                    yield answer
+                    start, before = self._around.clock(), notes.size
+                    notes.add(answer, MOST_AT_ONCE - self._noted)
+                    self._noted += notes.size - before
+                    search.worth.spent(self._around.clock() - start)
+            if notes.responses:
+                self._keep(search, notes, asked)
+        finally:
+            self._noted -= notes.size
 
     async def _past(self, answers: AsyncGenerator[Answer, None], model: str, cached: Cached) -> AsyncGenerator[Answer, None]:
         """The same, and the first says what the cache had to do with them."""
@@ -190,8 +196,8 @@ class _Notes:
         self.size = 0
         self._over = False
 
-    def add(self, answer: Answer) -> None:
-        """One more, which its client has already."""
+    def add(self, answer: Answer, room: int) -> None:
+        """One more, which its client has already. `room`: bytes that there are for it."""
         if self._over:
             return
         try:
@@ -199,13 +205,14 @@ class _Notes:
         except InferenceError:
             self._end()
             return
-        self.size += sized(response)
-        if len(self.responses) == MOST_ANSWERS or self.size > MOST_BYTES:
+        size = sized(response)
+        if len(self.responses) == MOST_ANSWERS or self.size + size > MOST_BYTES or size > room:
             self._end()
             return
+        self.size += size
         self.responses.append(response)
         self.last = answer
 
     def _end(self) -> None:
-        self._over, self.last = True, None
+        self._over, self.last, self.size = True, None, 0
         self.responses.clear()

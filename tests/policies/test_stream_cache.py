@@ -18,7 +18,7 @@ from backends.tensors import Tensor, from_array
 from policies.call import Answer, Call, Share
 from policies.keeping import Around
 from policies.local_store import LocalStore
-from policies.stream_cache import MOST_ANSWERS, MOST_BYTES, StreamCachePolicy
+from policies.stream_cache import MOST_ANSWERS, MOST_AT_ONCE, MOST_BYTES, StreamCachePolicy
 from routing.cache_key import Keys
 from routing.caching import Caching, Purge
 from routing.match import Question
@@ -161,6 +161,23 @@ async def test_what_is_too_much_is_passed_on_and_not_held(setting: Setting, ques
     setting.answers, setting.size = answers, size
     assert answers == len(await setting.ask(question))
     assert 0 == setting.store.size
+
+
+@pytest.mark.parametrize("leave", [None, 2])
+async def test_all_streams_together_are_bounded(setting: Setting, question: Call, leave: int | None) -> None:
+    """What there is no room for is passed on, and not kept; what ended or was left makes room again."""
+    setting.policy._noted = MOST_AT_ONCE - 2000  # others', less than two answers
+    assert (leave or 3) == len(await setting.ask(question, leave))
+    assert (MOST_AT_ONCE - 2000, 0) == (setting.policy._noted, setting.store.size)
+    setting.policy._noted = 0
+    async with aclosing(setting.policy(question, setting.backend)) as answers:
+        await anext(answers)
+        await anext(answers)
+        assert setting.policy._noted > 0
+    assert 0 == setting.policy._noted
+    await setting.ask(question)
+    assert "hit" == statuses(await setting.ask(question))[0]
+    assert 0 == setting.policy._noted
 
 
 async def test_as_many_as_may_be_are_kept(setting: Setting, question: Call) -> None:
