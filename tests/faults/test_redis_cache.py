@@ -15,6 +15,7 @@ import pytest
 
 from gateway.spawner import Spawner
 from gateway.store.address import parse
+from gateway.store.answer_scripts import STATE
 from gateway.store.answers import SharedAnswers
 from gateway.store.link import Link
 from gateway.store.login import Login
@@ -27,7 +28,8 @@ from tests.faults.sharing import Client, sharing, up
 from tests.faults.test_crossed_cache import OPERATIONS, TENANTS, Crowd
 from tests.features.conftest import Reply, Running, ask, framed, image
 from tests.features.oip_server import Server
-from tests.real_parts import Redis
+from tests.real_parts import Redis, passed_through, start_gateway
+from tests.real_parts import until as wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -264,6 +266,38 @@ async def test_a_changed_policy_finds_nothing_of_before(redis: Redis, backend: S
                     KEPT.replace("{backend: triton, model: digits_fast}", change).replace("PORT", str(backend.port))
                 )
             assert [False, True] == [await hit(gate, 1) for gate in reversed(gates)]
+
+
+async def test_workers_share_and_a_purge_is_one_order(redis: Redis, backend: Server, tmp_path: Path) -> None:
+    """Two workers have one another's answers; both are told of a purge, and in Redis it has one number."""
+    model = {**passed_through("digits_fast", "triton"), "cache": {"ttl": "10m"}}
+    document = {
+        "version": 1,
+        "backends": {"triton": {"protocol": "triton-http", "endpoints": [f"127.0.0.1:{backend.port}"]}},
+        "models": {"digits_fast": model},
+    }
+    gateway = await asyncio.to_thread(start_gateway, tmp_path, document, settings={"store": redis.url, "workers": 2})
+    try:
+        await asyncio.to_thread(wait_until, lambda: 2 == gateway.metric("penstock_store_up"))
+        body = json.dumps({"inputs": [image([1])]}).encode()
+        request = framed("POST", "/v2/models/digits_fast/infer", gateway.credential, body)
+        port = int(gateway.http.rpartition(":")[2])
+
+        async def asks() -> list[Reply]:
+            return [await ask(port, request) for _ in range(20)]  # each over a connection of its own, dealt out to both
+
+        missed = 0
+        for number in (1, 2):
+            told = await asks()
+            missed += sum("fwd=miss" in each.headers["cache-status"] for each in told)
+            assert (20, missed) == (sum(200 == each.status for each in told), len(backend.asked))
+            assert number <= missed <= 2 * number  # twice if it was asked again before Redis had it
+            order = framed("POST", "/api/cache/purge", gateway.bearer(scope="models:admin"), b"{}")
+            assert {"purged": "all answers", "heard": True} == (await ask(int(gateway.admin.rpartition(":")[2]), order)).json
+            assert str(number) == redis.told("HGET", STATE, "stamp").split()[0]
+    finally:
+        status = await asyncio.to_thread(gateway.stop)
+    assert (0, False) == (status, "Traceback" in gateway.log())
 
 
 class _Nobody:
