@@ -9,7 +9,7 @@ from itertools import chain
 
 import numpy as np
 
-from tests.routing.simulations import harm, quiet, shares
+from tests.routing.simulations import cost, harm, quiet, shares
 from tests.routing.simulations.fortunes import Floats
 
 
@@ -51,6 +51,14 @@ def mismatches(runs: int) -> Iterator[str]:
         yield f"| {name}, draws until noticed | ≤ 1.3 × {bound:,.0f} | {found.mean() / bound:.2f} × |"
 
 
+def costs() -> Iterator[str]:
+    """What it takes of a request's time."""
+    yield "| on the way of a request, four metrics | bar | CPU |"
+    yield "|---|---|---|"
+    for unit in ("request", "tenant"):
+        yield f"| unit: {unit} | ≤ 5 µs | {cost.microseconds(unit == 'tenant'):.1f} µs |"
+
+
 def _row(taken: Floats, bound: float) -> str:
     error = taken.std() / np.sqrt(len(taken)) / bound
     return f"{taken.mean():,.0f} | {bound:,.0f} | {taken.mean() / bound:.2f} ± {error:.2f} |"
@@ -62,7 +70,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--requests", type=int, default=20_000)
     asked = parser.parse_args()
-    tables = (false_rollbacks(asked.runs, asked.requests), delays(asked.runs), mismatches(asked.runs))
+    tables = (false_rollbacks(asked.runs, asked.requests), delays(asked.runs), mismatches(asked.runs), costs())
     for line in chain.from_iterable(chain(table, ("",)) for table in tables):
         print(line, flush=True)
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from tests.faults.figures import LONG
-from tests.routing.simulations import harm, quiet, shares
+from tests.routing.simulations import cost, harm, quiet, shares, whole
+from tests.routing.simulations.whole import Candidate
 
 RUNS = 1000 if LONG else 100
 QUIET_RUNS, REQUESTS = (1000, 20_000) if LONG else (300, 2_500)
@@ -71,3 +72,29 @@ def test_wrong_shares_are_noticed_soon(name: str) -> None:
     weight, share = shares.WRONG[name]
     bound = shares.bound(weight, share)
     assert (1.3 if LONG else 1.43) >= shares.noticed(weight, share, 2 * RUNS, int(8 * bound), seed=10).mean() / bound
+
+
+@pytest.mark.parametrize("clients", [0, 300])
+def test_the_parts_together_keep_the_promise(clients: int) -> None:
+    """Looked at every 50 requests, with points learnt on the way: a candidate that changes nothing is promoted, or waits.
+
+    With 300 sticky clients of very different size it waits more often: a step's candidates may hardly ask anything.
+    """
+    ends = [whole.run(Candidate(), clients, 4_000, seed).rollout for seed in range(RUNS)]
+    assert sum(end.state == "rolled-back" for end in ends) <= MOST * RUNS
+    assert sum(end.state == "promoted" for end in ends) >= (0.6 if clients else 0.85) * RUNS
+
+
+@pytest.mark.parametrize("candidate", [Candidate(errors=8.0), Candidate(latency=2.0)])
+def test_the_parts_together_take_a_bad_one_back(candidate: Candidate) -> None:
+    """Before it was asked much, with nobody's help; the rollout says what it was."""
+    ends = [whole.run(candidate, 0, 8_000, seed) for seed in range(RUNS // 4)]
+    assert ["rolled-back"] * len(ends) == [end.rollout.state for end in ends]
+    assert 200 > np.mean([end.candidates for end in ends])
+    metric = "error-rate" if candidate.errors > 1 else "latency"
+    assert all(f"against the candidate, 100 suffice; {metric}: " in end.rollout.notes[-1].text for end in ends)
+
+
+def test_a_request_hardly_notices() -> None:
+    """At most 5 µs of its core's time; five times as much here, for cores that are shared."""
+    assert 25.0 > min(cost.microseconds(sticky, rounds=3) for sticky in (False, True))
