@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from backends.tensors import from_array
 from gateway.spawner import Spawner
 from policies.cache import CachePolicy
 from policies.call import Answer, Call, Policy, Share
-from policies.coalesce import CoalescePolicy
+from policies.coalesce import CoalescePolicy, Leases
 from policies.keeping import Around, Store
 from policies.local_store import LocalStore
 from policies.onion import onion
@@ -26,6 +27,7 @@ from routing.match import Question
 from routing.plan import Plan, Stage, Target
 from routing.principal import Principal
 from tests.faults.figures import LONG, Figures
+from tests.policies.leased import Held, Shared
 
 TENANTS, ROWS, EPOCHS = 200, 12, 3
 OPERATIONS = 100_000 if LONG else 10_000
@@ -48,6 +50,7 @@ class Crowd:
     asked: int = 0
     stores: Sequence[Store] = ()
     keys: Sequence[Keys] = (Keys(b"k" * 32, lambda _: ()),)  # of each store
+    leases: Leases | None = None
 
     def __post_init__(self) -> None:
         self.spawner = Spawner()
@@ -67,7 +70,8 @@ class Crowd:
         self.asks = []
         for store, keys in zip(self.stores, self.keys, strict=True):
             cache = CachePolicy(store, keys, self._told, around)
-            layers: dict[str, Policy] = {"cache": cache, "coalesce": CoalescePolicy(self.spawner.spawn, lambda: self.now)}
+            coalesce = CoalescePolicy(self.spawner.spawn, lambda: self.now, self.leases)
+            layers: dict[str, Policy] = {"cache": cache, "coalesce": coalesce}
             self.asks.append(onion(layers, self.backend))
 
     def _told(self, _: str, result: str) -> None:
@@ -144,6 +148,31 @@ async def test_no_answer_crosses(figures: Figures) -> None:
     figures.none_of("Cache", f"answers crossed between {TENANTS} tenants", crowd.crossed, crowd.answered)
     assert {"hit", "stale", "miss", "partial", "collapsed", "request"} <= set(used(crowd.results, OPERATIONS / 2000))
     assert crowd.left > OPERATIONS / 50
+
+
+class Fickle(Shared):
+    """Leases of a store that goes away, comes back and forgets."""
+
+    def __init__(self, chance: random.Random) -> None:
+        super().__init__()
+        self._chance = chance
+
+    async def take(self, key: bytes, until: float) -> Held | Literal["landed"] | None:
+        self.away = self._chance.random() < 0.02
+        if self._chance.random() < 0.1:
+            self.landed.clear()
+        return await super().take(key, until)
+
+
+async def test_no_answer_crosses_between_processes(figures: Figures) -> None:
+    """Two that share a store and its leases, and wait for each other's flights: none either, and nothing is held at the end."""
+    leases = Fickle(random.Random(3))
+    store = LocalStore(ROOM, lambda: crowd.now)
+    crowd = Crowd(stores=[store, store], keys=[*Crowd.keys, *Crowd.keys], leases=leases)
+    await crowd.run(OPERATIONS)
+    figures.none_of("Leases", f"answers crossed between {TENANTS} tenants at two processes", crowd.crossed, crowd.answered)
+    assert min(len(leases.given), leases.refused) > OPERATIONS / 100
+    assert {} == leases.held
 
 
 async def test_the_test_sees_crossed_answers() -> None:
