@@ -335,8 +335,9 @@ def _hit(search: _Search, now: float) -> Answer | None:
         if each is None or each.key != key or each.until <= now:
             return None
         there.append(each)
-        soonest = min(soonest, each.until)
         seconds += each.seconds
+        if each.until < soonest:
+            soonest = each.until
     answer = search.parts.joined(there, Cached("hit", soonest - now))
     if answer is not None:
         search.worth.saved(seconds)

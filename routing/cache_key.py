@@ -53,7 +53,7 @@ class Keys:
     def __init__(self, secret: bytes, versions: Versions) -> None:
         self.secret = secret
         self._versions = versions
-        self._known: dict[tuple[int, str, bool, str], tuple[Plan, tuple[tuple[str, ...], ...], bytes]] = {}
+        self._known: dict[tuple[int, bytes, str, str], tuple[Plan, tuple[tuple[str, ...], ...], bytes]] = {}
 
     def whole(self, plan: Plan, principal: Principal, model: str, request: InferenceRequest) -> bytes:
         """Of the question as it stands."""
@@ -93,25 +93,24 @@ class Keys:
 
     def _planned(self, plan: Plan, principal: Principal, model: str) -> bytes:
         """What the principal and the plan add; plans that do not depend on the question are the same object each time."""
-        assert plan.cache is not None
-        whose = ("", False) if plan.cache.shared else (principal.tenant or principal.subject, bool(principal.tenant))
+        caching = plan.cache
+        assert caching is not None
+        if caching.shared:
+            kind, whose = b"shared", ""
+        elif principal.tenant:
+            kind, whose = b"tenant", principal.tenant
+        else:
+            kind, whose = b"subject", principal.subject
         versions = tuple([() if stage.target.version else tuple(self._versions(stage.target)) for stage in plan.stages])
-        known = self._known.get((id(plan), *whose, model))
+        at = (id(plan), kind, whose, model)
+        known = self._known.get(at)
         if known is not None and known[0] is plan and known[1] == versions:
             return known[2]
-        kind = b"shared" if plan.cache.shared else b"tenant" if whose[1] else b"subject"
-        fields = [
-            CONTRACT,
-            kind,
-            whose[0].encode("utf-8", "surrogatepass"),
-            model.encode(),
-            plan.cache.epoch,
-            _plan(plan, versions),
-        ]
-        made = framed(fields)
+        words = (whose.encode("utf-8", "surrogatepass"), model.encode())
+        made = framed([CONTRACT, kind, *words, caching.epoch, _plan(plan, versions)])
         if len(self._known) >= _REMEMBERED:
             self._known.clear()
-        self._known[id(plan), *whose, model] = (plan, versions, made)
+        self._known[at] = (plan, versions, made)
         return made
 
     def _made(self, request: InferenceRequest, kind: bytes, planned: bytes) -> Any:
