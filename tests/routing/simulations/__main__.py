@@ -9,6 +9,7 @@ from itertools import chain
 
 import numpy as np
 
+from routing.betting import Metric
 from tests.routing.simulations import cost, harm, quiet, shares
 from tests.routing.simulations.fortunes import Floats
 
@@ -35,6 +36,15 @@ def delays(runs: int) -> Iterator[str]:
         yield f"| {name} | {bar} | {_row(harm.latency(slow, runs, 1), harm.latency_bound(slow))}"
     late = harm.errors(4.0, runs, 1, quiet=200_000)
     yield f"| errors × 4 after 200,000 good requests | | {_row(late, harm.errors_bound(4.0))}"
+
+
+def tolerances(runs: int) -> Iterator[str]:
+    """How often what is tolerated, or twice and four times that, is taken back; α for each metric alone."""
+    yield "| tolerated, of 0.5 % errors | at the border | at twice | at four times |"
+    yield "|---|---|---|---|"
+    for name, metric, border in (("1.5 times", Metric("e", ratio=1.5), 0.0075), ("0.5 % more", Metric("e", points=0.005), 0.01)):
+        found = (harm.taken_back(metric, worse * border, runs, 11) for worse in (1, 2, 4))
+        yield f"| {name}, 100,000 requests | {' | '.join(f'{each:.1%}' for each in found)} |"
 
 
 def mismatches(runs: int) -> Iterator[str]:
@@ -70,7 +80,13 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--requests", type=int, default=20_000)
     asked = parser.parse_args()
-    tables = (false_rollbacks(asked.runs, asked.requests), delays(asked.runs), mismatches(asked.runs), costs())
+    tables = (
+        false_rollbacks(asked.runs, asked.requests),
+        delays(asked.runs),
+        tolerances(asked.runs),
+        mismatches(asked.runs),
+        costs(),
+    )
     for line in chain.from_iterable(chain(table, ("",)) for table in tables):
         print(line, flush=True)
 

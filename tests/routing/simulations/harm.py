@@ -85,6 +85,18 @@ def errors(ratio: float, runs: int, seed: int, quiet: int = 0) -> Floats:
     return _until(look, runs, int(LONGEST * failing))
 
 
+def taken_back(metric: Metric, candidate: float, runs: int, seed: int) -> float:
+    """The share of runs of 100 000 requests in which a candidate with this error rate is taken back; a look for every LOOK."""
+    rng = np.random.default_rng(seed)
+    fortunes = Fortunes(metric, (WEIGHT,), runs)
+    highest = np.ones(runs)
+    for _ in range(100_000 // LOOK):
+        candidates = rng.random((runs, LOOK)) < WEIGHT
+        cells = (rng.random((runs, LOOK)) < np.where(candidates, candidate, BASE)).astype(np.int64)
+        highest = np.maximum(highest, fortunes.look_once(cells, candidates))
+    return float((highest >= 1 / ALPHA).mean())
+
+
 def latency(slow: Slowdown, runs: int, seed: int) -> Floats:
     """The candidate's requests in each run, looked at after every LOOK. The points are those of the answers before it started."""
     rng = np.random.default_rng(seed)
