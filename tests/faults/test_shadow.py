@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.faults.figures import LONG, Figures, percentile
 from tests.features.conftest import Running, framed, image, run, until
-from tests.features.oip_server import Received, Server, answered, written
+from tests.real_parts import ROOT, free_ports
 
 pytestmark = pytest.mark.slow
 
@@ -23,7 +25,7 @@ TAKES = 0.02  # seconds that an answer takes
 POLICY = """
 version: 1
 backends:
-  triton: {protocol: triton-http, endpoints: ["127.0.0.1:PORT"]}
+  triton: {protocol: triton-http, endpoints: ["127.0.0.1:LIVE"]}
   dark: {protocol: triton-http, endpoints: ["127.0.0.1:DARK"]}
 models:
   digits:
@@ -36,49 +38,39 @@ models:
 SHADOW = "    shadows: [{name: dark, of: live, to: next, fraction: 20%, timeout: 1s, max_in_flight: 4, queue: 8}]\n"
 
 
-async def usual(asked: Received, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-    """A server that needs its time."""
-    await asyncio.sleep(TAKES)
-    writer.write(written(200, *answered(asked, {})))
-    return True
+CANDIDATES = {"dead": None, "hung": [], "slow": [str(20 * TAKES)]}  # what its process is told
 
 
-async def slow(asked: Received, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-    """One that needs twenty times as long."""
-    await asyncio.sleep(20 * TAKES)
-    writer.write(written(200, *answered(asked, {})))
-    return True
-
-
-async def hung(asked: Received, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """One that never answers."""
-    await reader.read(1)
-
-
-CANDIDATES = {"dead": None, "hung": hung, "slow": slow}
+@contextmanager
+def server(arguments: list[str]) -> Iterator[int]:
+    """The port of a server in a process of its own, so that its work is not the gateway's."""
+    command = [sys.executable, "-m", "tests.faults.dark_server", *arguments]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield int(process.stdout.readline())
+        finally:
+            process.kill()
 
 
 @asynccontextmanager
 async def gateways(folder: Path, kind: str) -> AsyncIterator[tuple[Running, Running]]:
-    """One without a shadow and one with it, each with a server of its own; the candidate is of this kind."""
-    candidate = Server()
-    await candidate.start()
-    script = CANDIDATES[kind]
-    if script is None:
-        await candidate.close()  # nobody listens there any more
-    else:
-        candidate.scripts["digits_fast"] = script
-    made = []
-    for name, shadow in (("plain", ""), ("dark", SHADOW)):
-        (folder / name).mkdir()
-        made.append(await run(folder / name, (POLICY + shadow).replace("DARK", str(candidate.port))))
-        made[-1].backend.scripts["digits_fast"] = usual
-    try:
-        yield made[0], made[1]
-    finally:
-        for each in made:
-            await each.stop()
-        await candidate.close()
+    """One without a shadow and one with it, before the same server; the candidate is of this kind."""
+    told = CANDIDATES[kind]
+    with server([str(TAKES)]) as live, server(told or []) as dark:
+        ports = {"LIVE": live, "DARK": dark if told is not None else free_ports(1)[0]}
+        made = []
+        for name, shadow in (("plain", ""), ("dark", SHADOW)):
+            (folder / name).mkdir()
+            policy = POLICY + shadow
+            for word, port in ports.items():
+                policy = policy.replace(word, str(port))
+            made.append(await run(folder / name, policy))
+        try:
+            yield made[0], made[1]
+        finally:
+            for each in made:
+                await each.stop()
 
 
 async def times(gate: Running, count: int) -> tuple[list[float], int]:
@@ -119,7 +111,8 @@ async def test_the_primary_does_not_notice(tmp_path: Path, kind: str, figures: F
                 failures += failed
         (told,) = dark.gateway.shadows.seen()
         await until(lambda: bool({"timeout", "error", "compared"} & told.ledger.outcomes.keys()))
-        drawn = sum(told.ledger.outcomes.values())
+        lane = dark.gateway.shadows.lanes["digits", "dark"]
+        drawn = sum(told.ledger.outcomes.values()) + lane.running + len(lane.waiting)
     figures.none_of(f"Shadow, {kind}", "requests that failed, or were billed for it", failures, 2 * BLOCKS * BLOCK)
     figures.at_least(f"Shadow, {kind}", "questions drawn for it, of each 100", 100 * drawn / (BLOCKS * BLOCK + BLOCK), 5, " %")
     if LONG:
