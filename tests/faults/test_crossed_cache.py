@@ -169,9 +169,9 @@ async def test_no_answer_crosses_between_processes(figures: Figures) -> None:
     leases = Fickle(random.Random(3))
     store = LocalStore(ROOM, lambda: crowd.now)
     crowd = Crowd(stores=[store, store], keys=[*Crowd.keys, *Crowd.keys], leases=leases)
-    await crowd.run(OPERATIONS)
+    await crowd.run(OPERATIONS if LONG else 4_000)
     figures.none_of("Leases", f"answers crossed between {TENANTS} tenants at two processes", crowd.crossed, crowd.answered)
-    assert min(len(leases.given), leases.refused) > OPERATIONS / 100
+    assert min(len(leases.given), leases.refused) > 100
     assert {} == leases.held
 
 

@@ -69,11 +69,13 @@ async def backend() -> AsyncIterator[Slow]:
 
 
 def document(backend: Slow) -> dict[str, Any]:
-    """One model with a cache."""
+    """One model with a cache. Its version is said: else what a gateway has seen the backend serve would be in the key."""
+    variant = {"backend": "triton", "model": "digits_fast", "version": "1"}
+    model = {**passed_through("digits_fast", "triton"), "variants": {"digits_fast": variant}, "cache": {"ttl": "10m"}}
     return {
         "version": 1,
         "backends": {"triton": {"protocol": "triton-http", "endpoints": [f"127.0.0.1:{backend.port}"]}},
-        "models": {"digits_fast": {**passed_through("digits_fast", "triton"), "cache": {"ttl": "10m"}}},
+        "models": {"digits_fast": model},
     }
 
 
