@@ -171,7 +171,7 @@ async def test_no_answer_crosses_between_processes(figures: Figures) -> None:
     crowd = Crowd(stores=[store, store], keys=[*Crowd.keys, *Crowd.keys], leases=leases)
     await crowd.run(OPERATIONS if LONG else 4_000)
     figures.none_of("Leases", f"answers crossed between {TENANTS} tenants at two processes", crowd.crossed, crowd.answered)
-    assert min(len(leases.given), leases.refused) > 100
+    assert min(len(leases.given), leases.refused) > 20
     assert {} == leases.held
 
 
