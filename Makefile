@@ -56,7 +56,7 @@ bench: .venv/.dev-stamp ## CPU per request next to other proxies in the same run
 	@$(BIN)/python -m loadtest --seconds 2 --rounds 3
 
 .PHONY: bench-long
-bench-long: .venv/.dev-stamp ## all that loadtest/ measures, about 25 minutes; writes loadtest/results and docs/performance
+bench-long: .venv/.dev-stamp ## all that loadtest/ measures, about 38 minutes; writes loadtest/results and docs/performance
 	@$(BIN)/python -m loadtest.stages --output loadtest/results/stages.json
 	@$(BIN)/python -m loadtest.startup || [ $$? -eq 1 ]  # a missed goal is said, and no reason to stop
 	@$(BIN)/python -m loadtest.scaling --output loadtest/results/scaling.json

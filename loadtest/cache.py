@@ -21,7 +21,7 @@ from loadtest.drivers import Client, WrongAnswerError
 from loadtest.gate import Given
 from loadtest.peers import Ask
 from loadtest.penstock import Setup, Shape
-from loadtest.processes import Place, Running, Started, StartError
+from loadtest.processes import MissingToolError, Place, Running, Started, StartError
 from loadtest.results import Note, Row
 from routing import worth
 
@@ -66,8 +66,9 @@ class Line:
         return Ask(self.name, self.traffic, self.does, "key")
 
 
+HIT = "hit"
 LINES = (
-    *(Line("hit", ON, asked, "kept") for asked in ("1k", "json", "grpc", "rows")),
+    *(Line(HIT, ON, asked, "kept") for asked in ("1k", "json", "grpc", "rows")),
     Line("miss", ALWAYS, "unique", "looked up, asked, kept, each time; the cache may not turn itself off"),
     Line("turned off", SPENT, "unique", "the same, once the cache has turned itself off"),
     Line("redis hit", FAR, "1k", "kept in Redis, and not in memory"),
@@ -194,16 +195,24 @@ def _asked(port: int, question: traffic.Question, headers: drivers.Headers) -> G
         connection.close()
 
 
-def subjects(gateways: Mapping[str, Gateway], client: Client, only: Collection[str]) -> list[Subject]:
-    """A subject for each row of these names, but the gate's."""
-    found: list[Subject] = []
-    for line in LINES:
-        if line.name in only:
-            gateway = gateways[line.kind.name]
-            of = compare.grpc_subject if line.traffic == "grpc" else compare.http_subject
-            setup = gateway.setup
-            found.append(of(line.ask, Started(gateway.running, "", setup.port, setup.grpc_port, setup.credentials), client))
+def start_gateways(place: Place, lines: Sequence[Line], stack: ExitStack) -> dict[str, Gateway]:
+    """Every gateway that these rows need, by the names of their kinds. Raises StartError."""
+    found: dict[str, Gateway] = {}
+    kinds, address = dict.fromkeys(line.kind for line in lines), ""
+    if FAR in kinds:
+        redis, address = start_redis(place.folder, {processes.cores().load})
+        stack.callback(redis.stop)
+    for kind in kinds:
+        found[kind.name] = start_gateway(place, kind, address)
+        stack.callback(found[kind.name].running.stop)
     return found
+
+
+def subject(line: Line, gateway: Gateway, client: Client) -> Subject:
+    """The row's gateway under the row's traffic."""
+    of = compare.grpc_subject if line.traffic == "grpc" else compare.http_subject
+    setup = gateway.setup
+    return of(line.ask, Started(gateway.running, "", setup.port, setup.grpc_port, setup.credentials), client)
 
 
 def gate_subject(place: Place, like: Gateway, client: Client) -> Subject:
@@ -225,18 +234,15 @@ def measure(options: argparse.Namespace, stack: ExitStack) -> tuple[list[Row], l
     fixed, port = backend.start(folder, {pinned.load})
     stack.callback(fixed.stop)
     place = Place(folder, port, frozenset({pinned.subject}))
-    gateways: dict[str, Gateway] = {}
-    with_gate = [ON] if GATE.program in options.only else []
-    kinds, address = dict.fromkeys([*with_gate, *(line.kind for line in LINES if line.name in options.only)]), ""
-    if FAR in kinds:
-        redis, address = start_redis(folder, {pinned.load})
-        stack.callback(redis.stop)
-    for kind in kinds:
-        gateways[kind.name] = start_gateway(place, kind, address)
-        stack.callback(gateways[kind.name].running.stop)
-    client = Client({pinned.load}, options.connections, folder)
-    wanted = subjects(gateways, client, options.only)
-    if with_gate:
+    lines = [line for line in LINES if line.name in options.only]
+    try:
+        backend.tool("redis-server", "redis-server")
+    except MissingToolError as reason:
+        notes.append(Note(f"hits from Redis: skipped: {reason}"))
+        lines = [line for line in lines if line.kind is not FAR]
+    gateways, client = start_gateways(place, lines, stack), Client({pinned.load}, options.connections, folder)
+    wanted = [subject(line, gateways[line.kind.name], client) for line in lines]
+    if GATE.program in options.only:
         wanted.insert(0, gate_subject(place, gateways[ON.name], client))
         stack.callback(wanted[0].running.stop)
     rows = compare.run_rounds(compare.warmed(wanted, notes), options.seconds, options.rounds, notes)
@@ -295,6 +301,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if min(options.seconds, options.rounds, options.connections) < 1:
         parser.error("--seconds, --rounds and --connections are at least 1")
+    if GATE.program in options.only and HIT not in options.only:
+        parser.error("the gate answers what a hit does: measure hits, too")
     return options
 
 

@@ -62,7 +62,7 @@ penstock_cache_bytes 9
     assert {"hit": 7, "off": 1} == cache.counts(text)
 
 
-@pytest.mark.parametrize("wrong", [["--seconds", "0"], ["--rounds", "0"], ["--only", "peers"]])
+@pytest.mark.parametrize("wrong", [["--seconds", "0"], ["--rounds", "0"], ["--only", "peers"], ["--only", "gate", "miss"]])
 def test_settings_out_of_range_are_refused(wrong: list[str]) -> None:
     """Exit status 2, as for every command used wrongly."""
     with pytest.raises(SystemExit) as stopped:
