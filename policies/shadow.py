@@ -26,7 +26,7 @@ from backends.errors import ErrorKind, InferenceError
 from backends.inference import InferenceResponse
 from backends.protocols.v2_http_response import HttpAnswer
 from policies.call import Answer, Ask, Call
-from routing.compare import Found, compare
+from routing.compare import Found, compare, printable
 from routing.plan import Mirror, Plan, Target
 from routing.shadow_tally import Ledger, Paired
 from routing.shadows import Shadow, spared
@@ -339,17 +339,19 @@ def _traits(call: Call) -> dict[str, str]:
     shape = " ".join(f"{spec.name}[{'×'.join(map(str, spec.shape))}]" for spec in call.request.inputs[:4])
     principal = call.principal
     traits = {"tenant": principal.tenant, "tier": principal.tier, "route": call.plan.route, "shape": shape}
-    return {name: value[:64] for name, value in traits.items() if value}
+    return {name: printable(value, 64) for name, value in traits.items() if value}
 
 
 def _payload(call: Call, primary: _Heard, candidate: _Heard) -> dict[str, str]:
-    """Of question and answers the beginning of each tensor."""
+    """Of question and answers the beginning of each tensor; nothing of a question that would take long to read."""
+    if call.size > LARGE or any(each.answer is not None and _large(each.answer.response) for each in (primary, candidate)):
+        return {}
     whole = {"question": call.request.payload.tensors()}
     for name, heard in (("primary", primary), ("candidate", candidate)):
         if heard.answer is not None:
             whole[name] = heard.answer.response.payload.tensors()
     return {
-        f"{who} {tensor.name}": str(tensor.array().ravel()[:64].tolist())[:MAX_SHOWN]
+        f"{who} {printable(tensor.name, 64)}": str(tensor.array().ravel()[:64].tolist())[:MAX_SHOWN]
         for who, tensors in whole.items()
         for tensor in tensors[:8]
     }

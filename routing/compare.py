@@ -235,8 +235,13 @@ def _flips(one: Array, other: Array) -> tuple[tuple[str, str, int], ...]:
     return tuple((a, b, counts[a, b]) for a, b in kept)
 
 
+def printable(text: str, most: int) -> str:
+    """The text as a terminal may show it: what clients or models say may hold anything."""
+    return "".join(char if char.isprintable() else "�" for char in text[:most])
+
+
 def _label(value: object) -> str:
-    return value.decode(errors="replace")[:32] if isinstance(value, bytes) else str(value)[:32]
+    return printable(value.decode(errors="replace") if isinstance(value, bytes) else str(value), 32)
 
 
 _PLAIN = Rule()

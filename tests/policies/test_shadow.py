@@ -312,3 +312,14 @@ def test_a_mirror_is_a_plan_of_its_own(make_call: MakeCall) -> None:
     """A question without one has no layer to go through."""
     assert () == make_call().plan.mirrors
     assert isinstance(mirrored(make_call()).plan, Plan)
+
+
+async def test_payloads_that_would_take_long_to_read_are_not_kept(bench: Bench, make_call: MakeCall) -> None:
+    """The difference is counted all the same."""
+    bench.backend.values = {"next": [2]}
+    call = mirrored(make_call(), replace(DARK, payloads=True))
+    await bench.asked(call)
+    await bench.asked(replace(call, size=1 << 20))
+    await ended(bench)
+    examples = bench.lanes["digits", "dark"].ledger.tallies[0].examples
+    assert [[], ["candidate y", "primary y", "question x"]] == sorted(sorted(each.payload) for each in examples)

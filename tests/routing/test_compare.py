@@ -108,6 +108,12 @@ def test_a_label_flip_is_counted() -> None:
     assert (("7", "9", 1),) == field(tensor([7, 3], "INT64"), tensor([9, 3], "INT64"), Rule(exact=True)).flips
 
 
+def test_labels_are_fit_to_be_shown() -> None:
+    """A terminal does what escape sequences say."""
+    found = field(texts("\x1b[2Jcat"), texts("dog\n"), Rule(exact=True))
+    assert (("�[2Jcat", "dog�", 1),) == found.flips
+
+
 @pytest.mark.parametrize(
     ("rule", "measure", "score"),
     [

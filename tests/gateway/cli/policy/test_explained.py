@@ -130,3 +130,18 @@ def test_recorded_and_refused() -> None:
     assert "  recorded 1 % of such requests" in told(Request("digits", Caller(tier="gold"), 2, {"x-a": "1"}))
     refused = told(Request("digits", version="7"))
     assert "refused\n  answer   400, X-Penstock-Error: version\n  text     route 'default' is a cascade" in refused
+
+
+def test_mirrored() -> None:
+    """To whom, what share, and that a caller's questions never are."""
+    pure = POLICY.replace(b"cost: 1,", b"cost: 1, pure: true,").replace(b"cost: 40,", b"cost: 40, pure: true,")
+    shadow = b"    shadows: [{name: dark, of: dear, to: fast, fraction: 5%, except: {tenant: shy}}]\n"
+    document = load_policy(pure + shadow, "policy.yaml")
+    for tenant, expected in (
+        ("acme", "5 % of such requests to fast by shadow dark, 100 % of these asked again"),
+        ("shy", "not to shadow dark: this caller's questions never are"),
+    ):
+        request = Request("digits", Caller(tier="gold", tenant=tenant), 2, {"x-a": "1"})
+        text = "\n".join(lines(explain(document, request, "abc"), "policy.yaml", Ink(io.StringIO())))
+        assert f"  mirrored {expected}" in text
+        assert "deadline → authorize → shadow" in text
