@@ -205,7 +205,7 @@ FRAGMENTS: Mapping[object, Fragment] = {
     schema_tests.read_parameter: Fragment({"type": ["string", "number", "boolean"], "title": "text, a number, true or false"}),
     schema_tests.read_any_text: Fragment({"type": "string", "title": "text"}),
     schema_gateway.read_workers: Fragment(_whole("a whole number from 1", 1, schema_gateway.MAX_WORKERS)),
-    schema_gateway.read_answer_size: Fragment(_text("a size, 16MiB at most", _SIZE, "1MiB", "0B"), size),
+    schema_gateway.read_answer_size: Fragment(_text("a size, 4MiB at most", _SIZE, "1MiB", "0B"), size),
     schema_gateway.read_sample_size: Fragment(_text("a size", rf"(?=.*[1-9]){_SIZE}", "64MiB"), size),
     schema_gateway.read_store: Fragment(_text("memory or a Redis server's URL", _STORE, "memory", "redis://127.0.0.1:6379/0")),
     schema_gateway.read_otlp: Fragment({"type": "null", "title": "nothing yet"}),

@@ -25,7 +25,7 @@ LATER_ALGORITHMS = ("RS384", "RS512", "PS256", "PS384", "PS512", "ES384", "ES512
 
 MAX_WORKERS = 64
 MEMORY = "memory"
-MAX_ANSWER = 16 << 20
+MAX_ANSWER = 4 << 20
 
 
 def read_workers(value: object) -> int:

@@ -37,7 +37,7 @@ SAY_AGAIN = 60.0
 LOOK_SECONDS = 10.0  # between connections to a store that is a replica
 ASIDE = 128 << 10  # bytes of answers from which on a thread of its own packs them, or unpacks them: 0.3 ms on the loop
 AT_ONCE = 64  # answers, before others have a turn: each takes some 10 µs
-MOST_SENDING = 8 << 20  # bytes that the store has not taken in yet: more would make it late, and everybody wait
+MOST_SENDING = 4 << 20  # bytes that the store has not taken in yet: more would make it late, and everybody wait
 
 _FIND, _AGREE = digest(answer_scripts.FIND), digest(answer_scripts.AGREE)
 _log = logging.getLogger(__name__)
@@ -154,7 +154,7 @@ class SharedAnswers:
         """
         asked = self._clock()
         missing = [place for place, each in enumerate(near) if each is None or each.until <= asked]
-        wanted = tuple([keys[place] for place in missing])
+        wanted = (self.generation, *[keys[place] for place in missing])  # who comes after a purge looks again
         while (waiting := self._looking.get(wanted)) is not None:
             promise: Promise[list[Kept | None] | None] = Promise(asyncio.get_running_loop())
             waiting.append(promise)

@@ -81,9 +81,9 @@ def test_everything() -> None:
         ("{store: redis://h, redis: {ca_file: ca.pem}}", "redis.ca_file", "there is no certificate to check without TLS", None),
         ("{store: memory, redis: {answers: 2MiB}}", "redis", "nobody would look at it: store is memory", None),
         (
-            "{store: redis://h, redis: {answers: 17MiB}}",
+            "{store: redis://h, redis: {answers: 5MiB}}",
             "redis.answers",
-            "more than Redis can give in time: 16MiB at most",
+            "more than Redis can give in time: 4MiB at most",
             "1MiB",
         ),
         ("{store: redis://h, redis: {password: x}}", "redis.password", "unknown key 'password'", "password_file"),

@@ -129,7 +129,7 @@ async def test_a_connection_takes_the_place_of_another(server: FakeRedis, tmp_pa
     assert second is not None
     (tmp_path / "redis.sock").unlink(missing_ok=True)
     await until(lambda: second.over)
-    assert not link.up
+    await until(lambda: not link.up)
     await link.again()  # nobody is there
     assert (None, False) == (link.connection, link.up)
     link.close()
