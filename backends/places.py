@@ -138,6 +138,10 @@ class Places:
         if not watch.waiter.placed:
             self._alarms.set(watch, min(watch.waiter.expires, now + LOOK))
 
+    def again(self, watch: _Watch, at: float) -> None:
+        """It is to be told at that moment once more."""
+        self._alarms.set(watch, at)
+
     def _listen(self, lane: Lane, now: float) -> None:
         """Finds out what is stuck: all that is at endpoints which have not answered for long, while others do."""
         if len(self._heard) < 2:
@@ -177,16 +181,21 @@ def _untold() -> None:
 class _Watch:
     """The alarm of one that waits."""
 
-    __slots__ = ("_lane", "_places", "waiter")
+    __slots__ = ("_lane", "_places", "_stood_still", "waiter")
 
     def __init__(self, places: Places, lane: Lane, waiter: Waiter) -> None:
         self._places = places
         self._lane = lane
+        self._stood_still = False
         self.waiter = waiter
 
     def expire(self) -> None:
         """It has waited long enough, or for a while."""
-        if monotonic() + TICK >= self.waiter.expires:
-            self.waiter.tell(Why.WAITED)
-        else:
+        now = monotonic()
+        if now + TICK < self.waiter.expires:
             self._places.look(self._lane, self)
+        elif now > self.waiter.expires + LOOK and not self._stood_still:
+            self._stood_still = True  # this process, or its machine, and so perhaps the backend: it may answer in a moment
+            self._places.again(self, now + LOOK)
+        else:
+            self.waiter.tell(Why.WAITED)

@@ -29,6 +29,10 @@ class TritonError(Exception):
     """The server cannot be started, or died; the text says what to do."""
 
 
+class AbortedError(TritonError):
+    """It ended itself while it started."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ports:
     """Three free loopback ports; 0 means any."""
@@ -169,7 +173,14 @@ def start(
     unknown = sorted(set(models) - set(available(layout)))
     if unknown:
         raise TritonError(f"no such model: {', '.join(unknown)}; there are {', '.join(available(layout))}")
-    claimed = ports.claimed()
+    try:
+        return _start(ports.claimed(), models, layout, say)
+    except AbortedError as error:  # a stub was slow to take a lock: seen on machines that stood still for a second
+        say(f"    {str(error).partition(':')[0]}; starting it once more")
+        return _start(ports.claimed(), models, layout, say)
+
+
+def _start(claimed: Ports, models: Sequence[str], layout: Layout, say: Callable[[str], None]) -> Server:
     unlink_segments(shared_memory_prefix(claimed))
     log = layout.cache / f"triton-{claimed.http}.log"
     with log.open("wb") as output:
@@ -198,7 +209,8 @@ def wait_until_ready(server: Server, say: Callable[[str], None]) -> None:
         now = time.monotonic()
         if server.process.poll() is not None:
             reason = f"Triton ended with status {server.process.returncode} before it was ready"
-            raise TritonError(f"{reason}:\n{server.last_lines()}\n    whole log: {server.log}")
+            kind = AbortedError if server.process.returncode == -signal.SIGABRT else TritonError
+            raise kind(f"{reason}:\n{server.last_lines()}\n    whole log: {server.log}")
         if now - begin > READY_SECONDS:
             raise TritonError(
                 f"Triton was not ready after {READY_SECONDS:.0f} s:\n{server.last_lines()}\n    whole log: {server.log}"

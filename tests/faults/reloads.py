@@ -97,6 +97,10 @@ class Place:
         finally:
             connection.close()
 
+    def kept(self) -> list[str]:
+        """The versions of the history, the newest first."""
+        return [each["version"] for each in self.api("GET", "/api/policy/history")[1]["versions"]]
+
     def rename(self, text: str) -> None:
         """Puts the text into the file as careful programs do."""
         replace(self.file, text)

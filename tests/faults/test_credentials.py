@@ -46,6 +46,7 @@ def quickest(refuse: Callable[[str], None], credentials: list[str]) -> list[floa
     return best
 
 
+@pytest.mark.timed
 def test_the_clock_tells_no_key_id(keys: ApiKeys, figures: Figures) -> None:
     """An id that is not there and a wrong secret under one that is take the same time, in every form, throttled or not."""
     attempts = FailedAttempts()

@@ -113,6 +113,7 @@ async def told(gateway: GatewayProcess, front: str) -> list[Told]:
     return found
 
 
+@pytest.mark.timed
 async def test_the_deadline_is_kept(gateway: GatewayProcess, silent: SilentHttp | SilentGrpc, figures: Figures) -> None:
     """That there is no answer is told within 50 ms after the deadline, hardly before it, however often was asked."""
     for attempts in (1, 3):

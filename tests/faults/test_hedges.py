@@ -94,6 +94,7 @@ async def times(gate: Running, count: int, **headers: str) -> list[float]:
     return found
 
 
+@pytest.mark.timed
 async def test_hedges_cut_the_tail(tmp_path: Path, figures: Figures) -> None:
     """p99 falls to a third at least, by at most 5 % more asks; whoever lost is let go; a client's Idempotency-Key forbids it."""
     seen: dict[str, float] = {}

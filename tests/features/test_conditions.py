@@ -147,7 +147,7 @@ async def test_lengths_of_texts(gate: Running, elements: list[bytes], name: str,
     assert route == await over_grpc(gate, raw, "free", {})
 
 
-@pytest.mark.slow
+@pytest.mark.timed
 @pytest.mark.parametrize("wire", ["http", "grpc"])
 async def test_large_texts_are_looked_at_beside_the_loop(gate: Running, wire: str) -> None:
     """Two million elements take more than half a second to look at; nobody else waits for that."""

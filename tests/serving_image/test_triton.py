@@ -66,6 +66,16 @@ def test_a_server_that_dies_shows_its_last_lines(layout: Layout) -> None:
         triton.start(triton.Ports(0, 0, 0), ["simple"], layout)
 
 
+def test_a_server_that_aborts_is_started_once_more(layout: Layout) -> None:
+    """And that is said; the second time it is an error like any other."""
+    layout.tritonserver.write_text(f"#!/bin/sh\necho began >>{layout.cache}/starts; kill -ABRT $$\n")
+    said: list[str] = []
+    with pytest.raises(triton.TritonError, match="status -6"):
+        triton.start(triton.Ports(0, 0, 0), ["simple"], layout, said.append)
+    assert ["    Triton ended with status -6 before it was ready; starting it once more"] == said
+    assert "began\nbegan\n" == (layout.cache / "starts").read_text()
+
+
 def test_an_unknown_model_is_refused_before_anything_starts(layout: Layout) -> None:
     """The error lists the models there are."""
     with pytest.raises(triton.TritonError, match="no such model: nope; there are simple"):
