@@ -314,7 +314,9 @@ class SharedAnswers:
         now = self._clock()
         for which in self._orders.learn(agreed, now):
             self._near.purge(which, now)
-        if agreed.secret:
+        if (
+            agreed.secret and agreed.secret != self._keys.secret
+        ):  # the same object for as long as it is the same: keys lean on that
             self._keys.secret = agreed.secret
         if agreed.refused:
             self._refused(refused(agreed.refused))

@@ -207,6 +207,14 @@ async def test_a_purge_while_redis_is_away(gates: tuple[Gate, Gate], redis: Redi
     assert [[False], [False]] == [await gate.has(key(1)) for gate in gates]
 
 
+async def test_the_secret_stays_the_same_object(gates: tuple[Gate, Gate]) -> None:
+    """Who has made a key with it knows by that that it still holds."""
+    one, _ = gates
+    secret = one.keys.secret
+    await one.agree()
+    assert secret is one.keys.secret
+
+
 async def test_a_flushed_redis_gets_back_what_is_known(gates: tuple[Gate, Gate], redis: Redis) -> None:
     """The secret, so that what is near stays, and the purges."""
     one, other = gates

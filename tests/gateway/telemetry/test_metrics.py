@@ -171,6 +171,15 @@ def test_the_store() -> None:
     assert 0 == scraped(metrics)["store_up"]
 
 
+def test_answers_in_the_store() -> None:
+    """Counted one by one, by what became of them: what is a hit and is not among them was in memory."""
+    metrics = Metrics()
+    for outcome, count in (("found", 3), ("missing", 1), ("found", 2)):
+        metrics.shared(outcome, count)
+    found = scraped(metrics)
+    assert (5, 1) == tuple(found[f'cache_store_total{{outcome="{outcome}"}}'] for outcome in ("found", "missing"))
+
+
 def test_every_name_is_one_that_users_were_promised(finished: Finished) -> None:
     """Families have Prometheus' endings: counters `_total`, histograms `_seconds`."""
     metrics = Metrics(lambda: {"triton": 0})
