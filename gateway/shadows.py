@@ -17,7 +17,7 @@ from policies.call import Ask, Policy
 from policies.cascade import CascadePolicy
 from policies.deadline import DeadlinePolicy
 from policies.onion import core, onion
-from policies.shadow import Lanes, Means, ShadowPolicy, Spawn, Untold
+from policies.shadow import Lane, Lanes, Means, ShadowPolicy, Spawn, Untold
 from routing.match import RouteTable
 from routing.shadows import Shadow
 from routing.targets import targets
@@ -50,9 +50,11 @@ class Shadows:
         gone = [cluster for key, (_, cluster) in before.items() if self._clusters.get(key, (None, None))[1] is not cluster]
         for cluster in gone:
             self._means.spawn(cluster.close(), f"close mirrors' cluster {cluster.name}")
-        names = {(model, shadow.name) for model, table in tables.items() for shadow, _ in table.shadows}
-        for lost in self.lanes.keys() - names:
+        wanted = {(model, shadow.name): shadow.epoch for model, table in tables.items() for shadow, _ in table.shadows}
+        for lost in self.lanes.keys() - wanted.keys():
             del self.lanes[lost]
+        for key, epoch in wanted.items():
+            self.lanes.setdefault(key, Lane(epoch, self._means.clock)).follow(epoch)
         self.hold(self._drained)
         return made
 

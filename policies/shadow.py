@@ -62,19 +62,18 @@ class Means:
 class Lane:
     """One shadow's bounds, and what it has seen; outlives the policy that asked for it."""
 
-    def __init__(self, shadow: Shadow, clock: Callable[[], float]) -> None:
-        self.ledger = Ledger(shadow.epoch)
+    def __init__(self, epoch: str, clock: Callable[[], float]) -> None:
+        self.ledger = Ledger(epoch)
         self.waiting: deque[_Job] = deque()
         self.running = 0
         self.held = 0  # bytes
         self._clock = clock
         self._credit, self._since = math.inf, clock()
 
-    def of(self, shadow: Shadow) -> Lane:
-        """The same for the shadow as it is now: what was compared by other rules counts no more."""
-        if self.ledger.epoch != shadow.epoch:
-            self.ledger = Ledger(shadow.epoch)
-        return self
+    def follow(self, epoch: str) -> None:
+        """What was compared by other rules counts no more."""
+        if self.ledger.epoch != epoch:
+            self.ledger = Ledger(epoch)
 
     def refused(self, shadow: Shadow, size: int) -> str:
         """Why a question of this size is not mirrored now; "" if it may be."""
@@ -149,6 +148,8 @@ class ShadowPolicy:
     def _take(self, mirror: Mirror, call: Call, answer: Answer | None, error: ErrorKind | None) -> None:
         """Begins a mirror, puts it into the queue, or counts why not. Never raises."""
         shadow, lane = mirror.shadow, self._lane(call.model, mirror.shadow)
+        if lane is None:  # a question from before a reload
+            return
         size = 2 * call.size
         refused = _unfit(shadow, call, answer, error) or lane.refused(shadow, size)
         if refused:
@@ -199,7 +200,8 @@ class ShadowPolicy:
             found, noise = await self._compared(shadow, primary, candidate, again)
         except OSError:
             return "busy"
-        lane.ledger.add(self._paired(job, (primary, candidate, again), found, noise), _versions(shadow, primary, candidate))
+        if lane.ledger.epoch == shadow.epoch:
+            lane.ledger.add(self._paired(job, (primary, candidate, again), found, noise), _versions(shadow, primary, candidate))
         if candidate.outcome == "ok":
             return "compared"
         return "timeout" if candidate.outcome == ErrorKind.DEADLINE else "error"
@@ -254,14 +256,15 @@ class ShadowPolicy:
             _payload(call, heard[0], heard[1]) if kept else {},
         )
 
-    def _lane(self, model: str, shadow: Shadow) -> Lane:
+    def _lane(self, model: str, shadow: Shadow) -> Lane | None:
+        """None where the policy in force has no such shadow any more, or it means something else by it."""
         lane = self._lanes.get((model, shadow.name))
-        if lane is None:
-            lane = self._lanes[model, shadow.name] = Lane(shadow, self._means.clock)
-        return lane.of(shadow)
+        return lane if lane is not None and lane.ledger.epoch == shadow.epoch else None
 
     def _tell(self, call: Call, shadow: Shadow, outcome: str) -> None:
-        self._lane(call.model, shadow).ledger.count(outcome)
+        lane = self._lane(call.model, shadow)
+        if lane is not None:
+            lane.ledger.count(outcome)
         self._means.told(call.model, shadow.name, outcome)
 
 

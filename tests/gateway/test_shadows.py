@@ -65,7 +65,7 @@ async def test_what_does_not_change_is_kept() -> None:
     bench.take(POLICY.replace("127.0.0.1:2", "127.0.0.1:3"))
     assert 3 == len(bench.made)
     assert 1 == len(spawner)
-    bench.shadows.lanes["digits", "dark"] = bench.shadows.lanes.get(("digits", "dark"))  # type: ignore[assignment]
+    assert [("digits", "dark")] == list(bench.shadows.lanes)
     bench.take(POLICY.replace("    shadows:", "    version_policy: all\n    #"))
     assert {} == bench.shadows.lanes
     await spawner.close()

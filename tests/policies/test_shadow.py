@@ -14,7 +14,7 @@ from backends.tensors import Tensor
 from gateway.aside import here
 from gateway.spawner import Spawner
 from policies.call import Answer, Ask, Call, Share
-from policies.shadow import Lanes, Means, ShadowPolicy
+from policies.shadow import Lane, Lanes, Means, ShadowPolicy
 from routing.plan import Mirror, Plan, Stage, Target
 from routing.principal import Principal
 from routing.shadows import Shadow
@@ -56,7 +56,7 @@ class Bench:
     def __init__(self, spawner: Spawner) -> None:
         self.now = 100.0
         self.backend = Backend()
-        self.lanes: Lanes = {}
+        self.lanes: Lanes = {("digits", "dark"): Lane("e", lambda: self.now)}
         self.told: list[str] = []
         self.chances: list[float] = []
         self.spawner = spawner
@@ -323,3 +323,20 @@ async def test_payloads_that_would_take_long_to_read_are_not_kept(bench: Bench, 
     await ended(bench)
     examples = bench.lanes["digits", "dark"].ledger.tallies[0].examples
     assert [[], ["candidate y", "primary y", "question x"]] == sorted(sorted(each.payload) for each in examples)
+
+
+async def test_mirrors_from_before_a_reload(bench: Bench, make_call: MakeCall) -> None:
+    """Count for nobody: neither one that is under way nor a question that was planned by the policy before."""
+    bench.backend.go.clear()
+    await bench.asked(mirrored(make_call()))
+    await ended(bench)
+    lane = bench.lanes["digits", "dark"]
+    lane.follow("new")
+    bench.backend.go.set()
+    await ended(bench)
+    await bench.asked(mirrored(make_call()))
+    await ended(bench)
+    assert ("new", {}, [], 0) == (lane.ledger.epoch, lane.ledger.outcomes, lane.ledger.tallies, lane.running)
+    del bench.lanes["digits", "dark"]
+    await bench.asked(mirrored(make_call()))
+    assert {} == bench.lanes
