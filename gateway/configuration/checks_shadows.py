@@ -53,7 +53,7 @@ def _check_asked(found: Findings, path: Path, shadow: Shadow, model: policy.Mode
         found.wrong(
             (*path, "to"), f"{shown(shadow.to)} is all that route {shown(str(shadow.route))} asks: nobody else would answer"
         )
-    again = {shadow.to: None, **dict.fromkeys(name for route in routes for name in _asked(route))}
+    again = {shadow.to: None, **dict.fromkeys(name for route in routes for name in _again(route, shadow))}
     impure = [shown(name) for name in again if name in model.variants and not model.variants[name].pure]
     if impure:
         found.wrong(
@@ -68,6 +68,14 @@ def _asked(route: policy.Route) -> Iterator[str]:
         yield route.use
     yield from (name for name, weight in (route.split or {}).items() if weight > 0)
     yield from (stage.use for stage in (route.cascade.stages if route.cascade else ()))
+
+
+def _again(route: policy.Route, shadow: Shadow) -> Iterator[str]:
+    """Whom a mirror of the route's questions asks: of a split only the shadow's side, of a cascade every stage."""
+    if route.split is not None and shadow.of is not None:
+        yield shadow.of
+    else:
+        yield from _asked(route)
 
 
 def _check_shares(found: Findings, path: Path, shadow: Shadow) -> None:

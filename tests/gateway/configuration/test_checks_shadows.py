@@ -87,6 +87,14 @@ def test_what_is_taken(shadow: str) -> None:
     assert made.epoch
 
 
+def test_whoever_is_not_asked_again_need_not_be_pure() -> None:
+    """The other side of a split."""
+    split = POLICY.replace("tier: gold}, use: dear", "tier: gold}, split: {dear: 1, wild: 1}")
+    load_policy(split.replace("SHADOW", GOOD).encode(), "policy.yaml")
+    with pytest.raises(PolicyError, match="'wild' would be asked more than once"):
+        load_policy(split.replace("SHADOW", "route: gold, to: next, fraction: 1%").encode(), "policy.yaml")
+
+
 def test_the_epoch_stands_for_what_is_compared_with_what() -> None:
     """How many are mirrored makes no difference to what was counted; who is asked, and what is the same, do."""
 
