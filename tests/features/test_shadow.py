@@ -9,6 +9,7 @@ import pytest
 from routing.shadow_tally import Ledger
 from tests.features.conftest import Reply, ask, framed, packed, until
 from tests.features.oip_server import Script, Waiting, failing, resetting
+from tests.features.test_grpc import labels, question
 
 if TYPE_CHECKING:
     from tests.features.conftest import Running, Start
@@ -211,3 +212,13 @@ async def test_what_the_report_says(start: Start) -> None:
     found = (await report("admin")).json
     assert ("not enough", 3, 3, ["1", "1"]) == (found["verdict"], found["questions"], found["pairs"], found["versions"])
     assert {"label": 3} == {each["field"]: each["raw"]["value"] * 3 for each in found["fields"] if each["raw"]["value"]}
+
+
+async def test_over_grpc(start: Start) -> None:
+    """The same by the other protocol; what is compared are tensors, in whatever form they came."""
+    gate = await start(policy("of: live, to: other"))
+    metadata = tuple((name.lower(), value) for name, value in gate.credential("free").items())
+    answer = await gate.stub().ModelInfer(question(3), metadata=metadata)
+    assert [103] == labels(answer)
+    (tally,) = (await outcome(gate, "compared")).tallies
+    assert {"103 → 303": 1} == tally.fields["label"].flips
