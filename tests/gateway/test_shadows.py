@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
+from dataclasses import replace
 from functools import partial
+from time import monotonic
+
+import pytest
 
 from backends.cluster import Cluster
+from backends.deadline import Deadline
+from backends.errors import InferenceError
+from backends.inference import InferenceRequest, Tensors
 from gateway.admin.drains import Drained
 from gateway.aside import here
-from gateway.compile import blueprint, cluster
-from gateway.shadows import Shadows
+from gateway.compile import blueprint, cluster, compile_snapshot, lasting
+from gateway.shadows import Shadows, running
 from gateway.snapshot import ClusterSpec
 from gateway.spawner import Spawner
+from gateway.telemetry.metrics import Metrics
+from policies.call import Call
 from policies.shadow import Means
+from routing.match import Question
+from routing.principal import Principal
 
 POLICY = """version: 1
 backends:
@@ -87,3 +99,24 @@ async def test_the_end() -> None:
     shadows = Shadows(means, partial(told.append, "ended"))
     await shadows.close()
     assert ["ended"] == told
+
+
+async def test_streams_are_counted_and_not_mirrored() -> None:
+    """Where a question would have been drawn; whether the stream then works makes no difference."""
+    metrics, spawner = Metrics(), Spawner()
+    shadows = running(spawner.spawn, metrics.shadowed)
+    kept = replace(lasting(monotonic), shadows=shadows)
+    drawn = blueprint(POLICY.replace("protocol: triton-http", "protocol: triton-grpc").encode(), "p")
+    snapshot = compile_snapshot(drawn, None, metrics, monotonic, kept)
+    model, caller = snapshot.models["digits"], Principal("ann", scopes=frozenset({"models:infer"}))
+    plan = model.plan(Question(caller, {}, None, {}, "", "q"))
+    request = InferenceRequest("digits", "", "q", {}, (), (), Tensors(()))
+    call = Call("digits", request, caller, plan, Deadline(monotonic() + 2), target=plan.stages[0].target)
+    async with aclosing(model.stream(call)) as answers:
+        with pytest.raises(InferenceError):
+            await anext(answers)
+    assert [{"stream": 1}] == [each.ledger.outcomes for each in shadows.seen()]
+    for each in snapshot.clusters.values():
+        await each.close()
+    await shadows.close()
+    await spawner.close()
