@@ -74,12 +74,23 @@ def _row(taken: Floats, bound: float) -> str:
     return f"{taken.mean():,.0f} | {bound:,.0f} | {taken.mean() / bound:.2f} ± {error:.2f} |"
 
 
+SETTINGS = """# What the verdicts of rollouts are worth, simulated
+
+`python -m tests.routing.simulations`, {runs:,} runs each, seeded. α = 1 %; weight 5 % unless said; four metrics in a rollout.
+Stable errors 0.5 %; the logarithm of the latency is normal with a standard deviation of 0.6, and 5,000 answers of the stable
+side are known when it starts. Bounds: log(1/α) over the information of one of the candidate's requests with the stable side's
+that come with it; of errors that of an event's label, of latency that of the whole latency's. The tail's bound of 397 comes out
+with three settings, as the issue does not say with which. ± is one standard error.
+"""
+
+
 def main() -> None:
     """Prints all tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--requests", type=int, default=20_000)
     asked = parser.parse_args()
+    print(SETTINGS.format(runs=asked.runs))
     tables = (
         false_rollbacks(asked.runs, asked.requests),
         delays(asked.runs),
