@@ -180,7 +180,7 @@ def command(rollout: Rollout, verb: Verb, who: str, now: float, why: str = "") -
     """What a person wants. `promote` ends the step whatever the evidence says. Raises INVALID where it cannot be."""
     happening: Happening = _next(rollout) if verb == "promote" else verb
     if happening not in TABLE[rollout.state]:
-        raise invalid(f"a rollout that is {rollout.state} cannot {verb}", "rollout")
+        raise invalid(f"a rollout that is {rollout.state} cannot {verb}")
     return _move(rollout, happening, now, why or f"{who} said {verb}; {judge(rollout).text}", who)
 
 

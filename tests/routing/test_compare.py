@@ -126,7 +126,8 @@ def test_labels_are_fit_to_be_shown() -> None:
 def test_row_measures(rule: Rule, measure: str, score: float) -> None:
     """Each against what its rule lets pass."""
     found = field(tensor([[0.5, 0.4, 0.1]], "FP64"), tensor([[0.4, 0.2, 0.4]], "FP64"), rule)
-    assert (pytest.approx(score), measure) == (found.score, found.why)
+    assert measure == found.why
+    assert pytest.approx(score) == found.score
     assert measure in found.measures
 
 
