@@ -140,7 +140,7 @@ def start_gateway(folder: Path, ports: Ports, policy: Path) -> Gateway:
     issuer = {"issuer": ISSUER, "audience": AUDIENCE, "jwks": str(folder / "jwks.json"), "algorithms": [ALGORITHM]}
     auth = {"jwt": [issuer], "api_keys": str(folder / "api-keys.yaml"), "anonymous": False}
     configuration = folder / "gateway.yaml"
-    drain = {"notice": "0s", "idle": "0s", "grace": "5s"}
+    drain = {"notice": "0s", "idle": "1s", "grace": "5s"}
     configuration.write_text(json.dumps({"listen": addresses, "auth": auth, "drain": drain}, indent=1))  # JSON is YAML
     command = [sys.executable, "-m", "gateway", "serve", "--config", str(configuration), "--policy", str(policy)]
     with (folder / "access.log").open("wb") as access, (folder / "gateway.log").open("wb") as log:

@@ -117,4 +117,4 @@ async def test_the_queue_obeys(client: Client, scheduling: Triton) -> None:
         await client.queued(3 + number)
     await asyncio.gather(*before)
     turns = [turn for _, turn in await asyncio.gather(*asked)]
-    assert [2, 3, 0, 1] == sorted(range(4), key=turns.__getitem__)
+    assert max(turns[2:]) < min(turns[:2])
