@@ -36,9 +36,12 @@ class Signatures:
         """What the target takes, as far as is known."""
         return self._known.get(_place(target))
 
-    def versions(self, target: Target) -> tuple[str, ...]:
-        """What its backend was last seen to serve of it, kept while the backend cannot be asked; empty where nobody knows."""
-        return self._served.get(_place(target), ())
+    def versions(self, target: Target) -> tuple[str, ...] | None:
+        """What its backend was last seen to serve of it, also while it cannot be asked: empty where it names none.
+
+        None where nobody knows.
+        """
+        return self._served.get(_place(target))
 
     async def watch(self, snapshot: Callable[[], Snapshot]) -> None:
         """Looks at every target of the current snapshot, again and again, until cancelled."""
@@ -61,6 +64,8 @@ class Signatures:
         deadline = Deadline(asyncio.get_running_loop().time() + TIMEOUT)
         try:
             metadata = await cluster.describe("metadata", target.model, target.version, deadline)
+            told = metadata.get("versions")
+            self._served[_place(target)] = tuple([str(each) for each in told]) if isinstance(told, list) else ()
             config = await cluster.describe("config", target.model, target.version, deadline)
             obeyed = schedule(config)
             if obeyed is not None:
@@ -75,7 +80,6 @@ class Signatures:
             self._known.pop(_place(target), None)
         else:
             self._known[_place(target)] = found
-            self._served[_place(target)] = found.versions
 
 
 def _place(target: Target) -> tuple[str, str, str]:

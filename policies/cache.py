@@ -21,7 +21,7 @@ from backends.errors import InferenceError
 from backends.inference import InferenceRequest, InferenceResponse, Tensors
 from backends.tensors import Tensor, of_rows, row_parts
 from policies.call import Answer, Ask, Cached, CacheStatus, Call, Kept, Share
-from policies.keeping import FAILURES, INLINE, JITTER, Around, Store, anonymous, plain, sized, wished
+from policies.keeping import FAILURES, INLINE, JITTER, Around, Store, anonymous, apart, as_planned, complete, plain, sized, wished
 from routing.cache_key import Keys, derived, unkeyed
 from routing.caching import Caching
 from routing.plan import Plan
@@ -101,11 +101,11 @@ class CachePolicy:
         """Asks about what is missing, keeps what comes, and puts it together with what there is."""
         call, parts = search.call, search.parts
         missing = [index for index, each in enumerate(have) if each is None]
-        asked = self._around.clock()
+        asked, served = self._around.clock(), self._keys.served(call.plan)
         below = replace(
             call,
             request=parts.question(missing),
-            key=b"" if status == "request" else parts.key(missing) + self._store.generation,
+            key=b"" if status == "request" else parts.key(missing) + self._store.generation + apart(call.request),
             again=partial(self._again, search, missing, asked),
         )
         try:
@@ -118,7 +118,10 @@ class CachePolicy:
             return rescued
         start = self._around.clock()
         pieces = parts.pieces(answer, missing)
-        stored = pieces is not None and answer.cached is None and self._keep(search, answer, pieces, asked)
+        sound = answer.cached is None and served == self._keys.served(call.plan) and as_planned(answer, call, served)
+        stored = (
+            sound and pieces is not None and complete(answer.response, call.request) and self._keep(search, answer, pieces, asked)
+        )
         search.worth.spent(self._around.clock() - start)
         if answer.collapsed:
             search.worth.saved(answer.backend_seconds)
@@ -147,8 +150,6 @@ class CachePolicy:
 
     def _keep(self, search: _Search, answer: Answer, pieces: Sequence[Kept], asked: float) -> bool:
         """Whether they are kept now; of an answer that many waited for the first who comes keeps it."""
-        if not answer.planned:
-            return False
         caching, now = search.caching, self._around.clock()
         if answer.collapsed:
             there = self._store.find([each.key for each in pieces])
@@ -322,7 +323,7 @@ class _Rows:
         ones = [replace(share, rows=1) for share in shares] if len(shares) > 1 else []
         owners = tuple([ones.index(each.shares[0]) for each in kept]) if ones else ()
         answer = Answer(response, shares, 0.0, 0.0, _escalation(shares, self._call.plan), owners=owners, cached=cached)
-        if again is not None:
+        if again is not None and sum([len(tensor.data) for tensor in outputs]) <= _SHORT:
             again[_JOINED] = (tuple(kept), answer)
         return answer
 
@@ -388,5 +389,6 @@ async def _unfit(search: _Search) -> Answer:
     return replace(await search.ask(search.call), cached=Cached("bypass", detail="rows"))
 
 
+_SHORT = 8 * 1024  # bytes of an answer that is put together once only: it lies beside what the store's bound counts
 _JOINED = b"joined"  # among what is derived from a question that comes again: its rows' entries, and their answer
 _NO_STORE, _NO_GAIN = Cached("request"), Cached("off", detail="no-gain")

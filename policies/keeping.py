@@ -11,12 +11,14 @@ from msgspec.structs import replace
 from backends.errors import ErrorKind
 from backends.inference import InferenceRequest, InferenceResponse, Tensors, TensorSpec
 from backends.tensors import Tensor
-from policies.call import Call, Kept
+from policies.call import Answer, Call, Kept
+from routing.cache_key import Served
 from routing.caching import Purge
 
 INLINE = 256 * 1024  # bytes of a request whose key is made on the loop, in less than 1 ms
 JITTER = 0.1  # of a time to live: what was kept together does not end together
 OVERHEAD = 600  # bytes that an entry takes beside its tensors, and half as many for each of these
+_HASTE = ("priority", "timeout")  # parameters that Triton's queues obey
 # What a stale answer is better than; the client's own mistakes and quotas stay what they are.
 FAILURES = frozenset({ErrorKind.UNAVAILABLE, ErrorKind.BROKEN, ErrorKind.OVERLOADED, ErrorKind.INTERNAL, ErrorKind.DEADLINE})
 
@@ -61,6 +63,32 @@ def anonymous(request: InferenceRequest, tensors: tuple[Tensor, ...]) -> Inferen
     """The question in tensors, so that its answer comes in tensors too, and without the client's id."""
     specs = tuple([TensorSpec(tensor.name, tensor.datatype, tensor.shape) for tensor in tensors])
     return replace(request, id="", inputs=specs, payload=Tensors(tensors))
+
+
+def apart(request: InferenceRequest) -> bytes:
+    """What equal questions must have in common to be asked together: else one would be refused, or not be retried, for another's
+    haste."""
+    said = [f"{name}={request.parameters[name]}" for name in _HASTE if name in request.parameters] if request.parameters else []
+    return ",".join(said if request.repeatable else [*said, "once"]).encode()
+
+
+def as_planned(answer: Answer, call: Call, served: Served) -> bool:
+    """Whether it is of those that were planned, and of the versions that its key is about.
+
+    A backend that has loaded another version since the last look says so in its answer.
+    """
+    known = {stage.target.variant: versions for stage, versions in zip(call.plan.stages, served, strict=True)}
+    for share in answer.shares:
+        versions = known.get(share.variant)
+        if versions and share.version and share.version not in versions:
+            return False
+    return answer.planned
+
+
+def complete(response: InferenceResponse, request: InferenceRequest) -> bool:
+    """Whether it has the outputs that were asked for, or any where none was named."""
+    given = {each.name for each in response.payload.tensors()}
+    return bool(given) and given.issuperset([output.name for output in request.outputs])
 
 
 def plain(response: InferenceResponse) -> InferenceResponse:

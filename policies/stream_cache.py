@@ -20,7 +20,7 @@ from backends.deadline import Deadline
 from backends.errors import InferenceError
 from backends.inference import InferenceResponse
 from policies.call import Answer, Cached, CacheStatus, Call, Kept
-from policies.keeping import FAILURES, INLINE, JITTER, Around, Store, anonymous, plain, sized, wished
+from policies.keeping import FAILURES, INLINE, JITTER, Around, Store, anonymous, as_planned, plain, sized, wished
 from routing.cache_key import Keys, unkeyed
 from routing.caching import Caching
 from routing.worth import Worth
@@ -91,7 +91,7 @@ class StreamCachePolicy:
 
     async def _asked(self, search: _Search) -> AsyncGenerator[Answer, None]:
         """From below, with nothing of the client in the question; kept when the last has come."""
-        call, asked, notes = search.call, self._around.clock(), _Notes()
+        call, asked, notes, served = search.call, self._around.clock(), _Notes(), self._keys.served(search.call.plan)
         below = replace(call, request=anonymous(call.request, call.request.payload.tensors()))
         try:
             async with aclosing(search.ask(below)) as answers:
@@ -101,7 +101,7 @@ class StreamCachePolicy:
                     notes.add(answer, MOST_AT_ONCE - self._noted)
                     self._noted += notes.size - before
                     search.worth.spent(self._around.clock() - start)
-            if notes.responses:
+            if notes.last is not None and served == self._keys.served(call.plan) and as_planned(notes.last, call, served):
                 self._keep(search, notes, asked)
         finally:
             self._noted -= notes.size

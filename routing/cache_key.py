@@ -27,8 +27,9 @@ _JOINED = 64 * 1024  # bytes; tensors beyond are not copied for the sake of one 
 _REMEMBERED = 4096  # plans and principals
 _PLANS = 4  # of one question: of other routes and policies
 
-Versions = Callable[[Target], Sequence[str]]
-"""What the target's backend was last seen to serve; empty where nobody knows."""
+Versions = Callable[[Target], Sequence[str] | None]
+"""What the target's backend was last seen to serve; empty where it says that it has no versions, None where nobody knows."""
+Served = tuple[tuple[str, ...] | None, ...]
 
 
 def unkeyed(request: InferenceRequest) -> str:
@@ -53,7 +54,8 @@ class Keys:
     def __init__(self, secret: bytes, versions: Versions) -> None:
         self.secret = secret
         self._versions = versions
-        self._known: dict[tuple[int, bytes, str, str], tuple[Plan, tuple[tuple[str, ...], ...], bytes]] = {}
+        self._unknown = hmac.digest(secret, b"versions", "sha256").hex()  # of this process: what is not known is not the same
+        self._known: dict[tuple[int, bytes, str, str], tuple[Plan, Served, bytes]] = {}
 
     def whole(self, plan: Plan, principal: Principal, model: str, request: InferenceRequest) -> bytes:
         """Of the question as it stands."""
@@ -87,6 +89,11 @@ class Keys:
         """Of the question as it stands, asked for any number of answers: never the same as for one."""
         return self._mac(framed([CONTRACT, b"stream"]), [self.whole(plan, principal, model, request)])
 
+    def served(self, plan: Plan) -> Served:
+        """Of each stage the versions that its key is about where the policy leaves them open; None where nobody knows them."""
+        found = [() if stage.target.version else self._versions(stage.target) for stage in plan.stages]
+        return tuple([None if of is None else tuple(of) for of in found])
+
     def several(self, keys: Sequence[bytes]) -> bytes:
         """Of the question that these rows make, in this order."""
         return self._mac(framed([CONTRACT, b"several"]), keys)
@@ -101,13 +108,15 @@ class Keys:
             kind, whose = b"tenant", principal.tenant
         else:
             kind, whose = b"subject", principal.subject
-        versions = tuple([() if stage.target.version else tuple(self._versions(stage.target)) for stage in plan.stages])
+        versions = self.served(plan)
         at = (id(plan), kind, whose, model)
         known = self._known.get(at)
         if known is not None and known[0] is plan and known[1] == versions:
             return known[2]
         words = (whose.encode("utf-8", "surrogatepass"), model.encode())
-        made = framed([CONTRACT, kind, *words, caching.epoch, _plan(plan, versions)])
+        made = framed(
+            [CONTRACT, kind, *words, caching.epoch, _plan(plan, [(self._unknown,) if of is None else of for of in versions])]
+        )
         if len(self._known) >= _REMEMBERED:
             self._known.clear()
         self._known[at] = (plan, versions, made)

@@ -33,7 +33,7 @@ models:
   echo:
     timeout: 30s
     cache: {ttl: 10m}
-    variants: {echo: {backend: triton, model: echo, cost: 3}}
+    variants: {echo: {backend: triton, model: echo, version: "1", cost: 3}}
     routes: [{name: default, use: echo}]
 """
 

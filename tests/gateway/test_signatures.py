@@ -59,7 +59,7 @@ async def test_what_is_gone_is_forgotten(fake: Fake) -> None:
 async def test_what_was_served_is_remembered(fake: Fake) -> None:
     """While a backend cannot be asked, what it served last still holds; a target out of the policy is forgotten."""
     signatures = Signatures()
-    assert () == signatures.versions(fake.fast)
+    assert signatures.versions(fake.fast) is None
     await signatures.look(fake.snapshot())
     found = signatures.get(fake.fast)
     assert found is not None
@@ -69,7 +69,7 @@ async def test_what_was_served_is_remembered(fake: Fake) -> None:
     await signatures.look(fake.snapshot())
     assert (None, before) == (signatures.get(fake.fast), signatures.versions(fake.fast))
     await signatures.look(fake.snapshot(digits=(fake.dear,)))
-    assert () == signatures.versions(fake.fast)
+    assert signatures.versions(fake.fast) is None
 
 
 async def test_what_a_queue_obeys_is_told_its_cluster(fake: Fake) -> None:

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
-from backends.inference import InferenceResponse, Tensors, TensorSpec
+from backends.inference import InferenceResponse, RequestedOutput, Tensors, TensorSpec
 from backends.tensors import Tensor
-from policies.call import Call
-from policies.keeping import anonymous, plain, sized, wished
+from policies.call import Answer, Call, Share
+from policies.keeping import anonymous, apart, as_planned, complete, plain, sized, wished
 from routing.match import Question
 
 
@@ -42,3 +42,40 @@ def test_an_answer_without_its_message() -> None:
     (tensor,) = found.payload.tensors()
     assert (bytes, b"12345678", "", {"a": 1}) == (type(tensor.data), tensor.data, found.id, found.parameters)
     assert 8 < sized(found) < 8 + 1000
+
+
+def test_questions_of_another_haste_are_asked_apart(make_call: Callable[..., Call]) -> None:
+    """Triton's queue refuses for `timeout` and `priority`, and what is not to be done twice is not retried: each for its own."""
+    request = make_call().request
+    others = [
+        replace(request, parameters={"timeout": 1}),
+        replace(request, parameters={"timeout": 2}),
+        replace(request, parameters={"priority": 1}),
+        replace(request, parameters={"priority": 1, "timeout": 1}),
+        replace(request, headers=(("idempotency-key", "k"),)),
+    ]
+    assert {b""} == {apart(request), apart(replace(request, parameters={"seed": 1}, headers=(("x-request-id", "r"),)))}
+    assert len(others) == len({apart(each) for each in others} - {b""})
+
+
+@pytest.mark.parametrize(
+    ("served", "version", "kept"),
+    [("12", "2", True), ("1", "2", False), ("1", "", True), ("", "2", True), (None, "2", True)],
+)
+def test_another_version_than_the_key_says(make_call: Callable[..., Call], served: str | None, version: str, kept: bool) -> None:
+    """It has been loaded since the backend was last looked at; whoever names no versions cannot be caught."""
+    call = make_call()
+    response = InferenceResponse("m", version, "", {}, Tensors(()))
+    answer = Answer(response, (Share("fast", 1, "m", version),), 0.0, 0.0)
+    versions = (None if served is None else tuple(served),)
+    assert kept is as_planned(answer, call, versions)
+    assert not as_planned(replace(answer, planned=False), call, versions)
+
+
+def test_an_answer_has_what_was_asked_for(make_call: Callable[..., Call]) -> None:
+    """All outputs that were named, or any if none was."""
+    request = make_call().request
+    empty, some = (InferenceResponse("m", "1", "", {}, Tensors(of)) for of in ((), (Tensor("y", "INT8", (1,), b"1"),)))
+    named = replace(request, outputs=(RequestedOutput("y"),))
+    assert (False, True, True) == (complete(empty, request), complete(some, request), complete(some, named))
+    assert not complete(some, replace(request, outputs=(RequestedOutput("y"), RequestedOutput("z"))))

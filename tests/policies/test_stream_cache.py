@@ -51,7 +51,8 @@ class Setting:
         self.open = 0
         self.store = LocalStore(64 << 20, lambda: self.now)
         around = Around(lambda: self.now, lambda: 0.0, lambda work, _: self.work.append(work))
-        keys = Keys(b"k" * 32, lambda _: ())
+        self.served: tuple[str, ...] = ()
+        keys = Keys(b"k" * 32, lambda _: self.served)
         self.policy = StreamCachePolicy(self.store, keys, lambda _, result: self.told.append(result), around)
 
     async def backend(self, call: Call) -> AsyncGenerator[Answer, None]:
@@ -146,6 +147,14 @@ async def test_a_stream_that_fails_is_not_kept(setting: Setting, question: Call,
         await setting.ask(question)
     assert 0 == setting.store.size
     assert ["miss"] * (fails > 0) == setting.told
+
+
+async def test_a_stream_of_a_version_that_nobody_has_seen_is_not_kept(setting: Setting, question: Call) -> None:
+    """It was loaded since the backend was last looked at, and may be gone again."""
+    setting.served = ("2",)
+    assert [["miss", None, None]] * 2 == [statuses(await setting.ask(question)) for _ in range(2)]
+    setting.served = ("1",)
+    assert ["miss", "hit"] == [statuses(await setting.ask(question))[0] for _ in range(2)]
 
 
 async def test_a_stream_without_answers_is_not_kept(setting: Setting, question: Call) -> None:

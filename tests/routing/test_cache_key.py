@@ -110,6 +110,20 @@ def test_a_version_that_the_policy_leaves_open_is_what_the_backend_serves() -> N
     assert fixed == keys.whole(PLAN, ANN, "digits", BASE)
 
 
+def test_versions_that_nobody_knows_are_no_versions() -> None:
+    """Before a backend has said what it serves its answers are this process's, and are not found once it has."""
+    told: list[tuple[str, ...] | None] = [None]
+    keys, others = (Keys(secret * 32, lambda _: told[0]) for secret in (b"s", b"t"))
+    others.secret = keys.secret
+    plan = replace(PLAN, stages=(Stage(replace(FAST, version="")), Stage(DEAR)))
+    unknown = keys.whole(plan, ANN, "digits", BASE)
+    assert (None, ()) == (keys.served(plan)[0], keys.served(PLAN)[0])
+    assert unknown == keys.whole(plan, ANN, "digits", BASE) != others.whole(plan, ANN, "digits", BASE)
+    told[0] = ()
+    none = keys.whole(plan, ANN, "digits", BASE)
+    assert unknown != none == others.whole(plan, ANN, "digits", BASE)
+
+
 def test_shared_entries_belong_to_nobody() -> None:
     """With `shared` neither tenant nor subject counts."""
     shared = replace(PLAN, cache=replace(CACHING, shared=True))
