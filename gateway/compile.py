@@ -26,7 +26,7 @@ from gateway.configuration.schema_policy import PolicyDocument
 from gateway.configuration.tables import limits_of, route_tables
 from gateway.door import OPEN, Door
 from gateway.review.trial import refuse_failures
-from gateway.shadows import Shadows
+from gateway.shadow.shadows import Shadows
 from gateway.snapshot import ClusterSpec, Model, Snapshot
 from gateway.spawner import Spawner
 from gateway.telemetry.metrics import Metrics

@@ -52,8 +52,8 @@ from gateway.mismatch import warn_of
 from gateway.reload.policy_file import PolicyFile
 from gateway.reload.records import Records
 from gateway.reload.reloader import BY_SIGNAL, Judged, Reloader, judged
-from gateway.shadow_report import Report, Seen, reports
-from gateway.shadows import running
+from gateway.shadow.report import Report, Seen, reports
+from gateway.shadow.shadows import running
 from gateway.signatures import Signatures
 from gateway.spawner import Spawner
 from gateway.stopping import Stopping

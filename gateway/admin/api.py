@@ -20,7 +20,7 @@ from gateway.reload.records import now
 from gateway.reload.reloader import Done, Refusal, Reloader, one_line
 from gateway.review.explain import Explanation, explain
 from gateway.review.written import read_request
-from gateway.shadow_report import Report
+from gateway.shadow.report import Report
 from routing.caching import Purge
 
 MAX_BODY = 64 << 10

@@ -11,9 +11,9 @@ import msgspec
 
 from gateway.cli import remote
 from gateway.cli.ink import Ink
-from gateway.shadow_page import page
-from gateway.shadow_report import Report
-from gateway.shadow_text import lines
+from gateway.shadow.page import page
+from gateway.shadow.report import Report
+from gateway.shadow.text import lines
 
 _ABOUT = "whether a candidate answers as the variant in use does, beyond that one's own noise"
 _EXAMPLE = """example:

@@ -34,7 +34,7 @@ from gateway.reload.policy_file import PolicyFile
 from gateway.reload.records import Records, now
 from gateway.reload.reloader import BY_SIGNAL, Judged, Reloader, judged, one_line
 from gateway.serve import CLOSE_SECONDS
-from gateway.shadow_report import Report, Seen, reports
+from gateway.shadow.report import Report, Seen, reports
 from gateway.spawner import Spawner
 from gateway.stopping import Stopping
 from gateway.telemetry.merge import Totals

@@ -19,10 +19,10 @@ from gateway.configuration.load import version
 from gateway.reload.policy_file import PolicyFile
 from gateway.reload.records import Records
 from gateway.reload.reloader import Judged, Reloader, judged
-from gateway.shadow_report import Report
+from gateway.shadow.report import Report
 from gateway.spawner import Spawner
 from routing.caching import Purge
-from tests.gateway.shadowed import shown
+from tests.gateway.shadow.shadowed import shown
 
 POLICY = """version: 1
 backends: {b: {protocol: triton-http, endpoints: ["127.0.0.1:1"]}}

@@ -11,7 +11,7 @@ import pytest
 
 from gateway.cli import main
 from tests.gateway.cli.conftest import Gateway
-from tests.gateway.shadowed import shown
+from tests.gateway.shadow.shadowed import shown
 
 
 def told(*reports: Any) -> tuple[int, dict[str, Any]]:

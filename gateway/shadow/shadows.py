@@ -11,7 +11,7 @@ from backends.cluster import Cluster
 from backends.rules import Rules
 from gateway.admin.drains import Drained
 from gateway.aside import Aside
-from gateway.shadow_report import Seen
+from gateway.shadow.report import Seen
 from gateway.snapshot import ClusterSpec
 from policies.call import Ask, Policy
 from policies.cascade import CascadePolicy

@@ -6,10 +6,10 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from gateway.shadow_report import Report, Seen, percent, report, reports, seconds
+from gateway.shadow.report import Report, Seen, percent, report, reports, seconds
 from routing.match import Match, Route, RouteTable, Use
 from routing.shadow_tally import Ledger
-from tests.gateway.shadowed import LIVE, NEXT, SHADOW, ledger, shown
+from tests.gateway.shadow.shadowed import LIVE, NEXT, SHADOW, ledger, shown
 
 
 def test_the_same() -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import io
 
 from gateway.cli.ink import Ink
-from gateway.shadow_report import report
-from gateway.shadow_text import lines
-from tests.gateway.shadowed import NEXT, SHADOW, shown
+from gateway.shadow.report import report
+from gateway.shadow.text import lines
+from tests.gateway.shadow.shadowed import NEXT, SHADOW, shown
 
 INK = Ink(io.StringIO())
 

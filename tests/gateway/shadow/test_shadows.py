@@ -16,7 +16,7 @@ from backends.inference import InferenceRequest, Tensors
 from gateway.admin.drains import Drained
 from gateway.aside import here
 from gateway.compile import blueprint, cluster, compile_snapshot, lasting
-from gateway.shadows import Shadows, running
+from gateway.shadow.shadows import Shadows, running
 from gateway.snapshot import ClusterSpec
 from gateway.spawner import Spawner
 from gateway.telemetry.metrics import Metrics

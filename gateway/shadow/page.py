@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from gateway.shadow_report import Report, percent, seconds
-from gateway.shadow_text import counts, interval, rate, said, still, window
+from gateway.shadow.report import Report, percent, seconds
+from gateway.shadow.text import counts, interval, rate, said, still, window
 from routing.shadow_verdict import FieldVerdict
 
 _STYLE = """

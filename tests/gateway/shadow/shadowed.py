@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gateway.shadow_report import Report, report
+from gateway.shadow.report import Report, report
 from routing.compare import Found
 from routing.plan import Target
 from routing.shadow_tally import Ledger, Paired

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from gateway.shadow_report import Report, percent, seconds
+from gateway.shadow.report import Report, percent, seconds
 from routing.excess import FAR, Interval
 from routing.shadow_verdict import FieldVerdict
 

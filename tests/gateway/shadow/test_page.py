@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree
 
-from gateway.shadow_page import page
-from gateway.shadow_report import report
-from tests.gateway.shadowed import NASTY, NEXT, SHADOW, shown
+from gateway.shadow.page import page
+from gateway.shadow.report import report
+from tests.gateway.shadow.shadowed import NASTY, NEXT, SHADOW, shown
 
 
 def test_the_page_is_well_formed_and_stands_alone() -> None:
