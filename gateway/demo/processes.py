@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.demo.credentials import ALGORITHM, AUDIENCE, ISSUER, Issuer, api_key
-from gateway.demo.expect import StartError
+from gateway.demo.expect import StartError, equal
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVING_IMAGE = ROOT / "serving-image"
@@ -109,6 +109,12 @@ class Gateway:
         _, text = get(self.admin, "/metrics")
         return sum(value for found, value in samples(text.decode(), name) if labels.items() <= found.items())
 
+    def api(self, path: str, headers: Mapping[str, str]) -> Any:
+        """What the admin API answers to a GET. Raises WrongError for anything but 200."""
+        status, body = _request(self.admin, "GET", path, headers)
+        equal(f"status of GET {path}", 200, status)
+        return json.loads(body)
+
     def stop(self) -> int:
         """Ends it in order and returns its status; harmless when it has ended already."""
         if self.process.poll() is None:
@@ -181,18 +187,18 @@ def _ready(admin: str) -> bool:
 
 def get(address: str, path: str) -> tuple[int, bytes]:
     """Status and body of a GET. Raises OSError where nobody answers."""
-    return _request(address, "GET", path)
+    return _request(address, "GET", path, {})
 
 
 def post(address: str, path: str) -> tuple[int, bytes]:
     """The same of a POST with an empty JSON object."""
-    return _request(address, "POST", path)
+    return _request(address, "POST", path, {})
 
 
-def _request(address: str, method: str, path: str) -> tuple[int, bytes]:
+def _request(address: str, method: str, path: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
     connection = http.client.HTTPConnection(address, timeout=60)
     try:
-        connection.request(method, path, b"{}" if method == "POST" else None)
+        connection.request(method, path, b"{}" if method == "POST" else None, dict(headers))
         response = connection.getresponse()
         return response.status, response.read()
     finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gateway.demo import comparison, scenes_policy, scenes_protocol, scenes_refusals, scenes_routing, table
+from gateway.demo import comparison, scenes_answers, scenes_policy, scenes_protocol, scenes_refusals, scenes_routing, table
 from gateway.demo.setting import Setting
 
 Scene = Callable[[Setting], str]
@@ -17,6 +17,8 @@ SCENES: tuple[tuple[str, Scene], ...] = (
     ("explained before", scenes_policy.explained),
     ("policy's tests", scenes_policy.noticed),
     ("one protocol", scenes_protocol.same_answers),
+    ("cache", scenes_answers.kept),
+    ("shadow", scenes_answers.mirrored),
     ("example models", scenes_protocol.example_models),
     ("stream", scenes_protocol.stream),
     ("client hangs up", scenes_protocol.hang_up),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,12 +32,16 @@ class FakeClient:
 
 @dataclass
 class FakeGateway:
-    """A gateway that is nothing but its metrics."""
+    """A gateway that is nothing but its metrics and what its API answers."""
 
     metrics: dict[str, float] = field(default_factory=dict)
+    apis: dict[str, Any] = field(default_factory=dict)
 
     def metric(self, name: str, **labels: str) -> float:
         return self.metrics.get(name, 0.0)
+
+    def api(self, path: str, headers: Mapping[str, str]) -> Any:
+        return self.apis[path]
 
 
 def document() -> dict[str, Any]:

@@ -27,7 +27,7 @@ def test_a_rule_without_a_test_is_wrong(setting: Make) -> None:
     """The shipped policy has one for each."""
     shipped = read(POLICY)
     made = replace(setting(lambda _: reply()), policy=shipped)
-    assert "14 tests in the policy itself" in noticed(made)
+    assert "15 tests in the policy itself" in noticed(made)
     kept = [test for test in shipped.document["tests"] if test["expect"].get("route") != "bulk"]
     with pytest.raises(WrongError, match="no test notices"):
         noticed(replace(made, policy=Policy({**shipped.document, "tests": kept})))
