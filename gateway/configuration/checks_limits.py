@@ -45,11 +45,14 @@ def _check_models(found: Findings, path: Path, limit: Limit, models: Collection[
 
 
 def _check_order(found: Findings, limits: tuple[Limit, ...]) -> None:
+    """A limit of which a part could not be read says nothing of others: whom it binds and what it allows is unknown."""
     values = [limit_of(limit, index) for index, limit in enumerate(limits)]
     for index, value in enumerate(values):
         for other, by in enumerate(values):
+            if other == index or ("limits", other) in found.spoiled:
+                continue
             same = implied(by, value)  # then the later of the two says nothing
-            if other == index or not value.allowances or not implied(value, by) or (same and other > index):
+            if not value.allowances or not implied(value, by) or (same and other > index):
                 continue
             line = found.source.mark(("limits", other)).line
             name = f"limit {shown(value.name)} never decides"

@@ -107,6 +107,14 @@ def test_a_limit_that_never_decides(limits: tuple[str, ...], index: int, by: str
     assert f"never decides: {by} allows no more to all that this one counts" in message
 
 
+@pytest.mark.parametrize(
+    "limit", ["match: {teir: x}, concurrency: 1", "match: {tier: 7}, concurrency: 1", "per: tenent, concurrency: 1"]
+)
+def test_a_limit_that_could_not_be_read_decides_nothing(limit: str) -> None:
+    """Whom it binds nobody knows, so no other limit is told that it never decides."""
+    assert ["limits[0]"] == [problem[0][:9] for problem in found(limit, "match: {tier: x}, concurrency: 5")]
+
+
 def test_names() -> None:
     """No name twice, those made from places among them."""
     problems = found(
