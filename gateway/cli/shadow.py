@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -13,8 +14,9 @@ from gateway.cli import remote
 from gateway.cli.ink import Ink
 from gateway.shadow.page import page
 from gateway.shadow.report import Report
-from gateway.shadow.text import lines
+from gateway.shadow.tables import Table, compared, counts, fields, said, slices, window
 
+SHOWN = 12  # slices
 _ABOUT = "whether a candidate answers as the variant in use does, beyond that one's own noise"
 _EXAMPLE = """example:
   PENSTOCK_API_KEY=pk_… penstock shadow report
@@ -63,3 +65,45 @@ def _report(arguments: argparse.Namespace) -> int:
         arguments.html.write_text(page(found), "utf-8")
         print(f"written: {arguments.html}", file=sys.stderr)
     return 0 if all(each.verdict == "same" for each in found) else 1
+
+
+def lines(report: Report, ink: Ink) -> Iterator[str]:
+    """The report, line by line."""
+    paint = {"same": ink.good, "different": ink.bad}.get(report.verdict, ink.strong)
+    yield f"{ink.strong(f'{report.model}/{report.shadow}')}  {said(report)}"
+    yield f"{paint(report.verdict.upper())}: {report.why}"
+    yield f"promotion would change: {report.promotion}"
+    yield f"window    {window(report)}"
+    yield f"questions {counts(report)}"
+    if report.fields:
+        yield from ("", *_table(fields(report)))
+        yield from _details(report)
+    if report.questions:
+        yield from ("", *_table(compared(report)))
+    if report.slices:
+        head, rows = slices(report)
+        yield from ("", *_table((head, rows[:SHOWN])))
+        if len(rows) > SHOWN:
+            yield ink.faint(f"… and {len(rows) - SHOWN} more")
+    if report.examples:
+        yield from ("", "worst examples, by request id")
+        for each in report.examples:
+            why = ", ".join(f"{field}: {word}" for field, word in each.fields.items())
+            yield f"  {each.request}  {why}" + ("  (the primary differed from itself, too)" if each.noisy else "")
+            yield from (f"    {name}: {value}" for name, value in each.payload.items())
+
+
+def _details(report: Report) -> Iterator[str]:
+    for field in report.fields:
+        told = [f"{word} {count:,}×" for word, count in sorted(field.whys.items(), key=lambda each: -each[1])[:4]]
+        told += [f"{flip} {count:,}×" for flip, count in sorted(field.flips.items(), key=lambda each: -each[1])[:4]]
+        told += [f"{name} ≤ {value:.3g}, mean {field.means[name]:.3g}" for name, value in field.largest.items() if value]
+        if told:
+            yield f"  {field.field}: {'; '.join(told)}"
+
+
+def _table(table: Table) -> list[str]:
+    head, rows = table
+    every = [head, *rows]
+    widths = [max(len(row[column]) for row in every) for column in range(len(head))]
+    return ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in every]

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from gateway.shadow.report import Report, percent, seconds
-from gateway.shadow.text import counts, interval, rate, said, still, window
+from gateway.shadow.tables import Table, compared, counts, fields, said, slices, window
 from routing.shadow_verdict import FieldVerdict
 
 _STYLE = """
@@ -50,31 +50,19 @@ def _section(report: Report) -> str:
         + _table((), [(name, escape(text)) for name, text in facts])
         + (_fields(report) if report.fields else "")
         + (_times(report) if report.questions else "")
-        + (_slices(report) if report.slices else "")
+        + (f"<h2>Whose questions</h2>{_table(*_escaped(slices(report)))}" if report.slices else "")
         + (_examples(report) if report.examples else "")
     )
 
 
 def _fields(report: Report) -> str:
-    rows = [
-        (
-            escape(each.field),
-            escape(each.verdict),
-            interval(each.raw),
-            interval(each.noise) if each.pairs else "–",
-            interval(each.excess) if each.pairs else "–",
-            escape(still(each)),
-        )
-        for each in report.fields
-    ]
-    head = ("field", "verdict", "differs", "noise", "beyond noise", "still needs")
     flips = "".join(_confusion(each) for each in report.fields if each.flips)
-    return f"<h2>How often answers differ</h2>{_rates(report.fields)}{_table(head, rows)}{flips}"
+    return f"<h2>How often answers differ</h2>{_rates(report.fields)}{_table(*_escaped(fields(report)))}{flips}"
 
 
-def _rates(fields: Sequence[FieldVerdict]) -> str:
+def _rates(found: Sequence[FieldVerdict]) -> str:
     """Each field's two rates with their intervals."""
-    shown = fields[:40]
+    shown = found[:40]
     top = max((each.raw.value for each in shown), default=0.0)
     most = min(1.0, max(0.02, *(min(each.raw.high, 3 * top + 0.02) for each in shown), *(each.noise.value for each in shown)))
     bars = []
@@ -117,29 +105,9 @@ def _times(report: Report) -> str:
             f'<line x1="{x["0.5"]:.1f}" x2="{x["0.5"]:.1f}" y1="{middle}" y2="{middle + 16}" stroke="#fff" stroke-width="2"/>'
         )
         bars.append(f'<text x="{min(x["0.99"] + 6, _LEFT + _WIDTH):.1f}" y="{middle + 12}">p99 {seconds(values["0.99"])}</text>')
-    rows = [
-        (
-            each.what,
-            *(_value(each.what, value) for value in (each.primary, each.candidate)),
-            percent(each.ratio) if each.ratio else "–",
-        )
-        for each in report.compared
-    ]
     note = '<p class="faint">Boxes from the 25th to the 75th percentile, lines from the 5th to the 99th.</p>'
     plot = _svg(24 + len(shown) * _ROW, "".join(bars))
-    return f"<h2>Time and cost</h2>{plot}{note}{_table(('', 'primary', 'candidate', 'of it'), rows)}"
-
-
-def _value(what: str, value: float) -> str:
-    return ("–" if not value else f"{value:,.6g}") if what == "cost" else seconds(value)
-
-
-def _slices(report: Report) -> str:
-    rows = [
-        (escape(name), f"{part.compared:,}", rate(part.differed, part.compared), rate(part.noisy, part.pairs))
-        for name, part in report.slices.items()
-    ]
-    return f"<h2>Whose questions</h2>{_table(('slice', 'compared', 'differs', 'noise'), rows)}"
+    return f"<h2>Time and cost</h2>{plot}{note}{_table(*_escaped(compared(report)))}"
 
 
 def _examples(report: Report) -> str:
@@ -166,6 +134,11 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Cells are HTML already."""
     top = f"<tr>{''.join(f'<th>{cell}</th>' for cell in head)}</tr>" if head else ""
     return f"<table>{top}{''.join('<tr>' + ''.join(f'<td>{cell}</td>' for cell in row) + '</tr>' for row in rows)}</table>"
+
+
+def _escaped(table: Table) -> Table:
+    head, rows = table
+    return head, [[escape(cell) for cell in row] for row in rows]
 
 
 def _key(entries: Iterable[tuple[str, str]], y: int) -> str:
