@@ -87,13 +87,15 @@ class Lasting:
     store: Store
     keys: Keys
     spawner: Spawner
+    shadows: Shadows
     leases: Leases | None = None  # where the store is shared
-    shadows: Shadows | None = None  # what they have seen, where that is to last
 
 
 def lasting(clock: Callable[[], float]) -> Lasting:
     """For a snapshot that stands alone."""
-    return Lasting(LocalMeter(clock), LocalStore(1 << 20, clock), Keys(secrets.token_bytes(32), lambda _: ()), Spawner())
+    store, keys, spawner = LocalStore(1 << 20, clock), Keys(secrets.token_bytes(32), lambda _: ()), Spawner()
+    shadows = Shadows(Means(spawner.spawn, clock, time.time, random.random, lambda *_: None, here))
+    return Lasting(LocalMeter(clock), store, keys, spawner, shadows)
 
 
 def blueprint(text: bytes, name: str) -> Blueprint:
@@ -148,7 +150,7 @@ def compile_snapshot(
     around = Around(clock, random.random, kept.spawner.spawn)
     layers, innermost = _layers(metrics, around, kept), core(clusters, metrics, clock)
     specs = {spec.name: spec for spec in blueprint.clusters}
-    shadows = (kept.shadows or _shadows(kept.spawner, clock)).layers(blueprint.tables, specs, partial(cluster, sent=_uncounted))
+    shadows = kept.shadows.layers(blueprint.tables, specs, partial(cluster, sent=_uncounted))
     stream_of = _unmirrored(streaming(clusters, metrics, clock), shadows)
     streams = _streams(stream_of, limit, StreamCachePolicy(kept.store, kept.keys, metrics.cached, around))
     models = {}
@@ -184,10 +186,6 @@ def _of(table: RouteTable, layers: Mapping[str, Policy], more: Mapping[str, Poli
     """Those that the model has something for: who has none of them pays for none."""
     idle = {"cache": table.cache is None, "coalesce": table.cache is None, "fallback": not table.fallback}
     return {**{name: layer for name, layer in layers.items() if not idle.get(name)}, **more}
-
-
-def _shadows(spawner: Spawner, clock: Callable[[], float]) -> Shadows:
-    return Shadows(Means(spawner.spawn, clock, time.time, random.random, lambda *_: None, here))
 
 
 def _unmirrored(stream: StreamAsk, shadows: Mapping[str, ShadowPolicy]) -> StreamAsk:

@@ -134,9 +134,9 @@ class Gateway:
         store, shadows = self._store, self.shadows
         if store is None:
             meter = LocalMeter(time.monotonic, self.document.workers)
-            return Lasting(meter, self._answers, keys, self.spawner, shadows=shadows)
+            return Lasting(meter, self._answers, keys, self.spawner, shadows)
         self._answers = store.share(self._near, keys, Around(time.monotonic, random.random, self.spawner.spawn))
-        return Lasting(store.meter, self._answers, keys, self.spawner, store.leases, shadows)
+        return Lasting(store.meter, self._answers, keys, self.spawner, shadows, store.leases)
 
     async def start(self, http: Sequence[socket] = ()) -> None:
         """Opens the ports; operators ask a worker's parent, which gives it sockets to serve HTTP on.
