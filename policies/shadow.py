@@ -36,7 +36,6 @@ Spawn = Callable[[Coroutine[Any, Any, None], str], "asyncio.Task[None]"]
 ROOM = 64 << 20  # bytes of questions that one shadow may hold, waiting or asked
 LARGE = 64 << 10  # bytes of an answer that is compared beside the loop
 MAX_SHOWN = 1000  # characters of a payload that is kept
-_OUTAGES = frozenset({ErrorKind.OVERLOADED})  # say nothing of the candidate's answers: it was asked too much, here or there
 
 
 class Aside(Protocol):
@@ -193,7 +192,7 @@ class ShadowPolicy:
         deadline, ask = Deadline(now + timeout), self._asks[shadow.name]
         candidate, again = await self._both(ask, job, deadline)
         lane.spent(sum(each.answer.cost for each in (candidate, again) if each is not None and each.answer is not None))
-        if candidate.outcome in _OUTAGES or (again is not None and again.outcome in _OUTAGES):
+        if ErrorKind.OVERLOADED in (candidate.outcome, again and again.outcome):  # which says nothing of the answers
             return "overloaded"
         primary = _Heard(job.outcome, job.answer, job.answer.backend_seconds if job.answer else 0.0)
         try:
@@ -244,13 +243,12 @@ class ShadowPolicy:
         noise: tuple[Found, ...] | None,
     ) -> Paired:
         call, shadow, again = job.call, job.mirror.shadow, heard[2]
-        both = noise is not None and again is not None
         kept = shadow.payloads and any(each.score > 1 for each in found)
         return Paired(
             call.question.request_id if call.question else call.request.id,
             self._means.wall(),
             _traits(call),
-            *_together(found, noise if both else None),
+            *_together(found, noise),
             (heard[0].seconds, heard[1].seconds, again.seconds if again else None),
             (_cost(heard[0]), _cost(heard[1]), _cost(again)),
             _payload(call, heard[0], heard[1]) if kept else {},
