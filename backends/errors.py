@@ -50,6 +50,17 @@ class InferenceError(Exception):
         self.retryable = retryable
         self.retry_after = retry_after  # seconds
 
+    def again(self, message: str = "") -> InferenceError:
+        """The same failure as an exception of its own; `message` in other words."""
+        return InferenceError(
+            self.kind,
+            message or self.message,
+            source=self.source,
+            reason=self.reason,
+            retryable=self.retryable,
+            retry_after=self.retry_after,
+        )
+
     def ended(self) -> None:
         """To be called where nobody raises it any further: it, and what caused it, let go of the frames they came through.
 

@@ -163,13 +163,5 @@ def translated(error: InferenceError, call: Call) -> InferenceError:
         )
     own = call.target.model if call.target else call.model
     if own != call.model and f"'{own}'" in error.message:
-        message = error.message.replace(f"'{own}'", f"'{call.model}'")
-        return InferenceError(
-            error.kind,
-            message,
-            source=error.source,
-            reason=error.reason,
-            retryable=error.retryable,
-            retry_after=error.retry_after,
-        )
+        return error.again(error.message.replace(f"'{own}'", f"'{call.model}'"))
     return error

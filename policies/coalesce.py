@@ -158,15 +158,4 @@ class _Flight:
     def failed(self, error: InferenceError) -> None:
         """Each hears of it by an exception of its own: one that is raised in many places remembers them all."""
         for promise in self.landed():
-            promise.set_exception(_again(error))
-
-
-def _again(error: InferenceError) -> InferenceError:
-    return InferenceError(
-        error.kind,
-        error.message,
-        source=error.source,
-        reason=error.reason,
-        retryable=error.retryable,
-        retry_after=error.retry_after,
-    )
+            promise.set_exception(error.again())

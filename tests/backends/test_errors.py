@@ -49,3 +49,12 @@ def test_an_error_that_has_ended_holds_no_frames() -> None:
     error.ended()
     assert error.__cause__ is not None
     assert (None, None) == (error.__traceback__, error.__cause__.__traceback__)
+
+
+def test_again() -> None:
+    """Another exception that says the same, or the same in other words."""
+    error = InferenceError(ErrorKind.LIMITED, "first", source="triton", reason="much", retryable=True, retry_after=2.0)
+    for found, message in ((error.again(), "first"), (error.again("second"), "second")):
+        assert found is not error
+        assert message == str(found)
+        assert {**vars(error), "message": message} == vars(found)
