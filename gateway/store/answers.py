@@ -314,9 +314,7 @@ class SharedAnswers:
         now = self._clock()
         for which in self._orders.learn(agreed, now):
             self._near.purge(which, now)
-        if (
-            agreed.secret and agreed.secret != self._keys.secret
-        ):  # the same object for as long as it is the same: keys lean on that
+        if agreed.secret and agreed.secret != self._keys.secret:  # keys lean on it being the same object while it is the same
             self._keys.secret = agreed.secret
         if agreed.refused:
             self._refused(refused(agreed.refused))

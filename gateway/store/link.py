@@ -35,8 +35,7 @@ Greet = Callable[[Connection], Awaitable[None]]
 class Link:
     """The way to the store at `address`, for one use of it. Who uses it adds what it does first to `greets`.
 
-    `alone` says for the log what goes on while it is away; `most` is how many bytes one answer
-    may have.
+    `alone` says for the log what goes on while it is away; `most` is how many bytes one answer may have.
     """
 
     def __init__(
