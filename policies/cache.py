@@ -101,11 +101,11 @@ class CachePolicy:
         """Asks about what is missing, keeps what comes, and puts it together with what there is."""
         call, parts = search.call, search.parts
         missing = [index for index, each in enumerate(have) if each is None]
-        asked, served = self._around.clock(), self._keys.served(call.plan)
+        asked, served, generation = self._around.clock(), self._keys.served(call.plan), self._store.generation
         below = replace(
             call,
             request=parts.question(missing),
-            key=b"" if status == "request" else parts.key(missing) + self._store.generation + apart(call.request),
+            key=b"" if status == "request" else parts.key(missing) + generation + apart(call.request),
             again=partial(self._again, search, missing, asked),
         )
         try:
@@ -113,7 +113,7 @@ class CachePolicy:
             answer = replace(answer, response=plain(answer.response))
         except InferenceError as error:
             rescued = self._rescued(search, have, error)
-            if rescued is None:
+            if rescued is None or generation != self._store.generation:  # it may have been thrown away meanwhile
                 raise
             return rescued
         start = self._around.clock()

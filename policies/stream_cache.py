@@ -73,7 +73,7 @@ class StreamCachePolicy:
             for answer in self._again(call, kept, now):
                 yield answer
             return
-        given = False
+        given, generation = False, self._store.generation
         try:
             async with aclosing(self._past(self._asked(search), call.model, Cached(search.status))) as answers:
                 async for answer in answers:
@@ -83,6 +83,8 @@ class StreamCachePolicy:
         except InferenceError as error:
             now = self._around.clock()
             if given or error.kind not in FAILURES or kept is None or kept.until <= now - caching.stale_if_error:
+                raise
+            if generation != self._store.generation:  # it may have been thrown away meanwhile
                 raise
             reason = error.reason
             error.ended()

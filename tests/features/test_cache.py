@@ -284,6 +284,22 @@ async def test_a_stale_answer_is_better_than_none(start: Start) -> None:
     assert 502 == (await gate.infer([2])).status
 
 
+async def test_what_is_thrown_away_meanwhile_stands_in_for_nothing(start: Start) -> None:
+    """A purge is about stale answers as well, also for whoever had found one before it and hears of a failure after it."""
+    gate = await start(POLICY.replace("ttl: 10m", "ttl: 1ms, stale_if_error: 1h"))
+    await gate.infer([1])
+    purge = framed("POST", "/api/cache/purge", gate.credential("admin"), b'{"model": "digits"}')
+
+    async def purged(*asked: Any) -> None:
+        assert 200 == (await ask(gate.gateway.ports.admin.port, purge)).status
+        await failing(500)(*asked)
+
+    gate.backend.scripts["digits_fast"] = failing(500)
+    assert 200 == (await gate.infer([1])).status
+    gate.backend.scripts["digits_fast"] = purged
+    assert 502 == (await gate.infer([1])).status
+
+
 async def test_a_stale_answer_is_given_while_it_is_renewed(start: Start) -> None:
     """Nobody waits for the new answer; there is one renewal, however many ask meanwhile."""
     gate = await start(POLICY.replace("ttl: 10m", "ttl: 1ms, stale_while_revalidate: 1h"))

@@ -333,6 +333,19 @@ async def test_a_stale_stream_is_better_than_none(setting: Setting, question: Ca
         await setting.ask(question)
 
 
+async def test_a_stream_that_is_thrown_away_meanwhile_stands_in_for_nothing(setting: Setting, question: Call) -> None:
+    """Whoever had found it before the purge hears of the failure."""
+    await setting.ask(question := caching(question, stale_if_error=60.0))
+    setting.now, setting.fails = setting.now + 61, 0
+
+    def purged(call: Call) -> AsyncGenerator[Answer, None]:
+        setting.store.purge(Purge(), setting.now)
+        return setting.backend(call)
+
+    with pytest.raises(InferenceError):
+        await anext(setting.policy(question, purged))
+
+
 async def test_a_cache_that_gains_nothing_is_off(question: Call) -> None:
     """As for single answers: a window of streams that are never found again."""
     setting = Setting()
