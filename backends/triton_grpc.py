@@ -24,7 +24,7 @@ MAX_MESSAGE = 64 * 1024 * 1024  # bytes of an answer
 _STATUS_PLEASE = ("triton_grpc_error", "true")
 _REFUSALS = ("expected ", "unexpected ", "input ", "inference ")
 _UNKNOWN = "Request for unknown model"
-_UNREACHED = "failed to connect to all addresses"  # grpc core's words: nothing was sent
+_UNREACHED = ("failed to connect to all addresses", "errors resolving ")  # grpc core's words: nothing was sent
 _QUEUE = ("Exceeds maximum queue size", EXPIRED)  # Triton's dynamic batcher, with UNAVAILABLE
 _DESCRIBE = {
     "metadata": ("ModelMetadata", service_pb2.ModelMetadataRequest),

@@ -258,6 +258,7 @@ async def test_models(backend: TritonGrpc, servicer: Recording) -> None:
         (grpc.StatusCode.INVALID_ARGUMENT, "wrong shape", ErrorKind.INVALID, False),
         (grpc.StatusCode.NOT_FOUND, "Request for unknown model: 'm' is not found", ErrorKind.NOT_FOUND, False),
         (grpc.StatusCode.UNAVAILABLE, "failed to connect to all addresses; last error: …", ErrorKind.UNAVAILABLE, True),
+        (grpc.StatusCode.UNAVAILABLE, "errors resolving a.internal:8001: [field:hostname …]", ErrorKind.UNAVAILABLE, True),
         (grpc.StatusCode.UNAVAILABLE, "Socket closed", ErrorKind.BROKEN, False),
         (grpc.StatusCode.UNAVAILABLE, "[request id: q] Exceeds maximum queue size", ErrorKind.OVERLOADED, True),
         (grpc.StatusCode.UNAVAILABLE, "Request timeout expired", ErrorKind.OVERLOADED, True),
