@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from typing import TypeVar
 
 import pytest
 from msgspec.structs import replace
@@ -14,11 +15,12 @@ from backends.tensors import Tensor
 from gateway.aside import here
 from gateway.spawner import Spawner
 from policies.call import Answer, Ask, Call, Share
-from policies.shadow import Lane, Lanes, Means, ShadowPolicy
-from routing.plan import Mirror, Plan, Stage, Target
+from policies.shadow import Aside, Lane, Lanes, Means, ShadowPolicy
+from routing.plan import Mirror, Stage, Target
 from routing.principal import Principal
 from routing.shadows import Shadow
 
+T = TypeVar("T")
 MakeCall = Callable[..., Call]
 NEXT = Target("next", "triton", "b_next", cost=2)
 DARK = Shadow("dark", "fast", "next", 1.0, epoch="e")
@@ -51,17 +53,17 @@ class Backend:
 
 
 class Bench:
-    """A layer with everything it needs; `now` is the clock, `chances` are drawn from first to last."""
+    """A layer with everything it needs; `now` is the clock, `chances` come first to last; `ask` stands for the backend."""
 
-    def __init__(self, spawner: Spawner) -> None:
+    def __init__(self, spawner: Spawner, aside: Aside = here, ask: Ask | None = None) -> None:
         self.now = 100.0
         self.backend = Backend()
         self.lanes: Lanes = {("digits", "dark"): Lane("e", lambda: self.now)}
         self.told: list[str] = []
         self.chances: list[float] = []
         self.spawner = spawner
-        means = Means(spawner.spawn, lambda: self.now, lambda: 1e9 + self.now, self.chance, self.tell, here)
-        self.policy = ShadowPolicy({"dark": self.backend}, self.lanes, means)
+        means = Means(spawner.spawn, lambda: self.now, lambda: 1e9 + self.now, self.chance, self.tell, aside)
+        self.policy = ShadowPolicy({"dark": ask or self.backend}, self.lanes, means)
 
     def chance(self) -> float:
         return self.chances.pop(0) if self.chances else 0.0
@@ -265,19 +267,13 @@ async def test_a_process_that_ends(bench: Bench, make_call: MakeCall) -> None:
     assert (0, 0) == (bench.lanes["digits", "dark"].running, bench.lanes["digits", "dark"].held)
 
 
-async def test_large_answers_are_compared_beside_the_loop(make_call: MakeCall) -> None:
+async def test_large_answers_are_compared_beside_the_loop(bench: Bench, make_call: MakeCall) -> None:
     """And given up where too much waits there."""
 
-    async def full(_: Callable[[], object]) -> object:
+    async def full(work: Callable[[], T]) -> T:
         raise OSError
 
-    spawner = Spawner()
-    bench = Bench(spawner)
-    bench.policy = ShadowPolicy(
-        {"dark": bench.backend},
-        bench.lanes,
-        Means(spawner.spawn, lambda: 1.0, lambda: 1.0, bench.chance, bench.tell, full),  # type: ignore[arg-type]
-    )
+    bench = Bench(bench.spawner, full)
 
     async def large(_: Call) -> Answer:
         tensor = Tensor("y", "UINT8", (1 << 17,), bytes(1 << 17))
@@ -286,7 +282,6 @@ async def test_large_answers_are_compared_beside_the_loop(make_call: MakeCall) -
     await bench.asked(mirrored(make_call()), large)
     await ended(bench)
     assert ["busy"] == bench.told
-    await spawner.close()
 
 
 async def test_what_cannot_be_read_is_a_difference_of_status(bench: Bench, make_call: MakeCall) -> None:
@@ -300,18 +295,12 @@ async def test_what_cannot_be_read_is_a_difference_of_status(bench: Bench, make_
         found = answer(call.plan.stages[0].target.variant)
         return replace(found, response=replace(found.response, payload=Unreadable(())))
 
-    bench.policy._asks = {"dark": unreadable}
+    bench = Bench(bench.spawner, ask=unreadable)
     assert "fast" == (await bench.asked(mirrored(make_call()))).response.model
     await ended(bench)
     assert ["compared"] == bench.told
     (tally,) = bench.lanes["digits", "dark"].ledger.tallies
     assert {"unreadable": 1} == tally.fields["status"].whys
-
-
-def test_a_mirror_is_a_plan_of_its_own(make_call: MakeCall) -> None:
-    """A question without one has no layer to go through."""
-    assert () == make_call().plan.mirrors
-    assert isinstance(mirrored(make_call()).plan, Plan)
 
 
 async def test_payloads_that_would_take_long_to_read_are_not_kept(bench: Bench, make_call: MakeCall) -> None:
