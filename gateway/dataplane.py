@@ -111,7 +111,7 @@ class Dataplane:
         self._check(call)
         model = snapshot.models[call.model]
         answer = model.ask(call)
-        return _of_version(model, call.request.version, answer) if call.request.version else answer
+        return _of_version(model, call, answer) if call.request.version else answer
 
     async def stream(self, snapshot: Snapshot, call: Call) -> AsyncGenerator[Outcome, None]:
         """One question, any number of answers where the plan's one target can give them; else as `ask`."""
@@ -126,7 +126,7 @@ class Dataplane:
                     yield Outcome(answer, call.plan, snapshot.version)
         except InferenceError as error:
             if error.kind is ErrorKind.NOT_FOUND and call.request.version:
-                raise _unserved(model, call.request.version) from error
+                raise _unheld(model, call) from error
             raise
 
     def _check(self, call: Call) -> None:
@@ -286,13 +286,13 @@ async def _state(snapshot: Snapshot, target: Target, doubtful: bool, deadline: D
     return False
 
 
-async def _of_version(model: Model, version: str, answer: Awaitable[Answer]) -> Answer:
+async def _of_version(model: Model, call: Call, answer: Awaitable[Answer]) -> Answer:
     """The answer to a client that insists on a version; that its backend has none such is told in our own words."""
     try:
         return await answer
     except InferenceError as error:
         if error.kind is ErrorKind.NOT_FOUND:
-            raise _unserved(model, version) from error
+            raise _unheld(model, call) from error
         raise
 
 
@@ -314,6 +314,15 @@ def _unserved(model: Model, version: str) -> InferenceError:
         message = f"model '{model.name}' has no version '{version}'"
         return InferenceError(ErrorKind.NOT_FOUND, message, source="client", reason="version")
     return InferenceError(ErrorKind.UNAVAILABLE, f"model '{model.name}' is not loaded at its backend", reason="not-loaded")
+
+
+def _unheld(model: Model, call: Call) -> InferenceError:
+    """The same for a question: a version that the policy names for another variant only is the client's word for this one."""
+    version = call.request.version
+    if not _pinned(model, version) or call.plan.stages[0].target in model.targets:
+        return _unserved(model, version)
+    message = f"version '{version}' is not served on route '{call.plan.route}'"
+    return InferenceError(ErrorKind.NOT_FOUND, message, source="client", reason="version")
 
 
 def _untold(model: Model) -> InferenceError:

@@ -100,6 +100,17 @@ async def test_a_version_that_the_policy_has_not(gate: Running) -> None:
     assert not [each for each in gate.backend.received[before:] if "/versions/7" in each.path]
 
 
+async def test_a_version_of_another_variant(start: Start) -> None:
+    """Where the route leaves the version open and its backend has none such, that is the client's mistake; where the policy
+    itself names it, an outage."""
+    gate = await start(POLICY.replace('version: "2"', 'version: "7"'))
+    path = "/v2/models/digits/versions/7/infer"
+    refused = await gate.ask("POST", path, BODY)
+    assert (404, "version") == refused.error
+    assert "version '7' is not served on route 'default'" == refused.json["error"]
+    assert (503, "not-loaded") == (await gate.ask("POST", path, BODY, {"x-new": "1"})).error
+
+
 async def test_two_different_versions(gate: Running) -> None:
     """400 and INVALID_ARGUMENT: which of them counts is not for us to guess."""
     text = "x-model-version is not the version that the path or message names: give one of them"
