@@ -58,7 +58,7 @@ class Means:
     aside: Aside
 
 
-class Lane:
+class Account:
     """One shadow's bounds, and what it has seen; outlives the policy that asked for it."""
 
     def __init__(self, epoch: str, clock: Callable[[], float]) -> None:
@@ -110,16 +110,16 @@ class _Heard(msgspec.Struct, frozen=True, gc=False):
     seconds: float = 0.0
 
 
-Lanes = dict[tuple[str, str], Lane]
+Accounts = dict[tuple[str, str], Account]
 
 
 class ShadowPolicy:
     """Stands behind whatever answers without asking, so that one real question has one mirror, and before the cascade, so that
     the question is mirrored and not each tier. `asks` are by shadow: the way to the backends over connections of its own."""
 
-    def __init__(self, asks: Mapping[str, Ask], lanes: Lanes, means: Means) -> None:
+    def __init__(self, asks: Mapping[str, Ask], accounts: Accounts, means: Means) -> None:
         self._asks = asks
-        self._lanes = lanes
+        self._accounts = accounts
         self._means = means
 
     def __call__(self, call: Call, ask: Ask) -> Awaitable[Answer]:
@@ -146,52 +146,52 @@ class ShadowPolicy:
 
     def _take(self, mirror: Mirror, call: Call, answer: Answer | None, error: ErrorKind | None) -> None:
         """Begins a mirror, puts it into the queue, or counts why not. Never raises."""
-        shadow, lane = mirror.shadow, self._lane(call.model, mirror.shadow)
-        if lane is None:  # a question from before a reload
+        shadow, account = mirror.shadow, self._account(call.model, mirror.shadow)
+        if account is None:  # a question from before a reload
             return
         size = 2 * call.size
-        refused = _unfit(shadow, call, answer, error) or lane.refused(shadow, size)
+        refused = _unfit(shadow, call, answer, error) or account.refused(shadow, size)
         if refused:
             self._tell(call, shadow, refused)
             return
         job = _Job(mirror, call, answer, "ok" if error is None else error.value, self._means.clock())
-        if lane.running >= shadow.in_flight:
-            lane.held += size
-            lane.waiting.append(job)
+        if account.running >= shadow.in_flight:
+            account.held += size
+            account.waiting.append(job)
             return
         try:
-            self._means.spawn(self._run(lane, job), "mirror")
+            self._means.spawn(self._run(account, job), "mirror")
         except RuntimeError:  # the process has too much to do, or ends
             self._tell(call, shadow, "busy")
             return
-        lane.running += 1
-        lane.held += size
+        account.running += 1
+        account.held += size
 
-    async def _run(self, lane: Lane, first: _Job) -> None:
+    async def _run(self, account: Account, first: _Job) -> None:
         """One place: the job, and then whatever waits."""
         job: _Job | None = first
         try:
             while job is not None:
                 try:
-                    outcome = await self._mirrored(lane, job)
+                    outcome = await self._mirrored(account, job)
                 except asyncio.CancelledError:
                     self._tell(job.call, job.mirror.shadow, "abandoned")
                     raise
                 finally:
-                    lane.held -= 2 * job.call.size
+                    account.held -= 2 * job.call.size
                 self._tell(job.call, job.mirror.shadow, outcome)
-                job = lane.waiting.popleft() if lane.waiting else None
+                job = account.waiting.popleft() if account.waiting else None
         finally:
-            lane.running -= 1
+            account.running -= 1
 
-    async def _mirrored(self, lane: Lane, job: _Job) -> str:
+    async def _mirrored(self, account: Account, job: _Job) -> str:
         shadow, plan = job.mirror.shadow, job.mirror.candidate
         now, timeout = self._means.clock(), shadow.timeout or plan.timeout
         if now - job.since > timeout:
             return "late"
         deadline, ask = Deadline(now + timeout), self._asks[shadow.name]
         candidate, again = await self._both(ask, job, deadline)
-        lane.spent(sum(each.answer.cost for each in (candidate, again) if each is not None and each.answer is not None))
+        account.spent(sum(each.answer.cost for each in (candidate, again) if each is not None and each.answer is not None))
         if ErrorKind.OVERLOADED in (candidate.outcome, again and again.outcome):  # which says nothing of the answers
             return "overloaded"
         primary = _Heard(job.outcome, job.answer, job.answer.backend_seconds if job.answer else 0.0)
@@ -199,8 +199,9 @@ class ShadowPolicy:
             found, noise = await self._compared(shadow, primary, candidate, again)
         except OSError:
             return "busy"
-        if lane.ledger.epoch == shadow.epoch:
-            lane.ledger.add(self._paired(job, (primary, candidate, again), found, noise), _versions(shadow, primary, candidate))
+        if account.ledger.epoch == shadow.epoch:
+            paired = self._paired(job, (primary, candidate, again), found, noise)
+            account.ledger.add(paired, _versions(shadow, primary, candidate))
         if candidate.outcome == "ok":
             return "compared"
         return "timeout" if candidate.outcome == ErrorKind.DEADLINE else "error"
@@ -254,15 +255,15 @@ class ShadowPolicy:
             _payload(call, heard[0], heard[1]) if kept else {},
         )
 
-    def _lane(self, model: str, shadow: Shadow) -> Lane | None:
+    def _account(self, model: str, shadow: Shadow) -> Account | None:
         """None where the policy in force has no such shadow any more, or it means something else by it."""
-        lane = self._lanes.get((model, shadow.name))
-        return lane if lane is not None and lane.ledger.epoch == shadow.epoch else None
+        account = self._accounts.get((model, shadow.name))
+        return account if account is not None and account.ledger.epoch == shadow.epoch else None
 
     def _tell(self, call: Call, shadow: Shadow, outcome: str) -> None:
-        lane = self._lane(call.model, shadow)
-        if lane is not None:
-            lane.ledger.count(outcome)
+        account = self._account(call.model, shadow)
+        if account is not None:
+            account.ledger.count(outcome)
         self._means.told(call.model, shadow.name, outcome)
 
 

@@ -17,7 +17,7 @@ from policies.call import Ask, Policy
 from policies.cascade import CascadePolicy
 from policies.deadline import DeadlinePolicy
 from policies.onion import core, onion
-from policies.shadow import Lane, Lanes, Means, ShadowPolicy, Spawn, Untold
+from policies.shadow import Account, Accounts, Means, ShadowPolicy, Spawn, Untold
 from routing.match import RouteTable
 from routing.shadows import Shadow
 from routing.targets import targets
@@ -32,7 +32,7 @@ class Shadows:
 
     def __init__(self, means: Means, ended: Callable[[], None] = lambda: None) -> None:
         """`ended` is called when nothing is compared any more."""
-        self.lanes: Lanes = {}
+        self.accounts: Accounts = {}
         self._ended = ended
         self._means = means
         self._clusters: dict[_Key, tuple[ClusterSpec, Cluster]] = {}
@@ -51,10 +51,10 @@ class Shadows:
         for cluster in gone:
             self._means.spawn(cluster.close(), f"close mirrors' cluster {cluster.name}")
         wanted = {(model, shadow.name): shadow.epoch for model, table in tables.items() for shadow, _ in table.shadows}
-        for lost in self.lanes.keys() - wanted.keys():
-            del self.lanes[lost]
+        for lost in self.accounts.keys() - wanted.keys():
+            del self.accounts[lost]
         for key, epoch in wanted.items():
-            self.lanes.setdefault(key, Lane(epoch, self._means.clock)).follow(epoch)
+            self.accounts.setdefault(key, Account(epoch, self._means.clock)).follow(epoch)
         self.hold(self._drained)
         return made
 
@@ -66,7 +66,7 @@ class Shadows:
 
     def seen(self) -> list[Seen]:
         """What was counted."""
-        return [Seen(model, name, lane.ledger) for (model, name), lane in self.lanes.items()]
+        return [Seen(model, name, account.ledger) for (model, name), account in self.accounts.items()]
 
     def _layer(
         self,
@@ -85,7 +85,7 @@ class Shadows:
                 clusters[backend] = self._clusters[key][1]
             layers: dict[str, Policy] = {"deadline": DeadlinePolicy(), "cascade": CascadePolicy(Untold(), self._means.clock)}
             asks[shadow.name] = onion(layers, core(clusters, Untold(), self._means.clock))
-        return ShadowPolicy(asks, self.lanes, self._means)
+        return ShadowPolicy(asks, self.accounts, self._means)
 
 
 def _backends(table: RouteTable) -> set[str]:

@@ -15,7 +15,7 @@ from backends.tensors import Tensor
 from gateway.aside import here
 from gateway.spawner import Spawner
 from policies.call import Answer, Ask, Call, Share
-from policies.shadow import Aside, Lane, Lanes, Means, ShadowPolicy
+from policies.shadow import Account, Accounts, Aside, Means, ShadowPolicy
 from routing.plan import Mirror, Stage, Target
 from routing.principal import Principal
 from routing.shadows import Shadow
@@ -58,12 +58,12 @@ class Bench:
     def __init__(self, spawner: Spawner, aside: Aside = here, ask: Ask | None = None) -> None:
         self.now = 100.0
         self.backend = Backend()
-        self.lanes: Lanes = {("digits", "dark"): Lane("e", lambda: self.now)}
+        self.accounts: Accounts = {("digits", "dark"): Account("e", lambda: self.now)}
         self.told: list[str] = []
         self.chances: list[float] = []
         self.spawner = spawner
         means = Means(spawner.spawn, lambda: self.now, lambda: 1e9 + self.now, self.chance, self.tell, aside)
-        self.policy = ShadowPolicy({"dark": ask or self.backend}, self.lanes, means)
+        self.policy = ShadowPolicy({"dark": ask or self.backend}, self.accounts, means)
 
     def chance(self) -> float:
         return self.chances.pop(0) if self.chances else 0.0
@@ -132,7 +132,7 @@ async def test_noise_is_a_share_of_the_mirrors(bench: Bench, make_call: MakeCall
     await bench.asked(mirrored(make_call(), replace(DARK, noise=0.5)))
     await ended(bench)
     assert ["next"] == bench.backend.asked
-    (tally,) = bench.lanes["digits", "dark"].ledger.tallies
+    (tally,) = bench.accounts["digits", "dark"].ledger.tallies
     assert (1, 0) == (tally.questions, tally.pairs)
 
 
@@ -144,7 +144,7 @@ async def test_what_is_counted(bench: Bench, make_call: MakeCall, candidate: int
     bench.backend.values = {"next": [candidate], "fast": [again]}
     await bench.asked(mirrored(make_call()))
     await ended(bench)
-    field = bench.lanes["digits", "dark"].ledger.tallies[0].fields["y"]
+    field = bench.accounts["digits", "dark"].ledger.tallies[0].fields["y"]
     assert (worse, better) == (field.worse, field.better)
     assert (candidate != 1, again != 1) == (field.differed, field.noisy)
 
@@ -161,7 +161,7 @@ async def test_a_primary_that_fails(bench: Bench, make_call: MakeCall) -> None:
             await bench.asked(mirrored(make_call()), fails)
         await ended(bench)
     assert ["compared", "failed", "failed"] == bench.told
-    (tally,) = bench.lanes["digits", "dark"].ledger.tallies
+    (tally,) = bench.accounts["digits", "dark"].ledger.tallies
     assert {"broken → ok": 1} == tally.fields["status"].whys
 
 
@@ -189,7 +189,7 @@ async def test_a_candidate_that_fails(bench: Bench, make_call: MakeCall, error: 
     assert "fast" == (await bench.asked(mirrored(make_call()))).response.model
     await ended(bench)
     assert [outcome] == bench.told
-    tallies = bench.lanes["digits", "dark"].ledger.tallies
+    tallies = bench.accounts["digits", "dark"].ledger.tallies
     fields = tallies[0].fields if tallies else {}
     assert (["status"] if outcome != "overloaded" else []) == list(fields)
 
@@ -207,8 +207,8 @@ async def test_places_queue_and_drops(bench: Bench, make_call: MakeCall) -> None
     bench.backend.go.set()
     await ended(bench)
     assert ["queue-full", "compared", "late", "late"] == bench.told
-    lane = bench.lanes["digits", "dark"]
-    assert (0, 0, 0) == (lane.running, lane.held, len(lane.waiting))
+    account = bench.accounts["digits", "dark"]
+    assert (0, 0, 0) == (account.running, account.held, len(account.waiting))
 
 
 async def test_memory_is_bounded(bench: Bench, make_call: MakeCall) -> None:
@@ -264,7 +264,7 @@ async def test_a_process_that_ends(bench: Bench, make_call: MakeCall) -> None:
     await ended(bench)
     await bench.spawner.close()
     assert ["abandoned"] == bench.told
-    assert (0, 0) == (bench.lanes["digits", "dark"].running, bench.lanes["digits", "dark"].held)
+    assert (0, 0) == (bench.accounts["digits", "dark"].running, bench.accounts["digits", "dark"].held)
 
 
 async def test_large_answers_are_compared_beside_the_loop(bench: Bench, make_call: MakeCall) -> None:
@@ -299,7 +299,7 @@ async def test_what_cannot_be_read_is_a_difference_of_status(bench: Bench, make_
     assert "fast" == (await bench.asked(mirrored(make_call()))).response.model
     await ended(bench)
     assert ["compared"] == bench.told
-    (tally,) = bench.lanes["digits", "dark"].ledger.tallies
+    (tally,) = bench.accounts["digits", "dark"].ledger.tallies
     assert {"unreadable": 1} == tally.fields["status"].whys
 
 
@@ -310,7 +310,7 @@ async def test_payloads_that_would_take_long_to_read_are_not_kept(bench: Bench, 
     await bench.asked(call)
     await bench.asked(replace(call, size=1 << 20))
     await ended(bench)
-    examples = bench.lanes["digits", "dark"].ledger.tallies[0].examples
+    examples = bench.accounts["digits", "dark"].ledger.tallies[0].examples
     assert [[], ["candidate y", "primary y", "question x"]] == sorted(sorted(each.payload) for each in examples)
 
 
@@ -319,13 +319,13 @@ async def test_mirrors_from_before_a_reload(bench: Bench, make_call: MakeCall) -
     bench.backend.go.clear()
     await bench.asked(mirrored(make_call()))
     await ended(bench)
-    lane = bench.lanes["digits", "dark"]
-    lane.follow("new")
+    account = bench.accounts["digits", "dark"]
+    account.follow("new")
     bench.backend.go.set()
     await ended(bench)
     await bench.asked(mirrored(make_call()))
     await ended(bench)
-    assert ("new", {}, [], 0) == (lane.ledger.epoch, lane.ledger.outcomes, lane.ledger.tallies, lane.running)
-    del bench.lanes["digits", "dark"]
+    assert ("new", {}, [], 0) == (account.ledger.epoch, account.ledger.outcomes, account.ledger.tallies, account.running)
+    del bench.accounts["digits", "dark"]
     await bench.asked(mirrored(make_call()))
-    assert {} == bench.lanes
+    assert {} == bench.accounts

@@ -77,9 +77,9 @@ async def test_what_does_not_change_is_kept() -> None:
     bench.take(POLICY.replace("127.0.0.1:2", "127.0.0.1:3"))
     assert 3 == len(bench.made)
     assert 1 == len(spawner)
-    assert [("digits", "dark")] == list(bench.shadows.lanes)
+    assert [("digits", "dark")] == list(bench.shadows.accounts)
     bench.take(POLICY.replace("    shadows:", "    version_policy: all\n    #"))
-    assert {} == bench.shadows.lanes
+    assert {} == bench.shadows.accounts
     await spawner.close()
 
 
