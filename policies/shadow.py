@@ -38,7 +38,7 @@ LARGE = 64 << 10  # bytes of an answer that is compared beside the loop
 MAX_SHOWN = 1000  # characters of a payload that is kept
 
 
-class Aside(Protocol):
+class Runner(Protocol):
     """Where work is done that would hold the loop."""
 
     async def __call__(self, work: Callable[[], T]) -> T:
@@ -55,7 +55,7 @@ class Means:
     wall: Callable[[], float]
     chance: Callable[[], float]
     told: Callable[[str, str, str], None]
-    aside: Aside
+    aside: Runner
 
 
 class Account:

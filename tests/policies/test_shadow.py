@@ -15,7 +15,7 @@ from backends.tensors import Tensor
 from gateway.aside import here
 from gateway.spawner import Spawner
 from policies.call import Answer, Ask, Call, Share
-from policies.shadow import Account, Accounts, Aside, Means, ShadowPolicy
+from policies.shadow import Account, Accounts, Means, Runner, ShadowPolicy
 from routing.plan import Mirror, Stage, Target
 from routing.principal import Principal
 from routing.shadows import Shadow
@@ -55,7 +55,7 @@ class Backend:
 class Bench:
     """A layer with everything it needs; `now` is the clock, `chances` come first to last; `ask` stands for the backend."""
 
-    def __init__(self, spawner: Spawner, aside: Aside = here, ask: Ask | None = None) -> None:
+    def __init__(self, spawner: Spawner, aside: Runner = here, ask: Ask | None = None) -> None:
         self.now = 100.0
         self.backend = Backend()
         self.accounts: Accounts = {("digits", "dark"): Account("e", lambda: self.now)}
