@@ -25,6 +25,7 @@ WIRE = frozenset({"binary_data_output", "binary_data", "binary_data_size", "prio
 _LENGTH = struct.Struct("<Q").pack
 _JOINED = 64 * 1024  # bytes; tensors beyond are not copied for the sake of one call
 _REMEMBERED = 4096  # plans and principals
+_LONGEST = 1024  # bytes of what clients say that is remembered
 _PLANS = 4  # of one question: of other routes and policies
 
 Versions = Callable[[Target], Sequence[str] | None]
@@ -182,7 +183,9 @@ def _head(kind: bytes, planned: bytes, request: InferenceRequest) -> bytes:
         for output in request.outputs
     ]
     outputs = framed(asked) if asked else _NOTHING
-    return _heads(kind, planned, _parameters(request.parameters), outputs, len(request.inputs))
+    said = _parameters(request.parameters)
+    made = _heads if len(said) + len(outputs) <= _LONGEST else _heads.__wrapped__
+    return made(kind, planned, said, outputs, len(request.inputs))
 
 
 def _name(tensor: Tensor) -> str:
@@ -218,13 +221,21 @@ def _heads(kind: bytes, planned: bytes, parameters: bytes, outputs: bytes, input
     return framed([kind, planned, parameters, outputs, str(inputs).encode()])
 
 
-@lru_cache(maxsize=4096)
 def _input(name: str, datatype: str, shape: tuple[int, ...]) -> bytes:
+    return (_inputs_told if len(name) <= _LONGEST else _inputs_told.__wrapped__)(name, datatype, shape)
+
+
+@lru_cache(maxsize=4096)
+def _inputs_told(name: str, datatype: str, shape: tuple[int, ...]) -> bytes:
     return framed([_text(name), datatype.encode(), *[_LENGTH(size) for size in shape]])
 
 
-@lru_cache(maxsize=1024)
 def _output(name: str) -> bytes:
+    return (_outputs_told if len(name) <= _LONGEST else _outputs_told.__wrapped__)(name)
+
+
+@lru_cache(maxsize=1024)
+def _outputs_told(name: str) -> bytes:
     return framed([_text(name), _NOTHING])
 
 

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from backends.inference import InferenceRequest, RequestedOutput, Tensors, TensorSpec
 from backends.protocols.v2_http_request import HttpQuestion
 from backends.tensors import BYTES, Tensor, from_array, pack_bytes
+from routing import cache_key
 from routing.cache_key import Keys, _head, framed, told, unkeyed
 from routing.caching import Caching
 from routing.plan import Confidence, Plan, Stage, Target
@@ -298,6 +299,17 @@ def test_the_keys_of_a_question_that_comes_again_are_made_once() -> None:
         found = KEYS.rows(PLAN, ANN, "digits", asked)
         assert (found is KEYS.rows(PLAN, ANN, "digits", replace(asked))) == (payload is again)
     assert once.derived is None
+
+
+def test_little_is_remembered_of_what_clients_say() -> None:
+    """Nobody fills the memory with long parameters and names; what is long has the key that it has anyway."""
+    long = "a" * 2000
+    cached = (cache_key._heads, cache_key._inputs_told, cache_key._outputs_told)
+    key(BASE)
+    before = [each.cache_info().misses for each in cached]
+    asked = request(x(1, name=long), outputs=(RequestedOutput(long),), seed=long)
+    assert key(asked) == key(asked) != key(replace(asked, outputs=(RequestedOutput(long + "a"),)))
+    assert before == [each.cache_info().misses for each in cached]
 
 
 def test_questions_that_can_have_no_key() -> None:
