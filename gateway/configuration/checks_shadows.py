@@ -43,6 +43,9 @@ def _check_asked(found: Findings, path: Path, shadow: Shadow, model: policy.Mode
     if shadow.of == shadow.to:
         found.wrong((*path, "to"), f"{shown(shadow.to)} is the original itself: it would be held against its own answers")
         return
+    here = path[:-2]  # the model
+    if (*here, "routes") in found.spoiled:
+        return  # who asks whom nobody knows
     routes = [route for route in model.routes if shadow.route in (None, route.name)]
     if shadow.of is not None:
         routes = [route for route in routes if shadow.of in _asked(route)]
@@ -54,7 +57,8 @@ def _check_asked(found: Findings, path: Path, shadow: Shadow, model: policy.Mode
             (*path, "to"), f"{shown(shadow.to)} is all that route {shown(str(shadow.route))} asks: nobody else would answer"
         )
     again = {shadow.to: None, **dict.fromkeys(name for route in routes for name in _again(route, shadow))}
-    impure = [shown(name) for name in again if name in model.variants and not model.variants[name].pure]
+    told = {name: each.pure for name, each in model.variants.items() if (*here, "variants", name) not in found.spoiled}
+    impure = [shown(name) for name in again if not told.get(name, True)]
     if impure:
         found.wrong(
             path,

@@ -87,6 +87,22 @@ def test_what_is_taken(shadow: str) -> None:
     assert made.epoch
 
 
+@pytest.mark.parametrize(
+    ("written", "slip", "said"),
+    [
+        ("model: f, pure: true", "model: f, pur: true", "did you mean 'pure'?"),
+        ("model: f, pure: true", "model: f, pure: yes", "did you mean 'true'?"),
+        ("metric: margin", "metric: margn", "did you mean 'margin'?"),
+    ],
+)
+def test_a_slip_elsewhere_is_one_problem(written: str, slip: str, said: str) -> None:
+    """Of a variant or route that could not be read wholly, nobody says that it is not pure or asks nobody."""
+    with pytest.raises(PolicyError) as refused:
+        load_policy(policy("of: fast, to: next, fraction: 20%").replace(written.encode(), slip.encode(), 1), "policy.yaml")
+    (problem,) = refused.value.problems
+    assert said in problem.text("policy.yaml")
+
+
 def test_whoever_is_not_asked_again_need_not_be_pure() -> None:
     """The other side of a split."""
     split = POLICY.replace("tier: gold}, use: dear", "tier: gold}, split: {dear: 1, wild: 1}")
