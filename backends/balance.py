@@ -47,7 +47,11 @@ class Balance:
             first, second = endpoints[one], endpoints[other]
             return first if first.in_flight <= second.in_flight else second
         unit = str(request.parameters.get("sequence_id", "")) or request.unit
-        return max(endpoints, key=lambda endpoint: _score(endpoint.address, unit))
+        score = _score if len(unit) <= _LONGEST else _score.__wrapped__
+        return max(endpoints, key=lambda endpoint: score(endpoint.address, unit))
+
+
+_LONGEST = 256  # characters of a unit that is remembered: clients name their sequences
 
 
 @lru_cache(maxsize=65536)

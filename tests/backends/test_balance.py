@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 from msgspec.structs import replace
 
-from backends.balance import Balance
+from backends.balance import Balance, _score
 from backends.endpoint import Endpoint
 from backends.inference import InferenceRequest, Tensors
 
@@ -75,6 +75,16 @@ def test_a_sequence_is_a_unit_of_its_own() -> None:
     first, second = (replace(of(unit), parameters={"sequence_id": 7}) for unit in ("acme", "bigco"))
     assert balance.pick(many, first) is balance.pick(many, second)
     assert balance.pick(many, first) is not balance.pick(many, of("acme"))
+
+
+def test_long_names_of_sequences_are_not_remembered() -> None:
+    """A client could fill the memory with them; they go where they would anyway."""
+    many = endpoints(5)
+    balance = Balance("hash", random.random)
+    asked = replace(of("acme"), parameters={"sequence_id": "s" * 1000})
+    before = _score.cache_info()
+    assert balance.pick(many, asked) is balance.pick(many, asked)
+    assert before == _score.cache_info()
 
 
 @pytest.mark.parametrize("kind", ["least-request", "round-robin"])
