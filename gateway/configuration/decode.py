@@ -120,7 +120,9 @@ def read_text(value: object) -> str:
         return value
     if value is None or value == "":
         raise UnreadableError("has no value; text is needed here")
-    if isinstance(value, (bool, int, float)):
+    if isinstance(value, float):  # 1.10 has become 1.1: what was written is not known any more
+        raise UnreadableError("a number is not text; put it in quotes as it stands")
+    if isinstance(value, (bool, int)):
         raise UnreadableError(f"{shown(value)} is not text; put it in quotes", f'"{_plain(value)}"')
     raise UnreadableError(f"must be text, not {_named(value)}")
 
@@ -208,7 +210,7 @@ def _unknown(found: Findings, key: str, schema: type[msgspec.Struct], path: Path
     found.unread((*path, key), message, meant)
 
 
-def _plain(value: bool | int | float) -> str:
+def _plain(value: bool | int) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
