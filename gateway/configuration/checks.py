@@ -57,7 +57,7 @@ def _check_route(found: Findings, path: Path, route: policy.Route, known: Collec
     if len(actions) != 1:
         says = " and ".join(actions) if actions else "none of them"
         found.wrong(path, f"route {shown(route.name)} needs exactly one of use, split and cascade; it has {says}")
-    if route.unit is not None and route.split is None:
+    if route.unit is not None and route.split is None and path not in found.spoiled:
         found.wrong((*path, "unit"), "a unit decides who gets which side of a split; this route has no split")
     for place, name in _asked(path, route):
         check_known(found, place, "variant", name, known)

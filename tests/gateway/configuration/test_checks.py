@@ -279,3 +279,9 @@ def test_a_document_of_any_size_is_judged_in_time(text: str) -> None:
     begin = time.process_time()
     found(text)
     assert time.process_time() - begin < 2
+
+
+def test_a_mistyped_split_is_one_problem() -> None:
+    """Its unit is not told off for a split that stands there by another name."""
+    path, _, _, meant = only(f"{HEAD}    routes:\n      - {{name: last, slit: {{fast: 1, balanced: 1}}, unit: tenant}}\n")
+    assert ("models.digits.routes[0].slit", "split") == (path, meant)

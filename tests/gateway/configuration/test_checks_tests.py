@@ -109,3 +109,11 @@ def test_what_all_tests_take() -> None:
     assert f"policy.yaml:{FIRST}: tests: running these 1924 takes 1,002,404 steps, and 1,000,000 are allowed" in str(
         refused.value
     )
+
+
+def test_mistyped_limits_are_one_problem() -> None:
+    """Tests that name limits are not told off for a part that stands there by another name."""
+    test = "tests:\n  - {name: t, request: {model: digits}, expect: {limits: [free]}}\n"
+    ((path, _, _, meant),) = found(f"lmits:\n  - {{name: free, concurrency: 1}}\n{test}")
+    assert ("lmits", "limits") == (path, meant)
+    assert ["tests[0].expect.limits"] == [problem[0] for problem in found(test)]
