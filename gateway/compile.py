@@ -27,7 +27,7 @@ from gateway.configuration.tables import limits_of, route_tables
 from gateway.door import OPEN, Door
 from gateway.review.trial import refuse_failures
 from gateway.shadow.shadows import Shadows
-from gateway.snapshot import ClusterSpec, Model, Snapshot
+from gateway.snapshot import PASSING, ClusterSpec, Model, Snapshot
 from gateway.spawner import Spawner
 from gateway.telemetry.metrics import Metrics
 from policies.authorize import AuthorizePolicy
@@ -50,7 +50,7 @@ from routing.limits import Limit, may_bind
 from routing.match import RouteTable
 from routing.plan import Target
 from routing.planner import Planner, planner
-from routing.sampling import Sampling, sampling
+from routing.sampling import Sampling, sampling, steady
 from routing.targets import entrances, targets
 
 
@@ -62,6 +62,7 @@ class Routing:
     targets: tuple[Target, ...]
     looks: Looks | None
     sampling: Sampling | None
+    steady: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,7 @@ def drawn(document: PolicyDocument, text: bytes, name: str) -> Blueprint:
 
 def _routing(table: RouteTable) -> Routing:
     looked = together(*(looks(route.match) for route in table.routes)) or None
-    return Routing(planner(table), targets(table), looked, sampling(table))
+    return Routing(planner(table), targets(table), looked, sampling(table), table.cache is not None and steady(table, PASSING))
 
 
 def compile_snapshot(
@@ -158,9 +159,9 @@ def compile_snapshot(
         table, limited = blueprint.tables[name], any(may_bind(each, name) for each in blueprint.limits)
         more: dict[str, Policy] = {"limit": limit} if limited else {}
         more |= {"shadow": shadows[name]} if name in shadows else {}
-        ask, stream = onion(_of(table, layers, more), innermost), streams[limited]
-        looked, door = routing.looks, _door(table, clusters)
-        models[name] = Model(name, routing.plan, ask, stream, routing.targets, looked, table.versions, routing.sampling, door)
+        ask, stream, door = onion(_of(table, layers, more), innermost), streams[limited], _door(table, clusters)
+        plan, looked, samples = routing.plan, routing.looks, routing.sampling
+        models[name] = Model(name, plan, ask, stream, routing.targets, looked, table.versions, samples, door, routing.steady)
     return Snapshot(blueprint.version, models, clusters, specs, blueprint.aliases)
 
 

@@ -17,6 +17,8 @@ from routing.plan import Target
 from routing.planner import Planner
 from routing.sampling import Sampling
 
+PASSING = frozenset({"x-request-id", "traceparent", "tracestate"})  # headers that are another request's each time
+
 
 @dataclass(frozen=True, slots=True)
 class ClusterSpec:
@@ -42,6 +44,7 @@ class Model:
     versions: Versions = field(default_factory=Versions)  # that clients may ask for
     sampling: Sampling | None = None  # what to record of its requests; None: nothing
     door: Door = OPEN
+    steady: bool = False  # whether its plans depend on nothing that is PASSING, nor on the request's id
 
 
 @dataclass(frozen=True, slots=True)

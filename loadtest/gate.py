@@ -38,7 +38,7 @@ class Constant:
         """Whatever is asked: the body is read all the same."""
         return self._answer
 
-    async def _answer(self, body: bytes) -> HttpResponse:
+    def _answer(self, body: bytes) -> HttpResponse:
         return self._response
 
     def refuse(self, error: InferenceError, code: int, head: RequestHead | None) -> HttpResponse:

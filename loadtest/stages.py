@@ -139,7 +139,8 @@ class Bench:
         """Everything between the edge's head and its answer."""
         admitted = self.front.admit(RequestHead("POST", self.asked.path, "", self.headers, "127.0.0.1", time.monotonic()))
         assert not isinstance(admitted, HttpResponse), admitted
-        return await admitted(self.asked.message.body)
+        answer = admitted(self.asked.message.body)
+        return answer if isinstance(answer, HttpResponse) else await answer
 
     def answering(self) -> Callable[[], object]:
         """One answer read by one connection to a backend."""

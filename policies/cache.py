@@ -20,11 +20,26 @@ from backends.deadline import Deadline
 from backends.errors import InferenceError
 from backends.inference import InferenceRequest, InferenceResponse, Tensors
 from backends.tensors import Tensor, of_rows, row_parts
-from policies.call import Answer, Ask, Cached, CacheStatus, Call, Kept, Share
-from policies.keeping import FAILURES, INLINE, JITTER, Around, Store, anonymous, apart, as_planned, complete, plain, sized, wished
-from routing.cache_key import Keys, derived, unkeyed
+from policies.call import Answer, Ask, Cached, CacheStatus, Call, Kept
+from policies.keeping import (
+    FAILURES,
+    INLINE,
+    JITTER,
+    Around,
+    Found,
+    Store,
+    anonymous,
+    apart,
+    as_planned,
+    complete,
+    counted_up,
+    escalation,
+    plain,
+    sized,
+    wished,
+)
+from routing.cache_key import Keys, Made, derived, unkeyed
 from routing.caching import Caching
-from routing.plan import Plan
 from routing.worth import Worth
 
 MOST_ROWS = 512  # of a batch that is looked up row by row: each row costs some 10 µs, and others wait meanwhile
@@ -74,10 +89,32 @@ class CachePolicy:
             search.kept = await found if not isinstance(found, list) and isinstance(found, Awaitable) else found
             now = self._around.clock()
             worth.looked(now - start, now)
-            answer = _hit(search, now) or await self._searched(search, now)
+            answer = self._hit(search, now, found is search.kept) or await self._searched(search, now)
         cached = answer.cached
         assert cached is not None
         self._told(call.model, "collapsed" if cached.collapsed else cached.status)
+        return answer
+
+    def _hit(self, search: _Search, now: float, at_once: bool) -> Answer | None:
+        """The answer if all of it is kept, under these very keys, and fresh; `at_once`: their keys were made just now."""
+        there: list[Kept] = []
+        soonest, seconds = float("inf"), 0.0
+        for each, key in zip(search.kept, search.parts.keys, strict=True):
+            if each is None or each.key != key or each.until <= now:
+                return None
+            there.append(each)
+            seconds += each.seconds
+            if each.until < soonest:
+                soonest = each.until
+        call, still = search.call, None
+        if at_once and derived(call.request) is not None:
+            made, around = Made(self._keys, call.plan), self._around
+            still = Found(
+                call.model, made, search.parts.keys, there, soonest, seconds, self._store, search.worth, around.clock, self._told
+            )
+        answer = search.parts.joined(there, Cached("hit", soonest - now, still=still))
+        if answer is not None:
+            search.worth.saved(seconds)
         return answer
 
     async def _searched(self, search: _Search, now: float) -> Answer:
@@ -317,49 +354,15 @@ class _Rows:
         outputs = tuple(
             [of_rows(out.name, out.datatype, out.shape[1:], [row[place].data for row in rows]) for place, out in enumerate(first)]
         )
-        shares = _counted_up(kept, self._call.plan)
+        shares = counted_up(kept, self._call.plan)
         version = shares[0].version if len(shares) == 1 else ""
         response = InferenceResponse(self._call.model, version, "", {}, Tensors(outputs))
         ones = [replace(share, rows=1) for share in shares] if len(shares) > 1 else []
         owners = tuple([ones.index(each.shares[0]) for each in kept]) if ones else ()
-        answer = Answer(response, shares, 0.0, 0.0, _escalation(shares, self._call.plan), owners=owners, cached=cached)
+        answer = Answer(response, shares, 0.0, 0.0, escalation(shares, self._call.plan), owners=owners, cached=cached)
         if again is not None and sum([len(tensor.data) for tensor in outputs]) <= _SHORT:
             again[_JOINED] = (tuple(kept), answer)
         return answer
-
-
-def _hit(search: _Search, now: float) -> Answer | None:
-    """The answer if all of it is kept, under these very keys, and fresh."""
-    there: list[Kept] = []
-    soonest, seconds = float("inf"), 0.0
-    for each, key in zip(search.kept, search.parts.keys, strict=True):
-        if each is None or each.key != key or each.until <= now:
-            return None
-        there.append(each)
-        seconds += each.seconds
-        if each.until < soonest:
-            soonest = each.until
-    answer = search.parts.joined(there, Cached("hit", soonest - now))
-    if answer is not None:
-        search.worth.saved(seconds)
-    return answer
-
-
-def _counted_up(kept: Sequence[Kept], plan: Plan) -> tuple[Share, ...]:
-    """One share for each variant and version, in stage order."""
-    found: dict[Share, int] = {}
-    for each in kept:
-        found[each.shares[0]] = found.get(each.shares[0], 0) + 1
-    places = {stage.target.variant: place for place, stage in enumerate(plan.stages)}
-    ordered = sorted(found, key=lambda share: (places.get(share.variant, 0), share.version))
-    return tuple([replace(share, rows=found[share]) for share in ordered])
-
-
-def _escalation(shares: Sequence[Share], plan: Plan) -> str:
-    """As a cascade says it: all stages up to the last that answered a row."""
-    answered = {share.variant for share in shares}
-    top = max([place for place, stage in enumerate(plan.stages) if stage.target.variant in answered], default=0)
-    return "→".join([stage.target.variant for stage in plan.stages[: top + 1]]) if top else "none"
 
 
 def _kept(call: Call, key: bytes, response: InferenceResponse, answer: Answer) -> Kept:

@@ -75,6 +75,14 @@ class LimitedError(InferenceError):
         self.quota = quota
 
 
+class Still(Protocol):
+    """How to look up once more what was found, for who has seen that the question, its principal and its plan are the same."""
+
+    def fresh(self) -> float | None:
+        """Seconds for which the very same answer is fresh, counted as a hit; None, and nothing is counted: to be looked up."""
+        ...
+
+
 CacheStatus = Literal["hit", "stale", "miss", "partial", "request", "bypass", "off"]
 
 
@@ -90,6 +98,7 @@ class Cached(msgspec.Struct, frozen=True, gc=False):
     stored: bool = False
     collapsed: bool = False
     detail: str = ""
+    still: Still | None = None  # of a hit that was found at once, by a question that is known to come again
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):

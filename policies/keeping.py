@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass
+from operator import is_
 from typing import Any, Protocol
 
+import msgspec
 from msgspec.structs import replace
 
 from backends.errors import ErrorKind
 from backends.inference import InferenceRequest, InferenceResponse, Tensors, TensorSpec
 from backends.tensors import Tensor
-from policies.call import Answer, Call, Kept
-from routing.cache_key import Served
+from policies.call import Answer, Call, Kept, Share
+from routing.cache_key import Made, Served
 from routing.caching import Purge
+from routing.plan import Plan
+from routing.worth import Worth
 
 INLINE = 256 * 1024  # bytes of a request whose key is made on the loop, in less than 1 ms
 JITTER = 0.1  # of a time to live: what was kept together does not end together
@@ -35,6 +39,10 @@ class Store(Protocol):
         """What is kept under each key, stale or fresh. Never raises: whoever cannot reach its store has found nothing."""
         ...
 
+    def near(self, keys: Sequence[bytes]) -> Sequence[Kept | None]:
+        """The same of what lies in this process's memory."""
+        ...
+
     def keep(self, several: Sequence[Kept], ends: float) -> bool:
         """Takes them in, each under its own key, until the moment `ends`; whether there is room. Never raises, never waits."""
         ...
@@ -51,6 +59,40 @@ class Around:
     clock: Callable[[], float]
     chance: Callable[[], float]
     spawn: Callable[[Coroutine[Any, Any, None], str], object]
+
+
+class Found(msgspec.Struct, frozen=True, gc=False):
+    """Implements policies.call.Still: under which keys, made of what, which entries were found, fresh and all of them.
+
+    What the cache does with a question whose keys are known: worth, store and clock are asked anew each time, so that what was
+    purged, replaced, evicted or has become stale is found out here as there.
+    """
+
+    model: str
+    made: Made
+    keys: Sequence[bytes]
+    kept: Sequence[Kept]
+    until: float  # when the first of them is not fresh any more
+    seconds: float  # that backends took for all of them
+    store: Store
+    worth: Worth
+    clock: Callable[[], float]
+    told: Callable[[str, str], None]
+
+    def fresh(self) -> float | None:
+        """Seconds for which the very same answer is fresh, counted as a hit; None, and nothing is counted: to be looked up."""
+        start = self.clock()
+        if not self.worth.on(start) or not self.made.holds():
+            return None
+        if not all(map(is_, self.store.near(self.keys), self.kept)):
+            return None
+        now = self.clock()
+        if self.until <= now:
+            return None
+        self.worth.looked(now - start, now)
+        self.worth.saved(self.seconds)
+        self.told(self.model, "hit")
+        return self.until - now
 
 
 def wished(call: Call) -> Collection[str]:
@@ -101,3 +143,20 @@ def plain(response: InferenceResponse) -> InferenceResponse:
 def sized(response: InferenceResponse) -> int:
     """Bytes that it takes to keep it, about."""
     return OVERHEAD + sum([OVERHEAD // 2 + len(tensor.data) for tensor in response.payload.tensors()])
+
+
+def counted_up(kept: Sequence[Kept], plan: Plan) -> tuple[Share, ...]:
+    """One share for each variant and version, in stage order."""
+    found: dict[Share, int] = {}
+    for each in kept:
+        found[each.shares[0]] = found.get(each.shares[0], 0) + 1
+    places = {stage.target.variant: place for place, stage in enumerate(plan.stages)}
+    ordered = sorted(found, key=lambda share: (places.get(share.variant, 0), share.version))
+    return tuple([replace(share, rows=found[share]) for share in ordered])
+
+
+def escalation(shares: Sequence[Share], plan: Plan) -> str:
+    """As a cascade says it: all stages up to the last that answered a row."""
+    answered = {share.variant for share in shares}
+    top = max([place for place, stage in enumerate(plan.stages) if stage.target.variant in answered], default=0)
+    return "→".join([stage.target.variant for stage in plan.stages[: top + 1]]) if top else "none"

@@ -35,6 +35,10 @@ class LocalStore:
         """What is kept under each key."""
         return [self._find(key) for key in keys]
 
+    def near(self, keys: Sequence[bytes]) -> Sequence[Kept | None]:
+        """The same: there is nothing further away."""
+        return [self._find(key) for key in keys]
+
     def keep(self, several: Sequence[Kept], ends: float) -> bool:
         """Takes them in; what was asked before it was purged is not."""
         room = [not self._gone(kept) and self._kept.put(kept.key, (kept, ends), kept.size) for kept in several]

@@ -49,6 +49,24 @@ def derived(request: InferenceRequest) -> dict[bytes, Any] | None:
     return request.payload.derived if isinstance(request.payload, HttpQuestion) else None
 
 
+class Made:
+    """What a plan's keys were made of beside the question: the secret, and what backends served where the version is open."""
+
+    __slots__ = ("_keys", "_plan", "_secret", "_served")
+
+    def __init__(self, keys: Keys, plan: Plan) -> None:
+        self._keys = keys
+        self._secret = keys.secret
+        self._plan = None if all(stage.target.version for stage in plan.stages) else plan
+        self._served = keys.served(plan)
+
+    def holds(self) -> bool:
+        """Whether the same question has the same keys now."""
+        if self._keys.secret is not self._secret:
+            return False
+        return self._plan is None or self._keys.served(self._plan) == self._served
+
+
 class Keys:
     """Makes keys of 32 bytes. `secret` may be set at any time: keys that were made before find nothing any more."""
 

@@ -56,6 +56,12 @@ def needed(table: RouteTable) -> Sampling:
     )
 
 
+def steady(table: RouteTable, passing: frozenset[str]) -> bool:
+    """Whether a question gets the same plan whatever its id is, and whatever these of its headers say."""
+    split = any(isinstance(route.action, Split) for route in table.routes)  # by the id, at least for who lacks its unit
+    return not split and passing.isdisjoint(needed(table).headers)
+
+
 def places(each: Sampling, question: Question) -> dict[str, dict[str, float]]:
     """Where the question's unit stands on the line of every side of every split, by `route unit` and side."""
     found: dict[str, dict[str, float]] = {}

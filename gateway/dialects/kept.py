@@ -11,12 +11,17 @@ Headers = tuple[tuple[str, str], ...]
 _FORWARDED = {"miss": "miss", "partial": "partial", "request": "request", "bypass": "bypass", "off": "bypass"}
 
 
+def hit(ttl: float) -> str:
+    """Of an answer that is kept: the seconds until it is not fresh any more."""
+    return f"penstock; hit; ttl={math.floor(ttl)}"
+
+
 def cache_headers(cached: Cached | None) -> Headers:
     """Nothing where the model has no cache. `ttl` is negative for an answer whose time is over (section 2.4)."""
     if cached is None:
         return ()
     if cached.ttl is not None:
-        said = f"penstock; hit; ttl={math.floor(cached.ttl)}"
+        said = hit(cached.ttl)
     else:
         said = f"penstock; fwd={_FORWARDED[cached.status]}"
     stored, collapsed = "; stored" if cached.stored else "", "; collapsed" if cached.collapsed else ""

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from backends.errors import InferenceError, invalid
 from gateway import __version__
 from gateway.dataplane import Outcome
-from gateway.dialects.kept import cache_headers
+from gateway.dialects.kept import cache_headers, hit
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 _TRITON_NOTE = re.compile(r"\A\[request id: [^\]]*\] ")
@@ -44,6 +44,15 @@ def told(outcome: Outcome, request_id: str, seconds: float) -> Told:
     fixed = _fixed(names, route, answer.escalation, answer.cost, policy)
     own = (("x-request-id", request_id), ("server-timing", timing))
     return Told(fixed, own if answer.cached is None else (*own, *cache_headers(answer.cached)))
+
+
+def told_again(request_id: str, seconds: float, ttl: float) -> Headers:
+    """What of `told` is another request's each time, of an answer from the cache that is fresh for `ttl` seconds."""
+    return (
+        ("x-request-id", request_id),
+        ("server-timing", f"gateway;dur={max(0.0, seconds * 1000):.3f}, backend;dur=0.000"),
+        ("cache-status", hit(ttl)),
+    )
 
 
 @lru_cache(maxsize=1024)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable
 from time import monotonic
 from typing import Final, cast
 
@@ -73,8 +74,7 @@ class Connection(asyncio.Protocol):
         self._advancing = False
         self._reading = True
         self._stuffed = False  # the client does not take its answers
-        self._unsent = 0
-        self._unsent_since = 0.0
+        self._unsent, self._unsent_since = 0, 0.0
 
     # -- what the loop calls
 
@@ -177,6 +177,8 @@ class Connection(asyncio.Protocol):
                     break
             except RefusedError as refused:
                 self._refuse(refused)
+            except Exception:  # noqa: BLE001 - whatever the application raises, the client gets an answer
+                self._crash()
         self._advancing = False
         if not self._reading and len(self._buffer) <= self._limits.pipelined and self._phase != GONE:
             self._reading = True
@@ -204,11 +206,7 @@ class Connection(asyncio.Protocol):
                 self._known, self._known_head, self._known_framing = block, self._head, self._framing
         if self._framing.length > limits.body:
             raise RefusedError(413, f"the body is longer than {limits.body} bytes", "body")
-        try:
-            verdict = self._shared.app.admit(self._head)
-        except Exception:  # noqa: BLE001 - whatever the application raises, the client gets an answer
-            self._crash()
-            return True
+        verdict = self._shared.app.admit(self._head)
         if isinstance(verdict, HttpResponse):
             self._refuse_early(verdict, unread[end:])
             return True
@@ -254,12 +252,16 @@ class Connection(asyncio.Protocol):
 
     def _begin(self, admitted: Admitted, body: bytes) -> None:
         self._phase = ANSWER
-        self._errand = errand = Errand(self._shared.loop, self._serve(admitted, body), self._served)
-        errand.step()
+        answer = admitted(body)
+        if isinstance(answer, HttpResponse):
+            self._answer(answer)
+        else:
+            self._errand = errand = Errand(self._shared.loop, self._serve(answer), self._served)
+            errand.step()
 
-    async def _serve(self, admitted: Admitted, body: bytes) -> None:
+    async def _serve(self, answer: Awaitable[HttpResponse]) -> None:
         try:
-            self._answer(await admitted(body))
+            self._answer(await answer)
         except asyncio.CancelledError:
             self._transport.abort()
             raise
@@ -278,8 +280,7 @@ class Connection(asyncio.Protocol):
         if self._phase == GONE:
             return
         keep = self._framing.keep and not close and not self._shared.draining
-        method = self._head.method if self._head is not None else ""
-        self._write(response, method, keep)
+        self._write(response, self._head.method if self._head is not None else "", keep)
         self._head = None
         self._since = monotonic()
         if keep:
@@ -333,8 +334,7 @@ class Connection(asyncio.Protocol):
     def _linger(self) -> None:
         self._phase = LINGER
         self._mark = len(self._buffer)
-        self._buffer = b""
-        self._body = self._admitted = None
+        self._buffer, self._body, self._admitted = b"", None, None
         if not self._transport.is_closing():
             self._transport.write_eof()
             if not self._reading:

@@ -39,9 +39,9 @@ class HttpResponse(msgspec.Struct, frozen=True, gc=False):
 
 
 class Admitted(Protocol):
-    """The rest of a request's life once its body is whole. Cancelled when the client leaves."""
+    """The rest of a request's life once its body is whole: a response at once, or work. Cancelled when the client leaves."""
 
-    def __call__(self, body: bytes) -> Awaitable[HttpResponse]: ...
+    def __call__(self, body: bytes) -> HttpResponse | Awaitable[HttpResponse]: ...
 
 
 class Application(Protocol):

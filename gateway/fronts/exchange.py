@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from backends.errors import InferenceError
-from gateway.dataplane import Outcome
+from gateway.dataplane import Inquiry, Outcome
 from gateway.dialects.reply import request_id
 from gateway.edge.messages import RequestHead
 from gateway.snapshot import Snapshot
@@ -43,6 +43,10 @@ class Exchange(msgspec.Struct, gc=False):
         key = self.headers.get("idempotency-key")
         return passed if key is None else (*passed, ("idempotency-key", key))
 
+    def inquiry(self, timeout: float | None, size: int) -> Inquiry:
+        """What routing is told of it; `timeout` in seconds, the client's own, `size` in bytes."""
+        return Inquiry(self.principal, self.headers, self.record.request_id, self.received, timeout, size)
+
     def planned(self, call: Call, snapshot: Snapshot, samples: Recorder | None) -> None:
         """Notes the route and whose it is, also of a request that will fail, and whether it is to be recorded as a sample."""
         plan = call.plan
@@ -69,6 +73,12 @@ class Exchange(msgspec.Struct, gc=False):
                 record.drawn = None  # a sample says what asking takes
             else:
                 record.drawn.asks = answer.asks
+
+    def repeated(self, known: Exchange) -> None:
+        """Notes of an answer from the cache what was noted of the same one to the same question."""
+        record, was = self.record, known.record
+        record.rows, record.route, record.policy = was.rows, was.route, was.policy
+        record.shares, record.variant, record.escalation, record.baseline = was.shares, was.variant, was.escalation, was.baseline
 
     def failed(self, error: InferenceError) -> None:
         """Notes why there was no answer."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import msgspec
@@ -16,15 +16,16 @@ from backends.protocols.v2_http import JSON, LENGTH_HEADER
 from backends.protocols.v2_http_request import decode_request, takes_long
 from backends.protocols.v2_http_response import encode_response
 from gateway.auth.refusals import KeyUnknown
-from gateway.dataplane import Inquiry, Outcome
+from gateway.dataplane import Outcome
 from gateway.dialects.quota import quota_headers, quota_of
-from gateway.dialects.reply import client_timeout, failure_headers, server_metadata, told, version_asked
+from gateway.dialects.reply import Headers, client_timeout, failure_headers, server_metadata, told, version_asked
 from gateway.dialects.v2_http import Operation, error_response, operation, status
 from gateway.edge.coding import choose, deflate, inflate
 from gateway.edge.messages import Admitted, HttpResponse, RequestHead
 from gateway.fronts.exchange import Exchange, began
 from gateway.fronts.parts import FrontParts
 from gateway.fronts.repeats import Place, Repeat, Repeats, Written, place
+from gateway.fronts.shortcut import shortcut
 from policies.authorize import demand
 
 MIN_DEFLATE = 1024  # bytes; below, a coding costs more than it saves
@@ -57,7 +58,10 @@ class HttpFront:
                     unknown.keys.begin()
                     raise _keys_come() from unknown
                 return partial(self._finish, exchange, partial(self._late_principal, exchange, asked))
-            return partial(self._finish, exchange, self._permitted(exchange, asked))
+            self._permit(exchange, asked)
+            if asked.kind == "infer":
+                return partial(self._ask, exchange, asked)
+            return partial(self._finish, exchange, partial(self._describe, exchange, asked))
         except InferenceError as error:
             return self._failed(exchange, error)
 
@@ -81,22 +85,33 @@ class HttpFront:
             self._operations[method, path] = found
         return found
 
-    def _permitted(self, exchange: Exchange, asked: Operation) -> Callable[[bytes], Awaitable[HttpResponse]]:
-        """The work to do, once it is known that the model exists and is this principal's to ask."""
+    def _permit(self, exchange: Exchange, asked: Operation) -> None:
+        """Raises NOT_FOUND, FORBIDDEN and OVERLOADED: the model must exist and be this principal's to ask."""
         if asked.model:
             model = self._plane.snapshot.model(asked.model)
             exchange.record.model = model.name
             demand(exchange.principal, model.name)
             if asked.kind == "infer" and model.door.crowded():
                 model.door.check(exchange.principal, exchange.headers, exchange.received, client_timeout(exchange.headers))
-        if asked.kind == "infer":
-            return partial(self._infer, exchange, asked)
-        return partial(self._describe, exchange, asked)
+
+    def _ask(self, exchange: Exchange, asked: Operation, body: bytes) -> HttpResponse | Awaitable[HttpResponse]:
+        """The response at once, where there is a shortcut to it; else the work."""
+        headers = exchange.headers
+        if "content-encoding" not in headers:
+            repeat = self._repeats.find(place(exchange.principal, asked.model, headers.get(LENGTH_HEADER), body))
+            if repeat is not None and repeat.shortcut is not None:
+                response = repeat.shortcut.answer(self._plane, exchange, self._clock())
+                if response is not None:
+                    exchange.record.bytes_in = len(body)
+                    self._tell(exchange, "200", len(response.body))
+                    return response
+        return self._finish(exchange, partial(self._infer, exchange, asked), body)
 
     async def _late_principal(self, exchange: Exchange, asked: Operation, body: bytes) -> HttpResponse:
         """For a token signed by a key not seen before: the keys are fetched first."""
         exchange.principal = await self._parts.authenticator.authenticate(exchange.headers, time.time(), exchange.record.peer)
-        return await self._permitted(exchange, asked)(body)
+        self._permit(exchange, asked)
+        return await (self._infer if asked.kind == "infer" else self._describe)(exchange, asked, body)
 
     async def _finish(self, exchange: Exchange, work: Callable[[bytes], Awaitable[HttpResponse]], body: bytes) -> HttpResponse:
         """The work's response; its end, whatever it is, becomes one record."""
@@ -107,9 +122,9 @@ class HttpFront:
             return self._failed(exchange, error)
         except asyncio.CancelledError:
             exchange.record.reason = "draining" if self._parts.leaving() else "client-left"
-            self._tell(exchange, 499)
+            self._tell(exchange, "499")
             raise
-        self._tell(exchange, response.status, len(response.body))
+        self._tell(exchange, "200", len(response.body))
         return response
 
     def _failed(self, exchange: Exchange, error: InferenceError, code: int | None = None) -> HttpResponse:
@@ -117,12 +132,12 @@ class HttpFront:
         code = code or status(error.kind)
         known = failure_headers(exchange.record.route, self._clock() - exchange.received)
         response = error_response(error, code, (*self._identity(exchange), *known, *quota_of(error)))
-        self._tell(exchange, code, len(response.body))
+        self._tell(exchange, str(code), len(response.body))
         return response
 
-    def _tell(self, exchange: Exchange, code: int, size: int = 0) -> None:
+    def _tell(self, exchange: Exchange, code: str, size: int = 0) -> None:
         exchange.record.bytes_out = size
-        self._parts.record(exchange.ended(str(code), self._clock(), self._plane.snapshot.version))
+        self._parts.record(exchange.ended(code, self._clock(), self._plane.snapshot.version))
 
     def _identity(self, exchange: Exchange) -> tuple[tuple[str, str], ...]:
         policy = exchange.record.policy or self._plane.snapshot.version
@@ -143,9 +158,7 @@ class HttpFront:
         else:
             request = decode_request(body, length, asked.model, version, exchange.passed_headers())
         exchange.record.rows = request.rows or 1
-        inquiry = Inquiry(
-            exchange.principal, headers, exchange.record.request_id, exchange.received, client_timeout(headers), len(body)
-        )
+        inquiry = exchange.inquiry(client_timeout(headers), len(body))
         snapshot = self._plane.snapshot
         try:
             if len(body) > _INLINE and self._plane.takes_long(snapshot, request):
@@ -160,11 +173,15 @@ class HttpFront:
         outcome = Outcome(await self._plane.ask(snapshot, call), call.plan, snapshot.version)
         exchange.answered(outcome)
         answer, described = self._written(outcome, request, at, repeat)
+        short = None if repeat is None else shortcut(self._plane, snapshot, call, outcome.answer, exchange)
         if "accept-encoding" in headers and len(answer) >= MIN_DEFLATE:
             answer, described = await _deflated(answer, headers["accept-encoding"], described)
         fixed, own = told(outcome, exchange.record.request_id, self._clock() - exchange.received)
         if outcome.answer.quota is not None:
             own += quota_headers(outcome.answer.quota)
+        if repeat is not None and short is not None:
+            short.body, short.fixed = answer, _joined(fixed, described)
+            self._repeats.settle(repeat, short)
         return HttpResponse(200, (*described, *own), answer, fixed)
 
     def _written(self, outcome: Outcome, request: InferenceRequest, at: Place, repeat: Repeat | None) -> Written:
@@ -202,6 +219,12 @@ class HttpFront:
         if asked.kind == "ready" and not self._parts.ready():
             raise _unready("this gateway")
         return HttpResponse(200)
+
+
+@lru_cache(maxsize=1024)
+def _joined(fixed: Headers, described: Headers) -> Headers:
+    """As a response of both begins. The same object for the same."""
+    return (*fixed, *described)
 
 
 def _long(headers: Mapping[str, str]) -> bool:

@@ -1,8 +1,9 @@
 """Remembers questions that were answered from the cache: read once, and their answer written once, however often they come.
 
-What is remembered says nothing of who may ask, what is planned, or what is kept: all of that is found out anew each time. A body
-is the same only byte for byte, of the same principal, for the same model; an answer is written already only if the cache gives
-the very object that it was written from. Anything else takes the long way.
+What is remembered says nothing of who may ask, what is planned, or what is kept: all of that is found out anew each time, or is
+what it was because nothing that decides it has changed (shortcut.py). A body is the same only byte for byte, of the same
+principal, for the same model; an answer is written already only if the cache gives the very object that it was written from.
+Anything else takes the long way.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from msgspec.structs import replace
 
 from backends.inference import InferenceRequest, InferenceResponse
 from backends.protocols.v2_http_request import HttpQuestion
+from gateway.fronts.shortcut import Shortcut
 from routing.principal import Principal
 
 LONGEST = 16 * 1024  # bytes of a body, or of an answer; beyond, finding it costs as much as reading it
@@ -31,11 +33,12 @@ def place(principal: Principal, model: str, length: str | None, body: bytes) -> 
 class Repeat:
     """A question, read, and what its answer was last written from."""
 
-    __slots__ = ("request", "response", "written")
+    __slots__ = ("request", "response", "shortcut", "written")
 
     def __init__(self, request: InferenceRequest) -> None:
         self.request = request
         self.response: InferenceResponse | None = None
+        self.shortcut: Shortcut | None = None
         self.written: Written = (b"", ())
 
     def again(self, version: str, headers: tuple[tuple[str, str], ...]) -> InferenceRequest:
@@ -74,6 +77,12 @@ class Repeats:
         if len(written[0]) <= LONGEST:
             self._take(len(written[0]) - len(repeat.written[0]))
             repeat.response, repeat.written = response, written
+
+    def settle(self, repeat: Repeat, shortcut: Shortcut) -> None:
+        """This is the answer to it, for as long as it says so itself."""
+        if len(shortcut.body) <= LONGEST:
+            self._take(shortcut.size - (repeat.shortcut.size if repeat.shortcut is not None else 0))
+            repeat.shortcut = shortcut
 
     def _take(self, size: int) -> None:
         self._taken += size

@@ -96,6 +96,10 @@ class SharedAnswers:
             return near
         return _Further(self, connection, keys, near)
 
+    def near(self, keys: Sequence[bytes]) -> Sequence[Kept | None]:
+        """What is kept here under each key, stale or fresh; the store is not asked, nor is it counted."""
+        return self._near.find(keys)
+
     def keep(self, several: Sequence[Kept], ends: float) -> bool:
         """Takes them in here and sends them there; whether there is room for them here or there."""
         near = self._near.keep(several, ends)

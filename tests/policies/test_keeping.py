@@ -9,9 +9,13 @@ from msgspec.structs import replace
 
 from backends.inference import InferenceResponse, RequestedOutput, Tensors, TensorSpec
 from backends.tensors import Tensor
-from policies.call import Answer, Call, Share
-from policies.keeping import anonymous, apart, as_planned, complete, plain, sized, wished
+from policies.call import Answer, Call, Kept, Share
+from policies.keeping import Found, anonymous, apart, as_planned, complete, plain, sized, wished
+from policies.local_store import LocalStore
+from routing.cache_key import Keys, Made
+from routing.caching import Purge
 from routing.match import Question
+from routing.worth import Worth
 
 
 @pytest.mark.parametrize(
@@ -79,3 +83,67 @@ def test_an_answer_has_what_was_asked_for(make_call: Callable[..., Call]) -> Non
     named = replace(request, outputs=(RequestedOutput("y"),))
     assert (False, True, True) == (complete(empty, request), complete(some, request), complete(some, named))
     assert not complete(some, replace(request, outputs=(RequestedOutput("y"), RequestedOutput("z"))))
+
+
+class Shelf:
+    """Two entries that were found, and what a further look at them hangs on."""
+
+    def __init__(self, call: Call) -> None:
+        self.now, self.told = 100.0, list[tuple[str, str]]()
+        self.served: tuple[str, ...] = ("1",)
+        self.store, self.worth = LocalStore(1 << 20, lambda: self.now), Worth()
+        self.keys = Keys(b"k" * 32, lambda _: self.served)
+        self.kept = [self.entry(b"a", 200.0), self.entry(b"b", 150.5)]
+        self.store.keep(self.kept, 300.0)
+        made = Made(self.keys, call.plan)
+        names, clock = [b"a", b"b"], lambda: self.now
+        self.found = Found(
+            "digits", made, names, self.kept, 150.5, 0.25, self.store, self.worth, clock, lambda *told: self.told.append(told)
+        )
+
+    def entry(self, key: bytes, until: float) -> Kept:
+        response = InferenceResponse("digits", "1", "", {}, Tensors(()))
+        return Kept(key, response, (Share("fast", 1, "m", "1"),), "none", (), 0.125, 99.0, until, "", 700)
+
+
+def test_what_was_found_is_found_once_more(make_call: Callable[..., Call]) -> None:
+    """It counts as the hit that it is: for the metrics and for the cache's worth."""
+    shelf = Shelf(make_call())
+    assert 50.5 == shelf.found.fresh()
+    shelf.now = 150.0
+    assert 0.5 == shelf.found.fresh()
+    assert [("digits", "hit")] * 2 == shelf.told
+    assert (2, 0.5) == (shelf.worth._looks, shelf.worth._saved)
+
+
+def turned_off(shelf: Shelf) -> None:
+    shelf.worth._off_until = 100.5
+
+
+def over(shelf: Shelf) -> None:
+    shelf.now = 150.5
+
+
+def gone(shelf: Shelf) -> None:
+    shelf.store.purge(Purge(), 100.0)
+
+
+def anew(shelf: Shelf) -> None:
+    shelf.store.keep([replace(shelf.kept[1], asked=99.5)], 300.0)
+
+
+def another_secret(shelf: Shelf) -> None:
+    shelf.keys.secret = bytes(bytearray(shelf.keys.secret))  # of the same bytes, which nobody can know of one that came from afar
+
+
+def another_version(shelf: Shelf) -> None:
+    shelf.served = ("1", "2")
+
+
+@pytest.mark.parametrize("event", [turned_off, over, gone, anew, another_secret, another_version])
+def test_what_is_not_as_it_was_is_not_found(make_call: Callable[..., Call], event: Callable[[Shelf], None]) -> None:
+    """And nothing is counted: the question is looked up, and counts there."""
+    shelf = Shelf(make_call())
+    event(shelf)
+    assert shelf.found.fresh() is None
+    assert ([], 0) == (shelf.told, shelf.worth._looks)

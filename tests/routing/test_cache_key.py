@@ -15,7 +15,7 @@ from backends.inference import InferenceRequest, RequestedOutput, Tensors, Tenso
 from backends.protocols.v2_http_request import HttpQuestion
 from backends.tensors import BYTES, Tensor, from_array, pack_bytes
 from routing import cache_key
-from routing.cache_key import Keys, _head, framed, told, unkeyed
+from routing.cache_key import Keys, Made, _head, framed, told, unkeyed
 from routing.caching import Caching
 from routing.plan import Confidence, Plan, Stage, Target
 from routing.principal import Principal
@@ -310,6 +310,24 @@ def test_little_is_remembered_of_what_clients_say() -> None:
     asked = request(x(1, name=long), outputs=(RequestedOutput(long),), seed=long)
     assert key(asked) == key(asked) != key(replace(asked, outputs=(RequestedOutput(long + "a"),)))
     assert before == [each.cache_info().misses for each in cached]
+
+
+def test_what_keys_were_made_of_holds_until_it_changes() -> None:
+    """The secret, and the versions of every stage that leaves them open; another secret may be of the same bytes."""
+    served: dict[str, tuple[str, ...]] = {"f": ("1",), "d": ("1",)}
+    keys = Keys(b"s" * 32, lambda target: served[target.model])
+    plan = replace(PLAN, stages=(Stage(FAST, 0.9), Stage(replace(DEAR, version=""))))
+    made, before = Made(keys, plan), keys.whole(plan, ANN, "digits", BASE)
+    served["f"] = ("2",)  # pinned
+    assert made.holds()
+    assert before == keys.whole(plan, ANN, "digits", BASE)
+    served["d"] = ("1", "2")
+    assert not made.holds()
+    assert before != keys.whole(plan, ANN, "digits", BASE)
+    served["d"] = ("1",)
+    assert made.holds()
+    keys.secret = bytes(bytearray(keys.secret))
+    assert not made.holds()
 
 
 def test_questions_that_can_have_no_key() -> None:

@@ -6,7 +6,7 @@ from routing.conditions import Looks
 from routing.match import Match, Question, Range, Route, RouteTable, Split, Use
 from routing.plan import Target
 from routing.principal import Principal
-from routing.sampling import Sided, needed, places, sampling
+from routing.sampling import Sided, needed, places, sampling, steady
 from routing.split import place
 
 FAST, DEAR = Target("fast", "b", "f"), Target("dear", "b", "d")
@@ -40,6 +40,15 @@ def test_what_routes_look_at_is_found_however_deep() -> None:
 def test_a_split_by_request_needs_no_place() -> None:
     """The request's id, which is in the sample, decides it."""
     assert () == needed(table(Route("r", Match(), Split(((FAST, 1.0),), "request"), 1.0))).splits
+
+
+def test_what_is_steady() -> None:
+    """A split may hang on the id, and a condition, however deep, on a header; other headers change nothing."""
+    use, passing = Route("r", Match(headers=(("x-a", "1"),)), Use(FAST), 1.0), frozenset({"x-b", "x-c"})
+    assert steady(table(use), passing)
+    assert not steady(table(use, Route("s", Match(), Split(((FAST, 1.0),), "subject"), 1.0)), passing)
+    deep = Match(some=(Match(never=Match(every=(Match(headers=(("x-b", "2"),)),))),))
+    assert not steady(table(use, Route("deep", deep, Use(FAST), 1.0)), passing)
 
 
 def test_places_are_those_of_the_draw() -> None:

@@ -33,7 +33,13 @@ class Recorder:
             return HttpResponse(401, (("X-Early", "yes"),), b"who are you")
         if head.path == "/raise":
             raise RuntimeError("admit")
-        return partial(self.answer, head)
+        return partial(self.at_once if head.path in ("/now", "/burst") else self.answer, head)
+
+    def at_once(self, head: RequestHead, body: bytes) -> HttpResponse:
+        self.bodies.append(body)
+        if head.path == "/burst":
+            raise RuntimeError("at once")
+        return HttpResponse(200, (("X-Path", head.path),), body)
 
     def left(self, stage: str) -> None:
         self.leavings.append(stage)

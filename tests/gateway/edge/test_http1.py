@@ -54,6 +54,26 @@ async def test_pipelined_requests_are_answered_in_order(place: Place) -> None:
     assert 200 == len(app.bodies)
 
 
+async def test_answers_at_once_keep_their_place(place: Place) -> None:
+    """What needs no waiting goes out in its turn, with a body in one piece or in several, and leaves others theirs."""
+    app, connect = await place.start()
+    probe, client = await connect(), await connect()
+    await probe.turns(1)
+    before = len(app.heads)
+    client.send(post("/wait"), *(post(("/now", "/then")[i % 2], b"%d" % i) for i in range(2000)))
+    await app.started.wait()
+    app.release.set()
+    await probe.turns(1)
+    assert len(app.heads) < before + 2000
+    await client.reply()
+    assert [b"%d" % i for i in range(2000)] == [(await client.reply()).body for _ in range(2000)]
+    client.send(start("/now", "Content-Length: 4") + b"ab")
+    await probe.turns(2)
+    assert b"abcd" == (await client.ask(b"cd")).body
+    reply = await client.ask(post("/now", b"last", "Connection: close"))
+    assert (b"last", "close", b"") == (reply.body, reply.headers["connection"], await client.rest())
+
+
 async def test_the_next_request_waits_for_the_answer_before_it(place: Place) -> None:
     """While one request is being answered, the one behind it is not even admitted."""
     app, connect = await place.start()
@@ -305,7 +325,7 @@ async def test_large_answers_come_whole_and_hold_back_the_next(place: Place) -> 
     assert [20_000_000] * 3 == [len((await client.reply()).body) for _ in range(3)]
 
 
-@pytest.mark.parametrize("path", ["/raise", "/crash"])
+@pytest.mark.parametrize("path", ["/raise", "/crash", "/burst"])
 async def test_a_raising_application_is_500(place: Place, path: str, caplog: pytest.LogCaptureFixture) -> None:
     """A defect behind the edge is logged, answered with 500 and ends the connection."""
     app, connect = await place.start()

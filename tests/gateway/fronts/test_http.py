@@ -29,7 +29,8 @@ def head(method: str = "POST", path: str = INFER, **headers: str) -> RequestHead
 async def answer(front: Front, asked: RequestHead, body: bytes = b"") -> HttpResponse:
     """What the client gets."""
     verdict = HttpFront(front.parts()).admit(asked)
-    return verdict if isinstance(verdict, HttpResponse) else await verdict(body)
+    found = verdict if isinstance(verdict, HttpResponse) else verdict(body)
+    return found if isinstance(found, HttpResponse) else await found
 
 
 def early(front: Front, asked: RequestHead) -> tuple[int, str]:

@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
-import time
-from itertools import count
 from typing import Any
 
-import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backends.deadline import Deadline
 from backends.inference import InferenceRequest, InferenceResponse, Tensors
 from backends.protocols.v2_http_request import HttpQuestion, decode_request
-from backends.tensors import from_array
-from gateway.compile import Blueprint, blueprint, compile_snapshot, lasting
-from gateway.dataplane import Dataplane
-from gateway.edge.messages import HttpResponse, RequestHead
-from gateway.fronts.http import HttpFront
-from gateway.fronts.parts import FrontParts
-from gateway.fronts.repeats import LONGEST, Place, Repeat, Repeats, place
-from gateway.telemetry.metrics import Metrics
+from gateway.compile import blueprint
+from gateway.fronts.repeats import LONGEST, Repeats, place
 from routing.caching import Purge
 from routing.principal import Principal
-from tests.gateway.fronts.conftest import Doors
+from tests.gateway.fronts.twins import Asked, Forgetful, Gateway, body
 
 ANN = Principal("ann", "acme")
 BODY = b'{"id":"a","inputs":[{"name":"x","datatype":"FP32","shape":[1],"data":[1]}]}'
@@ -118,21 +106,9 @@ POLICIES = [
         POLICY.replace("{ttl: 1h}", "{ttl: 1h, rows: true}"),
         POLICY.replace("{ttl: 1h}", "{ttl: 1h, shared: true}"),
         POLICY.replace("{name: default, use: fast}", "{name: default, use: dear}"),
+        POLICY + "limits:\n  - {name: bobs, match: {subject: bob}, per: subject, requests: 1000000/s}\n",
     )
 ]
-TENSOR = np.arange(4, dtype="<f4").reshape(2, 2)
-
-
-def body(number: int, binary: bool, **more: Any) -> tuple[bytes, str | None]:
-    """A question about two rows, and its header's length."""
-    entry: dict[str, Any] = {"name": "x", "datatype": "FP32", "shape": [2, 2]}
-    tensor = TENSOR + number
-    if not binary:
-        return json.dumps({"inputs": [{**entry, "data": tensor.ravel().tolist()}], **more}).encode(), None
-    head = json.dumps({"inputs": [{**entry, "parameters": {"binary_data_size": 16}}], **more}).encode()
-    return head + tensor.tobytes(), str(len(head))
-
-
 BODIES = [
     body(number, binary, **more)
     for number in (0, 1)
@@ -152,89 +128,66 @@ HEADERS: list[dict[str, str]] = [
     {"cache-control": "no-cache"},
     {"cache-control": "no-store"},
     {"x-priority": "9"},
+    {"x-request-id": "r"},
+    {"accept-encoding": "gzip"},
 ]
-REQUESTS = st.tuples(
-    st.sampled_from(BODIES), st.sampled_from(("ann", "bob", "")), st.sampled_from(("digits", "numbers")), st.sampled_from(HEADERS)
+REQUESTS = st.builds(
+    Asked,
+    st.sampled_from(BODIES),
+    st.sampled_from(("ann", "bob", "")),
+    st.sampled_from(("digits", "numbers")),
+    st.sampled_from(HEADERS),
+    st.sampled_from(("", "", "", "1")),
 )
-EVENTS = st.one_of(REQUESTS, REQUESTS, REQUESTS, st.sampled_from((0, 1, 2, 3, "purge")))  # the number of a policy
-
-
-class Telling:
-    """A backend whose answer says all that it was asked, row by row, and how often the same was asked."""
-
-    def __init__(self) -> None:
-        self.turns = count()
-
-    async def infer(self, request: InferenceRequest, deadline: Deadline) -> InferenceResponse:
-        (x,) = request.payload.tensors()
-        said = repr((request.model, request.version, sorted(request.parameters.items())))
-        known = int.from_bytes(hashlib.sha256(said.encode()).digest()[:4], "little")
-        told = np.stack([x.array().sum(axis=1), np.full(len(x.array()), known), np.full(len(x.array()), next(self.turns))], 1)
-        return InferenceResponse(request.model, "1", "", {}, Tensors((from_array("y", "FP64", told),)))
-
-
-class Forgetful(Repeats):
-    """The long way, each time."""
-
-    def find(self, at: Place) -> Repeat | None:
-        return None
-
-
-class Gateway:
-    """A front over a data plane of its own."""
-
-    def __init__(self, repeats: Repeats) -> None:
-        self.lasting, self.backend = lasting(time.monotonic), Telling()
-        self.plane = Dataplane(compile_snapshot(POLICIES[0], None, Metrics(), time.monotonic, self.lasting), {})
-        self.take(POLICIES[0])
-        ids = count()
-        self.front = HttpFront(FrontParts(self.plane, Doors(), lambda _: None, lambda: f"{next(ids)}", lambda: True, 1 << 16))
-        self.front._repeats = repeats
-
-    def take(self, policy: Blueprint) -> None:
-        self.plane.snapshot = compile_snapshot(policy, self.plane.snapshot, Metrics(), time.monotonic, self.lasting)
-        for endpoint in self.plane.snapshot.clusters["triton"].endpoints:
-            endpoint.backend = self.backend  # type: ignore[assignment]
-
-    async def answer(self, request: tuple[Any, ...]) -> tuple[int, dict[str, str], bytes]:
-        (content, length), who, model, more = request
-        headers = {"authorization": who, **more, **({} if length is None else {"inference-header-content-length": length})}
-        verdict = self.front.admit(RequestHead("POST", f"/v2/models/{model}/infer", "", headers, "", time.monotonic()))
-        response = verdict if isinstance(verdict, HttpResponse) else await verdict(content)
-        told = {name: value for name, value in (*response.headers, *response.fixed) if name != "server-timing"}
-        told["cache-status"] = told.get("cache-status", "").partition("; ttl")[0]
-        return response.status, told, bytes(response.body)
+HAPPENS = st.sampled_from(("0", "1", "2", "3", "4", "purge", "expire", "forget", "secret", "versions"))  # the number of a policy
+EVENTS = st.one_of(REQUESTS, REQUESTS, REQUESTS, HAPPENS)
 
 
 async def test_a_question_is_remembered_from_its_first_hit_on() -> None:
-    """Else the next test would compare the long way with itself."""
-    gateway, (content, length) = Gateway(Repeats()), BODIES[0]
+    """And from its second on answered at once: else the next test would compare the long way with itself."""
+    gateway, (content, length) = Gateway(Repeats(), POLICIES[0]), BODIES[0]
     at, found = place(Principal("ann", "acme"), "digits", length, content), []
-    for _ in range(3):
-        await gateway.answer((BODIES[0], "ann", "digits", {}))
-        found.append(gateway.front._repeats.find(at) is not None)
-    assert [False, True, True] == found
-    await gateway.lasting.spawner.close()
+    for _ in range(4):
+        await gateway.answer(Asked(BODIES[0]))
+        found.append((gateway.front._repeats.find(at) is not None, gateway.at_once))
+    assert [(False, False), (True, False), (True, False), (True, True)] == found
+    await gateway.close()
+
+
+def happen(gateway: Gateway, event: str) -> None:
+    """Something that changes what is answered, or who asks."""
+    match event:
+        case "purge":
+            gateway.lasting.store.purge(Purge(), gateway.clock())
+        case "expire":
+            gateway.later += 3600.0
+        case "forget":
+            gateway.doors.held.clear()
+        case "secret":
+            gateway.keys.secret = bytes([byte ^ 1 for byte in gateway.keys.secret])
+        case "versions":
+            gateway.served = () if gateway.served else ("1", "2")
+        case policy:
+            gateway.take(POLICIES[int(policy)])
 
 
 @settings(deadline=None, max_examples=40)
 @given(st.lists(EVENTS, min_size=8, max_size=30))
 def test_nobody_can_tell_that_a_question_was_remembered(course: list[Any]) -> None:
     """Whoever asks what, in whatever form and order, through purges and policies: status, headers and body are those of the
-    long way, to the byte."""
+    long way, to the byte; and so is what is counted and recorded."""
 
     async def run() -> None:
-        quick, long = Gateway(Repeats()), Gateway(Forgetful())
-        again = [event for event in course for _ in range(3 if isinstance(event, tuple) else 1)]
-        for event in again:
-            if isinstance(event, int):
-                quick.take(POLICIES[event])
-                long.take(POLICIES[event])
-            elif event == "purge":
-                for each in (quick, long):
-                    each.lasting.store.purge(Purge(), time.monotonic())
-            else:
+        quick, long = Gateway(Repeats(), POLICIES[0]), Gateway(Forgetful(), POLICIES[0])
+        for event in course:
+            if isinstance(event, str):
+                happen(quick, event)
+                happen(long, event)
+                continue
+            for _ in range(4):
                 assert await long.answer(event) == await quick.answer(event)
-        await asyncio.gather(quick.lasting.spawner.close(), long.lasting.spawner.close())
+        assert long.counted() == quick.counted()
+        assert long.recorded() == quick.recorded()
+        await asyncio.gather(quick.close(), long.close())
 
     asyncio.run(run())

@@ -1,0 +1,86 @@
+"""Answers a question that is the same in everything its last hit was decided by, at once: only what may have changed is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from backends.signature import Signature
+from gateway.dataplane import Dataplane
+from gateway.dialects.reply import Headers, told_again
+from gateway.edge.messages import HttpResponse
+from gateway.fronts.exchange import Exchange
+from gateway.snapshot import PASSING, Snapshot
+from policies.call import Answer, Call, Still
+from routing.plan import Target
+
+OPEN = True  # False: every question takes the long way
+
+
+class Shortcut(msgspec.Struct, gc=False):
+    """What a hit was decided by, and what it was answered with.
+
+    Why nobody gets here what the long way would not give. The order of the onion is deadline, authorize, limit, cache, and each
+    of them has its say. What a layer decides from things that cannot change is decided already, and taken over only while these
+    things are the very same objects; what may change by itself is asked again:
+
+    - who asks: the credential was checked as always, and gave the same frozen principal; the same snapshot therefore permits the
+      same model under the same name, and binds it by no limit, as it was found not to be (a bound question is never remembered);
+    - the plan: the model is steady, so it hangs on the snapshot, the principal, the headers and the body alone. All are the same
+      but for headers that no route of it looks at; priority, timeout, Cache-Control and codings stand in those that are the same;
+    - what the backend takes: the signature is the one that let it pass. A question for a version is never remembered;
+    - the deadline is this request's own, and looked at;
+    - the cache: its worth, its secret, the versions behind its keys, the store with its purges, and the clock are asked by the
+      cache itself (policies.keeping.Found). The answer goes out only if the store gives the very entries it was written from.
+
+    Where anything is not so, nothing has been counted or written, and the question takes the long way from its beginning.
+    """
+
+    snapshot: Snapshot
+    heeded: Mapping[str, str]  # the headers without those that are PASSING
+    target: Target
+    signature: Signature | None
+    timeout: float  # seconds
+    still: Still
+    exchange: Exchange  # of that hit
+    body: bytes | memoryview = b""
+    fixed: Headers = ()
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes, about."""
+        return 1000 + len(self.body) + sum([len(name) + len(value) + 150 for name, value in self.heeded.items()])
+
+    def answer(self, plane: Dataplane, exchange: Exchange, now: float) -> HttpResponse | None:
+        """The answer, noted in the exchange; None: the long way. `now` on the clock of `received`."""
+        known = self.exchange
+        if exchange.principal is not known.principal or plane.snapshot is not self.snapshot:
+            return None
+        if exchange.record.path != known.record.path or not (exchange.headers is known.headers or self._alike(exchange.headers)):
+            return None
+        if now >= exchange.received + self.timeout or plane.signature(self.target) is not self.signature:
+            return None
+        left = self.still.fresh()
+        if left is None:
+            return None
+        exchange.repeated(known)
+        return HttpResponse(200, told_again(exchange.record.request_id, now - exchange.received, left), self.body, self.fixed)
+
+    def _alike(self, headers: Mapping[str, str]) -> bool:
+        passing = len([name for name in PASSING if name in headers])
+        return len(headers) == len(self.heeded) + passing and self.heeded.items() <= headers.items()
+
+
+def shortcut(plane: Dataplane, snapshot: Snapshot, call: Call, answer: Answer, exchange: Exchange) -> Shortcut | None:
+    """For questions such as this one, which was answered by a hit; None where they might be answered otherwise.
+
+    To be made in the same turn of the loop in which the hit was found: then nothing has changed since.
+    """
+    if not OPEN or answer.cached is None or answer.cached.still is None or answer.quota is not None:
+        return None
+    if call.request.version or not snapshot.models[call.model].steady:
+        return None
+    heeded, target = {name: value for name, value in exchange.headers.items() if name not in PASSING}, call.plan.stages[0].target
+    timeout = call.deadline.at - call.received
+    return Shortcut(snapshot, heeded, target, plane.signature(target), timeout, answer.cached.still, exchange)
