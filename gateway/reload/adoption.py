@@ -30,6 +30,7 @@ def objections(before: Standing | None, after: Standing) -> tuple[Problem, ...]:
 def _objections(before: Standing, after: Standing) -> Iterator[Problem]:
     last = after.text.rstrip().count(b"\n") + 1
     was, now = ends(before.text, ""), ends(after.text, "")
+    tests, kept = before.document.tests, after.document.tests
     if now is Ends.OPEN and before.text.startswith(after.text) and before.document != after.document:
         share = f"its {len(after.text)} bytes are the first of the {len(before.text)} in force"
         yield Problem("", last, f"cut off: {share}; if that was meant, put --- before it and a line ... at its end")
@@ -38,6 +39,10 @@ def _objections(before: Standing, after: Standing) -> Iterator[Problem]:
     elif now is Ends.OPEN and _in_a_line(after.text) and after.text != before.text:
         meant = "end its last line, or put --- before the document and a line ... at its end"
         yield Problem("", last, f"the file ends in the middle of a line, so it may be cut off: {meant}")
+    elif now is Ends.OPEN and 0 < len(kept) < len(tests) and kept == tests[: len(kept)]:
+        meant = "if that was meant, put --- before the document and a line ... at its end"
+        share = f"its tests are the first {len(kept)} of the {len(tests)} in force"
+        yield Problem("tests", last, f"{share}, so it may be cut off: {meant}")
     if was is Ends.SEALED and now is Ends.CLOSED:
         meant = "seal it with `penstock policy seal`, or say by its --remove that no seal is wanted"
         yield Problem("", last, f"the policy in force is sealed, this one is not; {meant}")

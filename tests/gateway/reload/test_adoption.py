@@ -107,3 +107,15 @@ def test_tests_lost() -> None:
 def test_all_at_once() -> None:
     """Every objection is told."""
     assert 2 == len(said(sealed(LONG + TESTS, ""), LONG))
+
+
+def test_an_edited_file_that_ends_among_its_tests() -> None:
+    """Cut after a line, it still loads: fewer of the same tests are told apart from other tests, or a document with ends."""
+    three = b"tests:\n" + b"".join(b"- {name: t%d, request: {model: digits}, expect: {use: accurate}}\n" % n for n in range(3))
+    two, other = three.rsplit(b"-", 1)[0], three.replace(b"t0", b"u0").rsplit(b"-", 1)[0]
+    edited = LONG.replace(b"8000", b"9000")
+    (why,) = said(LONG + three, edited + two)
+    assert "the first 2 of the 3 in force, so it may be cut off" in why
+    assert [] == said(LONG + three, edited + other)
+    assert [] == said(LONG + three, b"---\n" + edited + two + b"...\n")
+    assert [] == said(LONG + two, edited + three)
