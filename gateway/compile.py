@@ -26,6 +26,7 @@ from gateway.configuration.schema_policy import PolicyDocument
 from gateway.configuration.tables import limits_of, route_tables
 from gateway.door import OPEN, Door
 from gateway.review.trial import refuse_failures
+from gateway.rollout.rollouts import Rollouts
 from gateway.shadow.shadows import Shadows
 from gateway.snapshot import PASSING, ClusterSpec, Model, Snapshot
 from gateway.spawner import Spawner
@@ -41,6 +42,7 @@ from policies.keeping import Around, Store
 from policies.limit import LimitPolicy, LocalMeter, Meter
 from policies.local_store import LocalStore
 from policies.onion import core, onion
+from policies.rollout import RolloutPolicy
 from policies.shadow import Means, ShadowPolicy
 from policies.stream import StreamAsk, streaming
 from policies.stream_cache import StreamCachePolicy
@@ -63,6 +65,7 @@ class Routing:
     looks: Looks | None
     sampling: Sampling | None
     steady: bool
+    plans: tuple[Planner, ...] = ()  # by the set of rollouts whose candidate is asked: bit n is of the n-th
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +92,7 @@ class Lasting:
     keys: Keys
     spawner: Spawner
     shadows: Shadows
+    rollouts: Rollouts
     leases: Leases | None = None  # where the store is shared
 
 
@@ -96,7 +100,7 @@ def lasting(clock: Callable[[], float]) -> Lasting:
     """For a snapshot that stands alone."""
     store, keys, spawner = LocalStore(1 << 20, clock), Keys(secrets.token_bytes(32), lambda _: ()), Spawner()
     shadows = Shadows(Means(spawner.spawn, clock, time.time, random.random, lambda *_: None, here))
-    return Lasting(LocalMeter(clock), store, keys, spawner, shadows)
+    return Lasting(LocalMeter(clock), store, keys, spawner, shadows, Rollouts(spawner))
 
 
 def blueprint(text: bytes, name: str) -> Blueprint:
@@ -124,7 +128,12 @@ def drawn(document: PolicyDocument, text: bytes, name: str) -> Blueprint:
 
 def _routing(table: RouteTable) -> Routing:
     looked = together(*(looks(route.match) for route in table.routes)) or None
-    return Routing(planner(table), targets(table), looked, sampling(table), table.cache is not None and steady(table, PASSING))
+    swaps: list[dict[str, Target]] = [{}]
+    for rolling in table.rollouts:
+        swaps += [{**each, rolling.stable: rolling.candidate} for each in swaps]
+    plans = tuple(planner(table, each) for each in swaps)
+    fixed = table.cache is not None and not table.rollouts and steady(table, PASSING)
+    return Routing(plans[0], targets(table), looked, sampling(table), fixed, plans)
 
 
 def compile_snapshot(
@@ -139,6 +148,32 @@ def compile_snapshot(
     So do limits and answers, if each snapshot is given the same `kept`; without one they are this snapshot's own.
     """
     kept = kept or lasting(clock)
+    clusters = _clusters(blueprint, previous, metrics)
+    metrics.limits(limit.name for limit in blueprint.limits)
+    limit = LimitPolicy(blueprint.limits, kept.meter, metrics.limited)
+    around = Around(clock, random.random, kept.spawner.spawn)
+    layers, innermost = _layers(metrics, around, kept), core(clusters, metrics, clock)
+    rollout = RolloutPolicy(clock)
+    rolled = kept.rollouts.rolled(blueprint.tables, {name: each.plans for name, each in blueprint.routings.items()})
+    specs = {spec.name: spec for spec in blueprint.clusters}
+    shadows = kept.shadows.layers(blueprint.tables, specs, partial(cluster, sent=_uncounted))
+    stream_of = _unmirrored(rollout.over(streaming(clusters, metrics, clock)), shadows)
+    streams = _streams(stream_of, limit, StreamCachePolicy(kept.store, kept.keys, metrics.cached, around))
+    models = {}
+    for name, routing in blueprint.routings.items():
+        table, limited = blueprint.tables[name], any(may_bind(each, name) for each in blueprint.limits)
+        more: dict[str, Policy] = {"limit": limit} if limited else {}
+        more |= {"shadow": shadows[name]} if name in shadows else {}
+        more |= {"rollout": rollout} if name in rolled else {}
+        ask, stream = onion(_of(table, layers, more), innermost), streams[limited]
+        looked, door = routing.looks, _door(table, clusters)
+        asked, candidates = routing.targets, tuple(each.candidate for each in table.rollouts)
+        extra = table.versions, routing.sampling, door, routing.steady, rolled.get(name), candidates
+        models[name] = Model(name, routing.plan, ask, stream, asked, looked, *extra)
+    return Snapshot(blueprint.version, models, clusters, specs, blueprint.aliases)
+
+
+def _clusters(blueprint: Blueprint, previous: Snapshot | None, metrics: Metrics) -> dict[str, Cluster]:
     clusters: dict[str, Cluster] = {}
     for spec in blueprint.clusters:
         unchanged = previous is not None and previous.specs.get(spec.name) == spec
@@ -146,30 +181,15 @@ def compile_snapshot(
         made.repeated = metrics.repeated
         made.places.left = partial(metrics.left, "queue")
         clusters[spec.name] = made
-    metrics.limits(limit.name for limit in blueprint.limits)
-    limit = LimitPolicy(blueprint.limits, kept.meter, metrics.limited)
-    around = Around(clock, random.random, kept.spawner.spawn)
-    layers, innermost = _layers(metrics, around, kept), core(clusters, metrics, clock)
-    specs = {spec.name: spec for spec in blueprint.clusters}
-    shadows = kept.shadows.layers(blueprint.tables, specs, partial(cluster, sent=_uncounted))
-    stream_of = _unmirrored(streaming(clusters, metrics, clock), shadows)
-    streams = _streams(stream_of, limit, StreamCachePolicy(kept.store, kept.keys, metrics.cached, around))
-    models = {}
-    for name, routing in blueprint.routings.items():
-        table, limited = blueprint.tables[name], any(may_bind(each, name) for each in blueprint.limits)
-        more: dict[str, Policy] = {"limit": limit} if limited else {}
-        more |= {"shadow": shadows[name]} if name in shadows else {}
-        ask, stream, door = onion(_of(table, layers, more), innermost), streams[limited], _door(table, clusters)
-        plan, looked, samples = routing.plan, routing.looks, routing.sampling
-        models[name] = Model(name, plan, ask, stream, routing.targets, looked, table.versions, samples, door, routing.steady)
-    return Snapshot(blueprint.version, models, clusters, specs, blueprint.aliases)
+    return clusters
 
 
 def _door(table: RouteTable, clusters: Mapping[str, Cluster]) -> Door:
     if table.cache is not None:
         return OPEN  # what is kept needs no place, and what is not finds none further on
     longest = max(route.timeout for route in table.routes)
-    return Door([(clusters[target.backend], target.model) for target in entrances(table)], longest)
+    asked = dict.fromkeys([*entrances(table), *(each.candidate for each in table.rollouts)])
+    return Door([(clusters[target.backend], target.model) for target in asked], longest)
 
 
 def _layers(metrics: Metrics, around: Around, kept: Lasting) -> dict[str, Policy]:

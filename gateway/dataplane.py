@@ -18,7 +18,7 @@ from backends.signature import Signature
 from gateway.question import looked_at, priority_granted, takes_long
 from gateway.snapshot import Model, Snapshot
 from policies.authorize import demand, permitted
-from policies.call import Answer, Call
+from policies.call import NO_DRAWS, Answer, Call
 from routing.match import Question
 from routing.plan import Plan, Target
 from routing.principal import Principal
@@ -91,7 +91,7 @@ class Dataplane:
         )
         if model.looks is not None:
             question = looked_at(question, model.looks, request)
-        plan = model.plan(question)
+        plan, drawn = (model.plan(question), NO_DRAWS) if model.rolled is None else model.rolled.plan(question)
         if request.version:
             self._permit(model, plan.stages[0].target)
         priority = priority_granted(inquiry.headers, inquiry.principal)
@@ -108,6 +108,7 @@ class Dataplane:
             question=question,
             size=inquiry.size,
             received=inquiry.received,
+            drawn=drawn,
         )
 
     def ask(self, snapshot: Snapshot, call: Call) -> Awaitable[Answer]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import itertools
 import logging
 import random
 import secrets
@@ -48,10 +47,13 @@ from gateway.fronts.grpc import GrpcFront
 from gateway.fronts.http import HttpFront
 from gateway.fronts.parts import FrontParts
 from gateway.health import Health
+from gateway.ids import Ids
 from gateway.mismatch import warn_of
 from gateway.reload.policy_file import PolicyFile
 from gateway.reload.records import Records
 from gateway.reload.reloader import BY_SIGNAL, Judged, Reloader, judged
+from gateway.rollout.leader import Leader, leader_ways
+from gateway.rollout.rollouts import Rollouts
 from gateway.shadow.report import Report, Seen, reports
 from gateway.shadow.shadows import running
 from gateway.signatures import Signatures
@@ -93,8 +95,7 @@ class Gateway:
 
         Raises PolicyError for what the policy says, OSError for the file.
         """
-        self.document = document
-        self.metrics = metrics
+        self.document, self.metrics = document, metrics
         self.spawner = Spawner()
         self.reloader: Reloader | None = None
         self.handed = Handed()  # what a worker has of others' keys, set before it starts
@@ -113,10 +114,11 @@ class Gateway:
         self._near = LocalStore(document.cache, time.monotonic)
         self._answers: LocalStore | SharedAnswers = self._near
         signatures = Signatures()
-        self.shadows = running(self.spawner.spawn, metrics.shadowed)
+        self.shadows, self.rollouts = running(self.spawner.spawn, metrics.shadowed), Rollouts(self.spawner)
         self._lasting = self._kept(Keys(secrets.token_bytes(32), signatures.versions))
         snapshot = compile_snapshot(first.blueprint, None, metrics, time.monotonic, self._lasting)
         self.plane = Dataplane(snapshot, signatures)
+        self.leader = self._leads()
         self.stopping = False  # not ready; everything is served, until
         self.draining = False  # nothing new is taken
         self.drains = Drains(self.endpoints, self.hold)
@@ -134,9 +136,19 @@ class Gateway:
         store, shadows = self._store, self.shadows
         if store is None:
             meter = LocalMeter(time.monotonic, self.document.workers)
-            return Lasting(meter, self._answers, keys, self.spawner, shadows)
+            return Lasting(meter, self._answers, keys, self.spawner, shadows, self.rollouts)
         self._answers = store.share(self._near, keys, Around(time.monotonic, random.random, self.spawner.spawn))
-        return Lasting(store.meter, self._answers, keys, self.spawner, shadows, store.leases)
+        return Lasting(store.meter, self._answers, keys, self.spawner, shadows, self.rollouts, store.leases)
+
+    def _leads(self) -> Leader | None:
+        """Who decides on rollouts here; of workers their parent does. What was promoted before the start is so from now on."""
+        self.rollouts.snapshot = lambda: self.plane.snapshot
+        if self.reloader is None:
+            return None
+        ways = leader_ways(self.reloader, self.rollouts.alone, self.shadow_reports)
+        leader = Leader(ways, self.document.state_folder, self._recording, self.metrics.rollouts)
+        self.rollouts.exchange(leader.orders)
+        return leader
 
     async def start(self, http: Sequence[socket] = ()) -> None:
         """Opens the ports; operators ask a worker's parent, which gives it sockets to serve HTTP on.
@@ -150,7 +162,7 @@ class Gateway:
         self.metrics.issuers = self._authenticator.issuers
         plane, inflated = self.plane, document.limits.inflated
         parts = FrontParts(
-            *(plane, self._authenticator, self._record, _Ids(), self.ready, inflated, self._samples),
+            *(plane, self._authenticator, self._record, Ids(), self.ready, inflated, self._samples),
             leaving=lambda: self.draining,
             left=self.metrics.left,
         )
@@ -173,11 +185,14 @@ class Gateway:
         self._stalls = StallProbe(self.metrics.stalled)
         if self.reloader is not None:
             self.spawner.spawn(self.reloader.keep(), "policy")
+        if self.leader is not None:
+            self.spawner.spawn(self.leader.keep(), "rollouts")
 
     async def _listen_admin(self) -> AdminPort:
         if self.reloader is None:
             return NoPort()
-        address, controls = self.document.listen.admin, Controls(self.drains, self.purge, self.shadow_reports)
+        address = self.document.listen.admin
+        controls = Controls(self.drains, self.purge, self.shadow_reports, self.leader)
         api = Api(self.reloader, controls, self.judge, self.spawner.spawn)
         return await listen_admin(AdminState(self.exposition, self.unready, api.answer), address.host, address.port)
 
@@ -337,17 +352,6 @@ def _auth_settings(auth: Auth) -> AuthSettings:
     issuers = tuple(JwtIssuer(each.issuer, each.audience, each.jwks, tuple(each.algorithms)) for each in auth.jwt or ())
     claims = Claims(auth.claims.tenant, auth.claims.tier, auth.claims.scopes)
     return AuthSettings(issuers, claims, Path(auth.api_keys) if auth.api_keys else None, auth.anonymous)
-
-
-class _Ids:
-    """Request ids: a random prefix of this process and a number, which costs less than randomness for each."""
-
-    def __init__(self) -> None:
-        self._prefix = secrets.token_hex(8)
-        self._count = itertools.count(1)
-
-    def __call__(self) -> str:
-        return f"{self._prefix}-{next(self._count):x}"
 
 
 def run(gateway_file: Path, policy_file: Path) -> None:

@@ -51,7 +51,7 @@ class Signatures:
 
     async def look(self, snapshot: Snapshot) -> None:
         """Asks all backends once, side by side, and forgets targets that the policy no longer names."""
-        targets = {_place(target): target for model in snapshot.models.values() for target in model.targets}
+        targets = {_place(target): target for model in snapshot.models.values() for target in (*model.targets, *model.candidates)}
         for known in (self._known, self._served):
             for gone in known.keys() - targets.keys():
                 del known[gone]

@@ -10,6 +10,7 @@ from backends.errors import ErrorKind, InferenceError
 from backends.rules import Rules
 from gateway.door import OPEN, Door
 from policies.call import Ask
+from policies.rollout import Rolled
 from policies.stream import StreamAsk
 from routing.conditions import Looks
 from routing.match import Versions
@@ -44,7 +45,9 @@ class Model:
     versions: Versions = field(default_factory=Versions)  # that clients may ask for
     sampling: Sampling | None = None  # what to record of its requests; None: nothing
     door: Door = OPEN
-    steady: bool = False  # whether its plans depend on nothing that is PASSING, nor on the request's id
+    steady: bool = False  # whether its plans depend on nothing that is PASSING, nor on the request's id, nor on rollouts
+    rolled: Rolled | None = None  # who plans in place of `plan`, where rollouts may swap variants
+    candidates: tuple[Target, ...] = ()  # of those rollouts
 
 
 @dataclass(frozen=True, slots=True)

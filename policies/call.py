@@ -15,6 +15,7 @@ from routing.demand import Kind, Verdict
 from routing.match import Question
 from routing.plan import Plan, Target
 from routing.principal import Principal
+from routing.rolling import Ended
 
 
 class Call(msgspec.Struct, frozen=True, gc=False):
@@ -30,7 +31,27 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     size: int = 0  # bytes of the request's body or message, unpacked
     received: float = 0.0  # when its first byte came, on the deadline's clock
     key: bytes = b""  # equal for questions that may share one answer; empty: this one may not
+    drawn: tuple[Draw, ...] = ()  # its sides of the rollouts that concern the model
     again: Callable[[], Awaitable[Answer | None]] | None = None  # looks once more whether the answer is kept, by another process
+
+
+class Draw(Protocol):
+    """A request's side of a rollout."""
+
+    def meets(self, target: Target, plan: Plan) -> bool:
+        """Whether it is this target that it was drawn for, and it was not asked yet."""
+        ...
+
+    def begin(self) -> None:
+        """It is asked."""
+        ...
+
+    def end(self, ended: Ended) -> None:
+        """What it came to."""
+        ...
+
+
+NO_DRAWS: tuple[Draw, ...] = ()
 
 
 class Share(msgspec.Struct, frozen=True, gc=False):

@@ -2,7 +2,8 @@
 
 deadline outermost: nothing escapes it. authorize before cache: no hit for a stranger. limit before cache: a quota counts
 questions. cache before coalesce: a hit waits for nobody. coalesce before shadow: one real call, one mirror. shadow before
-cascade: the question is mirrored, not each tier. fallback innermost: it stands in for one target, whoever chose it.
+cascade: the question is mirrored, not each tier. fallback within it: it stands in for one target, whoever chose it. rollout
+innermost: it counts what the variant itself did, whoever saved the answer.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ _EFFECTS: Mapping[str, Callable[[Plan], bool]] = {
     "shadow": lambda plan: bool(plan.mirrors),
     "cascade": lambda plan: len(plan.stages) > 1,
     "fallback": lambda plan: bool(plan.fallback),
+    "rollout": _never,  # but while one is under way: no plan says so
 }
 ORDER = tuple(_EFFECTS)
 

@@ -10,6 +10,7 @@ from backends.inference import Parameter, Parameters
 from routing.caching import Caching
 from routing.plan import Confidence, Stage, Target
 from routing.principal import Principal
+from routing.rolling import Rolling
 from routing.shadows import Shadow
 
 LOWEST_PRIORITY = 9  # 0 is the highest
@@ -114,3 +115,4 @@ class RouteTable(msgspec.Struct, frozen=True):
     versions: Versions = Versions()
     cache: Caching | None = None
     shadows: tuple[tuple[Shadow, Target], ...] = ()  # each with its candidate
+    rollouts: tuple[Rolling, ...] = ()

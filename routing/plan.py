@@ -47,6 +47,7 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
     dearest: float = 0.0  # what a row of the dearest variant costs, for the counterfactual
     cache: Caching | None = None  # how its answers are kept; None: not at all
     mirrors: tuple[Mirror, ...] = ()  # who may be asked, too, once there is an answer
+    swapped: tuple[str, ...] = ()  # candidates of rollouts that it asks in the place of what the route names
 
 
 class Mirror(msgspec.Struct, frozen=True, gc=False):

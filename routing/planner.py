@@ -15,10 +15,13 @@ from routing.split import drawing, key
 Planner = Callable[[Question], Plan]
 
 
-def planner(table: RouteTable) -> Planner:
-    """The table as one function. Every plan that does not depend on the question is built here, once."""
+def planner(table: RouteTable, swaps: Mapping[str, Target] = {}) -> Planner:
+    """The table as one function. Every plan that does not depend on the question is built here, once.
+
+    `swaps`: by variant, who is asked in its place wherever it would be; a split draws by its sides' own names all the same.
+    """
     rules: tuple[tuple[tuple[Predicate, ...], Planner], ...] = tuple(
-        (predicates(route.match), _action(table, route)) for route in table.routes
+        (predicates(route.match), _action(table, route, swaps)) for route in table.routes
     )
 
     def plan(question: Question) -> Plan:
@@ -38,40 +41,55 @@ def planner(table: RouteTable) -> Planner:
 
 def unit_of(question: Question, unit: str) -> str:
     """What keeps a client on its variant; a request without that trait is its own unit."""
+    return reading(unit)(question)
+
+
+def reading(unit: str) -> Callable[[Question], str]:
+    """`unit_of` of this unit, as a function of the question."""
     match unit.partition(":"):
         case ("tenant", _, _):
-            found = question.principal.tenant
+            return lambda question: question.principal.tenant or question.request_id
         case ("subject", _, _):
-            found = question.principal.subject
+            return lambda question: question.principal.subject or question.request_id
         case ("header", _, name):
-            found = question.headers.get(name, "")
+            return lambda question: question.headers.get(name) or question.request_id
         case _:
-            found = ""
-    return found or question.request_id
+            return lambda question: question.request_id
 
 
-def _action(table: RouteTable, route: Route) -> Planner:
+def _action(table: RouteTable, route: Route, swaps: Mapping[str, Target]) -> Planner:
     match route.action:
         case Use(target):
-            plan = _plan(table, route, (Stage(target),))
+            plan = _plan(table, route, (Stage(target),), swaps)
             return lambda _: plan
         case Cascade(confidence, stages):
-            plan = _plan(table, route, stages, confidence)
+            plan = _plan(table, route, stages, swaps, confidence)
             return lambda _: plan
         case Split(shares, unit):
-            plans = tuple(_plan(table, route, (Stage(target),)) for target, _ in shares)
+            plans = tuple(_plan(table, route, (Stage(target),), swaps) for target, _ in shares)
             draw = drawing(key(table.model, route.name), [(target.variant, weight) for target, weight in shares])
-            return lambda question: plans[draw(unit_of(question, unit))]
+            told = reading(unit)
+            return lambda question: plans[draw(told(question))]
 
 
-def _plan(table: RouteTable, route: Route, stages: tuple[Stage, ...], confidence: Confidence | None = None) -> Plan:
+def _plan(
+    table: RouteTable,
+    route: Route,
+    named: tuple[Stage, ...],
+    swaps: Mapping[str, Target],
+    confidence: Confidence | None = None,
+) -> Plan:
+    stages = tuple(replace(stage, target=swaps.get(stage.target.variant, stage.target)) for stage in named) if swaps else named
+    fallback = _reachable(table.fallback, stages, swaps)
+    asked = {target.variant for target in (*(stage.target for stage in stages), *fallback.values())}
     alone = Plan(route.name, stages, route.timeout, confidence, dearest=table.dearest)
     return replace(
         alone,
-        fallback=_reachable(table.fallback, stages),
+        fallback=fallback,
         sample=route.sample,
         cache=table.cache,
         mirrors=tuple(_mirrors(table, alone)),
+        swapped=tuple(target.variant for target in swaps.values() if target.variant in asked),
     )
 
 
@@ -84,15 +102,28 @@ def _mirrors(table: RouteTable, plan: Plan) -> Iterator[Mirror]:
             yield Mirror(shadow, candidate, plan)
 
 
-def _reachable(fallback: Mapping[str, Target], stages: tuple[Stage, ...]) -> Mapping[str, Target]:
+def _reachable(fallback: Mapping[str, Target], stages: tuple[Stage, ...], swaps: Mapping[str, Target]) -> Mapping[str, Target]:
+    """Who stands in for whom. A candidate that has nobody of its own has who stands in for the variant in whose place it is."""
+    origins = {target.variant: name for name, target in swaps.items()}
     wanted = [stage.target.variant for stage in stages]
     found: dict[str, Target] = {}
     while wanted:
         variant = wanted.pop()
-        if variant in fallback and variant not in found:
-            found[variant] = fallback[variant]
-            wanted.append(fallback[variant].variant)
+        instead = fallback.get(variant) or fallback.get(origins.get(variant, ""))
+        if instead is None or variant in found:
+            continue
+        for target in (swaps.get(instead.variant, instead), instead):  # a candidate may fall back on what it takes the place of
+            if not _leads(found, target.variant, variant):
+                found[variant] = target
+                wanted.append(target.variant)
+                break
     return found
+
+
+def _leads(found: Mapping[str, Target], start: str, end: str) -> bool:
+    while start != end and start in found:
+        start = found[start].variant
+    return start == end
 
 
 def _pinned(plan: Plan, version: str) -> Plan:

@@ -38,8 +38,12 @@ class Seen:
 
         It is known from now on.
         """
-        if self.knows(place, weight):
+        known = self._known.get(place)
+        if known is None:
+            if len(self._known) >= self._most:
+                return 0.0
+            known = 0.0
+        elif known >= weight:
             return 0.0
-        known = self._known.get(place, 0.0)
         self._known[place] = 1.0 if place < weight else weight
         return (weight - known) / (1 - known)

@@ -65,7 +65,7 @@ class Tally:
         if self._sticky:
             self._reveal(DRAWN, 0, place, weight)
         else:
-            self._table(weight)[place < weight] += 1
+            (self._tables.get(weight) or self._table(weight))[place < weight] += 1
 
     def saw(self, place: float, weight: float, cells: Sequence[int]) -> None:
         """A request ended. `weight`: with which it was drawn. `cells`: of each metric, or UNMEASURED."""
@@ -104,7 +104,8 @@ class Tally:
         left = []
         for index, cell in enumerate(cells):
             if cell > NOTHING:
-                self._reveal(index, cell, place, weight)
+                if self._seen[index].coin(place, weight):
+                    self._reveals.append(Reveal(index, cell, weight, place))
                 left.append(_ASIDE)
             else:
                 left.append(_ASIDE if cell == NOTHING and self._seen[index].knows(place, weight) else cell)

@@ -29,6 +29,8 @@ class Excluded(msgspec.Struct, frozen=True):
 def placing(rollout: str, excluded: Excluded) -> Callable[[str], float | None]:
     """Where a unit stands in the rollout with this id; None for a unit that takes no part and gets what is stable."""
     own = line(f"rollout/{rollout}")
+    if not excluded.group and not excluded.holdout:
+        return own
     grouped, held = line(f"group/{excluded.group}"), line("holdout")
 
     def place(unit: str) -> float | None:

@@ -10,9 +10,11 @@ from typing import Any
 
 import msgspec
 
+from gateway.admin.asked import Act, ApiError, ApiRequest, ApiResponse
 from gateway.admin.drains import DrainBody, Drains
 from gateway.admin.operators import Clearance, shown
 from gateway.admin.purges import Heard, PurgeBody
+from gateway.admin.rollouts import rollout_route, routes
 from gateway.configuration.problems import PolicyError
 from gateway.reload import audit
 from gateway.reload.history import Kept, Origin
@@ -20,6 +22,7 @@ from gateway.reload.records import now
 from gateway.reload.reloader import Done, Refusal, Reloader, one_line
 from gateway.review.explain import Explanation, explain
 from gateway.review.written import read_request
+from gateway.rollout.leader import Leader
 from gateway.shadow.report import Report
 from routing.caching import Purge
 
@@ -29,34 +32,6 @@ PATIENCE = 30.0  # seconds that a change may take before its caller is told that
 Change = Coroutine[Any, Any, Done | Refusal | None]
 Spawn = Callable[[Change, str], asyncio.Task[Done | Refusal | None]]
 Judge = Callable[[Mapping[str, str]], Awaitable[Clearance]]
-
-
-@dataclass(frozen=True, slots=True)
-class ApiRequest:
-    """A request. `headers` by lower-case name; `body` reads it, at most MAX_BODY bytes, and raises ApiError if there is more."""
-
-    method: str
-    path: str
-    headers: Mapping[str, Sequence[str]]
-    body: Callable[[], Awaitable[bytes]]
-
-
-@dataclass(frozen=True, slots=True)
-class ApiResponse:
-    """`content` is JSON as plain values; `allow` lists the methods with a 405."""
-
-    status: int
-    content: Mapping[str, Any]
-    allow: str = ""
-
-
-class ApiError(Exception):
-    """A request that has no other answer than this status and message."""
-
-    def __init__(self, status: int, message: str, **more: Any) -> None:
-        super().__init__(message)
-        self.status = status
-        self.content = {"error": message, **more}
 
 
 class RollbackBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -77,10 +52,10 @@ class Controls:
     drains: Drains
     purge: Callable[[Purge], Awaitable[Heard]]
     shadows: Callable[[], Awaitable[Sequence[Report]]] = _no_shadows
+    rollouts: Leader | None = None
 
 
 SHADOW = "/api/shadows/{model}/{name}"
-Act = Callable[[ApiRequest, str], Awaitable[Mapping[str, Any]]]  # the request and its operator's subject
 
 
 class Api:
@@ -103,6 +78,7 @@ class Api:
             "/api/cache/purge": {"POST": self._purge},
             "/api/shadows": {"GET": self._shadows},
             SHADOW: {"GET": self._shadows},
+            **routes(controls.rollouts),
         }
 
     async def answer(self, asked: ApiRequest) -> ApiResponse:
@@ -238,7 +214,7 @@ class Api:
 
 def _route(path: str) -> str:
     """The route that a path belongs to, where a route has names in it."""
-    return SHADOW if path.startswith("/api/shadows/") else path
+    return SHADOW if path.startswith("/api/shadows/") else rollout_route(path)
 
 
 def _told(kept: Kept) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from gateway.admin.api import MAX_BODY, ApiError, ApiRequest, ApiResponse
+from gateway.admin.api import MAX_BODY
+from gateway.admin.asked import ApiError, ApiRequest, ApiResponse
 
 if TYPE_CHECKING:
     from aiohttp import web

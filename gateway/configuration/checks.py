@@ -10,6 +10,7 @@ from gateway.configuration.checks_cache import check_cache
 from gateway.configuration.checks_limits import check_limits
 from gateway.configuration.checks_names import check_distinct, check_known
 from gateway.configuration.checks_order import check_order
+from gateway.configuration.checks_rollouts import check_rollouts
 from gateway.configuration.checks_shadows import check_shadows
 from gateway.configuration.checks_tests import check_tests, check_without
 from gateway.configuration.checks_versions import check_match, check_versions
@@ -50,6 +51,7 @@ def _check_model(found: Findings, path: Path, model: policy.Model, backends: Col
     _check_fallback(found, (*path, "fallback"), model.fallback, known)
     check_cache(found, path, model)
     check_shadows(found, path, model)
+    check_rollouts(found, path, model)
 
 
 def _check_route(found: Findings, path: Path, route: policy.Route, known: Collection[str]) -> None:

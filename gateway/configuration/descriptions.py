@@ -13,6 +13,7 @@ from gateway.configuration import schema_cache as caches
 from gateway.configuration import schema_gateway as process
 from gateway.configuration import schema_limits as limits
 from gateway.configuration import schema_policy as policy
+from gateway.configuration import schema_rollouts as rollouts
 from gateway.configuration import schema_shadows as shadows
 from gateway.configuration import schema_tests as tests
 
@@ -61,7 +62,25 @@ DESCRIPTIONS: Mapping[Struct, Mapping[str, str]] = {
         "fallback": "`variant: variant` asked instead when the first fails (not when it is unsure, nor when time is up).",
         "version_policy": "Which versions a client may ask for by number.",
         "cache": "Whether and how long answers are kept, and given again to equal questions; docs/cache.md says what is equal.",
+        "rollouts": "By variant, who is to take its place step by step; docs/rollout.md explains them.",
         "shadows": "Candidates that are asked too, compared, and answer nobody; docs/shadow.md explains them.",
+    },
+    policy.Rollout: {
+        "candidate": "The variant that takes its place.",
+        "steps": "Weights that grow; after the last the candidate has everything.",
+        "guards": "What must not become worse, or the candidate is taken back.",
+        "unit": "Who stays on a side: every request on its own, or all of a tenant, a subject or a header's value.",
+        "alpha": "The chance that a candidate that changes nothing is ever taken back, however often one looks.",
+        "proof": "What a step needs beside its time: that a shadow found the answers the same, or nothing more.",
+    },
+    rollouts.RolloutStep: {
+        "weight": "The candidate's share of the units.",
+        "hold": "How long at least.",
+        "samples": "For how many of the candidate's requests at least.",
+    },
+    rollouts.Guard: {
+        "metric": "Of the variant's own answers, also where a fallback saved the client; docs/rollout.md says what each counts.",
+        "max_increase": "Tolerated: in points of the requests for a rate, as a part of its seconds for a latency.",
     },
     policy.Variant: {
         "backend": "Which of the backends has it.",
@@ -325,6 +344,15 @@ of: accurate
 to: accurate-v2
 fraction: 20%
 compare: {probabilities: {atol: 0.001}, label: exact}
+""",
+    policy.Rollout: """
+candidate: accurate-v2
+unit: tenant
+steps: [{weight: 5%, hold: 24h}, {weight: 50%, hold: 24h}]
+guards:
+  - {metric: error-rate, max_increase: 0.5%}
+  - {metric: latency-p99, max_increase: 20%}
+proof: time
 """,
     limits.Limit: """
 name: free

@@ -187,6 +187,14 @@ FRAGMENTS: Mapping[object, Fragment] = {
         _whole(f"a whole number from 2 to {schema_policy.MOST_ATTEMPTS}", 2, schema_policy.MOST_ATTEMPTS)
     ),
     schema_policy.read_quantile: Fragment(_text("p50 to p99", "p[5-9][0-9]", "p95"), lambda share: f"p{share * 100:.0f}"),
+    schema_policy.read_alpha: Fragment(
+        {
+            "title": "a share, or a number from 0 to 1",
+            "examples": ["1%", 0.01],
+            "anyOf": [_text("a share", _SHARE, "5%"), {"type": "number", "minimum": 0, "maximum": 1}],
+        },
+        share,
+    ),
     schema_policy.read_version: Fragment({"title": "1", "type": "integer", "const": 1}),
     schema_shadows.read_likeness: Fragment(
         {"type": "number", "title": "a number from 0 to 1", "minimum": 0, "maximum": 1}, _number

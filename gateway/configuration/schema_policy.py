@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import msgspec
 
@@ -26,6 +26,7 @@ from gateway.configuration.readers import (
 )
 from gateway.configuration.schema_cache import Cache
 from gateway.configuration.schema_limits import Limit
+from gateway.configuration.schema_rollouts import PROOFS, Guard, RolloutStep
 from gateway.configuration.schema_shadows import Shadow
 from gateway.configuration.schema_tests import PolicyTest, read_parameter
 from routing.match import LOWEST_PRIORITY, Range, Versions
@@ -194,6 +195,13 @@ def read_quantile(value: object) -> float:
     return int(found[1]) / 100
 
 
+def read_alpha(value: object) -> float:
+    """A chance, as a share or as a plain number: `1%` or `0.01`. Raises UnreadableError."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1:
+        return float(value)
+    return read_share(value)
+
+
 def read_version(value: object) -> int:
     """The version of the document's format, which is 1. Raises UnreadableError."""
     if isinstance(value, int) and value is not True and value == 1:
@@ -309,10 +317,20 @@ class Route(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sample: Annotated[float, read_share] = 0.0
 
 
+class Rollout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Puts a candidate in the place of the variant that it stands under, for a share of the units that grows step by step."""
+
+    candidate: Name
+    steps: tuple[RolloutStep, ...]
+    guards: tuple[Guard, ...]
+    unit: Annotated[str, read_unit] = DEFAULT_UNIT
+    alpha: Annotated[float, read_alpha] = 0.01
+    proof: Annotated[str, one_of(PROOFS)] = "mirror"
+
+
 class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One public model: the name clients use, the variants behind it, and the routes between."""
 
-    LATER: ClassVar[frozenset[str]] = frozenset({"rollouts"})
     variants: Mapping[Name, Variant]
     routes: tuple[Route, ...]
     timeout: Timeout = DEFAULT_TIMEOUT
@@ -320,6 +338,7 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     version_policy: Annotated[Versions, read_version_policy] = Versions()
     cache: Cache | None = None
     shadows: tuple[Shadow, ...] = ()
+    rollouts: Mapping[Name, Rollout] = msgspec.field(default_factory=dict)
 
 
 class PolicyDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

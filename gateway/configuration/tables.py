@@ -13,6 +13,7 @@ from gateway.configuration import schema_policy as policy
 from gateway.configuration.schema_cache import Cache
 from gateway.configuration.schema_limits import Limit as LimitEntry
 from gateway.configuration.schema_limits import LimitMatch, limit_name
+from gateway.configuration.tables_rollouts import rollouts_of
 from gateway.configuration.tables_shadows import shadows_of
 from routing.caching import Caching
 from routing.limits import Allowance, Bound, Limit
@@ -83,6 +84,7 @@ def _table(name: str, model: policy.Model, backends: Mapping[str, policy.Backend
         versions=model.version_policy,
         cache=None if model.cache is None else _caching(model.cache, _epoch(model, backends)),
         shadows=shadows_of(model, targets),
+        rollouts=rollouts_of(model, targets),
     )
 
 
@@ -96,7 +98,7 @@ def _epoch(model: policy.Model, backends: Mapping[str, policy.Backend]) -> bytes
     """Stands for all that the document says of the model's answers and of where it is, in every process the same."""
     used = {name: backends[name] for name in {variant.backend for variant in model.variants.values()}}
     places = {name: (backend.protocol, [str(each) for each in backend.endpoints]) for name, backend in used.items()}
-    return hashlib.sha256(msgspec.json.encode((replace(model, shadows=()), places), order="sorted")).digest()
+    return hashlib.sha256(msgspec.json.encode((replace(model, shadows=(), rollouts={}), places), order="sorted")).digest()
 
 
 def _route(route: policy.Route, targets: Targets, timeout: float) -> Route:

@@ -20,6 +20,7 @@ from gateway.reload.history import Kept, Origin
 from gateway.reload.policy_file import PolicyFile, Reading
 from gateway.reload.records import Records, now
 from gateway.reload.watch import Sight, watch
+from routing.rollout import Note
 
 BY_FILE, BY_SIGNAL = Origin("file", "file"), Origin("SIGHUP", "signal")
 SAID = 2000  # characters of a refusal in one line
@@ -129,6 +130,12 @@ class Reloader:
                 return self._refuse(origin, error, name)
             note = await self._file.write(text, lambda found: self.records.history.text(version(found)) is not None)
             return self._adopted(policy, origin, note)
+
+    def rolled(self, rollout: str, note: Note) -> None:
+        """In the audit log: something happened to a rollout."""
+        version, via = self.in_force.version, "rollout" if note.who == "penstock" else "api"
+        said = f"{rollout}, now {note.state} at {note.weight:.3%}: {note.text}"[:SAID]
+        self.records.told(Change(now(), note.who, via, f"rollout {note.what}", version, version, "ok", note=said))
 
     async def _begin(self) -> None:
         newest = next(iter(self.records.history.entries), None)

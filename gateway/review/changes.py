@@ -10,6 +10,7 @@ import msgspec
 from gateway.configuration.problems import path_text, shown
 from gateway.configuration.schema_cache import Cache
 from gateway.configuration.schema_policy import Backend, Breaker, Health, Hedge, Model, PolicyDocument, Retry, Variant
+from gateway.review.changes_rollouts import rollout_changes
 from gateway.review.changes_routes import Change, route_changes
 from gateway.review.changes_shadows import shadow_changes
 from gateway.review.limits import limit_changes
@@ -129,6 +130,7 @@ def _model_changes(path: tuple[str | int, ...], old: Model, new: Model) -> Itera
             instead = f"{now} stands in when {variant} fails" if now else f"nobody stands in when {variant} fails any more"
             yield Change(path_text((*path, "fallback", variant)), instead + (f"; it was {was}" if was else ""))
     yield from shadow_changes(path, old, new)
+    yield from rollout_changes(path, old, new)
 
 
 def _tests(old: PolicyDocument, new: PolicyDocument) -> Iterator[Change]:

@@ -64,6 +64,14 @@ class Mirrored(msgspec.Struct, frozen=True):
     spared: bool  # the caller's questions are never mirrored
 
 
+class Rolls(msgspec.Struct, frozen=True):
+    """One rollout that such a request may take part in, once somebody has started it."""
+
+    stable: str
+    candidate: str
+    unit: str
+
+
 class Course(msgspec.Struct, frozen=True):
     """What comes of the request, or of `share` of the requests like it: a refusal, or the plan."""
 
@@ -80,6 +88,7 @@ class Course(msgspec.Struct, frozen=True):
     layers: tuple[str, ...] = ()  # what stands round the ask, outermost first
     cache: Mapping[str, str] = {}  # what the key of its answer is made of, part by part; empty without a cache
     mirrors: tuple[Mirrored, ...] = ()
+    rollouts: tuple[Rolls, ...] = ()
 
 
 class Counting(msgspec.Struct, frozen=True):
@@ -193,7 +202,15 @@ def _course(model: Model | None, possibility: Possibility, request: Request, lim
         layers=effective(plan, limited),
         cache={} if plan.cache is None else told(plan, principal_of(request)),
         mirrors=tuple(_mirrored(each, principal_of(request)) for each in plan.mirrors),
+        rollouts=() if request.version else tuple(_rolls(model, plan)),
     )
+
+
+def _rolls(model: Model, plan: Plan) -> Iterator[Rolls]:
+    asked = {target.variant for target in (*(stage.target for stage in plan.stages), *plan.fallback.values())}
+    for stable, rollout in model.rollouts.items():
+        if stable in asked:
+            yield Rolls(stable, rollout.candidate, rollout.unit)
 
 
 def _mirrored(mirror: Mirror, principal: Principal) -> Mirrored:

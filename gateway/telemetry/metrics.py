@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from backends.admission import Why
 from gateway.telemetry.record import RequestRecord
+from gateway.telemetry.rollouts import RolloutNumbers
 from gateway.telemetry.series import Cell, Distribution, Distributions, Numbers
 from gateway.telemetry.usage import Usage
 from routing.plan import Target
@@ -77,6 +78,7 @@ class Metrics:
         self._baseline = _counter("cost_baseline_total", "what the dearest variant alone would have cost", "model")
         self._cached, self._cache_size, self._shared = _caches()
         self._shadowed = _counter("shadow_total", "questions drawn for a shadow, by what became of them", "shadow", "outcome")
+        self.rollouts = RolloutNumbers()
         self._limited = _counter("limited_total", "requests refused because a limit of the policy was used up", "limit")
         self._shed = _counter("shed_total", "requests refused for want of room", "reason")
         self._store_requests = _counter(
@@ -198,7 +200,7 @@ class Metrics:
         if self.store_up is not None:
             self._store_up.cell().value = int(self.store_up())
         own = (family for family in vars(self).values() if isinstance(family, Numbers | Distributions))
-        return _text((*own, *self._usage.families()))
+        return _text((*own, *self.rollouts.families(), *self._usage.families()))
 
     def _line(self, record: RequestRecord) -> _Line:
         model, route, variant, code = record.model, record.route, record.variant, record.code
@@ -221,6 +223,7 @@ class ParentMetrics:
         self._reloads = _counter("policy_reloads_total", "attempts to load a policy", "result")
         self._workers = Numbers("gauge", "penstock_workers", "workers that serve now", ())
         self._ends = _counter("worker_ends_total", "workers that ended without being told to")
+        self.rollouts = RolloutNumbers()
         self._usage = Usage()
         self._ends.cell()
 
@@ -239,7 +242,7 @@ class ParentMetrics:
     def exposition(self, workers: int) -> bytes:
         """The parent's part, while so many workers serve."""
         self._workers.cell().value = workers
-        return _text((self._reloads, self._workers, self._ends, *self._usage.families()))
+        return _text((self._reloads, self._workers, self._ends, *self.rollouts.families(), *self._usage.families()))
 
 
 def _text(families: Iterable[Numbers | Distributions]) -> bytes:

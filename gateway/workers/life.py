@@ -29,6 +29,7 @@ class Orders:
     drained: bytes
     patience: float
     fetched: Callable[[bytes], None] = lambda _: None
+    rollouts: bytes = b""  # how they stand, as msgpack; nothing where there are none
 
 
 Program = Callable[[socket.socket], int]
@@ -113,6 +114,8 @@ class Life:
         if (now := orders()).policy is not given:  # a reload that came before there was somebody to tell of it
             questions.ask(channel.POLICY, now.policy)
         questions.ask(channel.HOLD, now.drained)
+        if now.rollouts:
+            questions.ask(channel.ROLLOUTS, now.rollouts)
         refusal = UNTOLD
         with suppress(ConnectionError):
             started = questions.ask(channel.START)

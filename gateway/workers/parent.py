@@ -7,7 +7,7 @@ import gc
 import logging
 import secrets
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from socket import socket
@@ -33,6 +33,8 @@ from gateway.reload.audit import Change
 from gateway.reload.policy_file import PolicyFile
 from gateway.reload.records import Records, now
 from gateway.reload.reloader import BY_SIGNAL, Judged, Reloader, judged, one_line
+from gateway.rollout import words
+from gateway.rollout.leader import Leader, leader_ways
 from gateway.serve import CLOSE_SECONDS
 from gateway.shadow.report import Report, Seen, reports
 from gateway.spawner import Spawner
@@ -76,6 +78,7 @@ class Parent:
         self._spawner = Spawner()
         records = Records(document.state_folder, here, self._spawner.spawn)
         self._reloader = Reloader(file, (reading, first), self._hand_on, self._metrics.policy_refused, records)
+        self._leader = self._leads()
         self._totals = Totals(without=ParentMetrics.WHOLE)
         http, self._http = reserve(document.listen.http, document.workers, document.listen.shared)
         grpc, self._grpc = reserve(document.listen.grpc, shared=document.listen.shared)
@@ -94,7 +97,8 @@ class Parent:
     async def run(self) -> None:
         """From the start of the workers to the end of the last."""
         address = self._document.listen.admin
-        api = Api(self._reloader, Controls(self._drains, self.purge, self.shadow_reports), self._judge, self._spawner.spawn)
+        controls = Controls(self._drains, self.purge, self.shadow_reports, self._leader)
+        api = Api(self._reloader, controls, self._judge, self._spawner.spawn)
         admin = await listen_admin(AdminState(self.exposition, self.unready, api.answer), address.host, address.port)
         self._heed_signals()
         gc.collect()
@@ -110,6 +114,7 @@ class Parent:
                 self._tell_ready(admin)
                 self._spawner.spawn(self._look(), "looking at workers")
                 self._spawner.spawn(self._reloader.keep(), "policy")
+                self._spawner.spawn(self._leader.keep(), "rollouts")
                 self._spawner.spawn(self._replacements(), "replacing workers")
                 await self._stopping.asked.wait()
                 await self._notice()
@@ -120,6 +125,16 @@ class Parent:
             await self._spawner.close()
             await admin.close()
             close([*self._http, *self._grpc])
+
+    def _leads(self) -> Leader:
+        ways = leader_ways(self._reloader, self._exchange, self.shadow_reports)
+        return Leader(ways, self._written.state_folder, here, self._metrics.rollouts)
+
+    async def _exchange(self, orders: Sequence[words.Order]) -> list[list[words.Told]]:
+        """What every worker that serves has counted; those too that start hear how rollouts stand now."""
+        content = msgspec.msgpack.encode(orders)
+        told = await asyncio.gather(*(life.tell(channel.ROLLOUTS, content) for life in self._lives()))
+        return [msgspec.msgpack.decode(each, type=list[words.Told]) for each in told if each]
 
     async def exposition(self) -> bytes:
         """The sum of what all workers count, and of those that have ended."""
@@ -162,7 +177,9 @@ class Parent:
 
     def _orders(self) -> Orders:
         drained = msgspec.json.encode(self._drains.drained)
-        return Orders(self._policy, drained, self._document.drain.grace + LAST_SECONDS, self._fetched)
+        rollouts = msgspec.msgpack.encode(self._leader.orders) if self._leader.orders else b""
+        patience = self._document.drain.grace + LAST_SECONDS
+        return Orders(self._policy, drained, patience, self._fetched, rollouts)
 
     def _fetched(self, told: bytes) -> None:
         fetched = msgspec.json.decode(told, type=Fetched)
@@ -239,7 +256,8 @@ class Parent:
         return Clearance(503, error="no worker can check the credential now: try again")
 
     def _work(self, http: Sockets, line: socket) -> int:
-        return work(line, Task(self._document, self._file, self._policy, self._drains.drained, http, self._known))
+        held, known = self._drains.drained, self._known
+        return work(line, Task(self._document, self._file, self._policy, held, http, known, self._leader.orders))
 
     def _ended(self, exposition: bytes, unasked: bool) -> None:
         self._totals.ended(exposition)

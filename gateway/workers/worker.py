@@ -15,12 +15,13 @@ import msgspec
 import uvloop
 
 from gateway.admin.drains import Drained
-from gateway.admin.purges import Order
+from gateway.admin.purges import Order as PurgeOrder
 from gateway.auth.fetching import Fetched, Handed
 from gateway.auth.settings import KeySourceError
 from gateway.configuration.problems import PolicyError
 from gateway.configuration.schema_gateway import GatewayDocument
 from gateway.reload.reloader import one_line
+from gateway.rollout.words import Order
 from gateway.serve import Gateway, settle
 from gateway.telemetry.metrics import Metrics
 from gateway.workers import channel
@@ -32,7 +33,8 @@ _log = logging.getLogger(__name__)
 class Task:
     """What a worker serves, HTTP on the sockets `http`. No port of `document` is 0; `policy` is in force, and stood in `file`.
 
-    `drained` is what operators have taken out of use, `known` the key sets that other workers have fetched, by issuer.
+    `drained` is what operators have taken out of use, `known` the key sets that other workers have fetched, by issuer,
+    `rollouts` how those stand.
     """
 
     document: GatewayDocument
@@ -41,6 +43,7 @@ class Task:
     drained: Drained
     http: Sequence[socket.socket]
     known: Mapping[str, Fetched]
+    rollouts: Sequence[Order] = ()
 
 
 def work(line: socket.socket, task: Task) -> int:
@@ -57,6 +60,7 @@ async def _work(line: socket.socket, task: Task) -> int:
         gateway = Gateway(task.document, task.file, metrics, task.policy)
         gateway.handed = Handed(task.known, lambda fetched: answers.say(channel.FETCHED, msgspec.json.encode(fetched)))
         await gateway.hold(task.drained)
+        gateway.rollouts.exchange(task.rollouts)
         await gateway.start(task.http)
     except (PolicyError, KeySourceError, OSError) as error:
         await answers.give(_refusals(str(error).encode() or b"it cannot start"))  # until the parent has heard it, and hangs up
@@ -92,7 +96,7 @@ def _refusals(refusal: bytes) -> dict[bytes, channel.Answerer]:
     async def nothing(_: bytes) -> bytes:
         return b""
 
-    asked = (channel.METRICS, channel.POLICY, channel.HOLD, channel.PURGE, channel.END)
+    asked = (channel.METRICS, channel.POLICY, channel.HOLD, channel.PURGE, channel.ROLLOUTS, channel.END)
     return {channel.START: started, **dict.fromkeys(asked, nothing)}
 
 
@@ -136,7 +140,7 @@ def _endings(gateway: Gateway, ending: asyncio.Event) -> dict[bytes, channel.Ans
         return b""
 
     async def purge(told: bytes) -> bytes:
-        order = msgspec.json.decode(told, type=Order)
+        order = msgspec.json.decode(told, type=PurgeOrder)
         return msgspec.json.encode(await gateway.purge(order.which, order.name))
 
     async def endpoints(_: bytes) -> bytes:
@@ -145,9 +149,12 @@ def _endings(gateway: Gateway, ending: asyncio.Event) -> dict[bytes, channel.Ans
     async def shadows(_: bytes) -> bytes:
         return msgspec.json.encode(gateway.shadows.seen())
 
+    async def rollouts(orders: bytes) -> bytes:
+        return msgspec.msgpack.encode(gateway.rollouts.exchange(msgspec.msgpack.decode(orders, type=list[Order])))
+
     async def end(_: bytes) -> bytes:
         ending.set()
         return b""
 
-    told = {channel.ENDPOINTS: endpoints, channel.SHADOWS: shadows}
+    told = {channel.ENDPOINTS: endpoints, channel.SHADOWS: shadows, channel.ROLLOUTS: rollouts}
     return {channel.HOLD: hold, channel.PURGE: purge, **told, channel.END: end}

@@ -49,7 +49,7 @@ def test_every_block_is_of_a_known_kind() -> None:
 def test_every_metric_stands_in_its_table() -> None:
     """Each with its labels."""
     metrics = Metrics()
-    families = (*vars(metrics).values(), *metrics._usage.families())
+    families = (*vars(metrics).values(), *metrics.rollouts.families(), *metrics._usage.families())
     own = (family for family in families if isinstance(family, Numbers | Distributions))
     expected = {family._name: ",".join(family._labels) for family in own}
     told = {words(row[0])[0].partition("{") for row in table(OPERATE, "## Metrics")}

@@ -97,6 +97,8 @@ def _course(course: Course, ink: Ink) -> Iterator[str]:
         yield _line("" if index else "kept by", f"{part}: {said}")
     for mirror in course.mirrors:
         yield _line("mirrored", _mirrored(mirror))
+    for rolls in course.rollouts:
+        yield _line("rollout", f"once started, {rolls.candidate} in the place of {rolls.stable} for its share, by {rolls.unit}")
     idle = ", ".join(layer for layer in ORDER if layer not in course.layers)
     yield _line("layers", " → ".join(course.layers) + ink.faint(f"  (without effect: {idle})"))
 

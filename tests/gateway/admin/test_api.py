@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from gateway.admin.api import Api, ApiError, ApiRequest, ApiResponse, Controls
+from gateway.admin.api import Api, Controls
+from gateway.admin.asked import ApiError, ApiRequest, ApiResponse
 from gateway.admin.drains import Drained, Drains
 from gateway.admin.endpoints import EndpointState
 from gateway.admin.operators import Clearance

@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
-from gateway.admin.api import MAX_BODY, ApiError, ApiRequest, ApiResponse
+from gateway.admin.api import MAX_BODY
+from gateway.admin.asked import ApiError, ApiRequest, ApiResponse
 from gateway.admin.port import AdminListener, AdminState, NoPort, listen
 from gateway.telemetry.metrics import CONTENT_TYPE, Metrics
 

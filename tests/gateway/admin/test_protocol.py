@@ -10,7 +10,7 @@ from io import BytesIO
 
 import pytest
 
-from gateway.admin.api import ApiRequest, ApiResponse
+from gateway.admin.asked import ApiRequest, ApiResponse
 from gateway.admin.port import AdminState, listen
 
 UNDERSTOOD_NOT = {"error": "not understood: the first line, a header or a length is wrong or too long"}

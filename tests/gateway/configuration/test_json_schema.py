@@ -219,5 +219,5 @@ def test_defaults_are_those_that_load(struct: Any) -> None:
 
 def test_what_comes_later_is_not_in_it() -> None:
     """An editor offers only what works: keys and words of later versions are refused."""
-    assert "rollouts" not in SCHEMAS["policy"]["$defs"]["Model"]["properties"]
+    assert "max" not in SCHEMAS["policy"]["$defs"]["Guard"]["properties"]
     assert ["triton-http", "triton-grpc"] == SCHEMAS["policy"]["$defs"]["Backend"]["properties"]["protocol"]["enum"]

@@ -249,20 +249,6 @@ models:
 """
 
 
-@pytest.mark.parametrize(
-    ("place", "key"),
-    [("  digits:\n", f"    {key}: 1\n") for key in ("rollouts",)],
-)
-def test_keys_of_later_versions(place: str, key: str) -> None:
-    """What the contract names but this version does not have is told from what is misspelt."""
-    text = POLICY.replace(place, place + key)
-    with pytest.raises(PolicyError) as refused:
-        load_policy(text.encode(), "policy.yaml")
-    (problem,) = refused.value.problems
-    assert f"'{key.strip().split(':')[0]}' is not supported by this version yet" == problem.message
-    assert text.split("\n").index(key.rstrip("\n")) + 1 == problem.line
-
-
 RULES = """    protocol: triton-http
     balance: hash
     retry: {attempts: 3, budget: 5%}

@@ -89,7 +89,7 @@ plan
   then     dear (triton: d version 1), 40 a row
            if it fails: fast
   cost     2 if fast is sure of every row, 82 if nobody is
-  layers   deadline → authorize → cascade → fallback  (without effect: limit, cache, coalesce, shadow)"""
+  layers   deadline → authorize → cascade → fallback  (without effect: limit, cache, coalesce, shadow, rollout)"""
 
 SPLIT = """\
 

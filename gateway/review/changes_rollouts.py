@@ -1,0 +1,57 @@
+"""What differs between the rollouts of one model in two documents, and what one of them is, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from gateway.configuration.problems import path_text, shown
+from gateway.configuration.schema_policy import Model, Rollout
+from gateway.configuration.schema_rollouts import Guard, RolloutStep
+from gateway.review.changes_routes import Change
+from gateway.review.words import duration, share
+
+_AGAIN = "; it begins anew, at no weight until somebody starts it"
+
+
+def rollout_changes(path: tuple[str | int, ...], old: Model, new: Model) -> Iterator[Change]:
+    """Of the rollouts of one model. `path` is the model's."""
+    for stable in dict.fromkeys([*old.rollouts, *new.rollouts]):
+        here, was, now = (*path, "rollouts", stable), old.rollouts.get(stable), new.rollouts.get(stable)
+        if now is None and was is not None:
+            yield Change(path_text(here), f"the rollout of {was.candidate} goes: all of {stable} is {shown(stable)} again")
+        elif was is None and now is not None:
+            yield Change(path_text(here), f"{rollout_said(stable, now)}; it has no weight until somebody starts it")
+        elif was is not None and now is not None:
+            yield from _one(here, was, now)
+
+
+def rollout_said(stable: str, rollout: Rollout) -> str:
+    """In one line: who for whom, how, and what stops it."""
+    steps, guards = ", ".join(map(_step, rollout.steps)), ", ".join(map(_guard, rollout.guards))
+    return f"{rollout.candidate} for {stable} by {rollout.unit}: {steps}; guards {guards}; proof {rollout.proof}"
+
+
+def _one(path: tuple[str | int, ...], old: Rollout, new: Rollout) -> Iterator[Change]:
+    shows: dict[str, Callable[[Any], str]] = {
+        "candidate": str,
+        "unit": str,
+        "steps": lambda steps: ", ".join(map(_step, steps)),
+        "guards": lambda guards: ", ".join(map(_guard, guards)),
+        "alpha": share,
+        "proof": str,
+    }
+    for name, show in shows.items():
+        was, now = getattr(old, name), getattr(new, name)
+        if was != now:
+            yield Change(path_text((*path, name)), f"{show(was)} → {show(now)}{_AGAIN}")
+
+
+def _step(step: RolloutStep) -> str:
+    held = [f"for {duration(step.hold)}"] if step.hold else []
+    samples = [f"{step.samples} requests"] if step.samples else []
+    return " ".join([share(step.weight), *held, *samples])
+
+
+def _guard(guard: Guard) -> str:
+    return guard.metric + (f" +{share(guard.max_increase)}" if guard.max_increase else "")

@@ -1,0 +1,1 @@
+"""Rollouts of a gateway: one leads them, every process draws and counts."""

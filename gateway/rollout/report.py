@@ -1,0 +1,59 @@
+"""What there is to say of a rollout, for the API, the command line and a dashboard's annotations."""
+
+from __future__ import annotations
+
+from math import exp
+
+import msgspec
+
+from routing.betting import Evidence
+from routing.rollout import ASKING, Note, Rollout, Step, judge
+from routing.verdict import said
+
+
+class Guarded(msgspec.Struct, frozen=True):
+    """One metric: the odds against the candidate that it alone has reached, and what they come from."""
+
+    metric: str
+    odds: float
+    text: str
+
+
+class Report(msgspec.Struct, frozen=True):
+    """One rollout. `verdict` is "" while nothing is judged; `held` in seconds, `samples` in the candidate's requests, of this
+    step; `notes` are what happened, the latest last, each with its moment in seconds since 1970."""
+
+    model: str
+    rollout: str  # the stable variant
+    candidate: str
+    attempt: int
+    state: str
+    weight: float
+    step: int
+    steps: tuple[Step, ...]
+    held: float
+    samples: int
+    proof: str
+    alpha: float
+    verdict: str
+    text: str
+    odds: float
+    guards: tuple[Guarded, ...]
+    notes: tuple[Note, ...]
+
+
+def report(rollout: Rollout, waits: str = "") -> Report:
+    """`waits`: why a candidate that is being warmed up has no weight yet."""
+    terms, found = rollout.terms, judge(rollout)
+    judged = rollout.state in ASKING
+    each = [(metric, rollout.evidence.get(metric.name, Evidence())) for metric in terms.metrics]
+    last = rollout.notes[-1].text if rollout.notes else "nobody has started it"
+    return Report(
+        *(rollout.model, rollout.stable, rollout.candidate, rollout.attempt, rollout.state, rollout.weight),
+        *(rollout.step, terms.steps, rollout.held, rollout.samples, terms.proof, terms.alpha),
+        verdict=found.word if judged else "",
+        text=found.text if judged else waits or last,
+        odds=found.reached,
+        guards=tuple(Guarded(metric.name, exp(min(one.highest, 700.0)), said(metric, one)) for metric, one in each),
+        notes=rollout.notes,
+    )

@@ -1,0 +1,32 @@
+"""The metrics of rollouts, which only whoever leads them counts: the weights of several processes must not be added up."""
+
+from __future__ import annotations
+
+from gateway.telemetry.series import Numbers
+
+_LABELS = ("model", "rollout")
+
+
+class RolloutNumbers:
+    """By model and stable variant."""
+
+    def __init__(self) -> None:
+        self._weight = Numbers("gauge", "penstock_rollout_weight", "the candidate's share of the units", _LABELS)
+        explanation = "verdicts on the candidate, each counted when it is reached"
+        self._verdicts = Numbers("counter", "penstock_rollout_verdicts_total", explanation, (*_LABELS, "verdict"))
+
+    def weight(self, model: str, rollout: str, weight: float) -> None:
+        """The share from now on."""
+        self._weight.cell(model, rollout).value = weight
+
+    def verdict(self, model: str, rollout: str, verdict: str) -> None:
+        """It is another than before."""
+        self._verdicts.cell(model, rollout, verdict).value += 1
+
+    def gone(self) -> None:
+        """Rollouts may have gone: weights are told anew."""
+        self._weight.clear()
+
+    def families(self) -> tuple[Numbers, Numbers]:
+        """For an exposition."""
+        return self._weight, self._verdicts
