@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from msgspec.structs import replace
@@ -47,6 +49,7 @@ class Bench:
         self.orders: Sequence[Order] = ()
         self.noted: list[tuple[str, Note]] = []
         self.numbers = RolloutNumbers()
+        self.mirror = "not enough"
         self.folder = folder
         self.leader = self.another()
 
@@ -65,7 +68,8 @@ class Bench:
         return told
 
     async def mirrors(self) -> Sequence[ShadowReport]:
-        return ()
+        seen = SimpleNamespace(model="digits", of="live", to="next", verdict=self.mirror)
+        return [cast("ShadowReport", seen)]
 
     async def round(self, batch: Batch | None = None, seconds: float = 1.0) -> str:
         self.now += seconds
@@ -97,6 +101,20 @@ async def test_steps_to_the_end(bench: Bench) -> None:
         await bench.round()
     assert [("promoted", 1.0)] == [(order.state, order.weight) for order in bench.orders]
     assert ["start", "ready", "advance", "finish"] == [note.what for _, note in bench.noted]
+
+
+async def test_the_mirror_has_to_find_the_answers_the_same(bench: Bench) -> None:
+    """Where the proof is its; time and samples alone end no step then."""
+    terms = replace(TERMS, proof="mirror")
+    bench.tables = {"digits": RouteTable("digits", (), rollouts=(replace(ROLLING, terms=terms, definition="mirrored"),))}
+    await bench.running()
+    await bench.round(counted(20, 20))
+    for _ in range(70):
+        await bench.round()
+    assert [0.5] == [order.weight for order in bench.orders]
+    bench.mirror = "same"
+    await bench.round()
+    assert [0.75] == [order.weight for order in bench.orders]
 
 
 async def test_taken_back_in_the_round_that_knows(bench: Bench) -> None:
