@@ -40,9 +40,15 @@ FUZZ_SECONDS ?= 600
 fuzz: .venv/.dev-stamp ## hostile bytes for the gate, the tensor head, the JSON, the answers and the policy; FUZZ_SECONDS=600 for all
 	@$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) --only "$(FUZZ_ONLY)" $(if $(FUZZ_SEED),--seed $(FUZZ_SEED))
 
+PROOFS := $(addprefix tests/faults/test_,$(addsuffix .py,crossed_cache redis_cache leases shadow shadow_verdicts rollout))
 .PHONY: faults
 faults: .venv/.dev-stamp serving redis ## break what can break and print each figure next to its bar, under 10 minutes
-	@FAULTS=long $(BIN)/python -m pytest -q -rN tests/faults
+	@FAULTS=long $(BIN)/python -m pytest -q -rN tests/faults $(PROOFS:%=--ignore=%)
+
+.PHONY: proofs
+proofs: .venv/.dev-stamp redis ## what is promised of cache, shadows and rollouts at full size, each figure next to its bar, about 15 minutes
+	@FAULTS=long $(BIN)/python -m pytest -q -rN $(PROOFS)
+	@$(BIN)/python -m tests.routing.simulations
 
 .PHONY: lint
 lint: .venv/.dev-stamp
