@@ -39,7 +39,7 @@ def server(good: int) -> Iterator[int]:
             process.kill()
 
 
-def policy(live: int, candidate: int, alpha: str = "1%") -> dict[str, Any]:
+def policy(live: int, candidate: int, *, alpha: str = "1%") -> dict[str, Any]:
     """A candidate at 5 %, on a server of its own. `alpha`: how often one that changes nothing is taken back all the same."""
     backends = {
         name: {"protocol": "triton-http", "endpoints": [f"127.0.0.1:{port}"]}
@@ -121,7 +121,7 @@ def test_the_same_candidate_and_a_kill(tmp_path: Path) -> None:
         settings = {"state": str(tmp_path / "state")}
         for name in ("one", "two"):
             (tmp_path / name).mkdir()
-        gate = start_gateway(tmp_path / "one", policy(*ports, "0.001%"), settings=settings)
+        gate = start_gateway(tmp_path / "one", policy(*ports, alpha="0.001%"), settings=settings)
         stack.callback(gate.stop)
         start(gate)
         assert all(well for _, well in asyncio.run(asked(gate, REQUESTS // 3)))
@@ -133,7 +133,7 @@ def test_the_same_candidate_and_a_kill(tmp_path: Path) -> None:
         until(lambda: _stored(tmp_path / "state", drawn), 10)
         gate.process.kill()
         gate.process.wait()
-        again = start_gateway(tmp_path / "two", policy(*ports, "0.001%"), settings=settings)
+        again = start_gateway(tmp_path / "two", policy(*ports, alpha="0.001%"), settings=settings)
         stack.callback(again.stop)
         after = api(again, "GET", "")
         assert [before[key] for key in ("weight", "attempt", "samples", "notes")] == [
