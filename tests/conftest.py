@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -38,6 +39,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if measures and not LONG:
             item.add_marker(pytest.mark.flaky(reruns=2, only_rerun=None if timed else [LateError.__name__]))
     items.sort(key=lambda item: item.get_closest_marker("xdist_group") is not None)
+
+
+def pytest_collection_finish() -> None:
+    """Keep the collector from walking through thousands of collected tests again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 class Apart(LoadGroupScheduling):  # type: ignore[misc]  # published without types
