@@ -46,7 +46,7 @@ from policies.rollout import RolloutPolicy
 from policies.shadow import Means, ShadowPolicy
 from policies.stream import StreamAsk, streaming
 from policies.stream_cache import StreamCachePolicy
-from routing.cache_key import Keys
+from routing.cache.key import Keys
 from routing.conditions import Looks, looks, together
 from routing.limits import Limit, may_bind
 from routing.match import RouteTable

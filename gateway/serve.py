@@ -67,8 +67,8 @@ from gateway.telemetry.stall import StallProbe
 from policies.keeping import Around
 from policies.limit import LocalMeter
 from policies.local_store import LocalStore
-from routing.cache_key import Keys
-from routing.caching import Purge
+from routing.cache.caching import Purge
+from routing.cache.key import Keys
 
 if TYPE_CHECKING:
     from gateway.store.answers import SharedAnswers

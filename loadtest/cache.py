@@ -23,11 +23,11 @@ from loadtest.peers import Ask
 from loadtest.penstock import Setup, Shape
 from loadtest.processes import MissingToolError, Place, Running, Started, StartError
 from loadtest.results import Note, Row
-from routing import worth
+from routing.cache import worth
 
 KEPT = {"cache": "cache: {ttl: 1h}", "rows": "cache: {ttl: 1h, rows: true}"}
 # A cache that gains nothing turns itself off: one that never does, and one that soon does for good.
-PROGRAM = "import sys; from routing import worth; {}; from gateway.cli import main; sys.exit(main())"
+PROGRAM = "import sys; from routing.cache import worth; {}; from gateway.cli import main; sys.exit(main())"
 NEVER, SOON = "worth.WINDOW = 1 << 62", "worth.WINDOW, worth.FIRST, worth.LONGEST = 64, 1e9, 1e9"
 HOUR, RATE = 3600.0, 1000.0  # seconds of traffic without a question asked twice, and how many there are a second
 _FRAMING = frozenset({"date", "content-length", "connection"})

@@ -16,12 +16,12 @@ from backends.deadline import Deadline
 from backends.inference import InferenceRequest, InferenceResponse, Tensors
 from policies.call import NO_DRAWS, Answer, Call
 from policies.rollout import Lane, Rolled, RolloutPolicy
-from routing.betting import POINTS, Metric
 from routing.match import Question
 from routing.plan import Plan, Stage, Target
 from routing.principal import Principal
-from routing.rolling import Measure, Rolling
-from routing.rollout import Step, Terms
+from routing.rollout.betting import POINTS, Metric
+from routing.rollout.rolling import Measure, Rolling
+from routing.rollout.rollout import Step, Terms
 
 REQUESTS, ROUNDS = 5_000, 21
 LIVE, NEXT = Target("live", "b", "live"), Target("next", "b", "next")

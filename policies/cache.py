@@ -1,6 +1,6 @@
 """Answers questions that were answered before, whole or row by row, from what is kept; never one tenant's to another.
 
-What a question is kept under is routing/cache_key.py's; docs/cache.md is the contract. A batch by rows is as many questions of
+What a question is kept under is routing/cache/key.py's; docs/cache.md is the contract. A batch by rows is as many questions of
 one row, of which those not found go down together; without rows it is one question. Below this layer a question carries nothing
 of its client that is not in its key: no id, no form of the answer.
 """
@@ -38,9 +38,9 @@ from policies.keeping import (
     sized,
     wished,
 )
-from routing.cache_key import Keys, Made, derived, unkeyed
-from routing.caching import Caching
-from routing.worth import Worth
+from routing.cache.caching import Caching
+from routing.cache.key import Keys, Made, derived, unkeyed
+from routing.cache.worth import Worth
 
 MOST_ROWS = 512  # of a batch that is looked up row by row: each row costs some 10 µs, and others wait meanwhile
 

@@ -10,12 +10,12 @@ import msgspec
 from backends.deadline import Deadline
 from backends.errors import ErrorKind, InferenceError
 from backends.inference import InferenceRequest, InferenceResponse
-from routing.confidence import Scores
+from routing.cascade.confidence import Scores
 from routing.demand import Kind, Verdict
 from routing.match import Question
 from routing.plan import Plan, Target
 from routing.principal import Principal
-from routing.rolling import Ended
+from routing.rollout.rolling import Ended
 
 
 class Call(msgspec.Struct, frozen=True, gc=False):

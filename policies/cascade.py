@@ -1,4 +1,4 @@
-"""Asks the cheap model first and sends up only the rows it was not sure of; the rules are routing/escalation.py's."""
+"""Asks the cheap model first and sends up only the rows it was not sure of; the rules are routing/cascade/escalation.py's."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from backends.errors import ErrorKind, InferenceError
 from backends.inference import InferenceRequest, InferenceResponse, Tensors
 from backends.tensors import Tensor
 from policies.call import Answer, Ask, Asked, Call, Observer, Share
-from routing.escalation import Escalation, part, questions
+from routing.cascade.escalation import Escalation, part, questions
 from routing.plan import Plan
 
 

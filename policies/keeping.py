@@ -14,10 +14,10 @@ from backends.errors import ErrorKind
 from backends.inference import InferenceRequest, InferenceResponse, Tensors, TensorSpec
 from backends.tensors import Tensor
 from policies.call import Answer, Call, Kept, Share
-from routing.cache_key import Made, Served
-from routing.caching import Purge
+from routing.cache.caching import Purge
+from routing.cache.key import Made, Served
+from routing.cache.worth import Worth
 from routing.plan import Plan
-from routing.worth import Worth
 
 INLINE = 256 * 1024  # bytes of a request whose key is made on the loop, in less than 1 ms
 JITTER = 0.1  # of a time to live: what was kept together does not end together

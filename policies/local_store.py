@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from policies.call import Kept
-from routing.caching import Purge
-from routing.s3_fifo import S3Fifo
+from routing.cache.caching import Purge
+from routing.cache.s3_fifo import S3Fifo
 
 MOST_PURGES = 256
 

@@ -15,13 +15,13 @@ from contextlib import aclosing
 from backends.errors import ErrorKind, InferenceError
 from policies.call import Answer, Ask, Call
 from policies.call import Draw as Drawn
-from routing.latency_points import LatencyPoints
 from routing.match import Question
 from routing.plan import Plan, Target
 from routing.planner import Planner, reading
-from routing.rolling import Ended, Outcome, Rolling, cells
-from routing.tally import Batch, Tally
-from routing.units import Excluded, placing
+from routing.rollout.latency_points import LatencyPoints
+from routing.rollout.rolling import Ended, Outcome, Rolling, cells
+from routing.rollout.tally import Batch, Tally
+from routing.rollout.units import Excluded, placing
 
 Stream = Callable[[Call], AsyncGenerator[Answer, None]]
 OK: Outcome = "ok"

@@ -26,10 +26,10 @@ from backends.errors import ErrorKind, InferenceError
 from backends.inference import InferenceResponse
 from backends.protocols.v2_http_response import HttpAnswer
 from policies.call import Answer, Ask, Call
-from routing.compare import Found, compare, printable
 from routing.plan import Mirror, Plan, Target
-from routing.shadow_tally import Ledger, Paired
-from routing.shadows import Shadow, spared
+from routing.shadow.compare import Found, compare, printable
+from routing.shadow.shadows import Shadow, spared
+from routing.shadow.tally import Ledger, Paired
 
 T = TypeVar("T")
 Spawn = Callable[[Coroutine[Any, Any, None], str], "asyncio.Task[None]"]

@@ -21,9 +21,9 @@ from backends.errors import InferenceError
 from backends.inference import InferenceResponse
 from policies.call import Answer, Cached, CacheStatus, Call, Kept
 from policies.keeping import FAILURES, INLINE, JITTER, Around, Store, anonymous, as_planned, plain, sized, wished
-from routing.cache_key import Keys, unkeyed
-from routing.caching import Caching
-from routing.worth import Worth
+from routing.cache.caching import Caching
+from routing.cache.key import Keys, unkeyed
+from routing.cache.worth import Worth
 
 MOST_ANSWERS = 4096  # of one stream: with more, or more bytes, nothing of it is kept
 MOST_BYTES = 4 << 20

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 import msgspec
 
 from backends.inference import Parameter, Parameters
-from routing.caching import Caching
+from routing.cache.caching import Caching
 from routing.plan import Confidence, Stage, Target
 from routing.principal import Principal
-from routing.rolling import Rolling
-from routing.shadows import Shadow
+from routing.rollout.rolling import Rolling
+from routing.shadow.shadows import Shadow
 
 LOWEST_PRIORITY = 9  # 0 is the highest
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-from routing.caching import Caching
-from routing.shadows import Shadow
+from routing.cache.caching import Caching
+from routing.shadow.shadows import Shadow
 
 
 class Target(msgspec.Struct, frozen=True, gc=False):

@@ -24,7 +24,7 @@ from gateway.review.explain import Explanation, explain
 from gateway.review.written import read_request
 from gateway.rollout.leader import Leader
 from gateway.shadow.report import Report
-from routing.caching import Purge
+from routing.cache.caching import Purge
 
 MAX_BODY = 64 << 10
 _log = logging.getLogger(__name__)

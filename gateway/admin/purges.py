@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from gateway.configuration.schema_policy import Model
-from routing.caching import Purge
+from routing.cache.caching import Purge
 
 Heard = bool | None
 """Whether other gateways hear of a purge, within a second: True; not until the store is back: False; None: they share nothing."""

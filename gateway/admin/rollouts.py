@@ -11,7 +11,7 @@ import msgspec
 from backends.errors import InferenceError
 from gateway.admin.asked import Act, ApiError, ApiRequest
 from gateway.rollout.leader import Leader, UnknownRolloutError
-from routing.rollout import Verb
+from routing.rollout.rollout import Verb
 
 ALL = "/api/rollouts"
 ONE = f"{ALL}/{{model}}/{{name}}"

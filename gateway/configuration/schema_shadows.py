@@ -10,7 +10,7 @@ import msgspec
 from gateway.configuration.problems import UnreadableError, shown
 from gateway.configuration.quantities import Rate, read_rate, read_share
 from gateway.configuration.readers import Amount, Count, Name, Timeout, Words, read_number
-from routing.compare_trees import place
+from routing.shadow.compare_trees import place
 
 MAX_TOP = 100  # places of a ranking
 

@@ -15,7 +15,7 @@ from gateway.configuration.schema_limits import Limit as LimitEntry
 from gateway.configuration.schema_limits import LimitMatch, limit_name
 from gateway.configuration.tables_rollouts import rollouts_of
 from gateway.configuration.tables_shadows import shadows_of
-from routing.caching import Caching
+from routing.cache.caching import Caching
 from routing.limits import Allowance, Bound, Limit
 from routing.match import Cascade, Match, Route, RouteTable, Split, Use
 from routing.plan import Confidence, Stage, Target

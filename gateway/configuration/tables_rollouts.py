@@ -9,10 +9,10 @@ import msgspec
 
 from gateway.configuration import schema_policy as policy
 from gateway.configuration.schema_rollouts import LATENCIES, Guard
-from routing.betting import POINTS, Metric
 from routing.plan import Target
-from routing.rolling import Measure, Rolling
-from routing.rollout import Step, Terms
+from routing.rollout.betting import POINTS, Metric
+from routing.rollout.rolling import Measure, Rolling
+from routing.rollout.rollout import Step, Terms
 
 
 def rollouts_of(model: policy.Model, targets: Mapping[str, Target]) -> tuple[Rolling, ...]:

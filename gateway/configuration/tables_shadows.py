@@ -10,9 +10,9 @@ from msgspec.structs import replace
 
 from gateway.configuration import schema_policy as policy
 from gateway.configuration import schema_shadows as schema
-from routing.compare import Rule
 from routing.plan import Target
-from routing.shadows import Shadow
+from routing.shadow.compare import Rule
+from routing.shadow.shadows import Shadow
 
 
 def shadows_of(model: policy.Model, targets: Mapping[str, Target]) -> tuple[tuple[Shadow, Target], ...]:

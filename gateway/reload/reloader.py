@@ -20,7 +20,7 @@ from gateway.reload.history import Kept, Origin
 from gateway.reload.policy_file import PolicyFile, Reading
 from gateway.reload.records import Records, now
 from gateway.reload.watch import Sight, watch
-from routing.rollout import Note
+from routing.rollout.rollout import Note
 
 BY_FILE, BY_SIGNAL = Origin("file", "file"), Origin("SIGHUP", "signal")
 SAID = 2000  # characters of a refusal in one line

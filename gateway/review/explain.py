@@ -17,12 +17,12 @@ from gateway.review.decision import Decider, Decision
 from gateway.review.limits import allowed
 from gateway.review.written import headers_of, principal_of
 from policies.onion import effective
-from routing.cache_key import told
+from routing.cache.key import told
 from routing.explain import Explained, Finding, Lot, Possibility, Tried
 from routing.limits import findings, whose
 from routing.plan import Mirror, Plan, Stage
 from routing.principal import INFER, Principal
-from routing.shadows import spared
+from routing.shadow.shadows import spared
 
 
 class Check(msgspec.Struct, frozen=True):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from routing.rollout import Rollout
+from routing.rollout.rollout import Rollout
 
 FILE = "rollouts.msgpack"
 _log = logging.getLogger(__name__)

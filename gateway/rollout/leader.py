@@ -20,9 +20,9 @@ from gateway.rollout.words import Order, Told
 from gateway.shadow.report import Report as ShadowReport
 from gateway.telemetry.rollouts import RolloutNumbers
 from routing.match import RouteTable
-from routing.rolling import Rolling
-from routing.rollout import ASKING, Note, Rollout, Verb, command, judge, memory, observe, tick, warmed
-from routing.seen import Seen
+from routing.rollout.rolling import Rolling
+from routing.rollout.rollout import ASKING, Note, Rollout, Verb, command, judge, memory, observe, tick, warmed
+from routing.rollout.seen import Seen
 
 TICK = 0.5  # seconds from round to round: as long may a candidate go on that the evidence is against
 STORE_SECONDS = 1.0  # that a round waits for the folder: one that hangs must not keep a candidate at its weight

@@ -6,9 +6,9 @@ from math import exp
 
 import msgspec
 
-from routing.betting import Evidence
-from routing.rollout import ASKING, Note, Rollout, Step, judge
-from routing.verdict import said
+from routing.rollout.betting import Evidence
+from routing.rollout.rollout import ASKING, Note, Rollout, Step, judge
+from routing.rollout.verdict import said
 
 
 class Guarded(msgspec.Struct, frozen=True):

@@ -12,7 +12,7 @@ from gateway.spawner import Spawner
 from policies.rollout import Lane, Rolled
 from routing.match import RouteTable
 from routing.planner import Planner
-from routing.rollout import ASKING
+from routing.rollout.rollout import ASKING
 
 AGAIN = 1.0  # seconds until a candidate that is not ready yet is looked at again
 Key = tuple[str, str]  # model, stable

@@ -6,8 +6,8 @@ from typing import Literal
 
 import msgspec
 
-from routing.rollout import State
-from routing.tally import Batch
+from routing.rollout.rollout import State
+from routing.rollout.tally import Batch
 
 Fitness = Literal["", "waiting", "fit", "unfit"]
 

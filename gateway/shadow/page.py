@@ -10,7 +10,7 @@ from html import escape
 
 from gateway.shadow.report import Report, percent, seconds
 from gateway.shadow.tables import Table, compared, counts, fields, said, slices, window
-from routing.shadow_verdict import FieldVerdict
+from routing.shadow.verdict import FieldVerdict
 
 _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:68rem;padding:0 1rem;color:#1c2330;background:#fff}

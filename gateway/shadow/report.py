@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from routing.excess import FAR
 from routing.match import RouteTable
 from routing.plan import Target
-from routing.shadow_tally import Example, Ledger, Slice, Tally, Times, merged
-from routing.shadow_verdict import FieldVerdict, Verdict, judged
-from routing.shadows import Shadow
+from routing.shadow.excess import FAR
+from routing.shadow.shadows import Shadow
+from routing.shadow.tally import Example, Ledger, Slice, Tally, Times, merged
+from routing.shadow.verdict import FieldVerdict, Verdict, judged
 from routing.targets import targets
 
 ASKED = ("compared", "timeout", "error")  # of the outcomes of questions drawn: those that were mirrored

@@ -19,7 +19,7 @@ from policies.deadline import DeadlinePolicy
 from policies.onion import core, onion
 from policies.shadow import Account, Accounts, Means, ShadowPolicy, Spawn, Untold
 from routing.match import RouteTable
-from routing.shadows import Shadow
+from routing.shadow.shadows import Shadow
 from routing.targets import targets
 
 Make = Callable[[ClusterSpec], Cluster]

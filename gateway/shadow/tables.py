@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gateway.shadow.report import ASKED, Report, percent, seconds
-from routing.excess import FAR, Interval
-from routing.shadow_verdict import FieldVerdict
+from routing.shadow.excess import FAR, Interval
+from routing.shadow.verdict import FieldVerdict
 
 Table = tuple[Sequence[str], Sequence[Sequence[str]]]
 """Its head, and its rows."""

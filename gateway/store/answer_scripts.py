@@ -18,7 +18,7 @@ import msgspec
 
 from gateway.store.connection import Word
 from gateway.store.trouble import StoreError
-from routing.caching import Purge
+from routing.cache.caching import Purge
 
 PREFIX = "penstock:{answers}:"
 STATE = PREFIX + "state"

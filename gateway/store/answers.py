@@ -28,8 +28,8 @@ from gateway.store.trouble import StoreError, refused
 from policies.call import Kept
 from policies.keeping import Around
 from policies.local_store import LocalStore
-from routing.cache_key import Keys
-from routing.caching import Purge
+from routing.cache.caching import Purge
+from routing.cache.key import Keys
 
 AGREE_SECONDS = 0.5  # a purge is heard of within a second
 PAUSE_SECONDS = 1.0  # without writing, after the store has refused it

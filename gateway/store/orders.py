@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from gateway.store.answer_scripts import MOST_PURGES, Agreed, numbered
 from policies.call import Kept
 from policies.local_store import meant
-from routing.caching import Purge
+from routing.cache.caching import Purge
 
 MOST_MOMENTS = 1024  # that are remembered: what was asked before them counts as asked before everything
 PENDING = 1 << 62

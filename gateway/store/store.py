@@ -16,7 +16,7 @@ from gateway.store.login import Login
 from gateway.store.meter import SharedMeter
 from policies.keeping import Around
 from policies.local_store import LocalStore
-from routing.cache_key import Keys
+from routing.cache.key import Keys
 
 Spawn = Callable[[Coroutine[Any, Any, None], str], object]
 

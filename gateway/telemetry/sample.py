@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 
 from backends.inference import Parameter
-from routing.confidence import Scores
+from routing.cascade.confidence import Scores
 from routing.plan import Confidence, Plan, Target
 
 FORMAT = 1

@@ -47,7 +47,7 @@ from gateway.workers.ports import Sockets, close, reserve
 from gateway.workers.reread import reread
 from gateway.workers.seat import Seat
 from gateway.workers.worker import Task, work
-from routing.caching import Purge
+from routing.cache.caching import Purge
 
 LOOK_SECONDS = 1.0  # between looks at the workers: what one counted since the last is lost if it is killed outright
 HAND_ON_SECONDS = 5.0  # that a reload waits for workers

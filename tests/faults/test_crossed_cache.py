@@ -21,8 +21,8 @@ from policies.coalesce import CoalescePolicy, Leases
 from policies.keeping import Around, Store
 from policies.local_store import LocalStore
 from policies.onion import onion
-from routing.cache_key import Keys
-from routing.caching import Caching, Purge
+from routing.cache.caching import Caching, Purge
+from routing.cache.key import Keys
 from routing.match import Question
 from routing.plan import Plan, Stage, Target
 from routing.principal import Principal

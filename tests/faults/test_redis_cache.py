@@ -21,7 +21,7 @@ from gateway.store.link import Link
 from gateway.store.login import Login
 from policies.keeping import Around
 from policies.local_store import LocalStore
-from routing.cache_key import Keys
+from routing.cache.key import Keys
 from tests.faults.fault_proxy import FaultProxy
 from tests.faults.figures import LONG, Figures
 from tests.faults.sharing import Client, sharing, up

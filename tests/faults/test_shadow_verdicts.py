@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from routing.excess import proven
+from routing.shadow.excess import proven
 from tests.faults.figures import LONG, Figures
 
 RUNS = 1000 if LONG else 100

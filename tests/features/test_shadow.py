@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from routing.shadow_tally import Ledger
+from routing.shadow.tally import Ledger
 from tests.features.conftest import Reply, ask, framed, packed, until
 from tests.features.oip_server import Script, Waiting, failing, resetting
 from tests.features.test_grpc import labels, question

@@ -17,10 +17,10 @@ from policies.cache import MOST_ROWS, CachePolicy
 from policies.call import Answer, Cached, Call, Kept, Share
 from policies.keeping import Around
 from policies.local_store import LocalStore
-from routing.cache_key import Keys
-from routing.caching import Caching, Purge
+from routing.cache.caching import Caching, Purge
+from routing.cache.key import Keys
+from routing.cache.worth import WINDOW
 from routing.match import Question
-from routing.worth import WINDOW
 
 MakeCall = Callable[..., Call]
 

@@ -12,10 +12,10 @@ from backends.tensors import Tensor
 from policies.call import Answer, Call, Kept, Share
 from policies.keeping import Found, anonymous, apart, as_planned, complete, plain, sized, wished
 from policies.local_store import LocalStore
-from routing.cache_key import Keys, Made
-from routing.caching import Purge
+from routing.cache.caching import Purge
+from routing.cache.key import Keys, Made
+from routing.cache.worth import Worth
 from routing.match import Question
-from routing.worth import Worth
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from backends.inference import InferenceResponse, Tensors
 from policies.call import Kept, Share
 from policies.local_store import MOST_PURGES, LocalStore
-from routing.caching import Purge
+from routing.cache.caching import Purge
 
 
 class Clock:

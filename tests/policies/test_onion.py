@@ -14,7 +14,7 @@ from backends.errors import ErrorKind, InferenceError
 from backends.inference import InferenceRequest, InferenceResponse, Tensors
 from policies.call import Answer, Ask, Call, Policy
 from policies.onion import ORDER, core, effective, onion
-from routing.caching import Caching
+from routing.cache.caching import Caching
 
 Make = Callable[..., Call]
 

@@ -10,12 +10,12 @@ from msgspec.structs import replace
 from backends.errors import ErrorKind, InferenceError
 from policies.call import Answer, Call
 from policies.rollout import Draw, Lane, Rolled, RolloutPolicy
-from routing.betting import Metric
 from routing.match import Question
 from routing.plan import Plan, Stage, Target
 from routing.principal import Principal
-from routing.rolling import Measure, Rolling
-from routing.rollout import Step, Terms
+from routing.rollout.betting import Metric
+from routing.rollout.rolling import Measure, Rolling
+from routing.rollout.rollout import Step, Terms
 from tests.policies.conftest import TARGETS
 
 MakeCall = Callable[..., Call]

@@ -18,7 +18,7 @@ from policies.call import Answer, Ask, Call, Share
 from policies.shadow import Account, Accounts, Means, Runner, ShadowPolicy
 from routing.plan import Mirror, Stage, Target
 from routing.principal import Principal
-from routing.shadows import Shadow
+from routing.shadow.shadows import Shadow
 
 T = TypeVar("T")
 MakeCall = Callable[..., Call]

@@ -19,10 +19,10 @@ from policies.call import Answer, Call, Share
 from policies.keeping import Around
 from policies.local_store import LocalStore
 from policies.stream_cache import MOST_ANSWERS, MOST_AT_ONCE, MOST_BYTES, StreamCachePolicy
-from routing.cache_key import Keys
-from routing.caching import Caching, Purge
+from routing.cache.caching import Caching, Purge
+from routing.cache.key import Keys
+from routing.cache.worth import WINDOW
 from routing.match import Question
-from routing.worth import WINDOW
 
 MakeCall = Callable[..., Call]
 AWAY = InferenceError(ErrorKind.UNAVAILABLE, "away", reason="away")

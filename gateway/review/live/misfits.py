@@ -13,7 +13,7 @@ from gateway.configuration.schema_shadows import Shadow
 from gateway.review.live.served import Heard, Missing, Served, Unheard
 
 _FLOATING = ("FP16", "FP32", "FP64")
-_INCOMPARABLE = ("BYTES", "BF16")  # routing/confidence.py cannot read them
+_INCOMPARABLE = ("BYTES", "BF16")  # routing/cascade/confidence.py cannot read them
 
 
 def judge(found: Findings, document: policy.PolicyDocument, heard: Sequence[Heard]) -> None:

@@ -22,7 +22,7 @@ from gateway.reload.records import Records
 from gateway.reload.reloader import Judged, Reloader, judged
 from gateway.shadow.report import Report
 from gateway.spawner import Spawner
-from routing.caching import Purge
+from routing.cache.caching import Purge
 from tests.gateway.shadow.shadowed import shown
 
 POLICY = """version: 1

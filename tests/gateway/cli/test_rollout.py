@@ -13,8 +13,8 @@ import pytest
 
 from gateway.cli import main
 from gateway.rollout.report import report
-from routing.betting import Metric
-from routing.rollout import Note, Rollout, Step, Terms
+from routing.rollout.betting import Metric
+from routing.rollout.rollout import Note, Rollout, Step, Terms
 
 NOTE = Note(1000.0, "alice", "start", "warming", 0.0, "release 2.1")
 ROLLOUT = Rollout("digits", "live", "next", Terms((Step(0.05, 3600.0, 10),), (Metric("error-rate"),)), notes=(NOTE,))

@@ -6,9 +6,9 @@ import pytest
 
 from gateway.configuration.load import load_policy
 from gateway.configuration.tables import route_tables
-from routing.betting import POINTS, Metric
-from routing.rolling import Measure, Rolling
-from routing.rollout import Step, Terms
+from routing.rollout.betting import POINTS, Metric
+from routing.rollout.rolling import Measure, Rolling
+from routing.rollout.rollout import Step, Terms
 from tests.gateway.configuration.test_checks_rollouts import GOOD, policy
 
 GUARDS = "[{metric: latency-p99, max_increase: 20%}, {metric: error-rate, max_increase: 0.5%}, {metric: latency}]"

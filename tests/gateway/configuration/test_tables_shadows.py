@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from gateway.configuration.load import load_policy
 from gateway.configuration.tables import route_tables
-from routing.compare import Rule
-from routing.shadows import Shadow
+from routing.shadow.compare import Rule
+from routing.shadow.shadows import Shadow
 from tests.gateway.configuration.test_checks_shadows import policy
 
 WRITTEN = """of: dear, route: rest, to: next, fraction: 20%, noise: 50%, margin: 2%, alpha: 5%, timeout: 1s,

@@ -12,7 +12,7 @@ from backends.inference import InferenceRequest, InferenceResponse, Tensors
 from backends.protocols.v2_http_request import HttpQuestion, decode_request
 from gateway.compile import blueprint
 from gateway.fronts.repeats import LONGEST, Repeats, place
-from routing.caching import Purge
+from routing.cache.caching import Purge
 from routing.principal import Principal
 from tests.gateway.fronts.twins import Asked, Forgetful, Gateway, body
 

@@ -14,7 +14,7 @@ from backends.signature import Input, Signature
 from gateway.compile import blueprint
 from gateway.fronts.repeats import LONGEST, Repeats
 from gateway.fronts.shortcut import Shortcut
-from routing.caching import Purge
+from routing.cache.caching import Purge
 from routing.plan import Target
 from routing.principal import Principal
 from tests.gateway.fronts.twins import Asked, Forgetful, Gateway, body

@@ -25,7 +25,7 @@ from gateway.fronts.parts import FrontParts
 from gateway.fronts.repeats import Place, Repeat, Repeats
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.record import RequestRecord
-from routing.cache_key import Keys
+from routing.cache.key import Keys
 from routing.plan import Target
 from routing.principal import Principal
 from tests.gateway.fronts.conftest import Doors

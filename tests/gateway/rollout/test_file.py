@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from gateway.rollout.file import FILE, Kept, load, store
-from routing.betting import Evidence, Metric
-from routing.rollout import Note, Rollout, Step, Terms
+from routing.rollout.betting import Evidence, Metric
+from routing.rollout.rollout import Note, Rollout, Step, Terms
 
 TERMS = Terms((Step(0.05, 60.0, 10),), (Metric("error-rate"),))
 NOTE = Note(1.0, "alice", "start", "warming", 0.0, "why")

@@ -16,12 +16,12 @@ from gateway.rollout.leader import Leader, UnknownRolloutError, Ways
 from gateway.rollout.words import Fitness, Order, Told
 from gateway.shadow.report import Report as ShadowReport
 from gateway.telemetry.rollouts import RolloutNumbers
-from routing.betting import Metric
 from routing.match import RouteTable
 from routing.plan import Target
-from routing.rolling import Measure, Rolling
-from routing.rollout import Note, Step, Terms
-from routing.tally import Batch, Tally
+from routing.rollout.betting import Metric
+from routing.rollout.rolling import Measure, Rolling
+from routing.rollout.rollout import Note, Step, Terms
+from routing.rollout.tally import Batch, Tally
 
 KEY = ("digits", "live")
 TERMS = Terms((Step(0.5, 60.0, 10), Step(0.75, 60.0, 10)), (Metric("error-rate"),), proof="time", sticky=False)

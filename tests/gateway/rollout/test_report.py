@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from gateway.rollout.report import report
-from routing.betting import Metric
-from routing.rollout import Rollout, Step, Terms, command
+from routing.rollout.betting import Metric
+from routing.rollout.rollout import Rollout, Step, Terms, command
 
 TERMS = Terms((Step(0.5, 60.0, 10),), (Metric("error-rate"),))
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from gateway.shadow.report import Report, report
-from routing.compare import Found
 from routing.plan import Target
-from routing.shadow_tally import Ledger, Paired
-from routing.shadows import Shadow
+from routing.shadow.compare import Found
+from routing.shadow.shadows import Shadow
+from routing.shadow.tally import Ledger, Paired
 
 SHADOW = Shadow("dark", "live", "next", 0.2, epoch="e")
 LIVE, NEXT = Target("live", "t", "d", "1", 40.0), Target("next", "t", "d", "2", 60.0)

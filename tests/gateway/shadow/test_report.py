@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from gateway.shadow.report import Report, Seen, percent, report, reports, seconds
 from routing.match import Match, Route, RouteTable, Use
-from routing.shadow_tally import Ledger
+from routing.shadow.tally import Ledger
 from tests.gateway.shadow.shadowed import LIVE, NEXT, SHADOW, ledger, shown
 
 

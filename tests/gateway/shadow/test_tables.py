@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from gateway.shadow.report import report
 from gateway.shadow.tables import compared, fields, said, slices
-from routing.excess import FAR
+from routing.shadow.excess import FAR
 from tests.gateway.shadow.shadowed import NEXT, SHADOW, shown
 
 

@@ -16,7 +16,7 @@ from gateway.store import answer_scripts
 from gateway.store.answer_scripts import AGREE, FIND, MOST_PURGES, STATE, Agreed
 from gateway.store.connection import Connection
 from gateway.store.trouble import StoreError
-from routing.caching import Purge
+from routing.cache.caching import Purge
 from tests.real_parts import Redis
 
 SECRET, OTHER = b"s" * 32, b"o" * 32

@@ -19,7 +19,7 @@ from gateway.store.answers import ASIDE, AT_ONCE, PAUSE_SECONDS
 from gateway.store.orders import Orders
 from gateway.store.trouble import StoreError
 from policies.local_store import LocalStore
-from routing.caching import Purge
+from routing.cache.caching import Purge
 from tests.gateway.store.fake_redis import Command, FakeRedis
 from tests.gateway.store.gate import Gate, answer, key, two
 from tests.real_parts import Redis

@@ -18,7 +18,7 @@ from gateway.store.login import Login
 from policies.call import Kept, Share
 from policies.keeping import Around
 from policies.local_store import LocalStore
-from routing.cache_key import Keys
+from routing.cache.key import Keys
 from tests.real_parts import Redis
 
 pytestmark = pytest.mark.slow

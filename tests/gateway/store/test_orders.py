@@ -11,7 +11,7 @@ from backends.inference import InferenceResponse, Tensors
 from gateway.store.answer_scripts import MOST_PURGES, Agreed
 from gateway.store.orders import MOST_MOMENTS, Orders
 from policies.call import Kept, Share
-from routing.caching import Purge
+from routing.cache.caching import Purge
 
 DIGITS, OTHER = Purge(model="digits"), Purge(model="other")
 

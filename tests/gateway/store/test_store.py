@@ -30,7 +30,7 @@ from gateway.store.store import Store
 from gateway.telemetry.metrics import Metrics
 from policies.keeping import Around
 from policies.local_store import LocalStore
-from routing.cache_key import Keys
+from routing.cache.key import Keys
 from routing.demand import Demand, Verdict
 from tests.real_parts import ROOT, Redis, free_ports
 

@@ -9,7 +9,7 @@ from itertools import chain
 
 import numpy as np
 
-from routing.betting import Metric
+from routing.rollout.betting import Metric
 from tests.routing.simulations import cost, harm, quiet, shares
 from tests.routing.simulations.fortunes import Floats
 

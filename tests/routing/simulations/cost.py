@@ -6,10 +6,10 @@ from time import process_time
 
 import numpy as np
 
-from routing.betting import Metric
-from routing.latency_points import LatencyPoints
-from routing.tally import Tally
-from routing.units import Excluded, placing
+from routing.rollout.betting import Metric
+from routing.rollout.latency_points import LatencyPoints
+from routing.rollout.tally import Tally
+from routing.rollout.units import Excluded, placing
 
 METRICS = (Metric("error-rate"), Metric("timeout-rate"), Metric("disagreement"), Metric("latency", "latency"))
 REQUESTS = 20_000

@@ -1,12 +1,12 @@
-"""The fortunes of many runs at once, looked at after every request: what routing.betting does for one, in arrays."""
+"""The fortunes of many runs at once, looked at after every request: what routing.rollout.betting does for one, in arrays."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from routing import betting
-from routing.betting import Metric
+from routing.rollout import betting
+from routing.rollout.betting import Metric
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -13,7 +13,7 @@ from math import log
 
 import numpy as np
 
-from routing.betting import POINTS, Metric, share
+from routing.rollout.betting import POINTS, Metric, share
 from tests.routing.simulations.fortunes import Floats, Fortunes
 
 ALPHA = 0.01

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from routing.betting import POINTS, Metric
+from routing.rollout.betting import POINTS, Metric
 from tests.routing.simulations.fortunes import Bools, Floats, Fortunes, Ints
 
 ALPHA = 0.01
@@ -72,7 +72,7 @@ class Users:
         return self._again > 0
 
     def coin(self, metric: int, users: Ints, happened: Bools, weight: int) -> tuple[Bools, Ints]:
-        """Whether the event counts, and the index of the weight up to which the unit was known: routing.seen in arrays.
+        """Whether the event counts, and the index of the weight up to which the unit was known: routing.rollout.seen in arrays.
 
         `weight` counts from 1. What is known of a candidate's unit is the last weight there is.
         """

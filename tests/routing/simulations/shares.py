@@ -6,7 +6,7 @@ from math import lgamma, log
 
 import numpy as np
 
-from routing.mismatch import ALPHA, SURE
+from routing.rollout.mismatch import ALPHA, SURE
 from tests.routing.simulations.fortunes import Floats
 
 # The weight, and the share that the candidate gets.

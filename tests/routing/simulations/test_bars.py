@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from routing.betting import Metric
+from routing.rollout.betting import Metric
 from tests.faults.figures import LONG
 from tests.routing.simulations import cost, harm, quiet, shares, whole
 from tests.routing.simulations.whole import Candidate
@@ -55,7 +55,7 @@ def test_what_was_good_for_long_is_found_when_it_fails(monkeypatch: pytest.Monke
     """After 200 000 good requests, within three and a half times the bound; without laying out anew it takes twice that."""
     found = harm.errors(4.0, RUNS, seed=8, quiet=200_000).mean() / harm.errors_bound(4.0)
     assert 3.5 >= found
-    monkeypatch.setattr("routing.betting.SPREAD", 1e15)
+    monkeypatch.setattr("routing.rollout.betting.SPREAD", 1e15)
     assert 1.5 * found < harm.errors(4.0, RUNS, seed=8, quiet=200_000).mean() / harm.errors_bound(4.0)
 
 

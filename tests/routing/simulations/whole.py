@@ -5,11 +5,11 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from routing.betting import Metric
-from routing.latency_points import LatencyPoints
-from routing.rollout import Rollout, Step, Terms, command, memory, observe, tick, warmed
-from routing.tally import Tally
-from routing.units import Excluded, placing
+from routing.rollout.betting import Metric
+from routing.rollout.latency_points import LatencyPoints
+from routing.rollout.rollout import Rollout, Step, Terms, command, memory, observe, tick, warmed
+from routing.rollout.tally import Tally
+from routing.rollout.units import Excluded, placing
 
 METRICS = (Metric("error-rate"), Metric("latency", "latency"))
 STEPS = (Step(0.05, 30, 20), Step(0.25, 30, 20), Step(1.0))

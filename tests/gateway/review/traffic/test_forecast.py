@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from backends.tensors import Tensor
 from gateway.review.traffic.forecast import Forecast, facts, forecast
 from gateway.telemetry.sample import UNIT, Ask, Sample, stages
-from routing.escalation import Escalation
+from routing.cascade.escalation import Escalation
 from routing.plan import Confidence, Plan, Stage, Target
 from tests.gateway.review.recorded import CASCADE, gold, sample
 

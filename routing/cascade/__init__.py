@@ -1,0 +1,1 @@
+"""Which rows a cascade sends up, and how sure an answer must be to stay."""

@@ -1,0 +1,39 @@
+"""What the policy says of a shadow, as values, and whether a caller's questions may be mirrored."""
+
+from __future__ import annotations
+
+import msgspec
+
+from routing.principal import Principal
+from routing.shadow.compare import Rule
+
+
+class Shadow(msgspec.Struct, frozen=True):
+    """A candidate that is asked beside whoever answers. Shares are 0 to 1, durations in seconds.
+
+    `of` "": whatever the route answers. `budget`: cost at once, and cost a second. `epoch` stands for all that decides what a
+    comparison means: what was counted under another does not count under this one.
+    """
+
+    name: str
+    of: str
+    to: str
+    fraction: float
+    noise: float = 1.0
+    margin: float = 0.01
+    alpha: float = 0.01
+    timeout: float | None = None  # None: as long as the route's answer
+    in_flight: int = 8
+    queue: int = 32
+    budget: tuple[float, float] | None = None
+    payloads: bool = False
+    tenants: frozenset[str] = frozenset()  # whose questions are never mirrored
+    tiers: frozenset[str] = frozenset()
+    rules: tuple[tuple[str, Rule], ...] = ()  # by output
+    route: str = ""
+    epoch: str = ""
+
+
+def spared(shadow: Shadow, principal: Principal) -> bool:
+    """Whether the caller's questions are never mirrored."""
+    return principal.tenant in shadow.tenants or principal.tier in shadow.tiers
