@@ -81,7 +81,7 @@ clean: ## remove what make built here: .venv, .cache, caches of the tools
 lock: ## write the locks anew from pyproject.toml (needs uv)
 	uv pip compile --quiet pyproject.toml --group build --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --no-header --upgrade -o requirements.lock
-	uv pip compile --quiet pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
+	uv pip compile --quiet pyproject.toml --group dev --extra offline --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --no-header --upgrade -c requirements.lock -o requirements-dev.lock
 
 # The models' own environment with the real Triton, and the trained models; does nothing when all of it is there.

@@ -132,11 +132,16 @@ def test_nothing_but_the_serving_image_knows_torch() -> None:
     assert [] == [file for file in outside if "torch" in imported(file)]
 
 
-def test_the_gateway_runs_where_torch_is_not_installed() -> None:
-    """Every module of the four packages can be imported in this environment, which has no torch."""
+def test_the_gateway_runs_where_torch_and_the_offline_extra_are_not_installed() -> None:
+    """Every module of the four packages can be imported without torch, which is not here, and without what learns offline."""
     assert importlib.util.find_spec("torch") is None
+    assert [] == re.findall(r"^(?:scikit-learn|scipy|pyarrow)==", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
     modules = [file.removesuffix(".py").replace("/", ".").removesuffix(".__init__") for file in files(*PACKAGES)]
-    program = "import sys, importlib\nfor name in sys.argv[1:]: importlib.import_module(name)"
+    program = (
+        "import sys, importlib\n"
+        "sys.modules |= dict.fromkeys(('sklearn', 'scipy', 'pyarrow'))\n"  # None: as if there were no such module
+        "for name in sys.argv[1:]: importlib.import_module(name)"
+    )
     wanted = [module for module in modules if not module.endswith("__main__")]
     done = subprocess.run([sys.executable, "-c", program, *wanted], cwd=ROOT, capture_output=True, text=True, check=False)
     assert "" == done.stderr
