@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 from msgspec.structs import replace
 
@@ -12,15 +13,24 @@ from backends.inference import InferenceRequest, InferenceResponse, Tensors
 from backends.tensors import Tensor
 from policies.call import Answer, Ask, Asked, Call, Observer, Share
 from routing.cascade.escalation import Escalation, part, questions
-from routing.plan import Plan
+from routing.plan import Plan, Target
+
+
+class Purse(Protocol):
+    """Who pays for going up."""
+
+    def may(self, call: Call, target: Target, rows: int) -> bool:
+        """Whether the target may be asked about so many rows; False: they keep the answer they have."""
+        ...
 
 
 class CascadePolicy:
     """Chooses the target: the plan's only one, or stage by stage."""
 
-    def __init__(self, observer: Observer, clock: Callable[[], float]) -> None:
+    def __init__(self, observer: Observer, clock: Callable[[], float], purse: Purse | None = None) -> None:
         self._observer = observer
         self._clock = clock
+        self._purse = purse
 
     def __call__(self, call: Call, ask: Ask) -> Awaitable[Answer]:
         """The answer of the plan's only target, or of all its stages; without a cascade the layer adds nothing to wait for."""
@@ -32,7 +42,7 @@ class CascadePolicy:
         """One answer with every row from the cheapest stage that was sure of it.
 
         Once a first answer is in hand, a later stage that fails or has no time left does not lose it: those rows keep the answer
-        they have, and `escalation` says `skipped;deadline` or `skipped;error`.
+        they have, and `escalation` says `skipped;deadline`, `skipped;budget` or `skipped;error`.
         """
         assert call.plan.confidence is not None
         request, tensors = questions(call.request, call.plan.confidence)
@@ -54,6 +64,8 @@ class CascadePolicy:
         if deadline.at <= self._clock():
             return "deadline"
         rows = climb.escalation.unsure
+        if self._purse is not None and not self._purse.may(climb.call, climb.call.plan.stages[stage].target, len(rows)):
+            return "budget"
         question = request if len(rows) == (request.rows or 1) else part(request, tensors, rows)
         try:
             await climb.ask(ask, stage, question, deadline)
@@ -93,7 +105,7 @@ class _Climb:
             backend_seconds=sum(answer.backend_seconds for answer in self.answers.values()),
             escalation=self._escalation(self.call.plan),
             asks=self._asks() if self.call.plan.sample else (),
-            owners=self._owners(shares) if self.call.plan.cache is not None else (),
+            owners=self._owners(shares) if self.call.plan.cache is not None or self.call.plan.audit is not None else (),
             planned=not self.skipped and all(answer.planned for answer in self.answers.values()),
         )
 

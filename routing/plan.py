@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from routing.cache.caching import Caching
+from routing.cascade.audits import Audit
 from routing.shadow.shadows import Shadow
 
 
@@ -48,6 +49,7 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
     cache: Caching | None = None  # how its answers are kept; None: not at all
     mirrors: tuple[Mirror, ...] = ()  # who may be asked, too, once there is an answer
     swapped: tuple[str, ...] = ()  # candidates of rollouts that it asks in the place of what the route names
+    audit: Audit | None = None  # of a cascade; None: nobody looks whether what it keeps is right
 
 
 class Mirror(msgspec.Struct, frozen=True, gc=False):

@@ -11,6 +11,8 @@ from msgspec.structs import replace
 from backends.errors import ErrorKind, InferenceError
 from policies.call import Answer, Call
 from policies.cascade import CascadePolicy
+from routing.cascade.audits import Audit
+from routing.plan import Target
 
 Make = Callable[..., Call]
 Reply = Callable[[Call, dict[str, list[float]]], Answer]
@@ -133,3 +135,29 @@ async def test_a_sampled_cascade_tells_each_ask(make_call: Make, make_answer: Re
     assert [[0.95, 0.1, 0.2], [0.5, 0.85], None] == [None if ask.scores is None else ask.scores.tolist() for ask in answer.asks]
     failing = Asked(make_answer, scores, {"mid": ErrorKind.UNAVAILABLE})
     assert ["fast"] == [ask.variant for ask in (await policy(sampled, failing)).asks]
+
+
+async def test_an_audited_cascade_tells_whose_each_row_is(make_call: Make, make_answer: Reply, observer: object) -> None:
+    """Row by row the place of the share that it belongs to; nobody else pays for it."""
+    scores = {"fast": [0.95, 0.1, 0.99], "mid": [0, 0.9, 0]}
+    call, policy = make_call(3, STAGES), CascadePolicy(observer, lambda: 0.0)  # type: ignore[arg-type]
+    assert () == (await policy(call, Asked(make_answer, scores))).owners
+    audited = replace(call, plan=replace(call.plan, audit=Audit(0.01)))
+    assert (0, 1, 0) == (await policy(audited, Asked(make_answer, scores))).owners
+
+
+async def test_an_empty_purse_keeps_rows_where_they_are(make_call: Make, make_answer: Reply, observer: object) -> None:
+    """It is asked about the stage and its rows before each stage; what it refuses is not asked, and the client is told."""
+    questions: list[tuple[str, int]] = []
+
+    class Purse:
+        def may(self, call: Call, target: Target, rows: int) -> bool:
+            questions.append((target.variant, rows))
+            return target.variant == "mid"
+
+    scores = {"fast": [0.95, 0.1, 0.2], "mid": [0, 0.5, 0.85]}
+    asked = Asked(make_answer, scores)
+    answer = await CascadePolicy(observer, lambda: 0.0, Purse())(make_call(3, STAGES), asked)  # type: ignore[arg-type]
+    assert [("mid", 2), ("dear", 1)] == questions
+    assert ["fast", "mid"] == [variant for variant, _ in asked.calls]
+    assert ("skipped;budget", False) == (answer.escalation, answer.planned)
