@@ -1,0 +1,78 @@
+"""What a raw score is worth: for each predicted label a map from it to the chance that the answer is right, fitted and applied.
+
+A model that is sure of a label is not as often right with each label: a threshold on its raw score keeps wrong rows of one
+label and sends right rows of another up. So each predicted label has its own map, rising (isotonic regression; Barlow and others
+1972), from rows whose answers are known. Of each level of that step function the map keeps one knot, at the level's mean score,
+and is linear between knots (centred isotonic regression; Oron and Flournoy 2017), so that ties are few and cuts fine. Labels
+with few rows share the map `other`, which is fitted to all rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Knots = tuple[tuple[float, float], ...]  # (raw score, chance of being right), both rising
+
+OTHER = "other"  # the map of all labels that have none of their own
+FEW = 60  # rows of a predicted label, below which it has no map of its own
+
+
+class Calibration(msgspec.Struct, frozen=True, dict=True):
+    """By predicted label the knots of its map. Linear between knots, flat outside; `other` is for all other labels."""
+
+    maps: Mapping[str, Knots]
+
+    def apply(self, raw: Floats, labels: Sequence[str]) -> Floats:
+        """The calibrated scores of n rows; minus infinity, which no threshold accepts, where `raw` is NaN or infinite."""
+        grid, values, slopes, anchors, codes = self._table
+        other = codes[OTHER]
+        raw = np.where(np.isfinite(raw), raw, np.nan)
+        at = grid.searchsorted(raw, side="right")
+        cell = np.array([codes.get(label, other) for label in labels]) * len(anchors) + at
+        found = values.take(cell) + slopes.take(cell) * (raw - anchors.take(at))
+        return np.where(found == found, found, -np.inf)
+
+    @cached_property
+    def _table(self) -> tuple[Floats, Floats, Floats, Floats, dict[str, int]]:
+        """All maps on the union of their knots, where each is linear between neighbours: one search for rows of all labels.
+
+        Cells of a map: below the first knot, between each two, above the last. Values and slopes of all maps' cells in one row.
+        """
+        grid = np.unique([raw for knots in self.maps.values() for raw, _ in knots])
+        known = np.array([np.interp(grid, *np.array(knots).T) for knots in self.maps.values()])
+        slopes = np.pad(np.diff(known, axis=1) / np.diff(grid), ((0, 0), (1, 1)))
+        values = np.concatenate((known[:, :1], known), axis=1)
+        anchors = np.concatenate((grid[:1], grid))
+        return grid, values.ravel(), slopes.ravel(), anchors, {label: row for row, label in enumerate(self.maps)}
+
+
+def fit(raw: Floats, labels: Sequence[str], worth: Floats, few: int = FEW) -> Calibration:
+    """The maps of n rows; `worth` is 1 where the answer was right and 0 where it was wrong. Raw scores not finite are left out."""
+    known = np.isfinite(raw)
+    raw, names, worth = raw[known], np.asarray(labels)[known], worth[known]
+    maps = {OTHER: _knots(raw, worth)}
+    for name, rows in zip(*np.unique(names, return_counts=True), strict=True):
+        if rows >= few and str(name) != OTHER:
+            maps[str(name)] = _knots(raw[names == name], worth[names == name])
+    return Calibration(maps)
+
+
+def _knots(raw: Floats, worth: Floats) -> Knots:
+    """One knot for each level of the isotonic regression of `worth` on `raw` (pool adjacent violators)."""
+    if len(raw) == 0:
+        return ((0.0, 0.0),)
+    points, where, counts = np.unique(raw, return_inverse=True, return_counts=True)
+    sums = np.bincount(where, weights=worth)
+    levels: list[tuple[float, float, float]] = []  # rows, sum of worth, sum of raw
+    for rows, total, at in zip(counts.tolist(), sums.tolist(), (points * counts).tolist(), strict=True):
+        level = (rows, total, at)
+        while levels and levels[-1][1] * level[0] >= level[1] * levels[-1][0]:
+            level = tuple(map(sum, zip(levels.pop(), level, strict=True)))  # type: ignore[assignment]
+        levels.append(level)
+    return tuple((at / rows, total / rows) for rows, total, at in levels)
