@@ -45,8 +45,8 @@ def proven(worse: int, better: int, alpha: float) -> bool:
     return log_wealth(worse, better) >= -math.log(alpha)
 
 
-def share(count: int, of: int, alpha: float) -> Interval:
-    """A share with bounds that hold at all times together with probability 1 - alpha."""
+def share(count: float, of: int, alpha: float) -> Interval:
+    """A share with bounds that hold at all times together with probability 1 - alpha. `count` may add up parts of one each."""
     if not of:
         return Interval(0.0, 0.0, 1.0)
     log_beta = math.lgamma(count + 0.5) + math.lgamma(of - count + 0.5) - math.lgamma(of + 1) - math.log(math.pi)
@@ -112,7 +112,7 @@ def _edge(far: float, near: float, outside: Callable[[float], bool]) -> float:
     return far
 
 
-def _log(share: float, count: int) -> float:
+def _log(share: float, count: float) -> float:
     if not count:
         return 0.0
     return count * math.log(share) if share > 0 else -math.inf
