@@ -1,4 +1,4 @@
-"""How many requests a comparison of two rates needs, what a given number can show, and what may be said while it runs.
+"""How many requests a comparison of two rates or means needs, what a given number can show, and what may be said while it runs.
 
 Two sides with n and m requests and event rates p and q. Fixed horizon: look once, at the end. With the normal approximation the
 difference has the standard error sqrt(p(1-p)/n + q(1-q)/m), and a test at alpha (two-sided) finds a difference d with the chance
@@ -31,12 +31,14 @@ Side = tuple[int, int]  # events, and requests
 
 
 class Design(msgspec.Struct, frozen=True):
-    """`rate`: the stable side's. `weight`: the candidate's share of all requests (or units: what is drawn is what is counted)."""
+    """`rate`: the stable side's, or with a `deviation` (of one value, on either side) its mean. `weight`: the candidate's share
+    of all requests (or units: what is drawn is what is counted)."""
 
     rate: float
     weight: float = 0.5
     alpha: float = 0.05
     power: float = 0.8
+    deviation: float | None = None
 
 
 class Sizes(msgspec.Struct, frozen=True):
@@ -77,7 +79,7 @@ def power_anytime(design: Design, effect: float, number: float) -> float:
 def detectable(design: Design, number: int, anytime: bool = False) -> float:
     """The smallest increase of the rate that so many requests find with the chance `power`; infinite if none is."""
     chance = power_anytime if anytime else power
-    low, high = 0.0, 1 - design.rate
+    low, high = 0.0, 1 - design.rate if design.deviation is None else 1000 * design.deviation
     if chance(design, high, number) < design.power:
         return inf
     for _ in range(60):
@@ -88,6 +90,8 @@ def detectable(design: Design, number: int, anytime: bool = False) -> float:
 
 def variance(design: Design, effect: float) -> float:
     """Of one request's Z about its mean where it is known which side it was drawn for."""
+    if design.deviation is not None:
+        return float(design.deviation**2 / design.weight + design.deviation**2 / (1 - design.weight))
     other = min(max(design.rate + effect, 0.0), 1.0)
     return other * (1 - other) / design.weight + design.rate * (1 - design.rate) / (1 - design.weight)
 
