@@ -12,9 +12,10 @@ import msgspec
 
 from gateway.cli import remote
 from gateway.cli.ink import Ink
+from gateway.page import Table
 from gateway.shadow.page import page
 from gateway.shadow.report import Report
-from gateway.shadow.tables import Table, compared, counts, fields, said, slices, window
+from gateway.shadow.tables import compared, counts, fields, said, slices, window
 
 SHOWN = 12  # slices
 _ABOUT = "whether a candidate answers as the variant in use does, beyond that one's own noise"

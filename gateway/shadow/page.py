@@ -1,4 +1,4 @@
-"""Shadows' reports as one page that needs nothing else: no script, no font, no picture from anywhere.
+"""Shadows' reports as one page.
 
 Names, ids and payloads come from clients: everything that is written here goes through `escape`.
 """
@@ -8,21 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
+from gateway.page import document, escaped, svg, table, verdict
 from gateway.shadow.report import Report, percent, seconds
-from gateway.shadow.tables import Table, compared, counts, fields, said, slices, window
+from gateway.shadow.tables import compared, counts, fields, said, slices, window
 from routing.shadow.verdict import FieldVerdict
 
-_STYLE = """
-body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:68rem;padding:0 1rem;color:#1c2330;background:#fff}
-h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2.2rem}table{border-collapse:collapse;width:100%;margin:.5rem 0}
-th,td{text-align:left;padding:.3rem .7rem .3rem 0;border-bottom:1px solid #e3e7ee;vertical-align:top}
-th{font-weight:600;color:#566}
-.verdict{display:inline-block;padding:.1rem .7rem;border-radius:1rem;font-weight:600;color:#fff;background:#7a8494}
-.same{background:#1d7f4e}.different{background:#b3261e}.faint{color:#6a7383}
-pre{white-space:pre-wrap;margin:.2rem 0;font-size:13px}
-svg{max-width:100%;height:auto}svg text{font:12px system-ui,sans-serif;fill:#445}@media(prefers-color-scheme:dark){
-body{background:#14181f;color:#dfe4ec}th,.faint{color:#9aa6b6}th,td{border-color:#2b3340}svg text{fill:#b8c2d0}}
-"""
+_PAINT = {"same": "good", "different": "bad"}
 _CANDIDATE, _NOISE, _SECOND = "#c4572f", "#3b76c4", "#7fa8dd"
 _LEFT, _WIDTH, _ROW = 220, 620, 34  # pixels
 
@@ -30,14 +21,11 @@ _LEFT, _WIDTH, _ROW = 220, 620, 34  # pixels
 def page(reports: Sequence[Report]) -> str:
     """The whole page, in HTML."""
     parts = "".join(_section(each) for each in reports) or "<p>The policy in force has no shadows.</p>"
-    head = (
-        f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Shadows</title><style>{_STYLE}</style>'
-    )
-    return f'<!doctype html><html lang="en"><head>{head}</head><body>{parts}</body></html>\n'
+    return document("Shadows", parts)
 
 
 def _section(report: Report) -> str:
-    word = f'<span class="verdict {escape(report.verdict.replace(" ", "-"))}">{escape(report.verdict)}</span>'
+    word = verdict(report.verdict, _PAINT.get(report.verdict, ""))
     facts = [
         ("what", said(report)),
         ("window", window(report)),
@@ -47,17 +35,17 @@ def _section(report: Report) -> str:
     ]
     return (
         f"<h1>{escape(report.model)}/{escape(report.shadow)} {word}</h1><p>{escape(report.why)}</p>"
-        + _table((), [(name, escape(text)) for name, text in facts])
+        + table((), [(name, escape(text)) for name, text in facts])
         + (_fields(report) if report.fields else "")
         + (_times(report) if report.questions else "")
-        + (f"<h2>Whose questions</h2>{_table(*_escaped(slices(report)))}" if report.slices else "")
+        + (f"<h2>Whose questions</h2>{table(*escaped(slices(report)))}" if report.slices else "")
         + (_examples(report) if report.examples else "")
     )
 
 
 def _fields(report: Report) -> str:
     flips = "".join(_confusion(each) for each in report.fields if each.flips)
-    return f"<h2>How often answers differ</h2>{_rates(report.fields)}{_table(*_escaped(fields(report)))}{flips}"
+    return f"<h2>How often answers differ</h2>{_rates(report.fields)}{table(*escaped(fields(report)))}{flips}"
 
 
 def _rates(found: Sequence[FieldVerdict]) -> str:
@@ -85,7 +73,7 @@ def _rates(found: Sequence[FieldVerdict]) -> str:
         for x in [_LEFT + _WIDTH * part / 4]
     )
     key = _key((("candidate from primary", _CANDIDATE), ("primary from itself (noise)", _NOISE)), height + 36)
-    return _svg(height + 44, ticks + "".join(bars) + key)
+    return svg(_LEFT + _WIDTH + 100, height + 44, ticks + "".join(bars) + key)
 
 
 def _times(report: Report) -> str:
@@ -106,8 +94,8 @@ def _times(report: Report) -> str:
         )
         bars.append(f'<text x="{min(x["0.99"] + 6, _LEFT + _WIDTH):.1f}" y="{middle + 12}">p99 {seconds(values["0.99"])}</text>')
     note = '<p class="faint">Boxes from the 25th to the 75th percentile, lines from the 5th to the 99th.</p>'
-    plot = _svg(24 + len(shown) * _ROW, "".join(bars))
-    return f"<h2>Time and cost</h2>{plot}{note}{_table(*_escaped(compared(report)))}"
+    plot = svg(_LEFT + _WIDTH + 100, 24 + len(shown) * _ROW, "".join(bars))
+    return f"<h2>Time and cost</h2>{plot}{note}{table(*escaped(compared(report)))}"
 
 
 def _examples(report: Report) -> str:
@@ -122,23 +110,12 @@ def _examples(report: Report) -> str:
         for each in report.examples
     ]
     head = ("request id", "differs in", "the primary, too", "what it was")
-    return f"<h2>Worst examples</h2>{_table(head, rows)}"
+    return f"<h2>Worst examples</h2>{table(head, rows)}"
 
 
 def _confusion(field: FieldVerdict) -> str:
     rows = [(escape(flip), f"{count:,}") for flip, count in sorted(field.flips.items(), key=lambda each: -each[1])[:20]]
-    return f"<h2>Flips of {escape(field.field)}</h2>{_table(('primary → candidate', 'times'), rows)}"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Cells are HTML already."""
-    top = f"<tr>{''.join(f'<th>{cell}</th>' for cell in head)}</tr>" if head else ""
-    return f"<table>{top}{''.join('<tr>' + ''.join(f'<td>{cell}</td>' for cell in row) + '</tr>' for row in rows)}</table>"
-
-
-def _escaped(table: Table) -> Table:
-    head, rows = table
-    return head, [[escape(cell) for cell in row] for row in rows]
+    return f"<h2>Flips of {escape(field.field)}</h2>{table(('primary → candidate', 'times'), rows)}"
 
 
 def _key(entries: Iterable[tuple[str, str]], y: int) -> str:
@@ -146,7 +123,3 @@ def _key(entries: Iterable[tuple[str, str]], y: int) -> str:
         f'<rect x="{x}" y="{y - 9}" width="10" height="10" fill="{colour}"/><text x="{x + 16}" y="{y}">{text}</text>'
         for x, (text, colour) in zip(range(_LEFT, 2000, 220), entries, strict=False)
     )
-
-
-def _svg(height: int, content: str) -> str:
-    return f'<svg viewBox="0 0 {_LEFT + _WIDTH + 100} {height}" role="img">{content}</svg>'

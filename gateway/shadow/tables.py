@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
+from gateway.page import Table
 from gateway.shadow.report import ASKED, Report, percent, seconds
 from routing.shadow.excess import FAR, Interval
 from routing.shadow.verdict import FieldVerdict
 
-Table = tuple[Sequence[str], Sequence[Sequence[str]]]
-"""Its head, and its rows."""
 _NONE = "–"
 
 
