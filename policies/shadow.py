@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -25,6 +24,7 @@ from backends.deadline import Deadline
 from backends.errors import ErrorKind, InferenceError
 from backends.inference import InferenceResponse
 from backends.protocols.v2_http_response import HttpAnswer
+from policies.beside import Places, Spawn, Work
 from policies.call import Answer, Ask, Call
 from routing.plan import Mirror, Plan, Target
 from routing.shadow.compare import Found, compare, printable
@@ -32,8 +32,6 @@ from routing.shadow.shadows import Shadow, spared
 from routing.shadow.tally import Ledger, Paired
 
 T = TypeVar("T")
-Spawn = Callable[[Coroutine[Any, Any, None], str], "asyncio.Task[None]"]
-ROOM = 64 << 20  # bytes of questions that one shadow may hold, waiting or asked
 LARGE = 64 << 10  # bytes of an answer that is compared beside the loop
 MAX_SHOWN = 1000  # characters of a payload that is kept
 
@@ -58,38 +56,17 @@ class Means:
     aside: Runner
 
 
-class Account:
+class Account(Places):
     """One shadow's bounds, and what it has seen; outlives the policy that asked for it."""
 
     def __init__(self, epoch: str, clock: Callable[[], float]) -> None:
+        super().__init__(clock)
         self.ledger = Ledger(epoch)
-        self.waiting: deque[_Job] = deque()
-        self.running = 0
-        self.held = 0  # bytes
-        self._clock = clock
-        self._credit, self._since = math.inf, clock()
 
     def follow(self, epoch: str) -> None:
         """What was compared by other rules counts no more."""
         if self.ledger.epoch != epoch:
             self.ledger = Ledger(epoch)
-
-    def refused(self, shadow: Shadow, size: int) -> str:
-        """Why a question of this size is not mirrored now; "" if it may be."""
-        now = self._clock()
-        if shadow.budget is not None:
-            most, per_second = shadow.budget
-            self._credit = min(most, self._credit + (now - self._since) * per_second)
-            self._since = now
-            if self._credit <= 0:
-                return "budget"
-        if self.held and self.held + size > ROOM:
-            return "memory"
-        return "queue-full" if self.running >= shadow.in_flight and len(self.waiting) >= shadow.queue else ""
-
-    def spent(self, cost: float) -> None:
-        """So much of the budget."""
-        self._credit -= cost
 
 
 class _Job(msgspec.Struct, frozen=True, gc=False):
@@ -149,40 +126,13 @@ class ShadowPolicy:
         shadow, account = mirror.shadow, self._account(call.model, mirror.shadow)
         if account is None:  # a question from before a reload
             return
-        size = 2 * call.size
-        refused = _unfit(shadow, call, answer, error) or account.refused(shadow, size)
+        refused = _unfit(shadow, call, answer, error)
+        if not refused:
+            job = _Job(mirror, call, answer, "ok" if error is None else error.value, self._means.clock())
+            work = Work(2 * call.size, lambda: self._mirrored(account, job), lambda word: self._tell(call, shadow, word))
+            refused = account.offer(shadow, work, self._means.spawn, "mirror")
         if refused:
             self._tell(call, shadow, refused)
-            return
-        job = _Job(mirror, call, answer, "ok" if error is None else error.value, self._means.clock())
-        if account.running >= shadow.in_flight:
-            account.held += size
-            account.waiting.append(job)
-            return
-        try:
-            self._means.spawn(self._run(account, job), "mirror")
-        except RuntimeError:  # the process has too much to do, or ends
-            self._tell(call, shadow, "busy")
-            return
-        account.running += 1
-        account.held += size
-
-    async def _run(self, account: Account, first: _Job) -> None:
-        """One place: the job, and then whatever waits."""
-        job: _Job | None = first
-        try:
-            while job is not None:
-                try:
-                    outcome = await self._mirrored(account, job)
-                except asyncio.CancelledError:
-                    self._tell(job.call, job.mirror.shadow, "abandoned")
-                    raise
-                finally:
-                    account.held -= 2 * job.call.size
-                self._tell(job.call, job.mirror.shadow, outcome)
-                job = account.waiting.popleft() if account.waiting else None
-        finally:
-            account.running -= 1
 
     async def _mirrored(self, account: Account, job: _Job) -> str:
         shadow, plan = job.mirror.shadow, job.mirror.candidate
