@@ -43,7 +43,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def escaped(table: Table) -> Table:
     """The same, with its texts as HTML."""
     head, rows = table
-    return head, [[escape(cell) for cell in row] for row in rows]
+    return [escape(cell) for cell in head], [[escape(cell) for cell in row] for row in rows]
 
 
 def svg(width: int, height: int, content: str) -> str:
