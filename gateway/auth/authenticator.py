@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -36,6 +37,7 @@ class Remembered:
     """Credentials that held, by their hash, each until it ends; the longest unused goes when there is no room."""
 
     def __init__(self, size: int = REMEMBERED) -> None:
+        self.generation = 0  # counts the times that everything was forgotten
         self._size = size
         self._held: OrderedDict[bytes, tuple[Principal, float]] = OrderedDict()
 
@@ -62,6 +64,27 @@ class Remembered:
     def clear(self) -> None:
         """Forgets everything: what held under the old keys must be shown again."""
         self._held.clear()
+        self.generation += 1
+
+    def standing(self, digest: bytes) -> Standing | None:
+        """Of a credential that holds."""
+        found = self._held.get(digest)
+        return None if found is None else Standing(self, found[1])
+
+
+class Standing:
+    """A credential that held: whether it still does, told without looking at it again."""
+
+    __slots__ = ("_ends", "_generation", "_remembered")
+
+    def __init__(self, remembered: Remembered, ends: float) -> None:
+        self._remembered = remembered
+        self._generation = remembered.generation
+        self._ends = ends  # wall seconds
+
+    def holds(self, now: float) -> bool:
+        """At this wall time in seconds: it has not ended, and the keys that it held under are those that are trusted now."""
+        return now < self._ends and self._remembered.generation == self._generation
 
 
 class Authenticator:
@@ -102,6 +125,15 @@ class Authenticator:
             return ANONYMOUS
         raise refused("send a credential: Authorization: Bearer <JWT>, or X-API-Key", "no-credential")
 
+    def standing(self, headers: Mapping[str, str]) -> Standing | None:
+        """Of the credential in headers that have been checked; None if it is not remembered."""
+        api_key, authorization = headers.get("x-api-key"), headers.get("authorization")
+        if api_key is not None:
+            return self._held_keys.standing(_digest(api_key))
+        if authorization is not None:
+            return self._held_tokens.standing(_digest(authorization))
+        return Standing(self._held_keys, math.inf)
+
     async def authenticate(self, headers: Mapping[str, str], now_wall: float, peer: str = "") -> Principal:
         """As `check`, but waits for the issuer's keys, at most one short fetch, when the token's is not known."""
         try:
@@ -131,7 +163,7 @@ class Authenticator:
                 self._held_keys.clear()
 
     def _by_api_key(self, credential: str, now: float, peer: str) -> Principal:
-        digest = blake2b(credential.encode("utf-8", "surrogatepass")).digest()
+        digest = _digest(credential)
         principal = self._held_keys.get(digest, now)
         if principal is None:
             if self._api_keys is None:
@@ -144,11 +176,10 @@ class Authenticator:
         return principal
 
     def _by_token(self, authorization: str, now: float, peer: str) -> Principal:
-        credential = authorization.encode("utf-8", "surrogatepass")
-        digest = blake2b(credential).digest()
+        digest = _digest(authorization)
         principal = self._held_tokens.get(digest, now)
         if principal is None:
-            scheme, _, token = credential.partition(b" ")
+            scheme, _, token = authorization.encode("utf-8", "surrogatepass").partition(b" ")
             if self._tokens is None or scheme.lower() != b"bearer":
                 raise refused("the Authorization header must be Bearer <JWT> of a trusted issuer", "bad-token")
             try:
@@ -159,6 +190,10 @@ class Authenticator:
                 raise self._attempts.told(refusal, peer) from None
             self._held_tokens.keep(digest, principal, ends)
         return principal
+
+
+def _digest(credential: str) -> bytes:
+    return blake2b(credential.encode("utf-8", "surrogatepass")).digest()
 
 
 async def build(

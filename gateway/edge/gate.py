@@ -91,6 +91,11 @@ class Framing(NamedTuple):
     expects: bool  # the client waits for 100 (Continue) before it sends the body
     modern: bool  # HTTP/1.1, not 1.0
 
+    @property
+    def plain(self) -> bool:
+        """Whether its answer needs nothing said of the connection."""
+        return self.keep and self.modern and not self.expects
+
 
 def request_line(line: bytes) -> RequestLine:
     """One request line without its CRLF; raises RefusedError with 400, 426, 501 or 505."""

@@ -50,7 +50,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_admitted", "_advancing", "_body", "_buffer", "_errand", "_framing", "_head", "_known", "_known_framing", "_known_head",
-        "_limits", "_mark", "_peer", "_phase", "_reading",
+        "_limits", "_mark", "_peer", "_phase", "_reading", "_repeats",
         "_shared", "_since", "_stuffed", "_transport", "_unsent", "_unsent_since",
     )  # fmt: skip
 
@@ -65,14 +65,14 @@ class Connection(asyncio.Protocol):
         self._buffer = b""
         self._head: RequestHead | None = None
         self._framing = _NO_REQUEST
-        self._known = b""  # the last head, in bytes and read: a client that repeats it byte for byte is not read again
+        # The last head, in bytes and read: a client that repeats it byte for byte is not read again.
+        self._known, self._known_framing = b"", self._framing
         self._known_head: RequestHead | None = None
-        self._known_framing = self._framing
         self._body: BodyReader | None = None
         self._admitted: Admitted | None = None
         self._errand: Errand | None = None
         self._advancing = False
-        self._reading = True
+        self._reading, self._repeats = True, False  # the last request will be known again: so may be the next
         self._stuffed = False  # the client does not take its answers
         self._unsent, self._unsent_since = 0, 0.0
 
@@ -137,6 +137,10 @@ class Connection(asyncio.Protocol):
             return
         if self._buffer:
             self._buffer += data
+        elif self._repeats and self._phase == HEAD and not self._stuffed and (answer := self._shared.repeat(data, self._peer)):
+            self._since = monotonic()
+            self._transport.write(answer)
+            return
         else:
             self._buffer = data
             if self._phase == HEAD:
@@ -212,7 +216,7 @@ class Connection(asyncio.Protocol):
             return True
         length = self._framing.length
         if length == len(unread) - end:
-            self._begin(verdict, unread[end:])
+            self._begin(verdict, unread[end:], unread)
         elif not length:
             self._buffer = unread[end:]
             self._begin(verdict, b"")
@@ -250,11 +254,14 @@ class Connection(asyncio.Protocol):
 
     # -- answering
 
-    def _begin(self, admitted: Admitted, body: bytes) -> None:
-        self._phase = ANSWER
+    def _begin(
+        self, admitted: Admitted, body: bytes, whole: bytes = b""
+    ) -> None:  # `whole`: the request, if it came in one piece
+        self._phase, self._repeats = ANSWER, False
         answer = admitted(body)
         if isinstance(answer, HttpResponse):
             self._answer(answer)
+            self._repeats = answer.again is not None and self._framing.plain and self._shared.know(whole, answer)
         else:
             self._errand = errand = Errand(self._shared.loop, self._serve(answer), self._served)
             errand.step()
@@ -291,12 +298,8 @@ class Connection(asyncio.Protocol):
     def _write(self, response: HttpResponse, method: str, keep: bool) -> None:
         body = response.body
         length = body.nbytes if isinstance(body, memoryview) else len(body)
-        lines = self._shared.date
-        if not keep:
-            lines += reply.CLOSE
-        elif not self._framing.modern:
-            lines += reply.KEEP
-        head = reply.head(response, length, lines)
+        closing = ("" if self._framing.modern else reply.KEEP) if keep else reply.CLOSE
+        head = reply.head(response, length, self._shared.date + closing)
         if not length or reply.bodiless(response.status, method):
             self._transport.write(head)
         elif length <= _JOINED:

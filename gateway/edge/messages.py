@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
 import msgspec
@@ -30,12 +30,21 @@ class HttpResponse(msgspec.Struct, frozen=True, gc=False):
     """Status, headers without framing (the edge adds Content-Length and Connection), body.
 
     `fixed` are more headers, apart because they repeat from response to response: written out once and remembered.
+    `lines`, where there are any, are all headers in their place, written out already by `reply.lines`.
+    `again` answers the very same bytes, whichever connection they come from next; see Again.
     """
 
     status: int
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes | memoryview = b""
     fixed: tuple[tuple[str, str], ...] = ()
+    lines: str = ""
+    again: Again | None = None
+
+
+Again = Callable[[str, float], HttpResponse | None]
+"""Told the peer and when a request came that was answered before, byte for byte: the response, as to a request that is admitted;
+None: nothing has been done, and it is to be taken like any other. Never raises."""
 
 
 class Admitted(Protocol):

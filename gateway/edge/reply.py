@@ -27,14 +27,19 @@ def head(response: HttpResponse, length: int, closing: str) -> bytes:
     LF or NUL. Values are written as UTF-8.
     """
     first = _STATUS.get(response.status) or f"HTTP/1.1 {response.status} "
-    text = f"{first}{_remembered(response.fixed)}{_lines(response.headers)}"
+    text = f"{first}{response.lines or _remembered(response.fixed) + lines(response.headers)}"
     if response.status == 204 or response.status == 304:  # RFC 9110 section 8.6: these carry no length
         return f"{text}\r\n{closing}\r\n".encode("utf-8", "replace")
     return f"{text}\r\nContent-Length: {length}\r\n{closing}\r\n".encode("utf-8", "replace")
 
 
-def _lines(headers: tuple[tuple[str, str], ...]) -> str:
-    """Each header as a line break and its line."""
+def whole(response: HttpResponse, closing: str) -> bytes:
+    """Head and body in one piece, of a response with a short body of its own."""
+    return b"".join((head(response, len(response.body), closing), response.body))
+
+
+def lines(headers: tuple[tuple[str, str], ...]) -> str:
+    """Each header as a line break and its line; whoever adds to what this gives answers for it."""
     pieces: list[str] = []
     for name, value in headers:
         field = _fields.get(name)
@@ -50,7 +55,7 @@ def _lines(headers: tuple[tuple[str, str], ...]) -> str:
     return text
 
 
-_remembered = lru_cache(maxsize=1024)(_lines)
+_remembered = lru_cache(maxsize=1024)(lines)
 
 
 def bodiless(status: int, method: str) -> bool:

@@ -3,22 +3,41 @@
 from __future__ import annotations
 
 import asyncio
+from time import monotonic
 from typing import TYPE_CHECKING
 
+from gateway.edge import reply
 from gateway.edge.addresses import Addresses
 from gateway.edge.backlog import Backlog
 from gateway.edge.gate import RefusedError
 from gateway.edge.limits import Limits
-from gateway.edge.messages import Application
+from gateway.edge.messages import Again, Application, HttpResponse
 
 if TYPE_CHECKING:
     from gateway.edge.http1 import Connection
 
 
+LONGEST = 4096  # bytes of a request that is known again
+ROOM = 1024 * 1024  # bytes of all of them, about
+_OVERHEAD = 1500  # of one, beside its bytes
+
+
 class Shared:
     """One for each listener."""
 
-    __slots__ = ("addresses", "app", "backlog", "connections", "date", "draining", "emptied", "limits", "loop")
+    __slots__ = (
+        "_again",
+        "_taken",
+        "addresses",
+        "app",
+        "backlog",
+        "connections",
+        "date",
+        "draining",
+        "emptied",
+        "limits",
+        "loop",
+    )
 
     def __init__(self, app: Application, limits: Limits) -> None:
         self.app = app
@@ -30,6 +49,8 @@ class Shared:
         self.draining = False
         self.date = ""  # the header line, set by the listener's sweep
         self.emptied = asyncio.Event()
+        self._again: dict[bytes, tuple[Again, int]] = {}  # by the bytes of one whole request; and what it takes
+        self._taken = 0
 
     def come(self, connection: Connection, peer: str) -> RefusedError | None:
         """Counts the connection in; why it is refused, if it is. Raises ConnectionRefusedError if even an answer is too much."""
@@ -45,6 +66,35 @@ class Shared:
         if own > most:
             return RefusedError(429, f"more than {most} connections from one address", "connections-per-address")
         return None
+
+    def know(self, whole: bytes, answer: HttpResponse) -> bool:
+        """A request that comes in these bytes is answered by the answer's `again`, if they are few; whether they are."""
+        if answer.again is None or not 0 < len(whole) <= LONGEST:
+            return False
+        self._forget(whole)
+        size = len(whole) + len(answer.body) + _OVERHEAD
+        if self._taken + size > ROOM:  # what still comes is soon back
+            self._again.clear()
+            self._taken = 0
+        self._again[whole] = answer.again, size
+        self._taken += size
+        return True
+
+    def _forget(self, whole: bytes) -> None:
+        known = self._again.pop(whole, None)
+        if known is not None:
+            self._taken -= known[1]
+
+    def repeat(self, data: bytes, peer: str) -> bytes | None:
+        """The whole answer to one whole request, if it came before in these very bytes and may be answered so again."""
+        known = self._again.get(data)
+        if known is None or self.draining:
+            return None
+        response = known[0](peer, monotonic())
+        if response is None:
+            self._forget(data)
+            return None
+        return reply.whole(response, self.date)
 
     def gone(self, connection: Connection, peer: str) -> None:
         """The connection holds nothing any more."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -18,14 +18,16 @@ from backends.protocols.v2_http_response import encode_response
 from gateway.auth.refusals import KeyUnknown
 from gateway.dataplane import Outcome
 from gateway.dialects.quota import quota_headers, quota_of
-from gateway.dialects.reply import Headers, client_timeout, failure_headers, server_metadata, told, version_asked
+from gateway.dialects.reply import client_timeout, failure_headers, server_metadata, told, version_asked
 from gateway.dialects.v2_http import Operation, error_response, operation, status
 from gateway.edge.coding import choose, deflate, inflate
 from gateway.edge.messages import Admitted, HttpResponse, RequestHead
+from gateway.edge.reply import lines
 from gateway.fronts.exchange import Exchange, began
 from gateway.fronts.parts import FrontParts
 from gateway.fronts.repeats import Place, Repeat, Repeats, Written, place
 from gateway.fronts.shortcut import shortcut
+from gateway.fronts.verbatim import verbatim
 from policies.authorize import demand
 
 MIN_DEFLATE = 1024  # bytes; below, a coding costs more than it saves
@@ -99,11 +101,12 @@ class HttpFront:
         headers = exchange.headers
         if "content-encoding" not in headers:
             repeat = self._repeats.find(place(exchange.principal, asked.model, headers.get(LENGTH_HEADER), body))
-            if repeat is not None and repeat.shortcut is not None:
-                response = repeat.shortcut.answer(self._plane, exchange, self._clock())
+            if repeat is not None and (short := repeat.shortcut) is not None:
+                response = short.answer(self._plane, exchange, self._clock())
                 if response is not None:
                     exchange.record.bytes_in = len(body)
                     self._tell(exchange, "200", len(response.body))
+                    short.again = short.again or verbatim(self._parts, self._clock, short, exchange)
                     return response
         return self._finish(exchange, partial(self._infer, exchange, asked), body)
 
@@ -180,7 +183,7 @@ class HttpFront:
         if outcome.answer.quota is not None:
             own += quota_headers(outcome.answer.quota)
         if repeat is not None and short is not None:
-            short.body, short.fixed = answer, _joined(fixed, described)
+            short.body, short.lines = answer, lines((*fixed, *described))
             self._repeats.settle(repeat, short)
         return HttpResponse(200, (*described, *own), answer, fixed)
 
@@ -219,12 +222,6 @@ class HttpFront:
         if asked.kind == "ready" and not self._parts.ready():
             raise _unready("this gateway")
         return HttpResponse(200)
-
-
-@lru_cache(maxsize=1024)
-def _joined(fixed: Headers, described: Headers) -> Headers:
-    """As a response of both begins. The same object for the same."""
-    return (*fixed, *described)
 
 
 def _long(headers: Mapping[str, str]) -> bool:

@@ -8,8 +8,8 @@ import msgspec
 
 from backends.signature import Signature
 from gateway.dataplane import Dataplane
-from gateway.dialects.reply import Headers, told_again
-from gateway.edge.messages import HttpResponse
+from gateway.dialects.reply import told_again
+from gateway.edge.messages import Again, HttpResponse
 from gateway.fronts.exchange import Exchange
 from gateway.snapshot import PASSING, Snapshot
 from policies.call import Answer, Call, Still
@@ -45,7 +45,8 @@ class Shortcut(msgspec.Struct, gc=False):
     still: Still
     exchange: Exchange  # of that hit
     body: bytes | memoryview = b""
-    fixed: Headers = ()
+    lines: str = ""  # those headers of its answers that repeat, written out
+    again: Again | None = None  # for requests that have no headers but those that are heeded
 
     @property
     def size(self) -> int:
@@ -55,17 +56,23 @@ class Shortcut(msgspec.Struct, gc=False):
     def answer(self, plane: Dataplane, exchange: Exchange, now: float) -> HttpResponse | None:
         """The answer, noted in the exchange; None: the long way. `now` on the clock of `received`."""
         known = self.exchange
-        if exchange.principal is not known.principal or plane.snapshot is not self.snapshot:
+        if exchange.principal is not known.principal:
             return None
         if exchange.record.path != known.record.path or not (exchange.headers is known.headers or self._alike(exchange.headers)):
             return None
-        if now >= exchange.received + self.timeout or plane.signature(self.target) is not self.signature:
-            return None
-        left = self.still.fresh()
+        left = self.left(plane, exchange.received, now)
         if left is None:
             return None
         exchange.repeated(known)
-        return HttpResponse(200, told_again(exchange.record.request_id, now - exchange.received, left), self.body, self.fixed)
+        lines = self.lines + told_again(exchange.record.request_id, now - exchange.received, left)
+        again = self.again if self.again is not None and PASSING.isdisjoint(exchange.headers) else None
+        return HttpResponse(200, (), self.body, (), lines, again)
+
+    def left(self, plane: Dataplane, received: float, now: float) -> float | None:
+        """Seconds for which it is fresh, counted as a hit, for whoever has seen that the question is the same."""
+        if plane.snapshot is not self.snapshot or plane.signature(self.target) is not self.signature:
+            return None
+        return self.still.fresh() if now < received + self.timeout else None
 
     def _alike(self, headers: Mapping[str, str]) -> bool:
         passing = len([name for name in PASSING if name in headers])

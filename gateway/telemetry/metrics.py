@@ -5,7 +5,7 @@ Label values come from the policy document and from bounded words of ours, never
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from backends.admission import Why
 from gateway.telemetry.record import RequestRecord
@@ -27,13 +27,16 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 class _Line:
     """The cells that one kind of request touches, found once."""
 
-    __slots__ = ("baseline", "overhead", "requests", "seconds")
+    __slots__ = ("baseline", "overhead", "requests", "rows", "seconds")
 
-    def __init__(self, requests: Cell, seconds: Distribution, overhead: Distribution, baseline: Cell) -> None:
+    def __init__(
+        self, requests: Cell, seconds: Distribution, overhead: Distribution, baseline: Cell, rows: Sequence[Cell]
+    ) -> None:
         self.requests = requests
         self.seconds = seconds
         self.overhead = overhead
         self.baseline = baseline
+        self.rows = rows  # of each variant that it names
 
 
 class _Asked:
@@ -104,23 +107,22 @@ class Metrics:
         if record.overhead_seconds:
             line.overhead.observe(record.overhead_seconds)
         line.baseline.value += record.baseline
-        for variant, rows in record.shares:
-            self._rows.cell(record.model, variant).value += rows
+        for cell, (_, rows) in zip(line.rows, record.shares, strict=True):
+            cell.value += rows
         if record.reason in SHED:
             self._shed.cell(record.reason).value += 1
         elif record.reason == CLIENT_LEFT:
             self._abandoned.cell("request").value += 1
 
-    def asked(self, model: str, target: Target, rows: int, seconds: float, outcome: str) -> None:
-        """One ask of a target ended; only an answer costs."""
+    def asked(self, model: str, target: Target, rows: int, seconds: float, outcome: str, cost: float) -> None:
+        """One ask of a target ended."""
         key = (model, target.backend, target.variant)
         cells = self._asks.get(key)
         if cells is None:
             cells = _Asked(self._cost.cell(model, target.variant), self._backend_seconds.cell(target.backend, target.variant))
             self._asks[key] = cells
         cells.seconds.observe(seconds)
-        if outcome == "ok":
-            cells.cost.value += target.cost * rows
+        cells.cost.value += cost
 
     def sent(self, backend: str, endpoint: str, outcome: str) -> None:
         """One attempt at an endpoint ended: `ok`, an error's kind, or `abandoned`."""
@@ -209,6 +211,7 @@ class Metrics:
             self._seconds.cell(model, route),
             self._overhead.cell(model),
             self._baseline.cell(model),
+            [self._rows.cell(model, each) for each, _ in record.shares],
         )
         self._lines[model, route, variant, code] = line
         return line

@@ -1,0 +1,62 @@
+"""Answers a request whose very bytes were answered by a shortcut before: nothing of it needs to be read to know who asks what."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from gateway.auth.authenticator import Standing
+from gateway.dialects.reply import told_again
+from gateway.edge.messages import Again, HttpResponse
+from gateway.fronts.exchange import Exchange
+from gateway.fronts.parts import FrontParts
+from gateway.fronts.shortcut import Shortcut
+from gateway.snapshot import PASSING
+from gateway.telemetry.record import RequestRecord
+
+Clock = Callable[[], float]
+
+
+class Verbatim:
+    """What one request needs to be answered like the one before it, which had the same bytes and took the shortcut.
+
+    Equal bytes are an equal head and body: the same caller, by the same credential, asks the same question of the same model, so
+    that what the shortcut compares is the same. What may change by itself is asked again: whether the credential still holds,
+    whether the model's door is crowded, and all that the shortcut asks (Shortcut.left). The record is that of the request before,
+    which has been told by then; whoever is told keeps no record.
+    """
+
+    __slots__ = ("_clock", "_door", "_holds", "_new_id", "_plane", "_record", "_shortcut", "_tell")
+
+    def __init__(self, parts: FrontParts, clock: Clock, shortcut: Shortcut, record: RequestRecord, standing: Standing) -> None:
+        self._plane, self._tell, self._new_id = parts.plane, parts.record, parts.new_id
+        self._clock, self._holds = clock, standing.holds
+        self._shortcut, self._record = shortcut, record
+        self._door = shortcut.snapshot.models[record.model].door
+
+    def answer(self, peer: str, received: float) -> HttpResponse | None:
+        """Implements gateway.edge.messages.Again."""
+        if not self._holds(time.time()) or self._door.crowded():
+            return None
+        shortcut, record = self._shortcut, self._record
+        left = shortcut.left(self._plane, received, received)
+        if left is None:
+            return None
+        seconds = self._clock() - received
+        record.request_id = self._new_id()
+        record.peer = peer
+        record.seconds = record.overhead_seconds = seconds if seconds > 0.0 else 0.0
+        self._tell(record)
+        lines = shortcut.lines + told_again(record.request_id, seconds, left)
+        return HttpResponse(200, (), shortcut.body, (), lines)
+
+
+def verbatim(parts: FrontParts, clock: Clock, shortcut: Shortcut, exchange: Exchange) -> Again | None:
+    """For requests of the same bytes as the exchange's, which has just been answered by the shortcut and told.
+
+    None where each has headers of its own, so that they will hardly come.
+    """
+    if not PASSING.isdisjoint(exchange.headers):
+        return None
+    standing = parts.authenticator.standing(exchange.headers)
+    return None if standing is None else Verbatim(parts, clock, shortcut, exchange.record, standing).answer
