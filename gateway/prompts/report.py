@@ -23,7 +23,10 @@ class Point(msgspec.Struct, frozen=True):
 
 
 class Worth(msgspec.Struct, frozen=True):
-    """Of `rows` prompts of which `strong` need the strong model. `low` to `high` is 95 % of the APGR's; lots get .5, and who knows each gain `best`."""
+    """Of `rows` prompts of which `strong` need the strong model. `low` to `high` is 95 % of the APGR's.
+
+    Drawing lots gets .5, and who knows each gain gets `best`.
+    """
 
     rows: int
     strong: int
@@ -61,7 +64,8 @@ def worth(prompts: Prompts, scores: Numbers, share: float | None, costs: tuple[f
 def told(worth: Worth) -> Iterator[str]:
     """The worth, line by line."""
     yield f"{worth.rows:,} prompts, {worth.strong:,} of them need the strong model"
-    yield f"APGR {worth.apgr:.3f} (95 %: {worth.low:.3f} to {worth.high:.3f}); drawing lots has 0.5, knowing every gain {worth.best:.3f}"
+    others = f"drawing lots has 0.5, knowing every gain {worth.best:.3f}"
+    yield f"APGR {worth.apgr:.3f} (95 %: {worth.low:.3f} to {worth.high:.3f}); {others}"
     costly = worth.points[0].cost is not None
     yield ""
     yield "to strong  at_least  of its gain" + ("  cost of always strong" if costly else "")

@@ -3,8 +3,8 @@
 Theory. Each prompt has a gain: by how much the strong model's answer is better than the weak one's (1 or 0 where the label just
 says which was needed). Sending the share c of the prompts with the highest scores to the strong model recovers a part of the
 whole gain, the performance gap recovered PGR(c); APGR is its mean over all c from 0 to 1: .5 for drawing lots, and never more
-than what sorting by the gain itself gets (.75 where half of the labels say strong) (Ong and others, RouteLLM, 2024). Equal scores are taken in every order at once: a
-tie brings its mean gain.
+than what sorting by the gain itself gets, .75 where half of the labels say strong (Ong and others, RouteLLM, 2024). Equal
+scores are taken in every order at once: a tie brings its mean gain.
 """
 
 from __future__ import annotations
