@@ -25,7 +25,7 @@ class Attempt:
 
     __slots__ = (
         *("began", "cluster", "deadline", "endpoint", "hedge_at", "probe", "request"),
-        *("second", "task", "tries"),
+        *("second", "sent", "task", "tries"),
     )
 
     def __init__(self, cluster: Cluster, endpoint: Endpoint, probe: int, request: InferenceRequest, deadline: Deadline) -> None:
@@ -37,7 +37,7 @@ class Attempt:
         self.tries: Tries | None = None
         self.task: asyncio.Task[Any] | None = None
         self.second: Second | None = None
-        self.began = 0.0
+        self.began = self.sent = 0.0
         self.hedge_at: float | None = None
 
     @property
@@ -47,6 +47,9 @@ class Attempt:
 
     def __enter__(self) -> None:
         self.endpoint.in_flight += 1
+        if self.request.sent is not None:
+            self.sent = monotonic()
+            self.request.sent.append(self.sent)
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         endpoint, cluster = self.endpoint, self.cluster
@@ -88,6 +91,8 @@ class Attempt:
         kind: ErrorKind | None = None
         if isinstance(error, InferenceError):
             kind, outcome = error.kind, error.kind.value
+            if self.request.sent is not None and kind is not ErrorKind.DEADLINE:
+                self.request.sent.remove(self.sent)
         elif self.second is not None and self.second.overtaken:
             kind, outcome = ErrorKind.BROKEN if self.second.slow else None, "overtaken"
         elif now >= self.deadline.at:

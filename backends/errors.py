@@ -32,6 +32,8 @@ class InferenceError(Exception):
     `reason` is the bounded word shown in `X-Penstock-Error`; the kind's own word unless given.
     """
 
+    cost: float = 0.0  # of what was asked all the same, in the policy's unit
+
     def __init__(
         self,
         kind: ErrorKind,

@@ -68,6 +68,7 @@ class InferenceRequest(msgspec.Struct, frozen=True, gc=False):
     headers: tuple[tuple[str, str], ...] = ()  # passed on beside the tensors: traceparent, tracestate, x-request-id
     unit: str = ""  # whose question it is, for clusters that send one's questions to one endpoint
     priority: int | None = None  # X-Priority: 0, the highest, to 9; None where the client says nothing
+    sent: list[float] | None = None  # put there by who wants to know when it was sent: moments of attempts that nobody refused
 
     @property
     def rows(self) -> int | None:

@@ -10,6 +10,7 @@ import msgspec
 from backends.deadline import Deadline
 from backends.errors import ErrorKind, InferenceError
 from backends.inference import InferenceRequest, InferenceResponse
+from routing.bill import Bill
 from routing.cascade.confidence import Scores
 from routing.demand import Kind, Verdict
 from routing.match import Question
@@ -32,6 +33,7 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     received: float = 0.0  # when its first byte came, on the deadline's clock
     key: bytes = b""  # equal for questions that may share one answer; empty: this one may not
     drawn: tuple[Draw, ...] = ()  # its sides of the rollouts that concern the model
+    bill: Bill | None = None  # what it may cost, where somebody counts
     again: Callable[[], Awaitable[Answer | None]] | None = None  # looks once more whether the answer is kept, by another process
 
 
@@ -171,8 +173,8 @@ class Kept(msgspec.Struct, frozen=True, gc=False):
 class Observer(Protocol):
     """Who is told what happened; metrics are one. Never raises, never awaits."""
 
-    def asked(self, model: str, target: Target, rows: int, seconds: float, outcome: str) -> None:
-        """One ask of a target ended: `outcome` is `ok`, an error's kind, or `abandoned`."""
+    def asked(self, model: str, target: Target, rows: int, seconds: float, outcome: str, cost: float) -> None:
+        """One ask of a target ended: `outcome` is `ok`, an error's kind, or `abandoned`; `cost` of all its attempts together."""
         ...
 
     def escalated(self, model: str, source: str, target: str, outcome: str) -> None:

@@ -13,8 +13,10 @@ from collections.abc import Callable, Mapping
 from msgspec.structs import replace
 
 from backends.errors import ErrorKind, InferenceError
-from backends.inference import Backend
+from backends.inference import Backend, InferenceResponse
 from policies.call import Answer, Ask, Call, Observer, Policy, Share, translated
+from policies.spending import Ended, spent, wanted, wanting
+from routing.cost import Costs
 from routing.plan import Plan
 
 Clock = Callable[[], float]
@@ -56,24 +58,39 @@ def _around(policy: Policy, ask: Ask) -> Ask:
     return lambda call: policy(call, ask)
 
 
-def core(clusters: Mapping[str, Backend], observer: Observer, clock: Clock) -> Ask:
+def core(clusters: Mapping[str, Backend], observer: Observer, clock: Clock, costs: Costs | None = None) -> Ask:
     """The innermost ask: the target's own cluster, timed, priced and told to the observer in each of its three endings.
 
-    A target's own timeout shortens the deadline of this one ask; what it leaves of the call's is for a fallback.
+    A target's own timeout shortens the deadline of this one ask; what it leaves of the call's is for a fallback. An error tells
+    what was paid in vain.
     """
+    return _Core(clusters, observer, clock, costs or Costs()).ask
 
-    async def ask(call: Call) -> Answer:
-        target = call.target
+
+class _Core:
+    def __init__(self, clusters: Mapping[str, Backend], observer: Observer, clock: Clock, costs: Costs) -> None:
+        self._clusters = clusters
+        self._observer = observer
+        self._clock = clock
+        self._costs = costs
+
+    async def ask(self, call: Call) -> Answer:
+        target, rows = call.target, call.request.rows or 1
         assert target is not None, "a layer above chooses the target"
-        unit = call.principal.tenant or call.principal.subject
-        request = replace(call.request, model=target.model, version=target.version, unit=unit)
-        rows = call.request.rows or 1
-        start, outcome = clock(), "abandoned"
+        unit, sent = call.principal.tenant or call.principal.subject, list[float]()
+        request = replace(call.request, model=target.model, version=target.version, unit=unit, sent=sent)
+        start, outcome = self._clock(), "abandoned"
         deadline = call.deadline.hop(start)
         if target.timeout is not None:
             deadline = deadline.within(target.timeout, start)
+        if target.price is not None:
+            request = wanting(request, target.price)
+        if call.bill is not None:
+            call.bill.asked()
+        response: InferenceResponse | None = None
+        told: InferenceError | None = None
         try:
-            response = await clusters[target.backend].infer(request, deadline)
+            response = await self._clusters[target.backend].infer(request, deadline)
             outcome = "ok"
         except InferenceError as error:
             outcome = error.kind.value
@@ -82,12 +99,26 @@ def core(clusters: Mapping[str, Backend], observer: Observer, clock: Clock) -> A
                 raise
             raise told from error
         finally:
-            now = clock()
-            seconds = now - start
-            if outcome == "abandoned" and now >= call.deadline.at:
-                outcome = ErrorKind.DEADLINE.value  # the deadline's layer gave it up, not the client
-            observer.asked(call.model, target, rows, seconds, outcome)
+            now = self._clock()
+            cost = self._paid(call, rows, Ended(outcome, response, sent, start, now))
+            if told is not None:
+                told.cost, told = cost, None  # else it would hold this frame, and the frame it
+        if target.price is not None:
+            response = wanted(response, call.request, target.price)
         share = Share(target.variant, rows, response.model or target.model, response.version)
-        return Answer(response, (share,), target.cost * rows, seconds)
+        return Answer(response, (share,), cost, now - start)
 
-    return ask
+    def _paid(self, call: Call, rows: int, ended: Ended) -> float:
+        """What is on the question's bill."""
+        target, outcome = call.target, ended.outcome
+        assert target is not None
+        if outcome == "abandoned" and ended.now >= call.deadline.at:
+            outcome = ErrorKind.DEADLINE.value  # the deadline's layer gave it up, not the client
+        if outcome == "ok" and target.price is None and len(ended.sent) < 2:
+            own, beside = target.cost * rows, 0.0
+        else:
+            own, beside = spent(self._costs, call.model, target, rows, ended)
+        self._observer.asked(call.model, target, rows, ended.now - ended.start, outcome, own + beside)
+        if call.bill is not None:
+            call.bill.pay(own)
+        return own

@@ -167,7 +167,7 @@ class ShadowPolicy:
 
     async def _ask(self, ask: Ask, call: Call, plan: Plan, deadline: Deadline) -> _Heard:
         try:
-            answer = await ask(replace(call, plan=plan, deadline=deadline, key=b""))
+            answer = await ask(replace(call, plan=plan, deadline=deadline, key=b"", bill=None))
         except InferenceError as error:
             error.ended()
             return _Heard(error.kind.value)
@@ -220,7 +220,7 @@ class ShadowPolicy:
 class Untold:
     """The Observer of mirrors: they cost their askers nothing and are nobody's answers."""
 
-    def asked(self, model: str, target: Target, rows: int, seconds: float, outcome: str) -> None:
+    def asked(self, model: str, target: Target, rows: int, seconds: float, outcome: str, cost: float) -> None:
         """Not counted."""
 
     def escalated(self, model: str, source: str, target: str, outcome: str) -> None:

@@ -10,29 +10,39 @@ from msgspec.structs import replace
 from backends.errors import ErrorKind, InferenceError
 from backends.inference import Backend, InferenceResponse
 from policies.call import Answer, Call, Observer, Share, translated
+from policies.spending import Ended, counted, streamed
+from routing.cost import Costs
 
 StreamAsk = Callable[[Call], AsyncGenerator[Answer, None]]
 
 
-def streaming(clusters: Mapping[str, Backend], observer: Observer, clock: Callable[[], float]) -> StreamAsk:
-    """Every answer as it comes; the first carries the question's cost, `backend_seconds` is the time since it was asked.
+def streaming(
+    clusters: Mapping[str, Backend], observer: Observer, clock: Callable[[], float], costs: Costs | None = None
+) -> StreamAsk:
+    """Every answer as it comes; the first carries what is known of the question's cost then, which is all of it but for time and
+    tokens. `backend_seconds` is the time since it was asked.
 
     A target's own timeout is for the whole stream.
     """
+    costs = costs or Costs()
 
     async def ask(call: Call) -> AsyncGenerator[Answer, None]:
         target = call.target
         assert target is not None, "the data plane chooses the target"
-        unit = call.principal.tenant or call.principal.subject
-        request = replace(call.request, model=target.model, version=target.version, unit=unit)
+        unit, sent = call.principal.tenant or call.principal.subject, list[float]()
+        request = replace(call.request, model=target.model, version=target.version, unit=unit, sent=sent)
         rows, start, outcome = call.request.rows or 1, clock(), "abandoned"
-        cost = target.cost * rows
+        cost = target.cost * rows + (target.price.call if target.price is not None else 0.0)
         deadline = call.deadline.hop(start)
         if target.timeout is not None:
             deadline = deadline.within(target.timeout, start)
         answers = clusters[target.backend].stream(request, deadline)
+        tokens: float | None = 0.0
+        if call.bill is not None:
+            call.bill.asked()
         try:
             while (response := await _next(answers, deadline.at)) is not None:
+                tokens = counted(tokens, target.price, rows, response)
                 share = Share(target.variant, rows, response.model or target.model, response.version)
                 yield Answer(response, (share,), cost, clock() - start)
                 cost = 0.0
@@ -45,7 +55,11 @@ def streaming(clusters: Mapping[str, Backend], observer: Observer, clock: Callab
             raise told from error
         finally:
             await answers.aclose()
-            observer.asked(call.model, target, rows, clock() - start, outcome)
+            now = clock()
+            paid = streamed(costs, call.model, target, rows, Ended(outcome, None, sent, start, now), tokens)
+            observer.asked(call.model, target, rows, now - start, outcome, paid)
+            if call.bill is not None:
+                call.bill.pay(paid)
 
     return ask
 

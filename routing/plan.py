@@ -8,6 +8,8 @@ import msgspec
 
 from routing.cache.caching import Caching
 from routing.cascade.audits import Audit
+from routing.cascade.calibration import Calibration
+from routing.price import Price
 from routing.shadow.shadows import Shadow
 
 
@@ -20,20 +22,30 @@ class Target(msgspec.Struct, frozen=True, gc=False):
     version: str = ""  # "": whichever version the backend serves by default
     cost: float = 0.0  # per row, in the policy's own unit
     timeout: float | None = None  # seconds that one ask of it may take; None: as long as the request's deadline allows
+    price: Price | None = None  # what an ask costs beside its rows; None: nothing
+    row_independent: bool = True  # a row's answer is the same beside any other rows
 
 
 class Confidence(msgspec.Struct, frozen=True, gc=False):
     """How sure an answer is, read from one of its outputs; always larger when surer."""
 
     output: str
-    metric: str  # max-softmax, margin, entropy, or output (the tensor holds the confidence itself)
+    metric: str  # of routing/cascade/confidence.py's METRICS
+    logits: bool = False  # the output holds logits, of which the softmax are the probabilities
+    path: tuple[str, ...] | None = None  # the output's elements are JSON documents, and this is the place in them
 
 
 class Stage(msgspec.Struct, frozen=True, gc=False):
-    """One step of a cascade; rows at least `accept` sure stay, the others go up. None: whatever comes is accepted."""
+    """One step of a cascade; rows at least `accept` sure stay, the others go up. None: whatever comes is accepted.
+
+    With a calibration that is held against the calibrated score. `label`: the output that says which label is predicted; "" where
+    that is the place of the largest value.
+    """
 
     target: Target
     accept: float | None = None
+    calibration: Calibration | None = None
+    label: str = ""
 
 
 class Plan(msgspec.Struct, frozen=True, gc=False):
@@ -49,6 +61,7 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
     cache: Caching | None = None  # how its answers are kept; None: not at all
     mirrors: tuple[Mirror, ...] = ()  # who may be asked, too, once there is an answer
     swapped: tuple[str, ...] = ()  # candidates of rollouts that it asks in the place of what the route names
+    speculate: float | None = None  # the next stage is asked at once where so large a share of rows is expected to go up
     audit: Audit | None = None  # of a cascade; None: nobody looks whether what it keeps is right
 
 

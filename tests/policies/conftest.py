@@ -22,8 +22,10 @@ class Written:
 
     def __init__(self) -> None:
         self.lines: list[tuple[object, ...]] = []
+        self.cost = 0.0
 
-    def asked(self, model: str, target: Target, rows: int, seconds: float, outcome: str) -> None:
+    def asked(self, model: str, target: Target, rows: int, seconds: float, outcome: str, cost: float) -> None:
+        self.cost += cost
         self.lines.append(("asked", model, target.variant, rows, outcome))
 
     def escalated(self, model: str, source: str, target: str, outcome: str) -> None:

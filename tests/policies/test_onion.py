@@ -14,7 +14,9 @@ from backends.errors import ErrorKind, InferenceError
 from backends.inference import InferenceRequest, InferenceResponse, Tensors
 from policies.call import Answer, Ask, Call, Policy
 from policies.onion import ORDER, core, effective, onion
+from routing.bill import Bill
 from routing.cache.caching import Caching
+from routing.price import Price
 
 Make = Callable[..., Call]
 
@@ -122,3 +124,51 @@ async def test_a_model_the_backend_lacks(make_call: Make, observer: Any, version
     with pytest.raises(InferenceError) as caught:
         await ask_core(Answering(InferenceError(ErrorKind.NOT_FOUND, "b_fast is unknown")), observer)(call)
     assert caught.value.kind is kind
+
+
+class Sending(Answering):
+    """A backend that notes attempts as a cluster does."""
+
+    def __init__(self, outcome: InferenceResponse | BaseException, *sent: float) -> None:
+        super().__init__(outcome)
+        self.sent = sent
+
+    async def infer(self, request: InferenceRequest, deadline: Deadline) -> InferenceResponse:
+        assert request.sent is not None
+        request.sent.extend(self.sent)
+        return await super().infer(request, deadline)
+
+
+PRICED = Price(call=10.0, gpu_ms=0.1)
+LATE = InferenceError(ErrorKind.DEADLINE, "late")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "sent", "own", "whole"),
+    [
+        (InferenceResponse("f", "1", "", {}, Tensors(())), (1.1,), 52.0, 52.0),  # answered after 400 ms
+        (InferenceResponse("f", "1", "", {}, Tensors(())), (1.1, 1.4), 22.0, 74.0),  # a hedge, and its loser
+        (asyncio.CancelledError(), (1.1,), 52.0, 52.0),  # its client has left, the backend works
+        (LATE, (1.1,), 52.0, 52.0),  # nobody waits for it any more
+        (asyncio.CancelledError(), (), 0.0, 0.0),  # its client has left the queue
+        (InferenceError(ErrorKind.BROKEN, "x"), (), 0.0, 0.0),
+        (InferenceError(ErrorKind.BROKEN, "x"), (1.4,), 0.0, 22.0),  # it failed while another attempt was under way
+    ],
+)
+async def test_who_pays_for_what(
+    make_call: Make, observer: Any, outcome: Any, sent: tuple[float, ...], own: float, whole: float
+) -> None:
+    """What a backend has had in hand is paid, but for what it refused; attempts beside are counted, and on nobody's bill."""
+    bills: list[tuple[float, int]] = []
+    bill = Bill(settle=lambda paid, rows: bills.append((paid, rows)))
+    call = make_call(2)
+    target = replace(call.plan.stages[0].target, price=PRICED)
+    paid = 0.0
+    try:
+        paid = (await ask_core(Sending(outcome, *sent), observer)(replace(call, target=target, bill=bill))).cost
+    except InferenceError as error:
+        paid = error.cost
+    except asyncio.CancelledError:
+        paid = own
+    bill.close()
+    assert [own, own, whole] == pytest.approx([paid, bills[0][0], observer.cost])

@@ -1,0 +1,117 @@
+"""What an ask has cost, and what one of so many rows usually costs, and costs at most, before it is made.
+
+Rows and the ask itself have a price that is known beforehand. Time and tokens are known afterwards only, so for each variant a
+line is drawn through what its latest asks took, by rows (least squares, the latest some thousand): a batch of a hundred rows
+takes neither what one takes nor a hundred times that. The most that a row has taken lately is remembered beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from routing.plan import Plan, Target
+
+FADES = 0.999  # of what was seen is left with each ask: it weighs as much as the latest thousand
+
+
+class Usual:
+    """How much of something asks take, by their rows."""
+
+    __slots__ = ("_asks", "_peak", "_rows", "_squares", "_total", "_weighted")
+
+    def __init__(self) -> None:
+        self._asks = self._rows = self._squares = self._total = self._weighted = self._peak = 0.0
+
+    def saw(self, rows: int, amount: float) -> None:
+        """An ask of so many rows, at least 1, took so much."""
+        self._asks = self._asks * FADES + 1
+        self._rows = self._rows * FADES + rows
+        self._squares = self._squares * FADES + rows * rows
+        self._total = self._total * FADES + amount
+        self._weighted = self._weighted * FADES + rows * amount
+        self._peak = max(self._peak * FADES, amount / rows)
+
+    def likely(self, rows: int) -> float:
+        """What such an ask takes on average; 0 where none was seen. Never falls with the rows."""
+        if not self._asks:
+            return 0.0
+        mean, usual = self._rows / self._asks, self._total / self._asks
+        spread = self._squares / self._asks - mean * mean
+        slope = (self._weighted / self._asks - mean * usual) / spread if spread > 1e-9 * mean * mean else usual / mean
+        slope = min(max(slope, 0.0), usual / mean)  # a line above 0 at 0 rows
+        return usual + slope * (rows - mean)
+
+    def most(self, rows: int) -> float:
+        """As much for each row as any ask took lately."""
+        return self._peak * rows
+
+
+class Costs:
+    """What asks of every variant have taken in this process; outlives every policy. One for each model and variant."""
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[str, str], tuple[Usual, Usual]] = {}  # milliseconds, tokens
+
+    def answered(self, model: str, target: Target, rows: int, seconds: float, tokens: float | None) -> float:
+        """The cost of an ask that was answered. `tokens` None: nobody knows, so as many as usual."""
+        price = target.price
+        if price is None:
+            return target.cost * rows
+        milliseconds, counts = self._usual(model, target.variant)
+        milliseconds.saw(rows, seconds * 1000)
+        if tokens is None:
+            tokens = counts.likely(rows) if price.token else 0.0
+        elif price.token:
+            counts.saw(rows, tokens)
+        return target.cost * rows + price.call + price.gpu_ms * seconds * 1000 + price.token * tokens
+
+    def let_go(self, model: str, target: Target, rows: int, seconds: float) -> float:
+        """The cost of an ask that a backend had for so long, and whose answer nobody waited for."""
+        price = target.price
+        if price is None:
+            return target.cost * rows
+        tokens = self._usual(model, target.variant)[1].likely(rows) if price.token else 0.0
+        return target.cost * rows + price.call + price.gpu_ms * seconds * 1000 + price.token * tokens
+
+    def likely(self, model: str, target: Target, rows: int) -> float:
+        """What an ask of so many rows costs on average."""
+        price = target.price
+        if price is None:
+            return target.cost * rows
+        milliseconds, tokens = self._usual(model, target.variant)
+        measured = price.gpu_ms * milliseconds.likely(rows) + price.token * tokens.likely(rows)
+        return target.cost * rows + price.call + measured
+
+    def most(self, model: str, target: Target, rows: int) -> float:
+        """What it costs at most, as far as that can be known."""
+        price = target.price
+        if price is None:
+            return target.cost * rows
+        milliseconds, tokens = self._usual(model, target.variant)
+        return target.cost * rows + price.call + price.gpu_ms * milliseconds.most(rows) + price.token * tokens.most(rows)
+
+    def dearest(self, model: str, targets: Sequence[Target], rows: int) -> float:
+        """What the dearest of them would have cost for such a question: the counterfactual of always asking it."""
+        return max([self.likely(model, target, rows) for target in targets])
+
+    def stage(self, model: str, plan: Plan, target: Target, rows: int) -> float:
+        """The most that asking this target costs, with all who stand in for it: one after the other may take its time in vain."""
+        cost, found = 0.0, {target.variant}
+        while True:
+            cost += self.most(model, target, rows)
+            instead = plan.fallback.get(target.variant)
+            if instead is None or instead.variant in found:
+                return cost
+            target = instead
+            found.add(target.variant)
+
+    def whole(self, model: str, plan: Plan, rows: int) -> float:
+        """The most that the plan costs: every stage is asked about every row."""
+        return sum([self.stage(model, plan, stage.target, rows) for stage in plan.stages])
+
+    def _usual(self, model: str, variant: str) -> tuple[Usual, Usual]:
+        key = (model, variant)
+        found = self._seen.get(key)
+        if found is None:
+            found = self._seen[key] = (Usual(), Usual())
+        return found
