@@ -52,8 +52,8 @@ UNMEASURED = -1  # in place of a cell
 RATIOS = (1.5, 2.2, 4.0, 12.0)  # times the tolerated worsening
 POINTS = (0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 0.9997)  # of the stable side's latency; cell 1 lies below the first
 # What a slower candidate looks like: this share of its requests moves by so many standard deviations of the logarithm.
-SLOWER = ((1.0, 0.25), (1.0, 0.6), (0.03, 2.5), (0.008, 4.0))
-CASH = 0.2
+SLOWER = ((1.0, 0.4), (0.05, 1.8), (0.012, 3.2))
+CASH = 0.1
 SPREAD = 100_000  # requests after which as much has been spread anew as there was
 
 Labels = tuple[int, int]  # how many were the stable side's and the candidate's
