@@ -21,7 +21,7 @@ from routing.planner import Planner, reading
 from routing.rollout.latency_points import LatencyPoints
 from routing.rollout.rolling import Ended, Outcome, Rolling, cells
 from routing.rollout.tally import Batch, Tally
-from routing.rollout.units import Excluded, placing
+from routing.rollout.units import Excluded, Holdout, holding, placing
 
 Stream = Callable[[Call], AsyncGenerator[Answer, None]]
 OK: Outcome = "ok"
@@ -52,7 +52,7 @@ class Lane:
         if attempt != self.attempt:
             self.attempt = attempt
             self.tally = Tally(self.rolling.terms.metrics, self.rolling.terms.sticky)
-            self._place = placing(attempt, Excluded())
+            self._place = placing(attempt, self.rolling.excluded)
         self.share, self.watching = share, watching
 
     def draw(self, question: Question) -> Draw | None:
@@ -100,13 +100,14 @@ class Draw:
 class Rolled:
     """One model's planner where rollouts may swap variants. `plans` by the set of candidates: bit n is of lane n."""
 
-    def __init__(self, plans: Sequence[Planner], lanes: Sequence[Lane]) -> None:
+    def __init__(self, plans: Sequence[Planner], lanes: Sequence[Lane], holdout: Holdout | None = None) -> None:
         self._plans = plans
         self._lanes = tuple(lanes)
+        self._held = None if holdout is None else _held(holdout)
 
     def plan(self, question: Question) -> tuple[Plan, tuple[Draw, ...]]:
-        """The plan, and the draws that made it. Who insists on a version gets what is stable, and is not counted."""
-        if question.version:
+        """The plan, and the draws that made it. Who insists on a version or is held out gets what is stable, uncounted."""
+        if question.version or (self._held is not None and self._held(question)):
             return self._plans[0](question), ()
         chosen, draws, bit = 0, [], 1
         for lane in self._lanes:
@@ -166,6 +167,11 @@ class RolloutPolicy:
             raise
         finally:
             draw.end(_ended(outcome, call, start, first or self._clock()))
+
+
+def _held(holdout: Holdout) -> Callable[[Question], bool]:
+    unit, held = reading(holdout.unit), holding(holdout)
+    return lambda question: held(unit(question))
 
 
 def _ended(outcome: Outcome, call: Call, start: float, end: float) -> Ended:

@@ -11,6 +11,7 @@ from routing.cache.caching import Caching
 from routing.plan import Confidence, Stage, Target
 from routing.principal import Principal
 from routing.rollout.rolling import Rolling
+from routing.rollout.units import Holdout
 from routing.shadow.shadows import Shadow
 
 LOWEST_PRIORITY = 9  # 0 is the highest
@@ -116,3 +117,4 @@ class RouteTable(msgspec.Struct, frozen=True):
     cache: Caching | None = None
     shadows: tuple[tuple[Shadow, Target], ...] = ()  # each with its candidate
     rollouts: tuple[Rolling, ...] = ()
+    holdout: Holdout | None = None  # of these rollouts

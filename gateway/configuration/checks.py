@@ -7,6 +7,7 @@ from itertools import pairwise
 
 from gateway.configuration import schema_policy as policy
 from gateway.configuration.checks_cache import check_cache
+from gateway.configuration.checks_experiments import check_experiments
 from gateway.configuration.checks_limits import check_limits
 from gateway.configuration.checks_names import check_distinct, check_known
 from gateway.configuration.checks_order import check_order
@@ -31,6 +32,7 @@ def check_policy(found: Findings, document: policy.PolicyDocument) -> None:
     _check_aliases(found, document.aliases)
     check_limits(found, document.limits, dict.fromkeys(found.source.keys(("models",))), document.aliases)
     check_tests(found, document)
+    check_experiments(found, document)
     check_without(found, document.without)
 
 

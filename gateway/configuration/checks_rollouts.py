@@ -75,7 +75,7 @@ def _check_steps(found: Findings, path: Path, rollout: policy.Rollout) -> None:
             message = f"{100 * high.weight:.6g}% is no more than the {100 * low.weight:.6g}% of the step before it: weights grow"
             found.wrong((*path, index, "weight"), message)
     bare = [str(index + 1) for index, step in enumerate(rollout.steps) if step.weight < 1 and not (step.hold or step.samples)]
-    if bare:
+    if bare and rollout.proof != "person":
         of = f"step {bare[0]}" if len(bare) == 1 else f"steps {', '.join(bare)}"
         found.wrong(
             path, f"{of} would end with the first request: say for how long (hold: 1h) or how many requests (samples: 1000)"

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from gateway.configuration import descriptions_experiments
 from gateway.configuration import schema_cache as caches
 from gateway.configuration import schema_gateway as process
 from gateway.configuration import schema_limits as limits
@@ -20,6 +21,7 @@ from gateway.configuration import schema_tests as tests
 Struct = type[msgspec.Struct]
 
 DESCRIPTIONS: Mapping[Struct, Mapping[str, str]] = {
+    **descriptions_experiments.DESCRIPTIONS,
     policy.PolicyDocument: {
         "version": "The version of the file's format.",
         "backends": "Who can answer: groups of servers, by names of your own.",
@@ -27,6 +29,7 @@ DESCRIPTIONS: Mapping[Struct, Mapping[str, str]] = {
         "aliases": "Other public names of models: `alias: model`. Whoever may ask the model may ask it by its alias.",
         "limits": "Who may ask how much; more is answered 429.",
         "tests": "Requests and what must become of them; a document whose own tests fail is never used.",
+        "holdout": "Units that meet no candidate of any rollout, so that one sees what all of them together have changed.",
         "without": "Parts left out on purpose; else a file that lacks what the policy in force has is taken for half of one.",
     },
     policy.Backend: {
@@ -71,7 +74,9 @@ DESCRIPTIONS: Mapping[Struct, Mapping[str, str]] = {
         "guards": "What must not become worse, or the candidate is taken back.",
         "unit": "Who stays on a side: every request on its own, or all of a tenant, a subject or a header's value.",
         "alpha": "The chance that a candidate that changes nothing is ever taken back, however often one looks.",
-        "proof": "What a step needs beside its time: that a shadow found the answers the same, or nothing more.",
+        "proof": "What a step needs beside its time: a shadow that found the answers the same, nothing more, or a person.",
+        "group": "Rollouts of one group never share a unit: each has a part of its units.",
+        "feedback": "What clients tell later of its requests; docs/experiment.md explains it.",
     },
     rollouts.RolloutStep: {
         "weight": "The candidate's share of the units.",
@@ -300,6 +305,7 @@ DESCRIPTIONS: Mapping[Struct, Mapping[str, str]] = {
 }
 
 EXAMPLES: Mapping[Struct, str] = {
+    **descriptions_experiments.EXAMPLES,
     policy.Backend: """
 protocol: triton-http
 endpoints: [triton-a.internal:8000, triton-b.internal:8000]

@@ -25,6 +25,7 @@ from gateway.configuration.readers import (
     read_number,
 )
 from gateway.configuration.schema_cache import Cache
+from gateway.configuration.schema_experiments import Feedback, Group
 from gateway.configuration.schema_limits import Limit
 from gateway.configuration.schema_rollouts import PROOFS, Guard, RolloutStep
 from gateway.configuration.schema_shadows import Shadow
@@ -326,6 +327,15 @@ class Rollout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     unit: Annotated[str, read_unit] = DEFAULT_UNIT
     alpha: Annotated[float, read_alpha] = 0.01
     proof: Annotated[str, one_of(PROOFS)] = "mirror"
+    group: Group | None = None
+    feedback: tuple[Feedback, ...] = ()
+
+
+class Holdout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A share of the units that meets no rollout's candidate, of no model, not even one that was promoted."""
+
+    share: Annotated[float, read_share]
+    unit: Annotated[str, read_unit] = "tenant"
 
 
 class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -351,3 +361,4 @@ class PolicyDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limits: tuple[Limit, ...] = ()
     tests: tuple[PolicyTest, ...] = ()
     without: tuple[Annotated[str, one_of(PARTS)], ...] = ()
+    holdout: Holdout | None = None

@@ -12,7 +12,7 @@ from gateway.configuration.readers import Count, Duration, one_of
 LATENCIES = {"latency-p75": 0.75, "latency-p90": 0.9, "latency-p95": 0.95, "latency-p99": 0.99, "latency-p99.5": 0.995}
 GUARDS = ("error-rate", "timeout-rate", "latency", *LATENCIES)
 LATER_GUARDS = ("disagreement", "unparseable-rate")
-PROOFS = ("mirror", "time")
+PROOFS = ("mirror", "time", "person")
 
 
 class RolloutStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -19,13 +19,16 @@ from routing.cache.caching import Caching
 from routing.limits import Allowance, Bound, Limit
 from routing.match import Cascade, Match, Route, RouteTable, Split, Use
 from routing.plan import Confidence, Stage, Target
+from routing.rollout.units import Holdout
 
 Targets = Mapping[str, Target]
 
 
 def route_tables(document: policy.PolicyDocument) -> dict[str, RouteTable]:
     """One table for each public model. The document must have passed `check_policy`."""
-    return {name: _table(name, model, document.backends) for name, model in document.models.items()}
+    held = None if document.holdout is None else Holdout(document.holdout.share, document.holdout.unit)
+    tables = {name: _table(name, model, document.backends) for name, model in document.models.items()}
+    return {name: replace(table, holdout=held) if held and table.rollouts else table for name, table in tables.items()}
 
 
 def limits_of(document: policy.PolicyDocument) -> tuple[Limit, ...]:

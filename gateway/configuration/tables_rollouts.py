@@ -7,12 +7,15 @@ from collections.abc import Mapping
 
 import msgspec
 
+from gateway.configuration import schema_experiments
 from gateway.configuration import schema_policy as policy
 from gateway.configuration.schema_rollouts import LATENCIES, Guard
 from routing.plan import Target
 from routing.rollout.betting import POINTS, Metric
+from routing.rollout.feedback import Feedback
 from routing.rollout.rolling import Measure, Rolling
-from routing.rollout.rollout import Step, Terms
+from routing.rollout.rollout import Proof, Step, Terms
+from routing.rollout.units import Excluded
 
 
 def rollouts_of(model: policy.Model, targets: Mapping[str, Target]) -> tuple[Rolling, ...]:
@@ -26,15 +29,25 @@ def _rolling(stable: str, rollout: policy.Rollout, targets: Mapping[str, Target]
         tuple(Step(step.weight, step.hold, step.samples or 0) for step in rollout.steps),
         tuple(_metric(guard) for guard in guards),
         rollout.alpha,
-        "mirror" if rollout.proof == "mirror" else "time",
+        msgspec.convert(rollout.proof, Proof),
         rollout.unit != "request",
     )
     measures = tuple(_measure(guard) for guard in guards)
     sides = [msgspec.structs.astuple(targets[name])[:4] for name in (stable, rollout.candidate)]
-    what = msgspec.json.encode((sides, rollout.unit, terms, measures), order="sorted")
+    excluded = Excluded() if rollout.group is None else Excluded(rollout.group.name, rollout.group.start, rollout.group.end)
+    what = msgspec.json.encode((sides, rollout.unit, terms, measures, *([excluded] if rollout.group else [])), order="sorted")
     return Rolling(
-        stable, targets[stable], targets[rollout.candidate], rollout.unit, terms, measures, hashlib.sha256(what).hexdigest()[:16]
+        *(stable, targets[stable], targets[rollout.candidate], rollout.unit, terms, measures),
+        hashlib.sha256(what).hexdigest()[:16],
+        excluded,
+        tuple(feedback_of(each) for each in rollout.feedback),
     )
+
+
+def feedback_of(feedback: schema_experiments.Feedback) -> Feedback:
+    """Numbers lie between its bounds, or its labels' own; without either it is true or false."""
+    numbers = sorted(feedback.labels.values()) or [feedback.low or 0.0, 1.0 if feedback.high is None else feedback.high]
+    return Feedback(feedback.metric, "told" if feedback.of == "told" else "all", numbers[0], numbers[-1], dict(feedback.labels))
 
 
 def _metric(guard: Guard) -> Metric:

@@ -10,7 +10,7 @@ import msgspec
 from gateway.configuration.problems import path_text, shown
 from gateway.configuration.schema_cache import Cache
 from gateway.configuration.schema_policy import Backend, Breaker, Health, Hedge, Model, PolicyDocument, Retry, Variant
-from gateway.review.changes_rollouts import rollout_changes
+from gateway.review.changes_rollouts import holdout_changes, rollout_changes
 from gateway.review.changes_routes import Change, route_changes
 from gateway.review.changes_shadows import shadow_changes
 from gateway.review.limits import limit_changes
@@ -30,6 +30,7 @@ def _changes(old: PolicyDocument, new: PolicyDocument) -> Iterator[Change]:
     yield from _named(("models",), old.models, new.models, Names("model", _model, _model_changes))
     yield from _words(("aliases",), old.aliases, new.aliases, "alias", "of")
     yield from limit_changes(old.limits, new.limits)
+    yield from holdout_changes(old, new)
     yield from _tests(old, new)
     if set(old.without) != set(new.without):
         yield Change("without", f"{_list(old.without)} → {_list(new.without)}: parts that the document does without on purpose")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from gateway.configuration.problems import path_text, shown
-from gateway.configuration.schema_policy import Model, Rollout
+from gateway.configuration.schema_experiments import Feedback, Group
+from gateway.configuration.schema_policy import Model, PolicyDocument, Rollout
 from gateway.configuration.schema_rollouts import Guard, RolloutStep
 from gateway.review.changes_routes import Change
 from gateway.review.words import duration, share
@@ -29,7 +30,22 @@ def rollout_changes(path: tuple[str | int, ...], old: Model, new: Model) -> Iter
 def rollout_said(stable: str, rollout: Rollout) -> str:
     """In one line: who for whom, how, and what stops it."""
     steps, guards = ", ".join(map(_step, rollout.steps)), ", ".join(map(_guard, rollout.guards))
-    return f"{rollout.candidate} for {stable} by {rollout.unit}: {steps}; guards {guards}; proof {rollout.proof}"
+    more = f"; group {_group(rollout.group)}" if rollout.group else ""
+    more += f"; feedback {_feedback(rollout.feedback)}" if rollout.feedback else ""
+    return f"{rollout.candidate} for {stable} by {rollout.unit}: {steps}; guards {guards}; proof {rollout.proof}{more}"
+
+
+def holdout_changes(old: PolicyDocument, new: PolicyDocument) -> Iterator[Change]:
+    """Of the units that meet no candidate."""
+    was, now = (None if each.holdout is None else f"{share(each.holdout.share)} by {each.holdout.unit}" for each in (old, new))
+    if was == now:
+        return
+    if now is None:
+        yield Change("holdout", f"nobody is held out of rollouts any more, which {was} were")
+    elif was is None:
+        yield Change("holdout", f"{now} meet no candidate of any rollout any more; all rollouts go on")
+    else:
+        yield Change("holdout", f"{was} → {now}: so many meet no candidate; all rollouts go on")
 
 
 def _one(path: tuple[str | int, ...], old: Rollout, new: Rollout) -> Iterator[Change]:
@@ -40,11 +56,30 @@ def _one(path: tuple[str | int, ...], old: Rollout, new: Rollout) -> Iterator[Ch
         "guards": lambda guards: ", ".join(map(_guard, guards)),
         "alpha": share,
         "proof": str,
+        "group": lambda group: "in none" if group is None else _group(group),
     }
     for name, show in shows.items():
         was, now = getattr(old, name), getattr(new, name)
         if was != now:
             yield Change(path_text((*path, name)), f"{show(was)} → {show(now)}{_AGAIN}")
+
+    if old.feedback != new.feedback:
+        said = f"{_feedback(old.feedback)} → {_feedback(new.feedback)}"
+        yield Change(path_text((*path, "feedback")), f"{said}; the rollout goes on, another metric begins at nothing")
+
+
+def _group(group: Group) -> str:
+    return f"{group.name}, {share(group.start)} to {share(group.end)}"
+
+
+def _feedback(feedback: Sequence[Feedback]) -> str:
+    return ", ".join(map(_told, feedback)) or "none"
+
+
+def _told(each: Feedback) -> str:
+    span = f" {each.low:g} to {each.high:g}" if each.low is not None and each.high is not None else ""
+    span += " " + ", ".join(f"{word} = {number:g}" for word, number in each.labels.items()) if each.labels else ""
+    return f"{each.metric}{span}" + (" of those told" if each.of == "told" else "")
 
 
 def _step(step: RolloutStep) -> str:

@@ -5,23 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
+from msgspec.structs import replace
 
 from backends.errors import ErrorKind, InferenceError
 from gateway.configuration.problems import nearest
-from gateway.configuration.schema_policy import Model, PolicyDocument
+from gateway.configuration.schema_policy import Holdout, Model, PolicyDocument
 from gateway.configuration.schema_tests import Request
 from gateway.configuration.tables import limit_of, route_tables
 from gateway.dialects.reply import client_timeout
 from gateway.dialects.v2_http import status
 from gateway.review.decision import Decider, Decision
 from gateway.review.limits import allowed
+from gateway.review.words import share
 from gateway.review.written import headers_of, principal_of
 from policies.onion import effective
 from routing.cache.key import told
 from routing.explain import Explained, Finding, Lot, Possibility, Tried
 from routing.limits import findings, whose
 from routing.plan import Mirror, Plan, Stage
+from routing.planner import reading
 from routing.principal import INFER, Principal
+from routing.rollout.units import Holdout as Holding
+from routing.rollout.units import holding
 from routing.shadow.shadows import spared
 
 
@@ -70,6 +75,7 @@ class Rolls(msgspec.Struct, frozen=True):
     stable: str
     candidate: str
     unit: str
+    group: str = ""  # of exclusion, and its part of that: `checkout, 0 % to 40 %`
 
 
 class Course(msgspec.Struct, frozen=True):
@@ -114,6 +120,7 @@ class Explanation(msgspec.Struct, frozen=True):
     answers: tuple[Course, ...]
     refused: Refusal | None
     limits: tuple[Counting, ...] = ()  # of a request that gets so far
+    holdout: str = ""  # where rollouts concern it: whether it is held out of them
 
 
 def explain(document: PolicyDocument, request: Request, version: str = "", decider: Decider | None = None) -> Explanation:
@@ -138,6 +145,7 @@ def explain(document: PolicyDocument, request: Request, version: str = "", decid
         answers=courses,
         refused=refusals[0] if all(refusals) else None,
         limits=() if all(refusals) else limits,
+        holdout=_holdout(document.holdout, decision, request) if any(course.rollouts for course in courses) else "",
     )
 
 
@@ -210,7 +218,18 @@ def _rolls(model: Model, plan: Plan) -> Iterator[Rolls]:
     asked = {target.variant for target in (*(stage.target for stage in plan.stages), *plan.fallback.values())}
     for stable, rollout in model.rollouts.items():
         if stable in asked:
-            yield Rolls(stable, rollout.candidate, rollout.unit)
+            group = rollout.group
+            part = "" if group is None else f"{group.name}, {share(group.start)} to {share(group.end)}"
+            yield Rolls(stable, rollout.candidate, rollout.unit, part)
+
+
+def _holdout(held: Holdout | None, decision: Decision, request: Request) -> str:
+    if held is None or decision.question is None:
+        return ""
+    unit = reading(held.unit)(replace(decision.question, request_id=request.request_id))
+    out = bool(unit) and holding(Holding(held.share, held.unit))(unit)
+    whose = f"{share(held.share)} by {held.unit}"
+    return f"{whose}, this one too: no candidate of any rollout" if out else f"{whose}, not this one" if unit else whose
 
 
 def _mirrored(mirror: Mirror, principal: Principal) -> Mirrored:

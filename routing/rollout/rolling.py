@@ -8,8 +8,10 @@ from typing import Literal
 import msgspec
 
 from routing.plan import Target
+from routing.rollout.feedback import Feedback
 from routing.rollout.latency_points import LatencyPoints
 from routing.rollout.rollout import Terms
+from routing.rollout.units import Excluded
 
 What = Literal["error", "timeout", "latency"]
 Outcome = Literal["ok", "error", "late", "left"]
@@ -36,6 +38,8 @@ class Rolling(msgspec.Struct, frozen=True):
     terms: Terms
     measures: tuple[Measure, ...]
     definition: str
+    excluded: Excluded = Excluded()
+    feedback: tuple[Feedback, ...] = ()  # that clients tell later; no part of the definition: nobody is judged by it here
 
 
 class Ended(msgspec.Struct, frozen=True, gc=False):

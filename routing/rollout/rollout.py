@@ -22,6 +22,7 @@ from routing.rollout.verdict import Verdict, verdict
 K = TypeVar("K")
 State = Literal["pending", "warming", "running", "frozen", "paused", "promoted", "rolled-back"]
 Happening = Literal["start", "ready", "unfit", "warn", "calm", "advance", "finish", "harm", "pause", "resume", "rollback"]
+Proof = Literal["time", "mirror", "person"]
 Verb = Literal["start", "pause", "resume", "promote", "rollback"]
 
 # What follows from what; whatever is not here does not happen. `advance` and `finish` end a step, the last one with `finish`.
@@ -70,13 +71,13 @@ class Step(msgspec.Struct, frozen=True):
 class Terms(msgspec.Struct, frozen=True):
     """What is agreed at the start. Weights grow; a last one below 1 is followed by 1 all the same.
 
-    `proof`: what a step needs beside its time and samples: nothing more, or that a shadow found the answers the same.
+    `proof`: what a step needs beside its time and samples: nothing more, that a shadow found the answers the same, or a person.
     """
 
     steps: tuple[Step, ...]
     metrics: tuple[Metric, ...]
     alpha: float = 0.01
-    proof: Literal["time", "mirror"] = "mirror"
+    proof: Proof = "mirror"
     sticky: bool = True
 
 
@@ -191,7 +192,7 @@ def warmed(rollout: Rollout, now: float, unfit: str = "") -> Rollout:
 
 def _promoted(rollout: Rollout, now: float, mirror: str, found: Verdict) -> Rollout:
     step = rollout.terms.steps[rollout.step]
-    if rollout.held < step.hold or (rollout.terms.proof == "mirror" and mirror != "same"):
+    if rollout.held < step.hold or (rollout.terms.proof == "mirror" and mirror != "same") or rollout.terms.proof == "person":
         return rollout
     proof = "the shadow found the answers the same" if mirror == "same" else "time and requests suffice by the policy"
     return _move(rollout, _next(rollout), now, f"held for {rollout.held:.0f} s; {found.text}; {proof}")

@@ -5,7 +5,9 @@ rollout's id: uniform, independent between rollouts, the same in every process a
 lies below the weight, so that nobody moves back while the weight grows.
 
 Rollouts of one exclusion group share the group's line, on which each has a part to itself: no unit is in two of them. The holdout
-is a part of one line for the whole gateway: whoever stands there is in no rollout and meets no candidate.
+is a part of one line for the whole gateway: whoever stands there is in no rollout and meets no candidate. Both are lines of their
+own, so that who takes part says nothing about who gets the candidate: a part may be moved, and the holdout may grow or shrink,
+and the sides of those who take part stay comparable.
 """
 
 from __future__ import annotations
@@ -18,26 +20,30 @@ from routing.split import line
 
 
 class Excluded(msgspec.Struct, frozen=True):
-    """Only units whose place on the group's line lies in [low, high) take part; `group` "" asks nothing. `holdout`: a share."""
+    """Only units whose place on the group's line lies in [low, high) take part; `group` "" asks nothing."""
 
     group: str = ""
     low: float = 0.0
     high: float = 1.0
-    holdout: float = 0.0
+
+
+class Holdout(msgspec.Struct, frozen=True):
+    """A share of the units; `unit` says whose."""
+
+    share: float
+    unit: str
 
 
 def placing(rollout: str, excluded: Excluded) -> Callable[[str], float | None]:
     """Where a unit stands in the rollout with this id; None for a unit that takes no part and gets what is stable."""
     own = line(f"rollout/{rollout}")
-    if not excluded.group and not excluded.holdout:
+    if not excluded.group:
         return own
-    grouped, held = line(f"group/{excluded.group}"), line("holdout")
+    grouped = line(f"group/{excluded.group}")
+    return lambda unit: own(unit) if excluded.low <= grouped(unit) < excluded.high else None
 
-    def place(unit: str) -> float | None:
-        if excluded.holdout and held(unit) < excluded.holdout:
-            return None
-        if excluded.group and not excluded.low <= grouped(unit) < excluded.high:
-            return None
-        return own(unit)
 
-    return place
+def holding(holdout: Holdout) -> Callable[[str], bool]:
+    """Whether a unit is held out."""
+    held = line("holdout")
+    return lambda unit: held(unit) < holdout.share

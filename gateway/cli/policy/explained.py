@@ -26,6 +26,8 @@ def lines(explanation: Explanation, name: str, ink: Ink) -> Iterator[str]:
         yield from ("", *_split(explanation.split, ink))
     for course in explanation.answers:
         yield from ("", *_course(course, ink))
+    if explanation.holdout:
+        yield from ("", f"{'held out':<{_WIDTH}}{explanation.holdout}")
     if explanation.limits:
         yield from ("", ink.strong("limits"))
         yield from _limits(explanation.limits, ink)
@@ -98,7 +100,9 @@ def _course(course: Course, ink: Ink) -> Iterator[str]:
     for mirror in course.mirrors:
         yield _line("mirrored", _mirrored(mirror))
     for rolls in course.rollouts:
-        yield _line("rollout", f"once started, {rolls.candidate} in the place of {rolls.stable} for its share, by {rolls.unit}")
+        part = f" of its part of group {rolls.group}" if rolls.group else ""
+        said = f"once started, {rolls.candidate} in the place of {rolls.stable} for its share{part}, by {rolls.unit}"
+        yield _line("rollout", said)
     idle = ", ".join(layer for layer in ORDER if layer not in course.layers)
     yield _line("layers", " → ".join(course.layers) + ink.faint(f"  (without effect: {idle})"))
 

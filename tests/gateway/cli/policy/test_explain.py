@@ -64,7 +64,7 @@ def test_every_option_reaches_the_routes(policy: Path, capsys: pytest.CaptureFix
     )
     assert 0 == run(policy, "--json", *words.split(), *more.split())
     answer = json.loads(capsys.readouterr().out)
-    assert {"policy", "request", "model", "checks", "routes", "split", "answers", "refused", "limits"} == answer.keys()
+    assert {"policy", "request", "model", "checks", "routes", "split", "answers", "refused", "limits", "holdout"} == answer.keys()
     assert ["everything"] == [each["route"] for each in answer["answers"]]
     assert "ann" == answer["request"]["principal"]["subject"]
     assert 0 == run(policy, "--json", *words.split(), *more.split(), "--bytes", "1048575")
