@@ -136,11 +136,11 @@ def headline(found: Report) -> str:
 
 def facts(found: Report) -> list[tuple[str, str]]:
     """Names and sentences."""
-    point, last = found.certified, found.stages[-1].stage
+    point, last, told = found.certified, found.stages[-1].stage, _TOLD[found.told].partition(",")[0]
     made = [
         (
             "rows",
-            f"{found.rows:,}, {found.fit_rows:,} to fit and {found.certify_rows:,} to certify; {_TOLD[found.told].partition(',')[0]}",
+            f"{found.rows:,}, {found.fit_rows:,} to fit and {found.certify_rows:,} to certify; {told}",
         ),
         (
             "promise",

@@ -86,12 +86,16 @@ def prices(path: Path) -> dict[str, float]:
 
 
 def chosen(
-    named: Sequence[str], wanted: Sequence[str], aliases: Mapping[str, str], cost: Mapping[str, float], cascade: Sequence[str]
+    named: Sequence[str],
+    wanted: Sequence[str],
+    about: tuple[Mapping[str, str], Mapping[str, float]],
+    cascade: Sequence[str],
 ) -> Stages:
     """The stages `wanted`; else those of the policy's cascade, else all that the file's columns speak of. Raises WantedError.
 
-    `named`: as columns begin. `aliases`: by stage, how its columns begin where they do not begin with its name.
+    `named`: as columns begin. `about`: by stage, how its columns begin where they do not begin with its name, and what it costs.
     """
+    aliases, cost = about
     known = {begin: stage for stage, begin in aliases.items()}
     there = [known.get(begin, begin) for begin in named]
     stages = list(wanted or cascade or (each for each in there if not cost or each in cost))
