@@ -8,8 +8,10 @@ import msgspec
 
 from backends.inference import Parameter, Parameters
 from routing.cache.caching import Caching
+from routing.cascade.audits import Audit
 from routing.plan import Confidence, Stage, Target
 from routing.principal import Principal
+from routing.prompt.scorer import PromptRouter
 from routing.rollout.rolling import Rolling
 from routing.rollout.units import Holdout
 from routing.shadow.shadows import Shadow
@@ -20,7 +22,7 @@ LOWEST_PRIORITY = 9  # 0 is the highest
 class Question(msgspec.Struct, frozen=True, gc=False):
     """All that routing may look at. `request_id` makes a split by request reproducible.
 
-    `priority`, `size` and `text_lengths` are filled in only where some route of the model looks at them.
+    `priority`, `size`, `text_lengths` and `prompts` are filled in only where some route of the model looks at them.
     """
 
     principal: Principal
@@ -32,6 +34,7 @@ class Question(msgspec.Struct, frozen=True, gc=False):
     priority: int | None = None  # 0 (highest) to LOWEST_PRIORITY; None where the client says nothing
     size: int = 0  # bytes of the input tensors in binary form, the same in every dialect
     text_lengths: Mapping[str, int] = {}  # of BYTES inputs by name: characters of the longest element
+    prompts: Mapping[str, int] = {}  # by router: the score of the hardest text that it reads, in millionths
 
 
 class Range(msgspec.Struct, frozen=True):
@@ -64,6 +67,7 @@ class Match(msgspec.Struct, frozen=True):
     size: Range | None = None
     priority: Range | None = None
     text_lengths: tuple[tuple[str, Range], ...] = ()
+    prompts: tuple[tuple[str, Range], ...] = ()  # scores in millionths
     every: tuple[Match, ...] = ()  # all of them
     some: tuple[Match, ...] = ()  # at least one of them; empty asks nothing
     never: Match | None = None  # its conditions must not all hold
@@ -83,10 +87,12 @@ class Split(msgspec.Struct, frozen=True):
 
 
 class Cascade(msgspec.Struct, frozen=True):
-    """Stages from cheap to dear; only what is unsure goes on."""
+    """Stages from cheap to dear; only what is unsure goes on. `audit`: whether what is kept is right."""
 
     confidence: Confidence
     stages: tuple[Stage, ...]
+    speculate: float | None = None  # the share of rows from which on the next stage may be asked before its turn
+    audit: Audit | None = None
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -117,4 +123,5 @@ class RouteTable(msgspec.Struct, frozen=True):
     cache: Caching | None = None
     shadows: tuple[tuple[Shadow, Target], ...] = ()  # each with its candidate
     rollouts: tuple[Rolling, ...] = ()
+    routers: tuple[PromptRouter, ...] = ()  # that the matches name
     holdout: Holdout | None = None  # of these rollouts

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from backends.errors import ErrorKind, InferenceError, invalid
 from routing.conditions import Predicate, predicates
 from routing.match import Cascade, Question, Route, RouteTable, Split, Use
-from routing.plan import Confidence, Mirror, Plan, Stage, Target
+from routing.plan import Mirror, Plan, Stage, Target
 from routing.split import drawing, key
 
 Planner = Callable[[Question], Plan]
@@ -62,8 +62,8 @@ def _action(table: RouteTable, route: Route, swaps: Mapping[str, Target]) -> Pla
         case Use(target):
             plan = _plan(table, route, (Stage(target),), swaps)
             return lambda _: plan
-        case Cascade(confidence, stages):
-            plan = _plan(table, route, stages, swaps, confidence)
+        case Cascade(_, stages) as cascade:
+            plan = _plan(table, route, stages, swaps, cascade)
             return lambda _: plan
         case Split(shares, unit):
             plans = tuple(_plan(table, route, (Stage(target),), swaps) for target, _ in shares)
@@ -77,12 +77,12 @@ def _plan(
     route: Route,
     named: tuple[Stage, ...],
     swaps: Mapping[str, Target],
-    confidence: Confidence | None = None,
+    cascade: Cascade | None = None,
 ) -> Plan:
     stages = tuple(replace(stage, target=swaps.get(stage.target.variant, stage.target)) for stage in named) if swaps else named
     fallback = _reachable(table.fallback, stages, swaps)
     asked = {target.variant for target in (*(stage.target for stage in stages), *fallback.values())}
-    alone = Plan(route.name, stages, route.timeout, confidence, dearest=table.dearest)
+    alone = Plan(route.name, stages, route.timeout, cascade.confidence if cascade else None, dearest=table.dearest)
     return replace(
         alone,
         fallback=fallback,
@@ -90,6 +90,7 @@ def _plan(
         cache=table.cache,
         mirrors=tuple(_mirrors(table, alone)),
         swapped=tuple(target.variant for target in swaps.values() if target.variant in asked),
+        audit=cascade.audit if cascade else None,
     )
 
 

@@ -137,6 +137,11 @@ class Reloader:
         said = f"{rollout}, now {note.state} at {note.weight:.3%}: {note.text}"[:SAID]
         self.records.told(Change(now(), note.who, via, f"rollout {note.what}", version, version, "ok", note=said))
 
+    def audited(self, cascade: str, what: str, who: str, text: str) -> None:
+        """In the audit log: something happened to the audit of a cascade (model/route)."""
+        version, via = self.in_force.version, "audit" if who == "penstock" else "api"
+        self.records.told(Change(now(), who, via, f"audit {what}", version, version, "ok", note=f"{cascade}: {text}"[:SAID]))
+
     async def _begin(self) -> None:
         newest = next(iter(self.records.history.entries), None)
         if newest is not None and newest.version == self.in_force.version:
