@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -13,6 +14,7 @@ import numpy.typing as npt
 from backends.errors import invalid
 
 Array = npt.NDArray[Any]
+Rows = Sequence[int] | npt.NDArray[np.intp]
 
 # Open Inference Protocol v2, "Tensor Data Types", plus BF16 of Triton's superset. BF16 has no numpy type: its view is uint16.
 DTYPES: dict[str, np.dtype[Any]] = {
@@ -125,19 +127,42 @@ def from_array(name: str, datatype: str, array: Array) -> Tensor:
     return Tensor(name, datatype, array.shape, np.ascontiguousarray(array, dtype=DTYPES[datatype]).tobytes())
 
 
-def take(tensor: Tensor, rows: Sequence[int]) -> Tensor:
+def take(tensor: Tensor, rows: Rows) -> Tensor:
     """The tensor of the given rows of the leading dimension, in that order."""
-    return from_array(tensor.name, tensor.datatype, tensor.array()[list(rows)])
+    shape = (len(rows), *tensor.shape[1:])
+    if tensor.datatype == BYTES:
+        parts = row_parts(tensor)
+        return Tensor(tensor.name, BYTES, shape, b"".join([parts[row] for row in rows]))
+    if not tensor.data:
+        return Tensor(tensor.name, tensor.datatype, shape, b"")
+    return Tensor(tensor.name, tensor.datatype, shape, _rows(tensor)[np.asarray(rows, np.intp)].tobytes())
 
 
-def scatter(onto: Tensor, rows: Sequence[int], update: Tensor) -> Tensor:
+def scatter(onto: Tensor, rows: Rows, update: Tensor) -> Tensor:
     """`onto` with the given rows replaced by the rows of `update`, bit for bit; both must agree in datatype and row shape."""
     if onto.datatype != update.datatype or onto.shape[1:] != update.shape[1:] or update.rows != len(rows):
         found, wanted = f"{update.datatype} {list(update.shape)}", f"{onto.datatype} {list(onto.shape)}"
         raise ValueError(f"output '{onto.name}': {found} does not fit {len(rows)} rows of {wanted}")
-    array = onto.array().copy()
-    array[list(rows)] = update.array()
-    return from_array(onto.name, onto.datatype, array)
+    if onto.datatype == BYTES:
+        parts = row_parts(onto)
+        for row, part in zip(rows, row_parts(update), strict=True):
+            parts[row] = part
+        return Tensor(onto.name, BYTES, onto.shape, b"".join(parts))
+    if not update.data:
+        return onto
+    merged = _rows(onto).copy()
+    merged[np.asarray(rows, np.intp)] = _rows(update)
+    return Tensor(onto.name, onto.datatype, onto.shape, merged.tobytes())
+
+
+def _rows(tensor: Tensor) -> Array:
+    """Each row of the leading dimension as one element without a meaning: numpy moves it whole. Of a tensor that is not empty."""
+    return np.frombuffer(tensor.data, _row_of(len(tensor.data) // tensor.shape[0]))
+
+
+@lru_cache(maxsize=256)
+def _row_of(size: int) -> np.dtype[Any]:
+    return np.dtype((np.void, size))
 
 
 def row_parts(tensor: Tensor) -> list[bytes | memoryview]:

@@ -1,7 +1,12 @@
-"""Asks the cheap model first and sends up only the rows it was not sure of; the rules are routing/cascade/escalation.py's."""
+"""Asks the cheap model first and sends up only the rows it was not sure of; the rules are routing/cascade/escalation.py's.
+
+A next stage may be asked at the same time as the one before it, where one after the other would not be done in time and most rows
+are expected to need it. Then it is a task of this call's own: whoever ends the call ends it, and it is gone before the call is.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
@@ -9,10 +14,10 @@ from msgspec.structs import replace
 
 from backends.deadline import RESERVE, Deadline
 from backends.errors import ErrorKind, InferenceError
-from backends.inference import InferenceRequest, InferenceResponse, Tensors
-from backends.tensors import Tensor
+from backends.inference import InferenceResponse, Tensors
 from policies.call import Answer, Ask, Asked, Call, Observer, Share
-from routing.cascade.escalation import Escalation, part, questions
+from routing.cascade.escalation import Escalation, Places, part, question
+from routing.cascade.foresight import Foresight
 from routing.plan import Plan, Target
 
 
@@ -25,12 +30,21 @@ class Purse(Protocol):
 
 
 class CascadePolicy:
-    """Chooses the target: the plan's only one, or stage by stage."""
+    """Chooses the target: the plan's only one, or stage by stage. `shut`: whether nobody is sent to a target now."""
 
-    def __init__(self, observer: Observer, clock: Callable[[], float], purse: Purse | None = None) -> None:
+    def __init__(
+        self,
+        observer: Observer,
+        clock: Callable[[], float],
+        purse: Purse | None = None,
+        shut: Callable[[Target], bool] = lambda _: False,
+        foresight: Foresight | None = None,
+    ) -> None:
         self._observer = observer
         self._clock = clock
         self._purse = purse
+        self._shut = shut
+        self._foresight = foresight or Foresight()
 
     def __call__(self, call: Call, ask: Ask) -> Awaitable[Answer]:
         """The answer of the plan's only target, or of all its stages; without a cascade the layer adds nothing to wait for."""
@@ -41,85 +55,206 @@ class CascadePolicy:
     async def _climb(self, call: Call, ask: Ask) -> Answer:
         """One answer with every row from the cheapest stage that was sure of it.
 
-        Once a first answer is in hand, a later stage that fails or has no time left does not lose it: those rows keep the answer
-        they have, and `escalation` says `skipped;deadline`, `skipped;budget` or `skipped;error`.
+        Once a first answer is in hand, a later stage that fails, or that cannot or must not be asked, does not lose it: those
+        rows keep the answer they have, and `escalation` says `skipped;` and why: deadline, breaker, budget or error.
         """
-        assert call.plan.confidence is not None
-        request, tensors = questions(call.request, call.plan.confidence)
-        climb = _Climb(call, Escalation(call.plan, request.rows))
-        await climb.ask(ask, 0, request, call.deadline)
-        for stage in range(1, len(call.plan.stages)):
-            if not climb.escalation.unsure:
-                break
-            outcome = await self._go_up(climb, stage, request, tensors, ask)
-            source, target = (call.plan.stages[index].target.variant for index in (stage - 1, stage))
-            self._observer.escalated(call.model, source, target, outcome)
-            if outcome != "asked":
-                climb.skipped = outcome
-                break
+        climb = _Climb(call, ask, self._clock)
+        try:
+            for stage in range(len(call.plan.stages)):
+                outcome = await self._step(climb, stage)
+                if stage:
+                    self._tell(climb, stage, outcome)
+                if outcome not in _ANSWERED:
+                    climb.skipped = outcome
+                    break
+                if not len(climb.escalation.unsure):
+                    break
+        finally:
+            if climb.ahead is not None:
+                self._tell(climb, climb.ahead.stage, "needless")
+                await climb.leave()
         return climb.answer()
 
-    async def _go_up(self, climb: _Climb, stage: int, request: InferenceRequest, tensors: tuple[Tensor, ...], ask: Ask) -> str:
-        deadline = climb.call.deadline.less(RESERVE)  # its failing must come before the call's own
-        if deadline.at <= self._clock():
-            return "deadline"
-        rows = climb.escalation.unsure
-        if self._purse is not None and not self._purse.may(climb.call, climb.call.plan.stages[stage].target, len(rows)):
-            return "budget"
-        question = request if len(rows) == (request.rows or 1) else part(request, tensors, rows)
+    async def _step(self, climb: _Climb, stage: int) -> str:
+        """Asks a stage about the rows still unsure; what came of it. Raises what the first stage does."""
+        ahead, plan, asked = climb.ahead, climb.call.plan, len(climb.escalation.unsure)
+        target, began = plan.stages[stage].target, self._clock()
+        if ahead is None and stage and (why := self._against(climb, stage)):
+            return why
         try:
-            await climb.ask(ask, stage, question, deadline)
+            if ahead is None:
+                if plan.speculate is not None and self._worth(climb, stage, plan.speculate):
+                    climb.go_ahead(stage + 1)
+                await climb.ask(stage)
+            else:
+                await climb.catch_up(ahead)
         except InferenceError as error:
+            if error.kind is ErrorKind.DEADLINE:
+                self._foresight.took(target, self._clock() - (ahead.began if ahead else began), began)
+            if not stage:
+                raise
             error.ended()
             return "deadline" if error.kind is ErrorKind.DEADLINE else "error"
-        return "asked"
+        if stage or plan.speculate is not None:
+            seconds = climb.answers[stage].backend_seconds if ahead else self._clock() - began
+            self._foresight.took(target, seconds, began)
+        if plan.speculate is not None:
+            self._foresight.went((climb.call.model, plan.route, target.variant), asked, len(climb.escalation.unsure))
+        return "asked" if ahead is None else "speculated"
+
+    def _against(self, climb: _Climb, stage: int) -> str:
+        """Why the stage is not asked though rows are unsure; "" if it is. The purse comes last: what it lets through is asked."""
+        call, target, now = climb.call, climb.call.plan.stages[stage].target, self._clock()
+        remaining = climb.deadline(stage).at - now
+        if remaining <= 0 or remaining < (self._foresight.usual(target, now) or 0.0):
+            return "deadline"
+        if self._nobody(call.plan, target):
+            return "breaker"
+        if self._purse is not None and not self._purse.may(call, target, climb.rows):
+            return "budget"
+        return ""
+
+    def _nobody(self, plan: Plan, target: Target) -> bool:
+        """Whether neither the target nor anybody who would stand in for it is asked by anyone now."""
+        following: Target | None = target
+        while following is not None:
+            if not self._shut(following):
+                return False
+            following = plan.fallback.get(following.variant)
+        return True
+
+    def _worth(self, climb: _Climb, stage: int, least: float) -> bool:
+        """Whether the stage after this one is to be asked at the same time as this one."""
+        call, now = climb.call, self._clock()
+        if stage + 1 == len(call.plan.stages):
+            return False
+        target, following = (call.plan.stages[each].target for each in (stage, stage + 1))
+        share = self._foresight.share((call.model, call.plan.route, target.variant))
+        if share is None or share < least:
+            return False
+        first, second = (self._foresight.usual(each, now) for each in (target, following))
+        remaining = climb.deadline(stage + 1).at - now
+        if first is None or second is None or remaining >= first + second:
+            return False
+        return not self._against(climb, stage + 1)
+
+    def _tell(self, climb: _Climb, stage: int, outcome: str) -> None:
+        call = climb.call
+        source, target = (call.plan.stages[each].target.variant for each in (stage - 1, stage))
+        self._observer.escalated(call.model, source, target, outcome)
+
+
+_ANSWERED = frozenset({"asked", "speculated"})
+
+
+class _Ahead:
+    """A stage that is asked before anybody knows which rows need it."""
+
+    def __init__(self, stage: int, about: Places, began: float, asking: asyncio.Task[Answer]) -> None:
+        self.stage = stage
+        self.about = about
+        self.began = began
+        self.asking = asking
 
 
 class _Climb:
     """What one call has gathered on its way up."""
 
-    def __init__(self, call: Call, escalation: Escalation) -> None:
+    def __init__(self, call: Call, ask: Ask, clock: Callable[[], float]) -> None:
         self.call = call
-        self.escalation = escalation
-        self.answers: dict[int, Answer] = {}
+        self.escalation = Escalation(call.plan, call.request.rows)
+        self.answers: dict[int, Answer] = {}  # by stage, those of which rows are in the answer
         self.skipped = ""
+        self.ahead: _Ahead | None = None
+        self._ask = ask
+        self._clock = clock
+        self._needless: tuple[Asked, float] | None = None  # what was asked in vain, and its cost
+        self._seconds = 0.0
 
-    async def ask(self, ask: Ask, stage: int, request: InferenceRequest, deadline: Deadline) -> None:
+    @property
+    def rows(self) -> int:
+        """So many would be asked about now."""
+        return len(self.escalation.unsure) if self.call.request.rows else 1
+
+    def deadline(self, stage: int) -> Deadline:
+        """A later stage's failing must come before the call's own."""
+        return self.call.deadline.less(RESERVE) if stage else self.call.deadline
+
+    async def ask(self, stage: int) -> None:
         """Asks one stage about the rows still unsure and takes in what it says."""
-        plan = self.call.plan
-        answer = await ask(replace(self.call, target=plan.stages[stage].target, request=request, deadline=deadline))
-        self.answers[stage] = answer  # paid for, whether or not it can be used
+        answer = self.answers[stage] = await self._ask(self._call(stage))  # paid for, whether or not it can be used
+        self._seconds += answer.backend_seconds
         self.escalation.answered(stage, answer.response.payload.tensors())
+
+    def _call(self, stage: int) -> Call:
+        call, rows = self.call, self.escalation.unsure
+        request = question(call.request, call.plan, stage)
+        if len(rows) != (call.request.rows or 1):
+            request = part(request, rows)
+        return replace(call, target=call.plan.stages[stage].target, request=request, deadline=self.deadline(stage))
+
+    def go_ahead(self, stage: int) -> None:
+        """Begins to ask it about all rows that the stage before is asked about."""
+        call = self._call(stage)
+
+        async def asking() -> Answer:
+            return await self._ask(call)
+
+        self.ahead = _Ahead(stage, self.escalation.unsure, self._clock(), asyncio.get_running_loop().create_task(asking()))
+
+    async def catch_up(self, ahead: _Ahead) -> None:
+        """Takes of the answer that was asked for ahead what is needed now, when it comes."""
+        now = self._clock()
+        try:
+            answer = self.answers[ahead.stage] = await ahead.asking
+        finally:
+            if ahead.asking.done():  # else it is this call that ends, and it with it
+                self.ahead = None
+        self._seconds += self._clock() - now
+        self.escalation.answered(ahead.stage, answer.response.payload.tensors(), ahead.about)
+
+    async def leave(self) -> None:
+        """Ends what was asked ahead; it costs what it costs, and when this returns it has given everything back."""
+        ahead, self.ahead = self.ahead, None
+        assert ahead is not None
+        target, rows = self.call.plan.stages[ahead.stage].target, len(ahead.about) if self.call.request.rows else 1
+        ahead.asking.cancel()
+        await asyncio.wait([ahead.asking])
+        error = None if ahead.asking.cancelled() else ahead.asking.exception()  # asking for it marks it as seen
+        if isinstance(error, InferenceError):
+            error.ended()
+        self._needless = Asked(target.variant, rows, self._clock() - ahead.began, None), target.cost * rows
 
     def answer(self) -> Answer:
         """All of it as one answer."""
-        request = self.call.request
-        keep = frozenset(output.name for output in request.outputs)
+        call, plan = self.call, self.call.plan
         shares = self._shares()
         version = shares[0].version if len(shares) == 1 else ""
-        response = InferenceResponse(self.call.model, version, request.id, {}, Tensors(self.escalation.outputs(keep)))
+        given = self.escalation.outputs(frozenset([output.name for output in call.request.outputs]))
+        response = InferenceResponse(call.model, version, call.request.id, {}, Tensors(given))
         return Answer(
             response,
             shares,
-            cost=sum(answer.cost for answer in self.answers.values()),
-            backend_seconds=sum(answer.backend_seconds for answer in self.answers.values()),
-            escalation=self._escalation(self.call.plan),
-            asks=self._asks() if self.call.plan.sample else (),
-            owners=self._owners(shares) if self.call.plan.cache is not None or self.call.plan.audit is not None else (),
+            cost=sum([answer.cost for answer in self.answers.values()]) + (self._needless[1] if self._needless else 0.0),
+            backend_seconds=self._seconds,
+            escalation=self._escalation(plan),
+            asks=self._asks() if plan.sample else (),
+            owners=self._owners(shares) if plan.cache is not None or plan.audit is not None else (),
             planned=not self.skipped and all(answer.planned for answer in self.answers.values()),
         )
 
     def _owners(self, shares: tuple[Share, ...]) -> tuple[int, ...]:
         places = {share.variant: place for place, share in enumerate(shares)}
-        return tuple(places[self.answers[stage].shares[0].variant] for stage in self.escalation.owners())
+        return tuple([places[self.answers[stage].shares[0].variant] for stage in self.escalation.owners()])
 
     def _asks(self) -> tuple[Asked, ...]:
         scores = self.escalation.scores
-        return tuple(
+        asked = [
             Asked(share.variant, share.rows, answer.backend_seconds, scores.get(stage))
             for stage, answer in self.answers.items()
             for share in answer.shares
-        )
+        ]
+        return (*asked, self._needless[0]) if self._needless else tuple(asked)
 
     def _shares(self) -> tuple[Share, ...]:
         found: dict[str, Share] = {}
@@ -134,4 +269,4 @@ class _Climb:
             return f"skipped;{self.skipped}"
         if len(self.answers) == 1:
             return "none"
-        return "→".join(plan.stages[stage].target.variant for stage in range(len(self.answers)))
+        return "→".join([plan.stages[stage].target.variant for stage in range(len(self.answers))])

@@ -9,93 +9,140 @@ Rows that were sure keep the tensors of their first answer bit for bit.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 from msgspec.structs import replace
 
 from backends.errors import ErrorKind, InferenceError, invalid
 from backends.inference import InferenceRequest, RequestedOutput, Tensors, TensorSpec
+from backends.protocols.v2_http_request import HttpQuestion
 from backends.tensors import Tensor, scatter, take
-from routing.cascade.confidence import Scores, confidences
-from routing.plan import Confidence, Plan
+from routing.cascade.confidence import Scores, sure
+from routing.plan import Confidence, Plan, Stage
+
+Places = npt.NDArray[np.intp]
+"""Rows of the request, rising."""
 
 
 class Escalation:
-    """One request's way up a cascade. `rows` is None where rows mean nothing: then all of it goes up or stays."""
+    """One request's way up a cascade. `rows` is None where rows mean nothing: then all of it goes up or stays, as it does where
+    one of the stages answers a row otherwise beside other rows."""
 
     def __init__(self, plan: Plan, rows: int | None) -> None:
         assert plan.confidence is not None
         self._plan = plan
         self._confidence: Confidence = plan.confidence
-        self._whole = rows is None or rows == 0
-        self._owner = [0] * (rows or 1)  # the stage whose answer each row has
+        self.whole = not rows or not all(stage.target.row_independent for stage in plan.stages)
+        self._owner = np.zeros(rows or 1, np.intp)  # the stage whose answer each row has
         self._outputs: dict[str, Tensor] = {}
-        self.unsure: list[int] = list(range(len(self._owner)))
+        self.unsure: Places = np.arange(rows or 1)
         self.scores: dict[int, Scores] = {}  # by stage: how sure it was of each row it was asked about; of the whole, one
 
-    def answered(self, stage: int, outputs: Sequence[Tensor]) -> None:
-        """Takes a stage's answer for the rows that were unsure, and finds those that still are."""
-        asked, accept = self.unsure, self._plan.stages[stage].accept
-        unsure = [] if accept is None else self._below(stage, accept, outputs)  # may refuse the answer: nothing has changed yet
-        if stage == 0 or self._whole:
-            self._outputs = {tensor.name: tensor for tensor in outputs}
+    def answered(self, stage: int, outputs: Sequence[Tensor], about: Places | None = None) -> None:
+        """Takes a stage's answer for the rows that were unsure, and finds those that still are.
+
+        `about`: the rows that it was asked about, if they are more than these. Raises BROKEN for an answer that cannot be used:
+        then nothing has changed.
+        """
+        asked, step = self.unsure, self._plan.stages[stage]
+        if about is not None and len(about) != len(asked):
+            outputs = self._of(outputs, about)
+        found = {tensor.name: tensor for tensor in outputs}
+        unsure = _NOBODY if step.accept is None else self._below(step, stage, found)
+        if len(asked) == len(self._owner):
+            self._outputs = found  # nothing of another stage's is left
         else:
-            self._merge(asked, outputs)
-        for row in asked:
-            self._owner[row] = stage
+            self._outputs = self._merged(asked, found)
+        self._owner[asked] = stage
         self.unsure = unsure
 
-    def _below(self, stage: int, accept: float, outputs: Sequence[Tensor]) -> list[int]:
-        named = next((tensor for tensor in outputs if tensor.name == self._confidence.output), None)
-        asked = self.unsure
-        if self._whole:
-            count = named.rows if named is not None else 0
-            scores = np.full(1, np.inf) if count == 0 else confidences(self._confidence, named, count or 0).min(keepdims=True)
-        else:
-            scores = confidences(self._confidence, named, len(asked))
-        self.scores[stage] = scores
-        return [asked[index] for index in np.flatnonzero(scores < accept)]
+    def _of(self, outputs: Sequence[Tensor], about: Places) -> list[Tensor]:
+        """The rows that are unsure, of an answer about more."""
+        if any(tensor.rows != len(about) for tensor in outputs):
+            raise self._unlike(f"of {len(about)} rows some cannot be taken")
+        rows = np.searchsorted(about, self.unsure)
+        return [take(tensor, rows) for tensor in outputs]
 
-    def _merge(self, rows: list[int], outputs: Sequence[Tensor]) -> None:
+    def _below(self, step: Stage, stage: int, outputs: Mapping[str, Tensor]) -> Places:
+        assert step.accept is not None
+        asked = self.unsure
+        if not self.whole:
+            scores = self.scores[stage] = sure(self._confidence, step, outputs, len(asked))
+            return asked[np.flatnonzero(scores < step.accept)]
+        named = outputs.get(self._confidence.output)
+        count = 1 if named is None or named.rows is None else named.rows
+        scores = sure(self._confidence, step, outputs, count).min(keepdims=True) if count else _CERTAIN
+        self.scores[stage] = scores
+        return asked if scores[0] < step.accept else _NOBODY
+
+    def _merged(self, rows: Places, found: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Both answers as one. What only the cascade reads is left out where some row has none."""
+        lacking = self._outputs.keys() - found.keys() - self._read
+        if lacking or not found.keys() <= self._outputs.keys():
+            names = ", ".join(sorted(found.keys() ^ self._outputs.keys() - self._read))
+            raise self._unlike(f"not all of them have output {names}")
         try:
-            merged = {tensor.name: scatter(self._outputs[tensor.name], rows, tensor) for tensor in outputs}
-        except (KeyError, ValueError) as error:
-            raise InferenceError(
-                ErrorKind.BROKEN, f"the stages of route '{self._plan.route}' do not answer alike: {error}", reason="signature"
-            ) from error
-        self._outputs.update(merged)
+            return {name: scatter(before, rows, found[name]) for name, before in self._outputs.items() if name in found}
+        except ValueError as error:
+            raise self._unlike(str(error)) from error
+
+    @property
+    def _read(self) -> set[str]:
+        return {self._confidence.output, *(stage.label for stage in self._plan.stages)}
+
+    def _unlike(self, why: str) -> InferenceError:
+        message = f"the stages of route '{self._plan.route}' do not answer alike: {why}"
+        return InferenceError(ErrorKind.BROKEN, message, reason="signature")
 
     def outputs(self, keep: frozenset[str]) -> tuple[Tensor, ...]:
         """The merged answer, less outputs that only the cascade wanted; an empty `keep` keeps all."""
-        return tuple(tensor for name, tensor in self._outputs.items() if not keep or name in keep)
+        return tuple([tensor for name, tensor in self._outputs.items() if not keep or name in keep])
 
     def shares(self) -> list[tuple[int, int]]:
         """(stage, rows answered by it), in stage order."""
-        return sorted(Counter(self._owner).items())
+        return [(stage, count) for stage, count in enumerate(np.bincount(self._owner).tolist()) if count]
 
     def owners(self) -> tuple[int, ...]:
         """The stage that each row's answer is from."""
-        return tuple(self._owner)
+        return tuple(self._owner.tolist())
 
 
-def questions(request: InferenceRequest, confidence: Confidence) -> tuple[InferenceRequest, tuple[Tensor, ...]]:
-    """The request as the first stage gets it (decoded, with the confidence's output asked for), and its tensors."""
+_NOBODY: Places = np.empty(0, np.intp)
+_CERTAIN: Scores = np.full(1, np.inf)  # of no rows at all
+
+
+def question(request: InferenceRequest, plan: Plan, stage: int) -> InferenceRequest:
+    """The request as a stage gets it: with what its confidence is read from asked for, and answered in binary.
+
+    Raises INVALID where the client wants that output as text of its top classes, and what reading its tensors raises.
+    """
     outputs = request.outputs
-    if any(output.name == confidence.output and "classification" in output.parameters for output in outputs):
-        raise invalid(
-            f"output '{confidence.output}' decides who answers on this route: ask for it without 'classification'",
-            "classification",
-        )
-    tensors = request.payload.tensors()
-    if outputs and all(output.name != confidence.output for output in outputs):
-        outputs = (*outputs, RequestedOutput(confidence.output))
-    return replace(request, outputs=outputs, payload=Tensors(tensors)), tensors
+    step, confidence = plan.stages[stage], plan.confidence
+    if outputs and step.accept is not None and confidence is not None:
+        names = {output.name: output for output in outputs}
+        for wanted in (confidence.output, step.label):
+            if wanted and wanted not in names:
+                outputs = (*outputs, RequestedOutput(wanted))
+            elif wanted and "classification" in names[wanted].parameters:
+                text = f"output '{wanted}' decides who answers on this route: ask for it without 'classification'"
+                raise invalid(text, "classification")
+    payload = request.payload
+    if outputs is request.outputs and (not isinstance(payload, HttpQuestion) or _binary(request)):
+        return request
+    return replace(request, outputs=outputs, payload=Tensors(payload.tensors()))
 
 
-def part(request: InferenceRequest, tensors: Sequence[Tensor], rows: Sequence[int]) -> InferenceRequest:
+def _binary(request: InferenceRequest) -> bool:
+    """Whether the answer comes in binary though nobody asks for it here: JSON has no NaN, which is an unsure row."""
+    always = request.parameters.get("binary_data_output") is True
+    asked = request.outputs
+    return all(output.parameters.get("binary_data", always) is True for output in asked) if asked else always
+
+
+def part(request: InferenceRequest, rows: Places) -> InferenceRequest:
     """The question about some of its rows only."""
-    subset = tuple(take(tensor, rows) for tensor in tensors)
-    specs = tuple(TensorSpec(tensor.name, tensor.datatype, tensor.shape) for tensor in subset)
+    subset = tuple([take(tensor, rows) for tensor in request.payload.tensors()])
+    specs = tuple([TensorSpec(tensor.name, tensor.datatype, tensor.shape) for tensor in subset])
     return replace(request, inputs=specs, payload=Tensors(subset))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from backends.errors import ErrorKind, InferenceError
 from backends.tensors import Tensor, from_array
-from routing.cascade.confidence import METRICS, confidences
+from routing.cascade.confidence import LOGPROBS, METRICS, confidences
 from routing.plan import Confidence
 
 
@@ -29,10 +29,12 @@ def test_known_values() -> None:
     assert scores("output", [[0.3], [0.9]]) == [0.3, 0.9]
 
 
-@pytest.mark.parametrize("metric", METRICS)
-def test_nan_is_never_sure(metric: str) -> None:
-    """A row with NaN has the lowest score there is, and does not touch its neighbours."""
-    found = scores(metric, [[math.nan, 0.5], [0.5, 0.5]])
+@pytest.mark.parametrize("metric", [metric for metric in METRICS if metric != "json"])
+@pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf])
+def test_what_is_no_number_is_never_sure(metric: str, odd: float) -> None:
+    """A row with NaN or infinity has the lowest score there is, and does not touch its neighbours."""
+    usual = -0.5 if metric in LOGPROBS else 0.5
+    found = scores(metric, [[odd, usual], [usual, usual]])
     assert found[0] == -math.inf
     assert math.isfinite(found[1])
 
