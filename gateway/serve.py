@@ -99,22 +99,23 @@ class Gateway:
         self.spawner = Spawner()
         self.reloader: Reloader | None = None
         self.handed = Handed()  # what a worker has of others' keys, set before it starts
-        self._name = str(policy)
+        self._policy = policy
         self._beside, self._recording = Aside("policy"), Aside("state")  # apart: a folder that hangs must not hold up the other
         if given is None:
             file = PolicyFile(policy, self._beside)
             reading = file.first()
-            first = judged(reading.text, self._name)
+            first = judged(reading.text, str(policy), folder=policy.parent)
             warn_of(document, first.blueprint)
             records = Records(document.state_folder, self._recording, self.spawner.spawn)
             self.reloader = Reloader(file, (reading, first), self._put, metrics.policy_refused, records)
         else:
-            first = judged(given, self._name)
+            first = judged(given, str(policy), folder=policy.parent)
         self._store = _store(document, metrics)
         self._near = LocalStore(document.cache, time.monotonic)
         self._answers: LocalStore | SharedAnswers = self._near
         signatures = Signatures()
         self.shadows, self.rollouts = running(self.spawner.spawn, metrics.shadowed), Rollouts(self.spawner)
+        self.pages = None if self._store is None else self._store.pages(self.spawner.spawn)
         self._lasting = self._kept(Keys(secrets.token_bytes(32), signatures.versions))
         snapshot = compile_snapshot(first.blueprint, None, metrics, time.monotonic, self._lasting)
         self.plane = Dataplane(snapshot, signatures)
@@ -145,7 +146,7 @@ class Gateway:
         self.rollouts.snapshot = lambda: self.plane.snapshot
         if self.reloader is None:
             return None
-        ways = leader_ways(self.reloader, self.rollouts.alone, self.shadow_reports)
+        ways = leader_ways(self.reloader, self.rollouts.alone, self.shadow_reports, self.pages)
         leader = Leader(ways, self.document.state_folder, self._recording, self.metrics.rollouts)
         self.rollouts.exchange(leader.orders)
         return leader
@@ -158,6 +159,8 @@ class Gateway:
         document, listening = self.document, self.document.listen
         if self._store is not None:
             await self._store.start(self.spawner.spawn)
+        if self.leader and self.pages:
+            await self.leader.round()  # what all have come to holds from the first request on
         self._authenticator = await build_authenticator(_auth_settings(document.auth), self.spawner.spawn, handed=self.handed)
         self.metrics.issuers = self._authenticator.issuers
         plane, inflated = self.plane, document.limits.inflated
@@ -259,7 +262,7 @@ class Gateway:
 
     async def take(self, policy: bytes) -> None:
         """Puts a document in force that a worker's parent has judged. Raises PolicyError."""
-        await self._put(await self._beside(lambda: judged(policy, self._name)))
+        await self._put(await self._beside(lambda: judged(policy, str(self._policy), folder=self._policy.parent)))
 
     async def _put(self, policy: Judged) -> None:
         """All that can fail, then one assignment."""

@@ -10,7 +10,7 @@ import msgspec
 
 from backends.errors import InferenceError
 from gateway.admin.asked import Act, ApiError, ApiRequest
-from gateway.rollout.leader import Leader, UnknownRolloutError
+from gateway.rollout.leader import AwayError, Leader, UnknownRolloutError
 from routing.rollout.rollout import Verb
 
 ALL = "/api/rollouts"
@@ -63,6 +63,8 @@ def routes(leader: Leader | None) -> dict[str, dict[str, Act]]:
             return dict(msgspec.to_builtins(await leader.act((found["model"], found["name"]), verb, subject, why)))
         except UnknownRolloutError as error:
             raise ApiError(404, str(error)) from error
+        except AwayError as error:
+            raise ApiError(503, str(error)) from error
         except InferenceError as error:
             raise ApiError(409, error.message) from error
 

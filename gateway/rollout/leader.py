@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
+import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from msgspec.structs import replace
-
+from backends.errors import InferenceError
 from gateway.aside import Runner
 from gateway.reload.reloader import Reloader
 from gateway.rollout.file import Kept, load, store
+from gateway.rollout.led import Change, Led, anew, moved
 from gateway.rollout.report import Report, report
-from gateway.rollout.rollouts import Key
-from gateway.rollout.words import Order, Told
+from gateway.rollout.shared import Settled, Shared
+from gateway.rollout.words import Fitness, Key, Order, Pages, Presence, Told
 from gateway.shadow.report import Report as ShadowReport
 from gateway.telemetry.rollouts import RolloutNumbers
 from routing.match import RouteTable
 from routing.rollout.rolling import Rolling
-from routing.rollout.rollout import ASKING, Note, Rollout, Verb, command, judge, memory, observe, tick, warmed
-from routing.rollout.seen import Seen
+from routing.rollout.rollout import ASKING, Note, Rollout, Verb, command, judge
 
 TICK = 0.5  # seconds from round to round: as long may a candidate go on that the evidence is against
 STORE_SECONDS = 1.0  # that a round waits for the folder: one that hangs must not keep a candidate at its weight
@@ -41,37 +42,25 @@ class Ways:
     mirrors: Callable[[], Awaitable[Sequence[ShadowReport]]]
     noted: Callable[[str, Note], None]
     wall: Callable[[], float]
+    pages: Pages | None = None  # where several gateways share them
 
 
 def leader_ways(
     policy: Reloader,
     exchange: Callable[[Sequence[Order]], Awaitable[Sequence[Sequence[Told]]]],
     mirrors: Callable[[], Awaitable[Sequence[ShadowReport]]],
+    pages: Pages | None,
 ) -> Ways:
     """Of a process that keeps the policy."""
-    return Ways(lambda: policy.in_force.blueprint.tables, exchange, mirrors, policy.rolled, time.time)
+    return Ways(lambda: policy.in_force.blueprint.tables, exchange, mirrors, policy.rolled, time.time, pages)
 
 
 class UnknownRolloutError(Exception):
     """There is no such rollout; the message names those that there are."""
 
 
-class _Led:
-    """One rollout as it stands. `fit`: why it waits, while it is warming."""
-
-    def __init__(self, kept: Kept) -> None:
-        self.definition = kept.definition
-        self.rollout = kept.rollout
-        self.seen: dict[str, Seen] = memory(kept.rollout, kept.known)
-        self.waits = ""
-
-    def kept(self) -> Kept:
-        known = {name: dict(seen.known) for name, seen in self.seen.items() if len(seen)}  # written while these go on
-        return Kept(self.definition, self.rollout, known)
-
-    def begin(self, rollout: Rollout) -> None:
-        """Another attempt: nothing of what was is evidence for it."""
-        self.rollout, self.seen, self.waits = rollout, memory(rollout), ""
+class AwayError(Exception):
+    """Nobody can do it now; the message says why, and what to do."""
 
 
 class Leader:
@@ -81,18 +70,19 @@ class Leader:
         self._ways = ways
         self._folder, self._run = folder, run
         self._numbers = numbers
-        self._led = {(each.rollout.model, each.rollout.stable): _Led(each) for each in load(folder)}
+        self._led = {(each.rollout.model, each.rollout.stable): Led(each) for each in load(folder)}
         self._turn = asyncio.Lock()
         self._stored: list[Kept] = []
         self._words: dict[Key, str] = {}
+        self.name = f"{socket.gethostname()}/{secrets.token_hex(4)}"
+        self._shared = None if ways.pages is None else Shared(ways.pages, self.name, self._became)
         self._follow()
 
     @property
     def orders(self) -> list[Order]:
         """How every rollout of the policy in force stands."""
         return [
-            Order(*key, led.definition, led.rollout.id, led.rollout.state, led.rollout.weight)
-            for key, led in self._in_force().items()
+            Order(*key, led.definition, led.rollout.id, led.rollout.state, led.weight) for key, led in self._in_force().items()
         ]
 
     async def keep(self) -> None:
@@ -113,23 +103,23 @@ class Leader:
             before = self.orders
             told = await self._ways.exchange(before)
             self._observe([each for process in told for each in process])
-            self._warm(told)
             mirrors = await self._mirrors()
             for key, led in self._in_force().items():
-                if led.rollout.state in ASKING:
-                    self._became(led, tick(led.rollout, self._ways.wall(), mirrors.get(key, "")))
+                led.present = _present(key, led, told, mirrors.get(key, ""))
+                await self._settle(key, led, led.wish or moved)
+                self._numbers.weight(*key, led.weight)
             if self.orders != before:
                 self._observe([each for process in await self._ways.exchange(self.orders) for each in process])
             await self._store()
 
     async def shown(self) -> list[Report]:
         """Every rollout of the policy in force."""
-        return [report(led.rollout, led.waits) for _, led in sorted(self._in_force().items())]
+        return [report(led) for _, led in sorted(self._in_force().items())]
 
     async def act(self, key: Key, verb: Verb, who: str, why: str) -> Report:
         """Does what a person wants; it is obeyed and written down when this returns.
 
-        Raises UnknownRolloutError, and INVALID for what cannot be now.
+        Raises UnknownRolloutError, INVALID for what cannot be, and AwayError for what cannot be now.
         """
         async with self._turn:
             self._follow()
@@ -137,16 +127,24 @@ class Leader:
             if led is None:
                 there = ", ".join("/".join(each) for each in sorted(self._in_force())) or "none"
                 raise UnknownRolloutError(f"the policy in force has no such rollout; there is {there}")
-            rollout = led.rollout
-            if verb == "start" and rollout.state == "rolled-back":
-                rollout = _anew(rollout, self._rolling(key), rollout.attempt + 1)
-            rollout = command(rollout, verb, who, self._ways.wall(), why and f"{who} said {verb}: {why}")
-            if rollout.attempt != led.rollout.attempt:
-                led.begin(replace(rollout, notes=led.rollout.notes))
-            self._became(led, rollout)
+
+            def done(rollout: Rollout, now: float, present: Sequence[Presence]) -> Rollout:
+                if verb == "start" and rollout.state == "rolled-back":
+                    rollout = anew(rollout, self._rollings()[key], rollout.attempt + 1)
+                return command(rollout, verb, who, now, why and f"{who} said {verb}: {why}")
+
+            match await self._settle(key, led, done):
+                case "away" if verb == "rollback":
+                    done(led.rollout, self._ways.wall(), ())  # raises where it cannot be
+                    led.wish = _wished(done)
+                    _log.warning("rollout %s/%s: %s said rollback: this gateway obeys, others when the store is back", *key, who)
+                case "away" | "busy":
+                    raise AwayError("the store is away, so no other gateway would hear of it: try again; rollback is obeyed here")
+                case "elsewhere":
+                    raise AwayError("other gateways still go by another policy, and this one waits until they have its own")
             self._observe([each for process in await self._ways.exchange(self.orders) for each in process])
             await self._store()
-            return report(led.rollout, led.waits)
+            return report(led)
 
     def _follow(self) -> None:
         """The policy in force: what is new waits to be started; what was edited begins anew, as another attempt."""
@@ -154,34 +152,30 @@ class Leader:
         for key, rolling in self._rollings().items():
             led = self._led.get(key)
             if led is None:
-                self._led[key] = _Led(Kept(rolling.definition, _anew(_blank(key, rolling), rolling, 1)))
+                self._led[key] = Led(Kept(rolling.definition, _blank(key, rolling)))
             elif led.definition != rolling.definition:
                 was = led.rollout
                 led.definition = rolling.definition
-                led.begin(_anew(replace(was, candidate=rolling.candidate.variant), rolling, was.attempt + 1))
+                led.begin(anew(was, rolling, was.attempt + 1))
                 if was.weight:
                     _log.warning("rollout %s/%s: the policy was edited, attempt %d begins at no weight", *key, was.attempt + 1)
-            self._numbers.weight(*key, self._led[key].rollout.weight)
+            self._numbers.weight(*key, self._led[key].weight)
 
     def _observe(self, told: Sequence[Told]) -> None:
         for each in told:
             led = self._led.get((each.model, each.stable))
-            if led is not None and led.rollout.id == each.attempt and led.rollout.state in ASKING:
-                led.rollout = observe(led.rollout, each.batch, led.seen)
+            if led is not None and led.rollout.id == each.attempt:
+                led.count(each.batch, self._shared is not None)
 
-    def _warm(self, told: Sequence[Sequence[Told]]) -> None:
-        """A candidate is ready when every process has found it so; one that finds it unfit suffices."""
-        for key, led in self._in_force().items():
-            if led.rollout.state != "warming":
-                continue
-            found = [each for process in told for each in process if (each.model, each.stable) == key]
-            found = [each for each in found if each.attempt == led.rollout.id]
-            unfit = next((each.text for each in found if each.fitness == "unfit"), "")
-            if unfit or (len(found) == len(told) and all(each.fitness == "fit" for each in found) and found):
-                led.waits = ""
-                self._became(led, warmed(led.rollout, self._ways.wall(), unfit))
-            else:
-                led.waits = next((each.text for each in found if each.fitness != "fit" and each.text), "")
+    async def _settle(self, key: Key, led: Led, change: Change) -> Settled:
+        """Makes the change, if there are several gateways with all of them. Raises INVALID as it does."""
+        if self._shared is None:
+            self._became(led, change(led.rollout, self._ways.wall(), [led.present]), True)
+            return "done"
+        settled = await self._shared.settle(key, led, self._rollings()[key], change)
+        if settled in ("done", "elsewhere"):
+            led.wish = None
+        return settled
 
     async def _mirrors(self) -> dict[Key, str]:
         """What shadows of the stable side to the candidate have found, where that is wanted."""
@@ -195,20 +189,23 @@ class Leader:
         shadows = {(each.model, each.of, each.to): each.verdict for each in await self._ways.mirrors()}
         return {key: shadows.get((*key, rollout.candidate), "") for key, rollout in asking.items()}
 
-    def _became(self, led: _Led, rollout: Rollout) -> None:
-        """Takes it over, and says what is new."""
+    def _became(self, led: Led, rollout: Rollout, own: bool) -> None:
+        """Takes it over, and says what is new; a verdict is counted by whose own decision it is."""
         key, before, judged = (rollout.model, rollout.stable), {*led.rollout.notes}, led.rollout.state in ASKING
+        told = own or led.page is not None  # what was before this gateway came others have said
+        if rollout.attempt != led.rollout.attempt:
+            led.begin(rollout)
         led.rollout = rollout
         for note in rollout.notes:
-            if note not in before:
+            if told and note not in before:
                 name = "/".join(key)
                 _log.info("rollout %s: %s, now %s at %g%%: %s", name, note.what, note.state, 100 * note.weight, note.text)
                 self._ways.noted(name, note)
         word = judge(rollout).word if judged else ""
-        if word and word != self._words.get(key):
+        if own and word and word != self._words.get(key):
             self._numbers.verdict(*key, word)
         self._words[key] = word
-        self._numbers.weight(*key, rollout.weight)
+        self._numbers.weight(*key, led.weight)
 
     async def _store(self) -> None:
         kept = [led.kept() for led in self._led.values()]
@@ -227,10 +224,7 @@ class Leader:
     def _rollings(self) -> dict[Key, Rolling]:
         return {(name, each.stable): each for name, table in self._ways.tables().items() for each in table.rollouts}
 
-    def _rolling(self, key: Key) -> Rolling:
-        return self._rollings()[key]
-
-    def _in_force(self) -> dict[Key, _Led]:
+    def _in_force(self) -> dict[Key, Led]:
         return {key: self._led[key] for key in self._rollings() if key in self._led}
 
 
@@ -238,6 +232,27 @@ def _blank(key: Key, rolling: Rolling) -> Rollout:
     return Rollout(*key, rolling.candidate.variant, rolling.terms)
 
 
-def _anew(was: Rollout, rolling: Rolling, attempt: int) -> Rollout:
-    """Of what was only its notes stay."""
-    return Rollout(was.model, was.stable, rolling.candidate.variant, rolling.terms, attempt, notes=was.notes)
+def _present(key: Key, led: Led, told: Sequence[Sequence[Told]], mirror: str) -> Presence:
+    """What this gateway finds, which is what all its processes do."""
+    found = [each for process in told for each in process if (each.model, each.stable) == key]
+    found = [each for each in found if each.attempt == led.rollout.id]
+    fitness: Fitness = "waiting"
+    text = next((each.text for each in found if each.fitness != "fit" and each.text), "")
+    if unfit := next((each.text for each in found if each.fitness == "unfit"), ""):
+        fitness, text = "unfit", unfit
+    elif found and len(found) == len(told) and all(each.fitness == "fit" for each in found):
+        fitness = "fit"
+    led.waits = text if led.rollout.state == "warming" else ""
+    return Presence(led.definition, led.rollout.id, fitness, text, mirror)
+
+
+def _wished(done: Change) -> Change:
+    """What a person wanted while the store was away, and then what happens by itself; others may have done it meanwhile."""
+
+    def wished(rollout: Rollout, now: float, present: Sequence[Presence]) -> Rollout:
+        try:
+            return done(rollout, now, present)
+        except InferenceError:
+            return moved(rollout, now, present)
+
+    return wished

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
 from gateway.rollout.fit import fitness
-from gateway.rollout.words import Fitness, Order, Told
+from gateway.rollout.words import Fitness, Key, Order, Told
 from gateway.snapshot import Snapshot
 from gateway.spawner import Spawner
 from policies.rollout import Lane, Rolled
@@ -15,7 +15,6 @@ from routing.planner import Planner
 from routing.rollout.rollout import ASKING
 
 AGAIN = 1.0  # seconds until a candidate that is not ready yet is looked at again
-Key = tuple[str, str]  # model, stable
 
 
 class _Warming:
@@ -47,7 +46,8 @@ class Rollouts:
                 kept = known is not None and known.rolling.definition == rolling.definition
                 self._lanes[name, rolling.stable] = known if kept and known is not None else Lane(rolling)
             if table.rollouts:
-                found[name] = Rolled(plans[name], [self._lanes[name, rolling.stable] for rolling in table.rollouts])
+                lanes = [self._lanes[name, rolling.stable] for rolling in table.rollouts]
+                found[name] = Rolled(plans[name], lanes, table.holdout)
         self._follow()
         return found
 

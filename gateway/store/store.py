@@ -14,6 +14,7 @@ from gateway.store.leases import StoreLeases
 from gateway.store.link import Link
 from gateway.store.login import Login
 from gateway.store.meter import SharedMeter
+from gateway.store.pages import ANSWER_SECONDS, MOST, StorePages
 from policies.keeping import Around
 from policies.local_store import LocalStore
 from routing.cache.key import Keys
@@ -32,6 +33,8 @@ class Store:
         self.meter = SharedMeter(self._link, observer, document.workers)
         # Of its own: answers are large, and must not delay what limits ask.
         self.answers_link = Link(address, login, alone="each gateway keeps answers for itself", most=redis.answers)
+        alone = "each gateway keeps its rollouts' weights, and no step ends"
+        self._pages_link = Link(address, login, ANSWER_SECONDS, alone, most=MOST)
         self._observer = observer
         self._answers: SharedAnswers | None = None
         self.leases: StoreLeases | None = None  # where answers are shared
@@ -49,6 +52,10 @@ class Store:
             self.leases.sent = self._answers.after
         return self._answers or near
 
+    def pages(self, spawn: Spawn) -> StorePages:
+        """Where gateways share their rollouts."""
+        return StorePages(self._pages_link, spawn)
+
     async def start(self, spawn: Spawn) -> None:
         """Tries once, for half a second at most: a Redis that is away delays no start and stops none."""
         shared = self._answers
@@ -63,6 +70,7 @@ class Store:
         """Ends the connections. What was spawned is the spawner's to end."""
         self._link.close()
         self.answers_link.close()
+        self._pages_link.close()
 
 
 def _path(name: str | None) -> Path | None:

@@ -26,7 +26,7 @@ from gateway.aside import here
 from gateway.auth.fetching import Fetched
 from gateway.configuration.problems import PolicyError
 from gateway.configuration.readers import Address
-from gateway.configuration.schema_gateway import GatewayDocument
+from gateway.configuration.schema_gateway import MEMORY, GatewayDocument
 from gateway.edge.leave import close_off
 from gateway.mismatch import warn_of
 from gateway.reload.audit import Change
@@ -44,6 +44,7 @@ from gateway.telemetry.metrics import ParentMetrics
 from gateway.workers import channel
 from gateway.workers.life import Life, Orders
 from gateway.workers.ports import Sockets, close, reserve
+from gateway.workers.relayed import RelayedPages
 from gateway.workers.reread import reread
 from gateway.workers.seat import Seat
 from gateway.workers.worker import Task, work
@@ -70,7 +71,7 @@ class Parent:
         self._file, self._document_file, self._written = policy, file_of_document, document
         file = PolicyFile(policy, here)
         reading = file.first()
-        first = judged(reading.text, str(policy))
+        first = judged(reading.text, str(policy), folder=policy.parent)
         warn_of(document, first.blueprint)
         self._policy = reading.text  # in force: a worker that starts later gets it, whatever the file says then
         self._metrics = ParentMetrics()
@@ -127,7 +128,8 @@ class Parent:
             close([*self._http, *self._grpc])
 
     def _leads(self) -> Leader:
-        ways = leader_ways(self._reloader, self._exchange, self.shadow_reports)
+        pages = None if self._written.store == MEMORY else RelayedPages(self._page)
+        ways = leader_ways(self._reloader, self._exchange, self.shadow_reports, pages)
         return Leader(ways, self._written.state_folder, here, self._metrics.rollouts)
 
     async def _exchange(self, orders: Sequence[words.Order]) -> list[list[words.Told]]:
@@ -135,6 +137,13 @@ class Parent:
         content = msgspec.msgpack.encode(orders)
         told = await asyncio.gather(*(life.tell(channel.ROLLOUTS, content) for life in self._lives()))
         return [msgspec.msgpack.decode(each, type=list[words.Told]) for each in told if each]
+
+    async def _page(self, asked: bytes) -> bytes:
+        """By the first worker that serves: the parent has no connections that its workers could come to share."""
+        for life in self._lives():
+            if life.serving:
+                return await life.tell(channel.PAGE, asked)
+        return b""
 
     async def exposition(self) -> bytes:
         """The sum of what all workers count, and of those that have ended."""

@@ -152,9 +152,12 @@ def _endings(gateway: Gateway, ending: asyncio.Event) -> dict[bytes, channel.Ans
     async def rollouts(orders: bytes) -> bytes:
         return msgspec.msgpack.encode(gateway.rollouts.exchange(msgspec.msgpack.decode(orders, type=list[Order])))
 
+    async def page(asked: bytes) -> bytes:
+        return b"" if gateway.pages is None else await gateway.pages.relay(asked)
+
     async def end(_: bytes) -> bytes:
         ending.set()
         return b""
 
-    told = {channel.ENDPOINTS: endpoints, channel.SHADOWS: shadows, channel.ROLLOUTS: rollouts}
+    told = {channel.ENDPOINTS: endpoints, channel.SHADOWS: shadows, channel.ROLLOUTS: rollouts, channel.PAGE: page}
     return {channel.HOLD: hold, channel.PURGE: purge, **told, channel.END: end}

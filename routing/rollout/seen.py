@@ -28,6 +28,17 @@ class Seen:
         """Places, and below which weight the unit is known not to be; 1 for the candidate's."""
         return self._known
 
+    def learn(self, place: float, known: float) -> None:
+        """What others have seen of a unit; who knows more of it goes on knowing that."""
+        self._known[place] = max(known, self._known.get(place, 0.0))
+
+    def forget(self, place: float, before: float | None) -> None:
+        """What was seen of a unit did not come to count: it is as `before`, None for nothing."""
+        if before is None:
+            self._known.pop(place, None)
+        else:
+            self._known[place] = before
+
     def knows(self, place: float, weight: float) -> bool:
         """Whether its side at this weight is known, or will never count."""
         known = self._known.get(place)

@@ -44,6 +44,20 @@ class Batch(msgspec.Struct, frozen=True):
     counts: tuple[Count, ...] = ()
     reveals: tuple[Reveal, ...] = ()
 
+    def __bool__(self) -> bool:
+        """Whether it says anything."""
+        return bool(self.counts or self.reveals or any(any(each) for each in self.looked))
+
+
+def together(one: Batch, other: Batch) -> Batch:
+    """Both as one; which came first makes no difference to what they say."""
+    labels: dict[tuple[int, int, float], Labels] = {}
+    for count in (*one.counts, *other.counts):
+        stable, candidate = labels.get(key := (count.metric, count.cell, count.weight), (0, 0))
+        labels[key] = stable + count.labels[0], candidate + count.labels[1]
+    looked = tuple((a + c, b + d) for (a, b), (c, d) in zip(one.looked, other.looked, strict=True))
+    return Batch(looked, tuple(Count(*key, each) for key, each in labels.items()), (*one.reveals, *other.reveals))
+
 
 class Tally:
     """Of one rollout in one process. Not thread-safe: one event loop's."""
