@@ -31,7 +31,7 @@ def check_shadows(found: Findings, path: Path, model: policy.Model) -> None:
             _check_asked(found, here, shadow, model)
         _check_shares(found, here, shadow)
         for output, rule in shadow.compare.items():
-            _check_rule(found, (*here, "compare", output), rule)
+            check_rule(found, (*here, "compare", output), rule)
 
 
 def _readable(shadow: Shadow, known: Mapping[str, object], routes: Mapping[str, object]) -> bool:
@@ -94,7 +94,7 @@ def _check_shares(found: Findings, path: Path, shadow: Shadow) -> None:
         found.wrong((*path, "alpha"), "the chance of a wrong verdict lies above 0% and at most at 20%", "1%")
 
 
-def _check_rule(found: Findings, path: Path, rule: Compare, within: bool = False) -> None:
+def check_rule(found: Findings, path: Path, rule: Compare, within: bool = False) -> None:
     """`within` a JSON document, where only leaves are compared."""
     said = [name for name in Compare.__struct_fields__ if getattr(rule, name) not in (None, False)]
     for alone in ("exact", "ignore", "json"):
@@ -115,4 +115,4 @@ def _check_rule(found: Findings, path: Path, rule: Compare, within: bool = False
             if name in said:
                 found.wrong((*path, name), "has no meaning within a JSON document: there are only numbers and texts")
     for at, inner in (rule.json or {}).items():
-        _check_rule(found, (*path, "json", at), inner, within=True)
+        check_rule(found, (*path, "json", at), inner, within=True)

@@ -37,7 +37,7 @@ def _shadow(shadow: schema.Shadow, targets: Mapping[str, Target]) -> Shadow:
         payloads=shadow.payloads,
         tenants=frozenset(spared.tenant),
         tiers=frozenset(spared.tier),
-        rules=tuple((output, _rule(rule)) for output, rule in sorted(shadow.compare.items())),
+        rules=tuple((output, rule_of(rule)) for output, rule in sorted(shadow.compare.items())),
         route=shadow.route or "",
     )
     asked = [msgspec.structs.astuple(targets[name])[:4] for name in (shadow.of, shadow.to) if name]
@@ -45,7 +45,7 @@ def _shadow(shadow: schema.Shadow, targets: Mapping[str, Target]) -> Shadow:
     return replace(made, epoch=hashlib.sha256(what).hexdigest()[:16])
 
 
-def _rule(rule: schema.Compare) -> Rule:
+def rule_of(rule: schema.Compare) -> Rule:
     return Rule(
         exact=rule.exact,
         ignore=rule.ignore,
@@ -59,5 +59,5 @@ def _rule(rule: schema.Compare) -> Rule:
         divergence=rule.jensen_shannon,
         cosine=rule.cosine,
         similarity=rule.similarity,
-        places=None if rule.json is None else tuple((at, _rule(each)) for at, each in sorted(rule.json.items())),
+        places=None if rule.json is None else tuple((at, rule_of(each)) for at, each in sorted(rule.json.items())),
     )
