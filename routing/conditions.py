@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
+from msgspec.structs import replace
 
 from backends.inference import Parameter
-from routing.match import Match, Question, Range
+from routing.match import Match, Question, Range, RouteTable
+from routing.prompt.scorer import UNIT, PromptRouter, Scorer
 
 Predicate = Callable[[Question], bool]
 _BYTES = ("B", "KiB", "MiB", "GiB")
@@ -109,6 +111,8 @@ def _ranges(match: Match) -> Iterator[Condition]:
         yield _number("bytes", match.size, lambda question: question.size, words)
     for name, wanted in match.text_lengths:
         yield _number(f"text_length.{name}", wanted, _length_of(name))
+    for name, wanted in match.prompts:
+        yield _score(name, wanted)
 
 
 def _length_of(name: str) -> Callable[[Question], int | None]:
@@ -120,6 +124,19 @@ def _number(key: str, wanted: Range, read: Callable[[Question], int | None], wor
         return (found := read(question)) is not None and wanted.holds(found)
 
     return Condition(key, words or wanted.text(), holds, read)
+
+
+def _score(name: str, wanted: Range) -> Condition:
+    said = [f"at least {wanted.low / UNIT:g}"] if wanted.low or wanted.high is None else []
+    said += [] if wanted.high is None else [f"below {(wanted.high + 1) / UNIT:g}"]
+
+    def holds(question: Question) -> bool:
+        return (found := question.prompts.get(name)) is not None and wanted.holds(found)
+
+    def score(question: Question) -> float | None:
+        return None if (found := question.prompts.get(name)) is None else found / UNIT
+
+    return Condition(f"prompt.{name}", " and ".join(said), holds, score)
 
 
 def _nested(match: Match) -> Iterator[Condition]:
@@ -148,14 +165,17 @@ class Looks(msgspec.Struct, frozen=True):
     priority: bool = False
     size: bool = False
     texts: frozenset[str] = frozenset()  # names of BYTES inputs
+    prompts: frozenset[str] = frozenset()  # names of routers
+    routers: tuple[PromptRouter, ...] = ()  # these, where it is known what they are
 
     def __bool__(self) -> bool:
-        return self.priority or self.size or bool(self.texts)
+        return self.priority or self.size or bool(self.texts) or bool(self.prompts)
 
 
 def looks(match: Match) -> Looks:
     """What this match looks at, nested ones included."""
-    found = Looks(match.priority is not None, match.size is not None, frozenset(name for name, _ in match.text_lengths))
+    texts, prompts = (frozenset(name for name, _ in several) for several in (match.text_lengths, match.prompts))
+    found = Looks(match.priority is not None, match.size is not None, texts, prompts)
     nested = (*match.every, *match.some, *(() if match.never is None else (match.never,)))
     return together(found, *(looks(part) for part in nested))
 
@@ -166,4 +186,16 @@ def together(*several: Looks) -> Looks:
         any(each.priority for each in several),
         any(each.size for each in several),
         frozenset().union(*(each.texts for each in several)),
+        frozenset().union(*(each.prompts for each in several)),
     )
+
+
+def looks_of(table: RouteTable) -> Looks:
+    """What any route of the table looks at, with its routers."""
+    found = together(*(looks(route.match) for route in table.routes))
+    return replace(found, routers=tuple(each for each in table.routers if each.name in found.prompts))
+
+
+def ready(looked: Looks, scorers: Mapping[str, Scorer]) -> Looks:
+    """The same with routers that can score; `scorers` by SHA-256."""
+    return replace(looked, routers=tuple(replace(each, scorer=scorers[each.sha256]) for each in looked.routers))

@@ -30,6 +30,7 @@ from typing import Any, NamedTuple
 
 from routing.match import LOWEST_PRIORITY, Match, Question, Range
 from routing.principal import INFER, Principal
+from routing.prompt.scorer import UNIT
 
 STEPS = 1_000_000  # for all routes of one model; looking at a condition is one. Under a second together
 STEPS_OF_ONE = 100_000  # for one route
@@ -65,7 +66,7 @@ class Axis:
         ranges = [each for each in wanted if isinstance(each, Range)]
         if ranges:
             first = 0 if what == "size" else ABSENT
-            end = LOWEST_PRIORITY + 1 if what == "priority" else None
+            end = {"priority": LOWEST_PRIORITY + 1, "prompt": UNIT + 1}.get(what)
             cuts = {first, 1, *(each.low for each in ranges), *(each.high + 1 for each in ranges if each.high is not None)}
             self.values: list[Any] = sorted(cut for cut in cuts if first <= cut and (end is None or cut < end))
         else:
@@ -258,6 +259,7 @@ class Cover:
             found.get(("priority", "")),
             found.get(("size", ""), 0),
             named("text_length"),
+            named("prompt"),
         )
 
 
@@ -275,6 +277,8 @@ def _plain(match: Match) -> Iterator[tuple[Key, Wanted]]:
             yield (what, ""), numbers
     for name, lengths in match.text_lengths:
         yield ("text_length", name), lengths
+    for name, scores in match.prompts:
+        yield ("prompt", name), scores
 
 
 def _scopes(match: Match) -> Iterator[tuple[Key, Wanted]]:

@@ -8,7 +8,7 @@ import msgspec
 from msgspec.structs import replace
 
 from backends.errors import InferenceError
-from routing.conditions import Condition, conditions, looks, together
+from routing.conditions import Condition, conditions, looks_of
 from routing.match import Match, Question, Route, RouteTable, Split, Use
 from routing.plan import Plan
 from routing.planner import Planner, planner, unit_of
@@ -76,7 +76,7 @@ class Explainer:
         self.table = table
         self.plan = planner(table)
         self.targets = targets(table)
-        self.looks = together(*(looks(route.match) for route in table.routes))
+        self.looks = looks_of(table)
         self._conditions = [conditions(route.match) for route in table.routes]
         self._sides: dict[int, tuple[tuple[Planner, float], ...]] = {}  # by the route's place; 7 µs a side to make
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from routing.conditions import Looks, looks, together
+from routing.conditions import Looks, looks_of
 from routing.match import Match, Question, RouteTable, Split
 from routing.planner import unit_of
 from routing.split import key, place
@@ -46,7 +46,7 @@ def needed(table: RouteTable) -> Sampling:
         table.model,
         tuple(sorted({name for match in matches for name, _ in match.headers} | units)),
         tuple(sorted({name for match in matches for name, _ in match.parameters})),
-        together(*map(looks, matches)),
+        looks_of(table),
         tuple(
             Sided(route.name, split.unit, tuple(target.variant for target, _ in split.shares))
             for route, split in splits

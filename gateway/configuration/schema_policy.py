@@ -10,7 +10,7 @@ import msgspec
 
 from backends.inference import Parameter
 from gateway.configuration.decode import read_text
-from gateway.configuration.problems import NOT_YET, UnreadableError, listed, nearest, shown
+from gateway.configuration.problems import UnreadableError, nearest, shown
 from gateway.configuration.quantities import read_share, read_size
 from gateway.configuration.readers import (
     Address,
@@ -19,14 +19,17 @@ from gateway.configuration.readers import (
     Name,
     Timeout,
     Words,
+    not_one_of,
     one_of,
     read_address,
     read_name,
-    read_number,
 )
 from gateway.configuration.schema_cache import Cache
+from gateway.configuration.schema_cascade import Cascade
+from gateway.configuration.schema_costs import Cost
 from gateway.configuration.schema_experiments import Feedback, Group
 from gateway.configuration.schema_limits import Limit
+from gateway.configuration.schema_prompts import Router, Scored
 from gateway.configuration.schema_rollouts import PROOFS, Guard, RolloutStep
 from gateway.configuration.schema_shadows import Shadow
 from gateway.configuration.schema_tests import PolicyTest, read_parameter
@@ -34,7 +37,6 @@ from routing.match import LOWEST_PRIORITY, Range, Versions
 
 PROTOCOLS = ("triton-http", "triton-grpc")
 LATER_PROTOCOLS = ("torchserve-http", "torchserve-grpc", "kserve-v2", "tfserving", "openai", "http-json")
-METRICS = ("max-softmax", "margin", "entropy")
 UNITS = ("tenant", "subject", "request")
 BALANCES = ("least-request", "round-robin", "hash")
 MOST_ATTEMPTS = 10
@@ -158,26 +160,7 @@ def read_unit(value: object) -> str:
         return f"header:{read_header(text.removeprefix('header:'))}"
     if text in UNITS:
         return text
-    raise _not_one_of(text, UNITS, "header:<name>")
-
-
-def read_metric(value: object) -> str:
-    """How an output becomes a confidence. Raises UnreadableError."""
-    text = read_text(value)
-    if text in METRICS or re.fullmatch(r"output:\S(.*\S)?", text):
-        return text
-    if text.startswith("json:"):
-        raise UnreadableError(f"'json:<path>' is {NOT_YET}; use {listed((*METRICS, 'output:<name>'))}")
-    raise _not_one_of(text, METRICS, "output:<name>")
-
-
-def _not_one_of(text: str, words: tuple[str, ...], named: str) -> UnreadableError:
-    """The refusal of a word that is none of `words`, nor `named`, which is a word and a name behind a colon."""
-    prefix, (word, _, name) = named.partition(":")[0], text.partition(":")
-    meant = nearest(text, words)
-    if nearest(word.strip(), (prefix,)):
-        meant = f"{prefix}:{name.strip()}" if name.strip() else named
-    return UnreadableError(f"{shown(text)} is not one of {listed((*words, named))}", meant)
+    raise not_one_of(text, UNITS, "header:<name>")
 
 
 def read_attempts(value: object) -> int:
@@ -254,12 +237,12 @@ class Backend(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Variant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One model version that may answer. `cost` is per row, in whatever unit the policy's author counts."""
+    """One model version that may answer."""
 
     backend: Name
     model: Name
     version: Annotated[str, read_name] = ""
-    cost: Amount = 0.0
+    cost: Cost = Cost()
     timeout: Timeout | None = None
     deterministic: bool = True
     row_independent: bool = True
@@ -279,30 +262,10 @@ class Match(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bytes: Annotated[Range, read_sizes] | None = None
     priority: Annotated[Range, read_priorities] | None = None
     text_length: Mapping[str, Annotated[Range, read_counts]] = msgspec.field(default_factory=dict)
+    prompt: Mapping[Name, Scored] = msgspec.field(default_factory=dict)
     all: tuple[Match, ...] = ()
     any: tuple[Match, ...] = ()
     never: Match | None = msgspec.field(default=None, name="not")
-
-
-class Confidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How sure a stage's answer is. With `output:<name>` as the metric that output is the confidence itself."""
-
-    metric: Annotated[str, read_metric]
-    output: str | None = None
-
-
-class Stage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One step of a cascade: rows at least `accept` sure stay with it."""
-
-    use: Name
-    accept: Annotated[float, read_number] | None = None
-
-
-class Cascade(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Cheap variants first; only unsure rows go on to dearer ones."""
-
-    confidence: Confidence
-    stages: tuple[Stage, ...]
 
 
 class Route(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -349,6 +312,7 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cache: Cache | None = None
     shadows: tuple[Shadow, ...] = ()
     rollouts: Mapping[Name, Rollout] = msgspec.field(default_factory=dict)
+    routers: Mapping[Name, Router] = msgspec.field(default_factory=dict)
 
 
 class PolicyDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -11,6 +11,7 @@ from backends.inference import Parameter
 from gateway.configuration.decode import read_text
 from gateway.configuration.problems import UnreadableError, shown
 from gateway.configuration.readers import Name, Timeout, read_name
+from gateway.configuration.schema_prompts import read_score
 from routing.match import LOWEST_PRIORITY
 from routing.principal import INFER
 
@@ -73,6 +74,7 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     priority: Annotated[int, read_priority] | None = None
     bytes: Whole = 0
     text_length: Mapping[str, Whole] = msgspec.field(default_factory=dict)
+    prompt: Mapping[Name, Annotated[float, read_score]] = msgspec.field(default_factory=dict)
     request_id: Text = ""
 
 

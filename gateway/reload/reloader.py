@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from gateway.compile import Blueprint, drawn
 from gateway.configuration.load import load_policy, version
@@ -40,12 +41,15 @@ class Judged:
         return self.blueprint.version
 
 
-def judged(text: bytes, name: str, before: Standing | None = None) -> Judged:
-    """The policy in these bytes, if it can be used and may take the place of the one `before`. Raises PolicyError."""
+def judged(text: bytes, name: str, before: Standing | None = None, folder: Path = Path()) -> Judged:
+    """The policy in these bytes, if it can be used and may take the place of the one `before`. Raises PolicyError.
+
+    `folder` is the policy file's, beside which lie the files that it names.
+    """
     standing = Standing(text, load_policy(text, name))
     if found := objections(before, standing):
         raise PolicyError(name, found)
-    return Judged(standing, drawn(standing.document, text, name))
+    return Judged(standing, drawn(standing.document, text, name, folder))
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +128,7 @@ class Reloader:
             if text is None:
                 return None
             try:
-                policy = await self._file.run(lambda: judged(text, f"version {name}"))
+                policy = await self._file.run(lambda: judged(text, f"version {name}", folder=self._file.path.parent))
                 await self._put(policy)
             except Exception as error:  # noqa: BLE001 - see _refuse
                 return self._refuse(origin, error, name)
@@ -172,7 +176,7 @@ class Reloader:
             if origin is BY_FILE and version(text) == self.in_force.version:  # its author is back where they were
                 self.refusal, self.note = None, ""
                 return Done(self.in_force.version, self.in_force.version)
-            policy = await self._file.run(lambda: judged(text, str(self._file.path), before))
+            policy = await self._file.run(lambda: judged(text, str(self._file.path), before, self._file.path.parent))
             await self._put(policy)
         except Exception as error:  # noqa: BLE001 - see _refuse
             return self._refuse(origin, error, version(text))

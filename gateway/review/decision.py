@@ -19,6 +19,7 @@ from routing.limits import Limit, binds
 from routing.match import Question, RouteTable
 from routing.plan import Plan
 from routing.planner import Planner
+from routing.prompt.scorer import UNIT
 
 
 class Decision(NamedTuple):
@@ -88,7 +89,8 @@ def _noting(explainer: Explainer, plan: Planner, request: Request, seen: list[Qu
     """The model with this planner, told the sizes of tensors that the request does not have; what it is asked goes to `seen`."""
 
     def noting(question: Question) -> Plan:
-        whole = replace(question, size=request.bytes, text_lengths=request.text_length)
+        scores = {name: round(score * UNIT) for name, score in request.prompt.items()}
+        whole = replace(question, size=request.bytes, text_lengths=request.text_length, prompts=scores)
         seen.append(whole)
         return plan(whole)
 

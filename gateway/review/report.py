@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from gateway.configuration.integrity import Ends, ends, sealed
 from gateway.configuration.load import load_policy
 from gateway.configuration.problems import PolicyError, Problem
 from gateway.configuration.schema_policy import PolicyDocument
 from gateway.configuration.tables import route_tables
+from gateway.configuration.tables_prompts import scorers
 from gateway.review.trial import refuse_failures
 
 _OPEN = "the file does not begin with --- and end with ...: a copy of it that is cut off could be taken for the whole"
@@ -24,7 +26,7 @@ class Report:
 
 
 def report(text: bytes, name: str) -> Report:
-    """What is to be said about the policy in `text`, its own tests included; `name` is the file's, for messages."""
+    """What is to be said about the policy in `text`, its own tests and the files that it names included; `name` is the file's."""
     broken: tuple[Problem, ...] = ()
     try:
         found = ends(text, name)
@@ -39,6 +41,7 @@ def report(text: bytes, name: str) -> Report:
     try:
         document = load_policy(text, name)
         refuse_failures(document, route_tables(document), text, name)
+        scorers(document, Path(name).parent, text, name)
     except PolicyError as error:
         return Report(None, PolicyError(name, [*broken, *error.problems]).problems, notes)
     return Report(document, broken, notes)

@@ -14,6 +14,7 @@ from gateway.configuration.yaml_source import resolve
 from gateway.review.words import request
 from routing.explain import Possibility
 from routing.match import Question
+from routing.prompt.scorer import UNIT
 
 _LINE = re.compile(r"[A-Za-z0-9_/.][A-Za-z0-9_/., =→-]*(?<! )")  # of these characters YAML makes nothing but text
 _PLAIN = re.compile(r"[A-Za-z0-9_/.][A-Za-z0-9_/. -]*(?<! )")
@@ -39,6 +40,7 @@ def asking(model: str, question: Question) -> Request:
         question.priority,
         question.size,
         question.text_lengths,
+        {name: score / UNIT for name, score in question.prompts.items()},
         question.request_id,
     )
 

@@ -76,6 +76,7 @@ def request(written: Request) -> str:
     said += [f"header {name}={value}" for name, value in written.headers.items()]
     said += [f"parameter {name}={had(value)}" for name, value in written.parameters.items()]
     said += [f"{name} of {length} characters" for name, length in written.text_length.items()]
+    said += [f"prompt {name} {score:g}" for name, score in written.prompt.items()]
     sized = size(written.bytes) if written.bytes else None
     named = {"version": written.version, "priority": written.priority, "bytes": sized, "id": written.request_id}
     return ", ".join(said + [f"{what} {word}" for what, word in named.items() if word not in ("", None)])

@@ -125,6 +125,7 @@ class Recorder:
             headers=self._headers(sampling, question),
             parameters=self._parameters(sampling, question),
             text_length={name: question.text_lengths.get(name) for name in looks.texts},
+            prompt={router.key: question.prompts.get(router.name) for router in looks.routers},
             looked=(*(("bytes",) if looks.size else ()), *(("priority",) if looks.priority else ())),
             places=places(sampling, question),
             route=plan.route if plan else "",

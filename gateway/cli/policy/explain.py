@@ -65,6 +65,7 @@ _PAIRS = (
     ("--header", "headers", "NAME=VALUE", "a header; repeatable"),
     ("--parameter", "parameters", "NAME=VALUE", "a parameter: true, 3 or text; repeatable"),
     ("--text-length", "text_length", "INPUT=N", "characters of a text input's longest element; repeatable"),
+    ("--prompt", "prompt", "ROUTER=SCORE", "what `penstock router score` says of the text; repeatable"),
 )
 
 

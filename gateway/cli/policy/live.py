@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import uvloop
 
@@ -35,7 +36,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def look(document: PolicyDocument, text: bytes, name: str, seconds: float) -> tuple[Problem, ...]:
     """What does not fit between a usable policy and its backends, in the order of the lines; `text` and `name` are the file's."""
-    clusters = {spec.name: cluster(spec, lambda *_: None) for spec in drawn(document, text, name).clusters}
+    compiled = drawn(document, text, name, Path(name).parent)
+    clusters = {spec.name: cluster(spec, lambda *_: None) for spec in compiled.clusters}
 
     async def asked() -> tuple[Heard, ...]:
         return await ask(document, clusters, seconds, _waiting)

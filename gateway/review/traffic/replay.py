@@ -98,7 +98,9 @@ class Replay:
             now = self._now
             self._see(now, looks)
             if looks.looks:
-                question = replace(question, priority=now.priority, size=now.bytes or 0, text_lengths=_given(now.text_length))
+                scores = {each.name: now.prompt.get(each.key) for each in looks.looks.routers}
+                size, lengths = now.bytes or 0, _given(now.text_length)
+                question = replace(question, priority=now.priority, size=size, text_lengths=lengths, prompts=_given(scores))
             made = first(question)
             split = splits.get(made.route)
             if split is None:
@@ -119,6 +121,9 @@ class Replay:
         for name in looked.looks.texts:
             if name not in sample.text_length:
                 self.blind[f"text_length {name}"] += 1
+        for router in looked.looks.routers:
+            if router.key not in sample.prompt:
+                self.blind[f"prompt {router.name}"] += 1
         if looked.looks.size and "bytes" not in sample.looked:
             self.blind["bytes"] += 1
         if looked.looks.priority and "priority" not in sample.looked:
