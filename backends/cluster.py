@@ -147,6 +147,14 @@ class Cluster:
         key = (model, version)
         return await self._reachable(lambda endpoint: endpoint.backend.describe(what, model, version, deadline), key, deadline)
 
+    def shut(self, model: str, version: str) -> bool:
+        """Whether breakers, or operators, keep every question about the model from every endpoint now."""
+        for endpoint in self.endpoints:
+            if endpoint.sound:
+                return False
+        key, now = (model, version), monotonic()
+        return all(endpoint.shut(key, now) for endpoint in self.endpoints)
+
     async def close(self) -> None:
         """Closes every endpoint's connections, each as soon as it has nothing in flight."""
         await asyncio.gather(*(endpoint.backend.close() for endpoint in self.endpoints))

@@ -87,6 +87,12 @@ class Endpoint:
         model = self._models.get(key)
         return NONE if key not in self._unready and (model is None or model.admits(now)) else SICK
 
+    def shut(self, key: Key, now: float) -> bool:
+        """Whether it is AWAY, or the model has failed here so often that the next question is not to be lost on it."""
+        model = self._models.get(key)
+        away = self.drained or not self._server.admits(now)
+        return away or (model is not None and not model.admits(now))
+
     def weight(self, now: float) -> float:
         """How much of its share of the questions it should have."""
         missing = (self._full_at - now) / SLOW_START

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
 from backends.balance import Balance
 from backends.checks import CHECKING
@@ -20,10 +21,12 @@ from backends.schedule import Schedules
 from backends.triton_grpc import TritonGrpc
 from backends.triton_http import TritonHttp
 from gateway.aside import here
+from gateway.audit.audits import Audits
 from gateway.configuration import schema_policy
 from gateway.configuration.load import load_policy, version
 from gateway.configuration.schema_policy import PolicyDocument
 from gateway.configuration.tables import limits_of, route_tables
+from gateway.configuration.tables_prompts import scorers
 from gateway.door import OPEN, Door
 from gateway.review.trial import refuse_failures
 from gateway.rollout.rollouts import Rollouts
@@ -31,6 +34,7 @@ from gateway.shadow.shadows import Shadows
 from gateway.snapshot import PASSING, ClusterSpec, Model, Snapshot
 from gateway.spawner import Spawner
 from gateway.telemetry.metrics import Metrics
+from policies.audit import Means as AuditMeans
 from policies.authorize import AuthorizePolicy
 from policies.cache import CachePolicy
 from policies.call import Answer, Call, Policy
@@ -47,11 +51,13 @@ from policies.shadow import Means, ShadowPolicy
 from policies.stream import StreamAsk, streaming
 from policies.stream_cache import StreamCachePolicy
 from routing.cache.key import Keys
-from routing.conditions import Looks, looks, together
+from routing.cascade.foresight import Foresight
+from routing.conditions import Looks, looks_of, ready
 from routing.limits import Limit, may_bind
 from routing.match import RouteTable
 from routing.plan import Target
 from routing.planner import Planner, planner
+from routing.prompt.scorer import Scorer
 from routing.sampling import Sampling, sampling, steady
 from routing.targets import entrances, targets
 
@@ -93,22 +99,25 @@ class Lasting:
     spawner: Spawner
     shadows: Shadows
     rollouts: Rollouts
+    audits: Audits
     leases: Leases | None = None  # where the store is shared
+    foresight: Foresight = field(default_factory=Foresight)
 
 
 def lasting(clock: Callable[[], float]) -> Lasting:
     """For a snapshot that stands alone."""
     store, keys, spawner = LocalStore(1 << 20, clock), Keys(secrets.token_bytes(32), lambda _: ()), Spawner()
     shadows = Shadows(Means(spawner.spawn, clock, time.time, random.random, lambda *_: None, here))
-    return Lasting(LocalMeter(clock), store, keys, spawner, shadows, Rollouts(spawner))
+    audits = Audits(AuditMeans(spawner.spawn, clock, random.random, lambda *_: None, lambda *_: None, here))
+    return Lasting(LocalMeter(clock), store, keys, spawner, shadows, Rollouts(spawner), audits)
 
 
-def blueprint(text: bytes, name: str) -> Blueprint:
-    """The checked document of a policy file's bytes; `name` is the file's, for messages. Raises PolicyError."""
-    return drawn(load_policy(text, name), text, name)
+def blueprint(text: bytes, name: str, folder: Path = Path()) -> Blueprint:
+    """The checked document of a policy file's bytes; `name` and `folder` are the file's. Raises PolicyError."""
+    return drawn(load_policy(text, name), text, name, folder)
 
 
-def drawn(document: PolicyDocument, text: bytes, name: str) -> Blueprint:
+def drawn(document: PolicyDocument, text: bytes, name: str, folder: Path = Path()) -> Blueprint:
     """The same of a document that these bytes have made already. Raises PolicyError if a test of its own fails."""
     clusters = tuple(
         ClusterSpec(
@@ -122,12 +131,13 @@ def drawn(document: PolicyDocument, text: bytes, name: str) -> Blueprint:
     )
     tables = route_tables(document)
     refuse_failures(document, tables, text, name)
-    routings = {name: _routing(table) for name, table in tables.items()}
+    found = scorers(document, folder, text, name)
+    routings = {name: _routing(table, found) for name, table in tables.items()}
     return Blueprint(version(text), clusters, tables, document.aliases, limits_of(document), routings)
 
 
-def _routing(table: RouteTable) -> Routing:
-    looked = together(*(looks(route.match) for route in table.routes)) or None
+def _routing(table: RouteTable, found: Mapping[str, Scorer]) -> Routing:
+    looked = ready(looks_of(table), found) or None
     swaps: list[dict[str, Target]] = [{}]
     for rolling in table.rollouts:
         swaps += [{**each, rolling.stable: rolling.candidate} for each in swaps]
@@ -152,18 +162,23 @@ def compile_snapshot(
     metrics.limits(limit.name for limit in blueprint.limits)
     limit = LimitPolicy(blueprint.limits, kept.meter, metrics.limited)
     around = Around(clock, random.random, kept.spawner.spawn)
-    layers, innermost = _layers(metrics, around, kept), core(clusters, metrics, clock)
+    layers, innermost = _layers(metrics, around, kept, clusters), core(clusters, metrics, clock)
     rollout = RolloutPolicy(clock)
     rolled = kept.rollouts.rolled(blueprint.tables, {name: each.plans for name, each in blueprint.routings.items()})
     specs = {spec.name: spec for spec in blueprint.clusters}
-    shadows = kept.shadows.layers(blueprint.tables, specs, partial(cluster, sent=_uncounted))
+    make = partial(cluster, sent=_uncounted)
+    shadows = kept.shadows.layers(blueprint.tables, specs, make)
+    beside: tuple[tuple[str, Mapping[str, Policy]], ...] = (
+        ("shadow", shadows),
+        ("audit", kept.audits.layers(blueprint.tables, specs, make)),
+    )
     stream_of = _unmirrored(rollout.over(streaming(clusters, metrics, clock)), shadows)
     streams = _streams(stream_of, limit, StreamCachePolicy(kept.store, kept.keys, metrics.cached, around))
     models = {}
     for name, routing in blueprint.routings.items():
         table, limited = blueprint.tables[name], any(may_bind(each, name) for each in blueprint.limits)
         more: dict[str, Policy] = {"limit": limit} if limited else {}
-        more |= {"shadow": shadows[name]} if name in shadows else {}
+        more |= {kind: found[name] for kind, found in beside if name in found}
         more |= {"rollout": rollout} if name in rolled else {}
         ask, stream = onion(_of(table, layers, more), innermost), streams[limited]
         looked, door = routing.looks, _door(table, clusters)
@@ -192,13 +207,16 @@ def _door(table: RouteTable, clusters: Mapping[str, Cluster]) -> Door:
     return Door([(clusters[target.backend], target.model) for target in asked], longest)
 
 
-def _layers(metrics: Metrics, around: Around, kept: Lasting) -> dict[str, Policy]:
+def _layers(metrics: Metrics, around: Around, kept: Lasting, clusters: Mapping[str, Cluster]) -> dict[str, Policy]:
+    def shut(target: Target) -> bool:
+        return clusters[target.backend].shut(target.model, target.version)
+
     return {
         "deadline": DeadlinePolicy(),
         "authorize": AuthorizePolicy(),
         "cache": CachePolicy(kept.store, kept.keys, metrics.cached, around),
         "coalesce": CoalescePolicy(kept.spawner.spawn, around.clock, kept.leases),
-        "cascade": CascadePolicy(metrics, around.clock),
+        "cascade": CascadePolicy(metrics, around.clock, shut=shut, foresight=kept.foresight),
         "fallback": FallbackPolicy(metrics, around.clock),
     }
 
@@ -221,7 +239,7 @@ def _unmirrored(stream: StreamAsk, shadows: Mapping[str, ShadowPolicy]) -> Strea
 
 
 def _uncounted(cluster: str, endpoint: str, outcome: str) -> None:
-    """Mirrors' attempts are the shadow's, not the backend's as clients see it."""
+    """Attempts of mirrors and audits are their own, not the backend's as clients see it."""
 
 
 def _streams(stream: StreamAsk, limit: LimitPolicy, cache: StreamCachePolicy) -> dict[bool, StreamAsk]:

@@ -93,6 +93,7 @@ class Cascade(msgspec.Struct, frozen=True):
     stages: tuple[Stage, ...]
     speculate: float | None = None  # the share of rows from which on the next stage may be asked before its turn
     audit: Audit | None = None
+    budget: float | None = None  # the share of its rows that may go up, 0 to 1
 
 
 class Route(msgspec.Struct, frozen=True):

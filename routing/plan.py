@@ -34,6 +34,12 @@ class Confidence(msgspec.Struct, frozen=True, gc=False):
     logits: bool = False  # the output holds logits, of which the softmax are the probabilities
     path: tuple[str, ...] | None = None  # the output's elements are JSON documents, and this is the place in them
 
+    @property
+    def text(self) -> str:
+        """For people: `max-softmax of the softmax of logits`, `json of $.score in answer`."""
+        read = self.output if self.path is None else f"{'.'.join(('$', *self.path))} in {self.output}"
+        return f"{self.metric} of {'the softmax of ' if self.logits else ''}{read}"
+
 
 class Stage(msgspec.Struct, frozen=True, gc=False):
     """One step of a cascade; rows at least `accept` sure stay, the others go up. None: whatever comes is accepted.
@@ -63,6 +69,7 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
     swapped: tuple[str, ...] = ()  # candidates of rollouts that it asks in the place of what the route names
     speculate: float | None = None  # the next stage is asked at once where so large a share of rows is expected to go up
     audit: Audit | None = None  # of a cascade; None: nobody looks whether what it keeps is right
+    budget: float | None = None  # of a cascade: the share of its rows that may go up; None: all
 
 
 class Mirror(msgspec.Struct, frozen=True, gc=False):

@@ -90,7 +90,9 @@ def _plan(
         cache=table.cache,
         mirrors=tuple(_mirrors(table, alone)),
         swapped=tuple(target.variant for target in swaps.values() if target.variant in asked),
+        speculate=cascade.speculate if cascade else None,
         audit=cascade.audit if cascade else None,
+        budget=cascade.budget if cascade else None,
     )
 
 

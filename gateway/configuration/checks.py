@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from itertools import pairwise
 
 from gateway.configuration import schema_policy as policy
 from gateway.configuration.checks_cache import check_cache
+from gateway.configuration.checks_cascade import check_cascade
 from gateway.configuration.checks_experiments import check_experiments
+from gateway.configuration.checks_costs import check_budgets, check_costs
 from gateway.configuration.checks_limits import check_limits
 from gateway.configuration.checks_names import check_distinct, check_known
 from gateway.configuration.checks_order import check_order
+from gateway.configuration.checks_prompts import check_prompts
 from gateway.configuration.checks_rollouts import check_rollouts
 from gateway.configuration.checks_shadows import check_shadows
 from gateway.configuration.checks_tests import check_tests, check_without
@@ -31,6 +33,7 @@ def check_policy(found: Findings, document: policy.PolicyDocument) -> None:
         _check_model(found, ("models", name), model, backends)
     _check_aliases(found, document.aliases)
     check_limits(found, document.limits, dict.fromkeys(found.source.keys(("models",))), document.aliases)
+    check_budgets(found, document)
     check_tests(found, document)
     check_experiments(found, document)
     check_without(found, document.without)
@@ -45,13 +48,15 @@ def _check_model(found: Findings, path: Path, model: policy.Model, backends: Col
     for index, route in enumerate(model.routes):
         _check_route(found, (*routes, index), route, known)
         if route.cascade is not None:
-            _check_cascade(found, (*routes, index, "cascade"), route.cascade, model.variants, (*path, "variants"))
+            check_cascade(found, (*routes, index, "cascade"), route.cascade, model.variants, (*path, "variants"))
         if route.match is not None:
             check_match(found, (*routes, index, "match"), route.match, askable)
     _check_timeouts(found, path, model)
     check_order(found, routes, model.routes)
     _check_fallback(found, (*path, "fallback"), model.fallback, known)
+    check_prompts(found, path, model)
     check_cache(found, path, model)
+    check_costs(found, path, model)
     check_shadows(found, path, model)
     check_rollouts(found, path, model)
 
@@ -79,46 +84,6 @@ def _asked(path: Path, route: policy.Route) -> Iterator[tuple[Path, str]]:
         yield (*path, "split", name), name
     for index, stage in enumerate(route.cascade.stages if route.cascade else ()):
         yield (*path, "cascade", "stages", index, "use"), stage.use
-
-
-def _check_cascade(
-    found: Findings, path: Path, cascade: policy.Cascade, variants: Mapping[str, policy.Variant], declared: Path
-) -> None:
-    _check_confidence(found, (*path, "confidence"), cascade.confidence)
-    stages = (*path, "stages")
-    if len(cascade.stages) < 2:
-        found.wrong(stages, "a cascade has at least two stages; for one variant write use")
-    check_distinct(found, stages, [stage.use for stage in cascade.stages], "use")
-    last = len(cascade.stages) - 1
-    for index, stage in enumerate(cascade.stages):
-        _check_accept(found, (*stages, index), stage, index == last, cascade.confidence.metric)
-    for index, (cheap, dear) in enumerate(pairwise(cascade.stages), start=1):
-        first, second = variants.get(cheap.use), variants.get(dear.use)
-        unsure = {(*declared, cheap.use), (*declared, dear.use)} & found.spoiled  # a cost that could not be read is unknown
-        if first and second and not unsure and second.cost < first.cost:
-            found.wrong(
-                (*stages, index, "use"),
-                f"{shown(dear.use)} (cost {second.cost:g}) is cheaper than {shown(cheap.use)} (cost {first.cost:g}) before it;"
-                " a cascade goes from cheap to dear",
-            )
-
-
-def _check_confidence(found: Findings, path: Path, confidence: policy.Confidence) -> None:
-    if confidence.metric.startswith("output:"):
-        if confidence.output not in (None, confidence.metric.removeprefix("output:")):
-            found.wrong((*path, "output"), f"{shown(confidence.metric)} names another output already; leave this one out")
-    elif confidence.output is None:
-        found.wrong(path, f"'output' is missing: which output is {confidence.metric} read from?")
-
-
-def _check_accept(found: Findings, path: Path, stage: policy.Stage, last: bool, metric: str) -> None:
-    if last and stage.accept is not None:
-        found.wrong((*path, "accept"), "the last stage takes whatever comes: there is nobody to ask after it")
-    if not last and stage.accept is None:
-        found.wrong(path, f"'accept' is missing: how sure must {shown(stage.use)} be for its answer to stay?")
-    if stage.accept is not None and not metric.startswith("output:") and not 0 <= stage.accept <= 1:
-        percent = f"{stage.accept / 100:g}" if 2 <= stage.accept <= 100 else None  # 1.2 is no per cent
-        found.wrong((*path, "accept"), f"{stage.accept:g} is out of range: {metric} lies between 0 and 1", percent)
 
 
 def _check_timeouts(found: Findings, path: Path, model: policy.Model) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from gateway.configuration import descriptions_experiments
+from gateway.configuration import descriptions_cascade, descriptions_costs, descriptions_experiments, descriptions_prompts
 from gateway.configuration import schema_cache as caches
 from gateway.configuration import schema_gateway as process
 from gateway.configuration import schema_limits as limits
@@ -21,6 +21,7 @@ from gateway.configuration import schema_tests as tests
 Struct = type[msgspec.Struct]
 
 DESCRIPTIONS: Mapping[Struct, Mapping[str, str]] = {
+    **descriptions_costs.DESCRIPTIONS,
     **descriptions_experiments.DESCRIPTIONS,
     policy.PolicyDocument: {
         "version": "The version of the file's format.",
@@ -65,6 +66,7 @@ DESCRIPTIONS: Mapping[Struct, Mapping[str, str]] = {
         "fallback": "`variant: variant` asked instead when the first fails (not when it is unsure, nor when time is up).",
         "version_policy": "Which versions a client may ask for by number.",
         "cache": "Whether and how long answers are kept, and given again to equal questions; docs/cache.md says what is equal.",
+        "routers": "Trained prompt routers by names of your own; routes match their scores. docs/prompt-router.md explains them.",
         "rollouts": "By variant, who is to take its place step by step; docs/rollout.md explains them.",
         "shadows": "Candidates that are asked too, compared, and answer nobody; docs/shadow.md explains them.",
     },
@@ -91,10 +93,10 @@ DESCRIPTIONS: Mapping[Struct, Mapping[str, str]] = {
         "backend": "Which of the backends has it.",
         "model": "The model's name at that backend.",
         "version": "The model's version at that backend, in quotes; without one the backend chooses.",
-        "cost": "Of one row, in any unit you like.",
+        "cost": "Of one row, in any unit you like; or by its parts. docs/cost.md says who pays for what.",
         "timeout": "For one answer of this variant; what is left of the route's timeout if that is less.",
         "deterministic": "Whether the same question always has the same answer; a cache on one that says false is refused.",
-        "row_independent": "Whether a row's answer is the same beside any other rows; else no row can be kept on its own.",
+        "row_independent": "Whether a row's answer is the same beside any other rows; else none is kept, or goes up a cascade, alone.",
         "pure": "Asking it changes nothing anywhere, so that a question may be asked again; only such variants are mirrored.",
     },
     policy.Route: {
@@ -118,22 +120,13 @@ DESCRIPTIONS: Mapping[Struct, Mapping[str, str]] = {
         "bytes": "The size of all input tensors in binary form, the same in every dialect.",
         "priority": "X-Priority, from 0, the highest, to 9; never holds for a request without it.",
         "text_length": "By input: the characters of its longest text. The inputs must be of datatype BYTES.",
+        "prompt": "By router: which scores of the prompt. Never holds for a request without the router's input.",
         "all": "Further conditions, all of which must hold.",
         "any": "Conditions of which at least one must hold.",
         "not": "Conditions that must not all hold.",
     },
-    policy.Cascade: {
-        "confidence": "How sure an answer is, row by row.",
-        "stages": "Variants from cheap to dear, at least two.",
-    },
-    policy.Confidence: {
-        "metric": "How the output's values become a confidence; `output:<name>` takes that output itself.",
-        "output": "Which output has the probabilities.",
-    },
-    policy.Stage: {
-        "use": "The variant that is asked.",
-        "accept": "Rows at least so sure keep this answer. The last stage has none: it takes whatever comes.",
-    },
+    **descriptions_prompts.DESCRIPTIONS,
+    **descriptions_cascade.DESCRIPTIONS,
     caches.Cache: {
         "ttl": "How long an answer is fresh; each a little shorter, up to a tenth, by chance.",
         "rows": "Every row of a batch is kept and found on its own; only the missing ones go to the backend, together.",
@@ -158,7 +151,15 @@ DESCRIPTIONS: Mapping[Struct, Mapping[str, str]] = {
         "queue": "How many may wait beyond that; one more is dropped, and counted.",
         "budget": "Of cost, as the variants state it, second asks included: what is beyond it is dropped, in each process.",
         "payloads": "Keep question and answers of the worst differences for the report. Else only their request ids.",
+        "record": "Write down label and confidence of both answers' rows, for `penstock calibrate`; telemetry.pairs says where.",
         "except": "Whose questions are never mirrored.",
+    },
+    shadows.Record: {
+        "metric": "How an output becomes a confidence, as in a cascade.",
+        "output": "Which output has the probabilities, the log-probabilities of tokens, or the JSON documents.",
+        "logits": "It has logits, of which the softmax are the probabilities.",
+        "path": "It has JSON documents, and in each the tokens' log-probabilities stand here.",
+        "label": "The output that tells the predicted label. Without it, the place of the largest value.",
     },
     shadows.Except: {
         "tenant": "The caller's tenant, from the verified token or API key.",
@@ -187,6 +188,8 @@ DESCRIPTIONS: Mapping[Struct, Mapping[str, str]] = {
         "burst": "Requests at once, when nobody asked for a while. Without it the number in `requests`: 6000 of `6000/m`.",
         "concurrency": "Requests at the same time.",
         "bytes": "Of requests, tensors and all, in so much time; the number written may come at once.",
+        "cost": "What may be spent in each hour, day or month of UTC. What is kept in a cache costs nothing.",
+        "escalations": "Rows that cascades may send up in each hour, day or month of UTC; beyond it they keep the answer they have.",
     },
     limits.LimitMatch: {
         "tenant": "The caller's tenant, from the verified token or API key.",
@@ -210,6 +213,7 @@ DESCRIPTIONS: Mapping[Struct, Mapping[str, str]] = {
         "priority": "X-Priority.",
         "bytes": "The size of all input tensors in binary form.",
         "text_length": "By input of datatype BYTES: the characters of its longest text.",
+        "prompt": "By router: the score of the prompt, as `penstock router score` tells it.",
         "request_id": "X-Request-Id: in a split by request it decides the side.",
     },
     tests.Caller: {
@@ -290,6 +294,7 @@ DESCRIPTIONS: Mapping[Struct, Mapping[str, str]] = {
         "access_log": "One line of JSON per request on standard output, or none.",
         "access_log_share": "Of the requests that went well, taken at random; the others are all told.",
         "samples": "Where requests of routes that say `sample` are recorded; null: nowhere.",
+        "pairs": "Where answers of shadows that say `record` are written, row by row; null: nowhere.",
         "otlp": "Where traces go.",
     },
     process.Samples: {
@@ -305,6 +310,7 @@ DESCRIPTIONS: Mapping[Struct, Mapping[str, str]] = {
 }
 
 EXAMPLES: Mapping[Struct, str] = {
+    **descriptions_costs.EXAMPLES,
     **descriptions_experiments.EXAMPLES,
     policy.Backend: """
 protocol: triton-http
@@ -338,12 +344,8 @@ any:
   - priority: 7..
   - not: {scope: batch}
 """,
-    policy.Cascade: """
-confidence: {output: probabilities, metric: margin}
-stages:
-  - {use: fast, accept: 0.7}
-  - {use: accurate}
-""",
+    **descriptions_cascade.EXAMPLES,
+    **descriptions_prompts.EXAMPLES,
     shadows.Shadow: """
 name: v2-dark
 of: accurate

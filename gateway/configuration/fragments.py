@@ -11,11 +11,23 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from gateway.configuration import quantities, readers, schema_gateway, schema_limits, schema_policy, schema_shadows, schema_tests
+from gateway.configuration import (
+    quantities,
+    readers,
+    schema_cascade,
+    schema_costs,
+    schema_gateway,
+    schema_limits,
+    schema_policy,
+    schema_prompts,
+    schema_shadows,
+    schema_tests,
+)
 from gateway.configuration.decode import read_text
 from gateway.configuration.problems import listed
 from gateway.configuration.quantities import BYTES, SECONDS, read_share
 from gateway.configuration.readers import OneOf
+from routing.budgets import PERIODS
 from routing.conditions import size
 from routing.limits import PER
 from routing.match import LOWEST_PRIORITY, Versions
@@ -111,7 +123,11 @@ _ROWS = r"(?!\.\.$)([0-9]{1,9})?\.\.(?!0{1,9}$)([0-9]{1,9})?"
 _COUNTS = r"(?!\.\.$)([0-9]{1,9})?\.\.([0-9]{1,9})?"
 _PRIORITIES = r"(?!\.\.$)(0{0,8}[0-9])?\.\.(0{0,8}[0-9])?"
 _MOST_ATTEMPTS = schema_policy.MOST_ATTEMPTS
+_STEP = r"(\.([A-Za-z0-9_-]+|\*)|\[([0-9]{1,6}|\*)\])"
+_PLACE = rf"(\$|(\$\.)?([A-Za-z0-9_-]+|\*)|\[([0-9]{{1,6}}|\*)\]){_STEP}*"
 _PATH = r"(?!.*://)[^\u0000-\u001f\u007f]+"
+
+_BESIDE = r"(?!\.\.?(/|$))[^/\\\u0000-\u001f\u007f]+"
 
 FRAGMENTS: Mapping[object, Fragment] = {
     read_text: Fragment({"type": "string", "title": "text", "minLength": 1, "errorMessage": f"must be text{_QUOTES}"}),
@@ -176,11 +192,21 @@ FRAGMENTS: Mapping[object, Fragment] = {
             "anyOf": [{"enum": list(schema_policy.UNITS)}, {"pattern": f"^header:{_HEADER}$"}],
         }
     ),
-    schema_policy.read_metric: Fragment(
+    schema_cascade.read_metric: Fragment(
         {
             "type": "string",
-            "title": listed(f"`{metric}`" for metric in (*schema_policy.METRICS, "output:<name>")),
-            "anyOf": [{"enum": list(schema_policy.METRICS)}, {"pattern": r"^output:\S(.*\S)?$"}],
+            "title": listed(f"`{metric}`" for metric in (*schema_cascade.METRICS, *schema_cascade.NAMED)),
+            "anyOf": [{"enum": list(schema_cascade.METRICS)}, {"pattern": rf"^(output:\S(.*\S)?|json:{_PLACE})$"}],
+        }
+    ),
+    schema_cascade.read_path: Fragment(_text("a place in JSON", _PLACE, "choices[0].logprobs.content[*].logprob")),
+    schema_cascade.read_knot: Fragment(
+        {
+            "type": "array",
+            "title": "[raw score, chance of being right]",
+            "minItems": 2,
+            "maxItems": 2,
+            "items": {"type": "number"},
         }
     ),
     schema_policy.read_attempts: Fragment(
@@ -203,6 +229,14 @@ FRAGMENTS: Mapping[object, Fragment] = {
     schema_shadows.read_place: Fragment(
         _text("a place in JSON", r"\$(\.([A-Za-z0-9_-]+|\*)|\[([0-9]{1,6}|\*)\])*", "$.score", "$.choices[*].text")
     ),
+    schema_costs.read_sum: Fragment(
+        _text("a sum for each hour, day or month", rf"{_SOME}{_NUMBER} ?/ ?({'|'.join(PERIODS)})", "1000/day", "0.5/hour")
+    ),
+    schema_prompts.read_score: Fragment(
+        {"type": "number", "title": "a score from 0 to 1, of at most six digits", "minimum": 0, "maximum": 1}, _number
+    ),
+    schema_prompts.read_sha256: Fragment(_text("64 hexadecimal digits", "[0-9a-f]{64}")),
+    schema_prompts.read_beside: Fragment(_text("a file beside the policy", rf"{_BESIDE}(/{_BESIDE})*", "difficulty.json")),
     schema_limits.read_per: Fragment({"type": "string", "enum": list(PER)}),
     schema_tests.read_limits: Fragment(
         {"title": "a name or a list of names", "anyOf": [_LIMIT, {"type": "array", "items": _LIMIT}]},

@@ -139,6 +139,17 @@ class OneOf:
 one_of = OneOf  # reads as a sentence where a field is declared
 
 
+def not_one_of(text: str, words: tuple[str, ...], *named: str) -> UnreadableError:
+    """The refusal of a word that is none of `words`, nor one of `named`, which are a word and a name behind a colon."""
+    word, _, name = text.partition(":")
+    meant = nearest(text, words)
+    for each in named:
+        prefix = each.partition(":")[0]
+        if nearest(word.strip(), (prefix,)):
+            meant = f"{prefix}:{name.strip()}" if name.strip() else each
+    return UnreadableError(f"{shown(text)} is not one of {listed((*words, *named))}", meant)
+
+
 Name = Annotated[str, read_name]
 Words = Annotated[tuple[str, ...], read_words]
 Count = Annotated[int, read_count]

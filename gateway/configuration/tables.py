@@ -11,14 +11,19 @@ from msgspec.structs import replace
 
 from gateway.configuration import schema_policy as policy
 from gateway.configuration.schema_cache import Cache
+from gateway.configuration.schema_costs import Cost
 from gateway.configuration.schema_limits import Limit as LimitEntry
 from gateway.configuration.schema_limits import LimitMatch, limit_name
+from gateway.configuration.tables_cascade import cascade_of
+from gateway.configuration.tables_prompts import prompts_of, routers_of
 from gateway.configuration.tables_rollouts import rollouts_of
 from gateway.configuration.tables_shadows import shadows_of
+from routing.budgets import Budget
 from routing.cache.caching import Caching
 from routing.limits import Allowance, Bound, Limit
 from routing.match import Cascade, Match, Route, RouteTable, Split, Use
-from routing.plan import Confidence, Stage, Target
+from routing.plan import Target
+from routing.price import Price
 from routing.rollout.units import Holdout
 
 Targets = Mapping[str, Target]
@@ -40,7 +45,7 @@ def limit_of(limit: LimitEntry, index: int) -> Limit:
     """One limit. A rate lets as many come at once as it counts, unless its burst says otherwise: 6000 for `6000/m`."""
     match = limit.match or LimitMatch()
     bound = Bound(*(frozenset(words) for words in (match.tenant, match.tier, match.subject, match.scope, match.model)))
-    return Limit(limit_name(limit, index), bound, limit.per or "", tuple(_allowances(limit)))
+    return Limit(limit_name(limit, index), bound, limit.per or "", tuple(_allowances(limit)), tuple(_budgets(limit)))
 
 
 def _allowances(limit: LimitEntry) -> Iterator[Allowance]:
@@ -51,6 +56,13 @@ def _allowances(limit: LimitEntry) -> Iterator[Allowance]:
         yield Allowance("concurrency", limit.concurrency)
     if limit.bytes is not None:
         yield Allowance("bytes", math.ceil(limit.bytes.units), limit.bytes.per_second)
+
+
+def _budgets(limit: LimitEntry) -> Iterator[Budget]:
+    if limit.cost is not None:
+        yield Budget("cost", limit.cost)
+    if limit.escalations is not None:
+        yield Budget("escalations", limit.escalations)
 
 
 def match_of(match: policy.Match | None) -> Match:
@@ -68,6 +80,7 @@ def match_of(match: policy.Match | None) -> Match:
         size=match.bytes,
         priority=match.priority,
         text_lengths=tuple(sorted(match.text_length.items(), key=lambda item: item[0])),
+        prompts=prompts_of(match.prompt),
         every=tuple(match_of(part) for part in match.all),
         some=tuple(match_of(part) for part in match.any),
         never=None if match.never is None else match_of(match.never),
@@ -76,7 +89,7 @@ def match_of(match: policy.Match | None) -> Match:
 
 def _table(name: str, model: policy.Model, backends: Mapping[str, policy.Backend]) -> RouteTable:
     targets = {
-        variant: Target(variant, each.backend, each.model, each.version, each.cost, each.timeout)
+        variant: Target(variant, each.backend, each.model, each.version, each.cost.row, each.timeout, _price(each.cost), row_independent=each.row_independent)
         for variant, each in model.variants.items()
     }
     return RouteTable(
@@ -88,7 +101,13 @@ def _table(name: str, model: policy.Model, backends: Mapping[str, policy.Backend
         cache=None if model.cache is None else _caching(model.cache, _epoch(model, backends)),
         shadows=shadows_of(model, targets),
         rollouts=rollouts_of(model, targets),
+        routers=routers_of(model),
     )
+
+
+def _price(cost: Cost) -> Price | None:
+    parts = Price(cost.call, cost.gpu_ms, cost.token, cost.tokens or "")
+    return None if parts == Price() else parts
 
 
 def _caching(cache: Cache, epoch: bytes) -> Caching:
@@ -110,8 +129,7 @@ def _route(route: policy.Route, targets: Targets, timeout: float) -> Route:
 
 def _action(route: policy.Route, targets: Targets) -> Use | Split | Cascade:
     if route.cascade is not None:
-        stages = tuple(Stage(targets[stage.use], stage.accept) for stage in route.cascade.stages)
-        return Cascade(_confidence(route.cascade.confidence), stages)
+        return cascade_of(route.cascade, targets)
     if route.split is not None:
         # By name: moving a line in the file must not move a tenant to another variant.
         shares = tuple((targets[variant], weight) for variant, weight in sorted(route.split.items()))
@@ -119,11 +137,3 @@ def _action(route: policy.Route, targets: Targets) -> Use | Split | Cascade:
     if route.use is not None:
         return Use(targets[route.use])
     raise ValueError(f"route '{route.name}' was not checked: it has no action")
-
-
-def _confidence(confidence: policy.Confidence) -> Confidence:
-    if confidence.metric.startswith("output:"):
-        return Confidence(confidence.metric.removeprefix("output:"), "output")
-    if confidence.output is None:
-        raise ValueError("the confidence was not checked: it has no output")
-    return Confidence(confidence.output, confidence.metric)

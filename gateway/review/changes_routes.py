@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+import msgspec
 from msgspec.structs import replace
 
 from gateway.configuration.problems import path_text, shown
-from gateway.configuration.schema_policy import DEFAULT_UNIT, Cascade, Confidence, Model, Route
+from gateway.configuration.schema_cascade import Calibration, Cascade, Confidence
+from gateway.configuration.schema_policy import DEFAULT_UNIT, Model, Route
 from gateway.configuration.tables import match_of
 from gateway.review.movement import movement
 from gateway.review.words import all_asked, duration, share
@@ -102,6 +105,10 @@ def _weights(split: Mapping[str, float]) -> str:
     return ", ".join(f"{variant} {weight:g}" for variant, weight in split.items())
 
 
+def _budget(cascade: Cascade) -> str:
+    return "all" if cascade.budget is None else share(cascade.budget.share)
+
+
 def _stages(cascade: Cascade) -> str:
     return " → ".join(stage.use + ("" if stage.accept is None else f" (accept {stage.accept:g})") for stage in cascade.stages)
 
@@ -143,18 +150,40 @@ def _units(unit: str) -> str:
 
 
 def _cascade(old: Cascade, new: Cascade) -> Iterator[tuple[str, str]]:
-    if old.confidence != new.confidence:
-        yield "cascade", f"confidence: {_metric(old.confidence)} → {_metric(new.confidence)}"
+    if (was := _metric(old.confidence)) != (now := _metric(new.confidence)):
+        yield "cascade", f"confidence: {was} → {now}"
+    if old.speculate != new.speculate:
+        yield "cascade", f"it asks ahead {_ahead(old.speculate)} → {_ahead(new.speculate)}"
     if [stage.use for stage in old.stages] != [stage.use for stage in new.stages]:
         yield "cascade", f"it was {_stages(old)}; it is {_stages(new)}"
         return
     for was_stage, now_stage in zip(old.stages, new.stages, strict=True):
         if was_stage.accept != now_stage.accept:
             yield "cascade", f"{now_stage.use} keeps rows from {_accept(was_stage.accept)} → {_accept(now_stage.accept)}"
+    if old.budget != new.budget:
+        yield "cascade", f"rows that may go up: {_budget(old)} → {_budget(new)}"
+        before, after = (stage.calibration or each.confidence.calibration for stage, each in ((was_stage, old), (now_stage, new)))
+        if now_stage.accept is not None and before != after:
+            yield "cascade", f"what the scores of {now_stage.use} are worth: {_maps(before)} → {_maps(after)}"
 
 
 def _metric(confidence: Confidence) -> str:
-    return f"{confidence.metric} of {confidence.output}" if confidence.output else confidence.metric
+    read = f"{confidence.path} in {confidence.output}" if confidence.path else confidence.output
+    of = f"the softmax of {read}" if confidence.logits else read
+    return f"{confidence.metric} of {of}" if of else confidence.metric
+
+
+def _maps(calibration: Calibration | None) -> str:
+    if calibration is None:
+        return "as they are"
+    by = f" by output {calibration.label}" if calibration.label else ""
+    knots = sum(len(each) for each in calibration.maps.values())
+    digest = hashlib.sha256(msgspec.json.encode(calibration, order="sorted")).hexdigest()[:8]
+    return f"{len(calibration.maps)} maps{by}, {knots} knots ({digest})"
+
+
+def _ahead(least: float | None) -> str:
+    return "never" if least is None else f"where {share(least)} of the rows are expected to go up"
 
 
 def _accept(accept: float | None) -> str:

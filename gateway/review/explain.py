@@ -56,6 +56,7 @@ class Turn(msgspec.Struct, frozen=True):
     cost: float  # per row
     timeout: float | None  # seconds that one ask may take; None: what is left of the deadline
     accept: float | None  # rows at least so sure keep its answer; None: all do
+    calibrated: int  # so many labels have maps of what its scores are worth, all others together one; 0: as they are
     fallback: tuple[str, ...]  # who is asked instead if it fails, one after the other
 
 
@@ -88,6 +89,8 @@ class Course(msgspec.Struct, frozen=True):
     deadline_of: str = ""  # whose it is: route, model or client
     asked: tuple[Turn, ...] = ()
     confidence: str = ""  # `max-softmax of probabilities`
+    together: bool = False  # rows go up a cascade all at once, or not at all
+    ahead: float | None = None  # the next stage may be asked at once where so large a share of rows is expected to go up
     least: float = 0.0  # cost if the first stage is sure of every row
     most: float = 0.0  # cost if every stage is asked about every row
     sample: float = 0.0  # the share of such requests that is recorded
@@ -203,7 +206,9 @@ def _course(model: Model | None, possibility: Possibility, request: Request, lim
         deadline=deadline,
         deadline_of=whose,
         asked=asked,
-        confidence=f"{plan.confidence.metric} of {plan.confidence.output}" if plan.confidence else "",
+        confidence=plan.confidence.text if plan.confidence else "",
+        together=len(asked) > 1 and not (request.rows and all(stage.target.row_independent for stage in plan.stages)),
+        ahead=plan.speculate,
         least=asked[0].cost * rows,
         most=sum(each.cost for each in asked) * rows,
         sample=plan.sample,
@@ -247,11 +252,20 @@ def _deadline(model: Model, plan: Plan, request: Request) -> tuple[float, str]:
 
 
 def _turn(stage: Stage, plan: Plan) -> Turn:
-    target, instead = stage.target, []
+    target, instead = stage.target, list[str]()
+    maps = 0 if stage.calibration is None else len(stage.calibration.maps)
     following = plan.fallback.get(target.variant)
     while following is not None:  # the check of the document refuses circles
         instead.append(following.variant)
         following = plan.fallback.get(following.variant)
     return Turn(
-        target.variant, target.backend, target.model, target.version, target.cost, target.timeout, stage.accept, tuple(instead)
+        target.variant,
+        target.backend,
+        target.model,
+        target.version,
+        target.cost,
+        target.timeout,
+        stage.accept,
+        maps,
+        tuple(instead),
     )

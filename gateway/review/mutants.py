@@ -57,7 +57,7 @@ def parts(match: Match) -> Iterator[tuple[Match, Match]]:
     for name in ("tenants", "tiers", "scopes", "versions", "rows", "size", "priority", "some", "never"):
         if getattr(match, name) != getattr(whole, name):
             yield replace(match, **{name: getattr(whole, name)}), replace(whole, **{name: getattr(match, name)})
-    for name in ("headers", "parameters", "text_lengths", "every"):
+    for name in ("headers", "parameters", "text_lengths", "prompts", "every"):
         several = getattr(match, name)
         for at, each in enumerate(several):
             yield replace(match, **{name: several[:at] + several[at + 1 :]}), replace(whole, **{name: (each,)})
@@ -83,7 +83,7 @@ def _actions(table: RouteTable, route: Route) -> Iterator[tuple[Use | Split | Ca
             for out in asked if len(asked) > 1 else ():
                 kept = tuple((target, 0.0 if target is out else weight) for target, weight in shares)
                 yield Split(kept, unit), f"its split gives '{out.variant}' nobody"
-        case Cascade(confidence, stages):
+        case Cascade(_, stages) as cascade:
             for at, stage in enumerate(stages):
                 kept_stages = stages[:at] + stages[at + 1 :]
-                yield Cascade(confidence, kept_stages), f"its cascade lacks the stage '{stage.target.variant}'"
+                yield replace(cascade, stages=kept_stages), f"its cascade lacks the stage '{stage.target.variant}'"

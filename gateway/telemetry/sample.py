@@ -18,7 +18,7 @@ import numpy as np
 
 from backends.inference import Parameter
 from routing.cascade.confidence import Scores
-from routing.plan import Confidence, Plan, Target
+from routing.plan import Confidence, Plan, Stage, Target
 
 FORMAT = 1
 MAX_LINE = 64 << 10  # bytes; a longer sample is not recorded
@@ -27,11 +27,15 @@ _LARGEST = 1 << 53
 
 
 class PlannedStage(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One stage of the plan. `target` is `backend/model/version` in the backend's own names."""
+    """One stage of the plan. `target` is `backend/model/version` in the backend's own names.
+
+    `scale` stands for the maps that its scores have gone through, "" for none.
+    """
 
     variant: str
     target: str
     accept: float | None = None
+    scale: str = ""
 
 
 class Ask(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -44,7 +48,7 @@ class Ask(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Sample(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """One line. Headers, parameters and text lengths are those that the policy looked at; null where the request had none."""
+    """One line. Headers, parameters, lengths and scores are those that the policy looked at; null where there were none."""
 
     sample: int  # FORMAT
     time: float  # seconds of the epoch
@@ -67,11 +71,12 @@ class Sample(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     headers: Mapping[str, str | None] = {}
     parameters: Mapping[str, Parameter | None] = {}
     text_length: Mapping[str, int | None] = {}
+    prompt: Mapping[str, int | None] = {}  # scores in 1/UNIT, by the hash and the input of who scored
     looked: tuple[str, ...] = ()  # `bytes` and `priority`, where the policy looked at them
     places: Mapping[str, Mapping[str, float]] = {}
     route: str = ""  # "" for a request that the policy refused
     stages: tuple[PlannedStage, ...] = ()
-    confidence: tuple[str, str] | None = None  # output, metric
+    confidence: tuple[str, str] | None = None  # output, metric with all that is said of how it is read
     shares: Mapping[str, int] = {}
     cost: float = 0.0
     backend_ms: float = 0.0
@@ -97,12 +102,22 @@ def target_text(target: Target) -> str:
 
 def stages(plan: Plan) -> tuple[PlannedStage, ...]:
     """The plan's stages as a sample tells them."""
-    return tuple(PlannedStage(stage.target.variant, target_text(stage.target), stage.accept) for stage in plan.stages)
+    return tuple([PlannedStage(each.target.variant, target_text(each.target), each.accept, _scale(each)) for each in plan.stages])
+
+
+def _scale(stage: Stage) -> str:
+    if stage.calibration is None:
+        return ""
+    told = repr((stage.label, sorted(stage.calibration.maps.items())))
+    return blake2b(told.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
 def confidence_text(confidence: Confidence | None) -> tuple[str, str] | None:
     """What the stages' thresholds are held against."""
-    return None if confidence is None else (confidence.output, confidence.metric)
+    if confidence is None:
+        return None
+    more = [*(["logits"] if confidence.logits else []), *([] if confidence.path is None else [".".join(("$", *confidence.path))])]
+    return confidence.output, " ".join((confidence.metric, *more))
 
 
 def millionths(scores: Scores) -> tuple[int, ...]:

@@ -16,10 +16,10 @@ from typing import Any
 from backends.inference import InferenceRequest, Parameter, Parameters
 from backends.protocols.v2_http_request import HttpQuestion
 from backends.tensors import Tensor, row_parts
-from routing.plan import Plan, Target
+from routing.plan import Plan, Stage, Target
 from routing.principal import Principal
 
-CONTRACT = b"penstock-cache-1"
+CONTRACT = b"penstock-cache-2"
 # Parameters that cannot change an answer: how it is written for the client, and when it is computed.
 WIRE = frozenset({"binary_data_output", "binary_data", "binary_data_size", "priority", "timeout"})
 _LENGTH = struct.Struct("<Q").pack
@@ -177,7 +177,8 @@ def told(plan: Plan, principal: Principal) -> Mapping[str, str]:
     assert plan.cache is not None
     whose = f"tenant '{principal.tenant}'" if principal.tenant else f"subject '{principal.subject}', who has no tenant"
     chain = " → ".join(
-        _said(stage.target) + ("" if stage.accept is None else f" (accept {stage.accept:g})") for stage in plan.stages
+        _said(stage.target) + ("" if stage.accept is None else f" (accept {stage.accept:g}{_scaled(stage)})")
+        for stage in plan.stages
     )
     return {
         "whose": "everybody's: shared" if plan.cache.shared else whose,
@@ -187,6 +188,10 @@ def told(plan: Plan, principal: Principal) -> Mapping[str, str]:
         "parameters": f"all but {', '.join(sorted(WIRE))}",
         "outputs": "those asked for, with their parameters, in the order asked",
     }
+
+
+def _scaled(stage: Stage) -> str:
+    return "" if stage.calibration is None else ", calibrated"
 
 
 def _said(target: Target) -> str:
@@ -215,7 +220,7 @@ def _plan(plan: Plan, versions: Sequence[Sequence[str]]) -> bytes:
         framed(
             [
                 *(word.encode() for word in (target.variant, target.backend, target.model, target.version)),
-                repr(stage.accept).encode(),
+                _accepts(stage),
                 framed(version.encode() for version in served),
             ]
         )
@@ -223,8 +228,14 @@ def _plan(plan: Plan, versions: Sequence[Sequence[str]]) -> bytes:
         for target in (stage.target,)
     ]
     confidence = plan.confidence if len(plan.stages) > 1 else None
-    how = framed([]) if confidence is None else framed([confidence.output.encode(), confidence.metric.encode()])
+    how = framed([]) if confidence is None else framed(map(_text, (confidence.output, confidence.metric, repr(confidence))))
     return framed([plan.route.encode(), how, *stages])
+
+
+def _accepts(stage: Stage) -> bytes:
+    """All that decides which of its rows stay."""
+    maps = () if stage.calibration is None else sorted(stage.calibration.maps.items())
+    return framed(map(_text, (repr(stage.accept), str(stage.target.row_independent), stage.label, repr(maps))))
 
 
 def _inputs(tensors: Sequence[Tensor]) -> list[bytes | memoryview]:

@@ -89,6 +89,10 @@ def _course(course: Course, ink: Ink) -> Iterator[str]:
     yield _line("deadline", f"{duration(course.deadline)} for the whole answer, the {course.deadline_of}'s")
     for index, each in enumerate(course.asked):
         yield from _turn("then" if index else "ask", each, course)
+    if course.ahead is not None:
+        yield _line(
+            "ahead", f"the next at once, where time is short and {share(course.ahead)} of the rows are expected to need it"
+        )
     if len(course.asked) > 1:
         yield _line("cost", f"{course.least:g} if {course.asked[0].variant} is sure of every row, {course.most:g} if nobody is")
     else:
@@ -125,7 +129,8 @@ def _turn(word: str, each: Turn, course: Course) -> Iterator[str]:
     if each.timeout is not None:
         yield _line("", f"at most {duration(each.timeout)} for one ask, the variant's")
     if each.accept is not None:
-        yield _line("", f"rows with {course.confidence} of at least {each.accept:g} keep its answer")
+        sure = f"{course.confidence}{', calibrated,' if each.calibrated else ''} of at least {each.accept:g}"
+        yield _line("", f"its answer stays if every row has {sure}" if course.together else f"rows with {sure} keep its answer")
     if each.fallback:
         yield _line("", f"if it fails: {', then '.join(each.fallback)}")
 

@@ -9,8 +9,10 @@ from backends.signature import Input
 from gateway.configuration import schema_policy as policy
 from gateway.configuration.decode import Findings
 from gateway.configuration.problems import Path, listed, nearest, shown
+from gateway.configuration.schema_cascade import Cascade, Confidence
 from gateway.configuration.schema_shadows import Shadow
 from gateway.review.live.served import Heard, Missing, Served, Unheard
+from routing.cascade.confidence import LOGPROBS, WHOLE
 
 _FLOATING = ("FP16", "FP32", "FP64")
 _INCOMPARABLE = ("BYTES", "BF16")  # routing/cascade/confidence.py cannot read them
@@ -57,6 +59,8 @@ class _Judge:
                 self._confidence((*place, "cascade"), route.cascade, first)
             for path, name in _text_lengths((*place, "match"), route.match):
                 self._text(path, name, first)
+        for name, router in self.model.routers.items():
+            self._text((*self.path, "routers", name, "input"), router.input, first)
         for index, shadow in enumerate(self.model.shadows):
             self._compared((*self.path, "shadows", index, "compare"), shadow, first)
         self._versions(first)
@@ -117,7 +121,7 @@ class _Judge:
             f" give it a route of its own above this one (match: {{rows: {takes[name] + 1}..}})",
         )
 
-    def _confidence(self, path: Path, cascade: policy.Cascade, seen: Mapping[str, Served]) -> None:
+    def _confidence(self, path: Path, cascade: Cascade, seen: Mapping[str, Served]) -> None:
         """Each stage but the last, which takes whatever comes, gives the output that the confidence is read from."""
         metric = cascade.confidence.metric
         name = metric.removeprefix("output:") if metric.startswith("output:") else cascade.confidence.output or ""
@@ -129,8 +133,16 @@ class _Judge:
             if name not in outputs:
                 what = f"{shown(stage.use)} has no output {shown(name)} to read the confidence from; it has {_few(outputs)}"
                 self.found.wrong(place, what, nearest(name, outputs))
-            elif unfit := _unfit(outputs[name], metric):
+            elif unfit := _unfit(outputs[name], cascade.confidence):
                 self.found.wrong(place, f"output {shown(name)} of {shown(stage.use)} is {_tensor(outputs[name])}: {unfit}")
+            calibration = stage.calibration or cascade.confidence.calibration
+            label = calibration.label if calibration is not None else None
+            if label is not None and label not in outputs:
+                what = f"{shown(stage.use)} has no output {shown(label)} to read the label from; it has {_few(outputs)}"
+                self.found.wrong(place, what, nearest(label, outputs))
+            elif label is not None and outputs[label].datatype not in (*WHOLE, "BYTES"):
+                what = f"output {shown(label)} of {shown(stage.use)} is {_tensor(outputs[label])}: no label is a fraction"
+                self.found.wrong(place, what)
 
     def _compared(self, path: Path, shadow: Shadow, seen: Mapping[str, Served]) -> None:
         """Every output with a rule is one that the candidate gives."""
@@ -143,7 +155,7 @@ class _Judge:
                 self.found.wrong((*path, name), what, nearest(name, outputs))
 
     def _text(self, path: Path, name: str, seen: Mapping[str, Served]) -> None:
-        """The input whose text is measured is one, of every variant that is known."""
+        """The input whose text is measured or scored is one, of every variant that is known."""
         for variant, each in seen.items():
             if each.inputs is not None and name not in each.inputs:
                 what = f"variant {shown(variant)} has no input {shown(name)}; it takes {_few(each.inputs)}"
@@ -151,9 +163,7 @@ class _Judge:
                 return
             if each.inputs is not None and each.inputs[name].datatype != "BYTES":
                 datatype = each.inputs[name].datatype
-                self.found.wrong(
-                    path, f"input {shown(name)} of variant {shown(variant)} is {datatype}; only BYTES have a text length"
-                )
+                self.found.wrong(path, f"input {shown(name)} of variant {shown(variant)} is {datatype}; only BYTES have texts")
                 return
 
     def _versions(self, seen: Mapping[str, Served]) -> None:
@@ -219,12 +229,17 @@ def _like(one: Input, first: Input, *, exact: bool) -> bool:
     return same and one.datatype == first.datatype and one.optional == first.optional
 
 
-def _unfit(output: Input, metric: str) -> str | None:
+def _unfit(output: Input, confidence: Confidence) -> str | None:
     """Why the metric cannot be read from the output; None if it can."""
+    metric = confidence.metric
+    if confidence.path is not None or metric.startswith("json:"):
+        return None if output.datatype == "BYTES" else f"{metric} needs JSON documents, in BYTES"
     if metric.startswith("output:"):
         return f"{output.datatype} cannot be compared with a threshold" if output.datatype in _INCOMPARABLE else None
     if output.datatype not in _FLOATING:
-        return f"{metric} needs probabilities, in {listed(_FLOATING)}"
+        return f"{metric} needs {'log-probabilities' if metric in LOGPROBS else 'probabilities'}, in {listed(_FLOATING)}"
+    if metric in LOGPROBS:
+        return None
     classes = [size for size in output.shape[1:] if size != 1]
     if len(classes) != 1:
         return f"{metric} needs one list of probabilities for each row, of two classes or more"

@@ -80,16 +80,16 @@ def _kept(sample: Sample, plan: Facts) -> Forecast:
     return Forecast(cost, cost, tuple([(plan.targets[ask.variant], ask.rows) for ask in sample.asks]), True)
 
 
-def _scores(sample: Sample) -> dict[str, dict[int, int]]:
-    """How sure each model was of each row, as far as the sample tells: by target, then row."""
-    found: dict[str, dict[int, int]] = {}
+def _scores(sample: Sample) -> dict[tuple[str, str], dict[int, int]]:
+    """How sure each model was of each row, as far as the sample tells: by target and scale, then row."""
+    found: dict[tuple[str, str], dict[int, int]] = {}
     rows: Sequence[int] = range(sample.rows or 1)
     for stage, ask in zip(sample.stages, sample.asks, strict=False):
         if not _tells(stage, ask, len(rows)):
             break
         assert ask.scores is not None
         assert stage.accept is not None
-        found[stage.target] = dict(zip(rows, ask.scores, strict=True))
+        found[stage.target, stage.scale] = dict(zip(rows, ask.scores, strict=True))
         rows = [row for row, score in zip(rows, ask.scores, strict=True) if score / UNIT < stage.accept]
     return found
 
@@ -101,7 +101,7 @@ def _tells(stage: PlannedStage, ask: Ask, rows: int) -> bool:
     return len(ask.scores) == rows
 
 
-def _climbed(plan: Facts, rows: int, scores: Mapping[str, Mapping[int, int]]) -> Forecast:
+def _climbed(plan: Facts, rows: int, scores: Mapping[tuple[str, str], Mapping[int, int]]) -> Forecast:
     if not scores:  # of however many rows
         costs = [plan.costs[stage.variant] for stage in plan.stages]
         return Forecast(costs[0] * rows, sum(costs) * rows, None)
@@ -117,7 +117,7 @@ def _climbed(plan: Facts, rows: int, scores: Mapping[str, Mapping[int, int]]) ->
             asked.append((stage.target, len(surely)))
         if stage.accept is None:
             break
-        known, bar = scores.get(stage.target, {}), stage.accept
+        known, bar = scores.get((stage.target, stage.scale), {}), stage.accept
         if perhaps:
             perhaps = [row for row in perhaps if row not in known or known[row] / UNIT < bar]
         if len(known) < rows:

@@ -112,8 +112,9 @@ def test_stages(written: tuple[str, ...], path: str, below: int, what: str, mean
     [
         ("{metric: margin}", "confidence", "'output' is missing"),
         ("{output: p}", "confidence", "'metric' is missing"),
-        ("{output: p, metric: sureness}", "confidence.metric", "is not one of max-softmax, margin, entropy or output:<name>"),
-        ("{output: p, metric: 'json:a.b'}", "confidence.metric", "not supported by this version yet"),
+        ("{output: p, metric: sureness}", "confidence.metric", "is not one of max-softmax, margin, entropy, mean-logprob, min-logprob, output:<name> or json:<path>"),
+        ("{output: p, metric: 'json:a..b'}", "confidence.metric", "is not a place in JSON"),
+        ("{metric: 'json:a.b'}", "confidence", "'output' is missing"),
         ("{output: p, metric: 'output:q'}", "confidence.output", "names another output already"),
         ("{metric: 'output:'}", "confidence.metric", "is not one of"),
     ],

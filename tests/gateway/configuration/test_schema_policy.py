@@ -17,7 +17,6 @@ from gateway.configuration.schema_policy import (
     read_counts,
     read_header,
     read_header_value,
-    read_metric,
     read_priorities,
     read_rows,
     read_sizes,
@@ -197,10 +196,6 @@ def test_unit(text: str, unit: str) -> None:
         (read_unit, "user"),
         (read_unit, "header:"),
         (read_unit, "header:x-penstock-route"),
-        (read_metric, "softmax"),
-        (read_metric, "output:"),
-        (read_metric, "json:a"),
-        (read_metric, 1),
         (read_version, 2),
         (read_version, "1"),
         (read_version, True),
@@ -208,7 +203,7 @@ def test_unit(text: str, unit: str) -> None:
     ],
 )
 def test_refused(read: Read, value: object) -> None:
-    """Nothing else is a unit, a metric, or a version."""
+    """Nothing else is a unit or a version."""
     with pytest.raises(UnreadableError):
         read(value)
 
@@ -216,22 +211,13 @@ def test_refused(read: Read, value: object) -> None:
 @pytest.mark.parametrize(
     ("read", "written", "meant"),
     [
-        (read_metric, "margn", "margin"),
-        (read_metric, "Max_Softmax", "max-softmax"),
-        (read_metric, "ouput:score", "output:score"),
-        (read_metric, "outputs:score", "output:score"),
-        (read_metric, "output: score", "output:score"),
-        (read_metric, "Output:score ", "output:score"),
-        (read_metric, "output", "output:<name>"),
-        (read_metric, "output:", "output:<name>"),
-        (read_metric, "zzz", None),
         (read_unit, "tennant", "tenant"),
         (read_unit, "haeder:x-user", "header:x-user"),
         (read_unit, "header", "header:<name>"),
     ],
 )
 def test_what_was_meant(read: Read, written: str, meant: str | None) -> None:
-    """A misspelt metric or unit brings the right one, the name behind the colon kept."""
+    """A misspelt unit brings the right one, the name behind the colon kept."""
     with pytest.raises(UnreadableError) as refused:
         read(written)
     assert meant == refused.value.suggestion

@@ -17,11 +17,13 @@ from backends.tensors import BYTES, Tensor, from_array, pack_bytes
 from routing.cache import key as cache_key
 from routing.cache.caching import Caching
 from routing.cache.key import Keys, Made, _head, framed, told, unkeyed
+from routing.cascade.calibration import Calibration
 from routing.plan import Confidence, Plan, Stage, Target
 from routing.principal import Principal
 
 KEYS = Keys(b"s" * 32, lambda _: ())
 CACHING = Caching(60.0, b"epoch")
+MAPS = Calibration({"other": ((0.5, 0.7), (0.9, 0.95))})
 FAST, DEAR = Target("fast", "triton", "f", "1"), Target("dear", "triton", "d", "1")
 PLAN = Plan("r", (Stage(FAST, 0.9), Stage(DEAR)), 1.0, Confidence("p", "margin"), cache=CACHING)
 ANN = Principal("ann", "acme")
@@ -55,6 +57,13 @@ STAGES = PLAN.stages
         key(BASE, replace(PLAN, route="s")),
         key(BASE, replace(PLAN, stages=(Stage(FAST, 0.91), Stage(DEAR)))),
         key(BASE, replace(PLAN, stages=(Stage(FAST),))),
+        key(BASE, replace(PLAN, stages=(Stage(FAST, 0.9, MAPS), Stage(DEAR)))),
+        key(BASE, replace(PLAN, stages=(Stage(FAST, 0.9, Calibration({"other": ((0.5, 0.7), (0.9, 0.96))})), Stage(DEAR)))),
+        key(BASE, replace(PLAN, stages=(Stage(FAST, 0.9, MAPS, "label"), Stage(DEAR)))),
+        key(BASE, replace(PLAN, stages=(Stage(replace(FAST, row_independent=False), 0.9), Stage(DEAR)))),
+        key(BASE, replace(PLAN, confidence=Confidence("p", "margin", logits=True))),
+        key(BASE, replace(PLAN, confidence=Confidence("p", "margin", path=("a",)))),
+        key(BASE, replace(PLAN, confidence=Confidence("p", "margin", path=("a", "b")))),
         key(BASE, replace(PLAN, stages=(Stage(replace(FAST, variant="quick"), 0.9), Stage(DEAR)))),
         key(BASE, replace(PLAN, stages=(Stage(replace(FAST, backend="other"), 0.9), Stage(DEAR)))),
         key(BASE, replace(PLAN, stages=(Stage(replace(FAST, model="g"), 0.9), Stage(DEAR)))),
