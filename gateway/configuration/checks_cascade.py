@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from itertools import pairwise
 
 from gateway.configuration import schema_policy as policy
-from gateway.configuration.checks_costs import check_order_of_costs
 from gateway.configuration.checks_audit import check_audit
+from gateway.configuration.checks_confidence import check_confidence
+from gateway.configuration.checks_costs import check_order_of_costs
 from gateway.configuration.checks_names import check_distinct
 from gateway.configuration.decode import Findings
 from gateway.configuration.problems import Path, shown
 from gateway.configuration.schema_cascade import Calibration, Cascade, Confidence, Knot, Stage
-from gateway.configuration.schema_costs import Cost
 from routing.cascade.calibration import OTHER
 from routing.cascade.confidence import CLASSES, LOGPROBS
 
@@ -20,7 +20,9 @@ from routing.cascade.confidence import CLASSES, LOGPROBS
 def check_cascade(found: Findings, path: Path, cascade: Cascade, variants: Mapping[str, policy.Variant], declared: Path) -> None:
     """Notes in `found` what can never be meant. `declared`: where the variants stand."""
     confidence, stages = cascade.confidence, (*path, "stages")
-    _check_confidence(found, (*path, "confidence"), confidence)
+    check_confidence(found, (*path, "confidence"), confidence)
+    if confidence.calibration is not None:
+        _check_calibration(found, (*path, "confidence", "calibration"), confidence.calibration, confidence.metric)
     if len(cascade.stages) < 2:
         found.wrong(stages, "a cascade has at least two stages; for one variant write use")
     check_distinct(found, stages, [stage.use for stage in cascade.stages], "use")
@@ -34,27 +36,6 @@ def check_cascade(found: Findings, path: Path, cascade: Cascade, variants: Mappi
     check_audit(found, path, cascade, variants, declared)
     if cascade.speculate == 0:
         found.wrong((*path, "speculate"), "0% would always ask the next stage at once; leave it out for never", "60%")
-
-
-def _dearer(one: Cost, other: Cost) -> bool:
-    """Whether the one always costs more; who is paid by time or token may cost anything."""
-    return one == Cost(one.row) and other == Cost(other.row) and one.row > other.row
-
-
-def _check_confidence(found: Findings, path: Path, confidence: Confidence) -> None:
-    metric = confidence.metric
-    if metric.startswith("output:"):
-        if confidence.output not in (None, metric.removeprefix("output:")):
-            found.wrong((*path, "output"), f"{shown(metric)} names another output already; leave this one out")
-    elif confidence.output is None:
-        found.wrong(path, f"'output' is missing: which output is {metric} read from?")
-    if confidence.logits and metric not in CLASSES:
-        found.wrong((*path, "logits"), f"{metric} is not read from classes, so there are no logits; leave it out")
-    if confidence.path is not None and metric not in LOGPROBS:
-        where = "the place stands in the metric already" if metric.startswith("json:") else f"{metric} is not read from JSON"
-        found.wrong((*path, "path"), f"{where}; leave this one out")
-    if confidence.calibration is not None:
-        _check_calibration(found, (*path, "calibration"), confidence.calibration, metric)
 
 
 def _check_stage(found: Findings, path: Path, stage: Stage, confidence: Confidence) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from gateway.configuration import (
     quantities,
     readers,
+    readers_confidence,
     schema_cascade,
     schema_costs,
     schema_gateway,
@@ -192,14 +193,14 @@ FRAGMENTS: Mapping[object, Fragment] = {
             "anyOf": [{"enum": list(schema_policy.UNITS)}, {"pattern": f"^header:{_HEADER}$"}],
         }
     ),
-    schema_cascade.read_metric: Fragment(
+    readers_confidence.read_metric: Fragment(
         {
             "type": "string",
-            "title": listed(f"`{metric}`" for metric in (*schema_cascade.METRICS, *schema_cascade.NAMED)),
-            "anyOf": [{"enum": list(schema_cascade.METRICS)}, {"pattern": rf"^(output:\S(.*\S)?|json:{_PLACE})$"}],
+            "title": listed(f"`{metric}`" for metric in (*readers_confidence.METRICS, *readers_confidence.NAMED)),
+            "anyOf": [{"enum": list(readers_confidence.METRICS)}, {"pattern": rf"^(output:\S(.*\S)?|json:{_PLACE})$"}],
         }
     ),
-    schema_cascade.read_path: Fragment(_text("a place in JSON", _PLACE, "choices[0].logprobs.content[*].logprob")),
+    readers_confidence.read_path: Fragment(_text("a place in JSON", _PLACE, "choices[0].logprobs.content[*].logprob")),
     schema_cascade.read_knot: Fragment(
         {
             "type": "array",

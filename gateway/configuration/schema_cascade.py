@@ -2,42 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Annotated
 
 import msgspec
 
-from gateway.configuration.decode import read_text
 from gateway.configuration.problems import UnreadableError, shown
 from gateway.configuration.quantities import read_share
-from gateway.configuration.readers import Name, not_one_of, read_number
+from gateway.configuration.readers import Name, read_number
+from gateway.configuration.readers_confidence import read_metric, read_path
 from gateway.configuration.schema_audit import Audit
 from gateway.configuration.schema_costs import EscalationBudget
-from routing.shadow.compare_trees import place
 
-METRICS = ("max-softmax", "margin", "entropy", "mean-logprob", "min-logprob")
-NAMED = ("output:<name>", "json:<path>")
 Knot = tuple[float, float]
-
-
-def read_metric(value: object) -> str:
-    """How an output becomes a confidence. Raises UnreadableError."""
-    text = read_text(value)
-    if text in METRICS or re.fullmatch(r"output:\S(.*\S)?", text):
-        return text
-    if text.startswith("json:"):
-        return f"json:{read_path(text.removeprefix('json:'))}"
-    raise not_one_of(text, METRICS, *NAMED)
-
-
-def read_path(value: object) -> str:
-    """A place in a JSON document: `score`, `$.choices[0].logprobs.content[*].logprob`. Raises UnreadableError."""
-    text = read_text(value) if value != "" else ""
-    path = text if text.startswith("$") else f"${text}" if text.startswith("[") else f"$.{text}"
-    if not text or place(path) is None:
-        raise UnreadableError(f"{shown(text)} is not a place in JSON; write score, scores[0] or choices[*].logprob")
-    return path
 
 
 def read_knot(value: object) -> Knot:

@@ -89,7 +89,16 @@ def match_of(match: policy.Match | None) -> Match:
 
 def _table(name: str, model: policy.Model, backends: Mapping[str, policy.Backend]) -> RouteTable:
     targets = {
-        variant: Target(variant, each.backend, each.model, each.version, each.cost.row, each.timeout, _price(each.cost), row_independent=each.row_independent)
+        variant: Target(
+            variant,
+            each.backend,
+            each.model,
+            each.version,
+            each.cost.row,
+            each.timeout,
+            _price(each.cost),
+            row_independent=each.row_independent,
+        )
         for variant, each in model.variants.items()
     }
     return RouteTable(

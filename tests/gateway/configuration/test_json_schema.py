@@ -13,7 +13,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from gateway.configuration import readers, schema_cascade, schema_gateway, schema_policy, schema_tests
+from gateway.configuration import readers, readers_confidence, schema_cascade, schema_gateway, schema_policy, schema_tests
 from gateway.configuration.decode import Findings, decode
 from gateway.configuration.fragments import fragment
 from gateway.configuration.json_schema import DIALECT, json_schema
@@ -31,7 +31,7 @@ NAMES = st.sampled_from(["a", "fast", "accurate-v2", "x-experiment", "7"])
 OTHERS: dict[object, st.SearchStrategy[Any]] = {
     readers.read_words: NAMES | st.lists(NAMES, min_size=1, max_size=2),
     schema_policy.read_unit: st.sampled_from(["tenant", "header:x-a"]),
-    schema_cascade.read_metric: st.sampled_from(["margin", "output:a b", "json:$.a[0]"]),
+    readers_confidence.read_metric: st.sampled_from(["margin", "output:a b", "json:$.a[0]"]),
     schema_cascade.read_knot: st.tuples(st.floats(0, 1), st.floats(0, 1)).map(list),
     schema_gateway.read_otlp: st.none(),
     readers.read_number: st.floats(0, 1),
