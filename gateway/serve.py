@@ -29,14 +29,15 @@ from gateway.admin.port import AdminPort, AdminState, NoPort
 from gateway.admin.port import listen as listen_admin
 from gateway.admin.purges import Heard
 from gateway.aside import Aside, alone
+from gateway.audit.audits import running as running_audits
+from gateway.audit.leader import Auditor, auditor_ways
 from gateway.auth.authenticator import Authenticator
 from gateway.auth.authenticator import build as build_authenticator
 from gateway.auth.fetching import Handed
-from gateway.auth.settings import AuthSettings, Claims, JwtIssuer
 from gateway.compile import Lasting, compile_snapshot
 from gateway.configuration.files import read_file
 from gateway.configuration.load import load_gateway
-from gateway.configuration.schema_gateway import MEMORY, Auth, GatewayDocument
+from gateway.configuration.schema_gateway import GatewayDocument
 from gateway.dataplane import Dataplane
 from gateway.edge.grpc import GrpcLimits, GrpcListener
 from gateway.edge.grpc import listen as listen_grpc
@@ -49,6 +50,7 @@ from gateway.fronts.parts import FrontParts
 from gateway.health import Health
 from gateway.ids import Ids
 from gateway.mismatch import warn_of
+from gateway.process_parts import access_log_of, auth_settings, samples_of, store_of
 from gateway.reload.policy_file import PolicyFile
 from gateway.reload.records import Records
 from gateway.reload.reloader import BY_SIGNAL, Judged, Reloader, judged
@@ -59,10 +61,8 @@ from gateway.shadow.shadows import running
 from gateway.signatures import Signatures
 from gateway.spawner import Spawner
 from gateway.stopping import Stopping
-from gateway.telemetry.access_log import AccessLog
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.record import RequestRecord
-from gateway.telemetry.recorder import Recorder, recorder
 from gateway.telemetry.stall import StallProbe
 from policies.keeping import Around
 from policies.limit import LocalMeter
@@ -72,7 +72,6 @@ from routing.cache.key import Keys
 
 if TYPE_CHECKING:
     from gateway.store.answers import SharedAnswers
-    from gateway.store.store import Store
 
 CLOSE_SECONDS = 5.0  # for what is still in flight after the grace to notice that it was cancelled
 _log = logging.getLogger(__name__)
@@ -110,24 +109,30 @@ class Gateway:
             self.reloader = Reloader(file, (reading, first), self._put, metrics.policy_refused, records)
         else:
             first = judged(given, str(policy), folder=policy.parent)
-        self._store = _store(document, metrics)
+        self._store = store_of(document, metrics)
         self._near = LocalStore(document.cache, time.monotonic)
         self._answers: LocalStore | SharedAnswers = self._near
         signatures = Signatures()
-        self.shadows, self.rollouts = running(self.spawner.spawn, metrics.shadowed), Rollouts(self.spawner)
+        self.shadows, self.rollouts = (
+            running(self.spawner.spawn, metrics.shadowed, document.telemetry.pairs),
+            Rollouts(self.spawner),
+        )
+        self.audits = running_audits(self.spawner.spawn, metrics.audited.told, metrics.audited.paid)
         self.pages = None if self._store is None else self._store.pages(self.spawner.spawn)
         self._lasting = self._kept(Keys(secrets.token_bytes(32), signatures.versions))
         snapshot = compile_snapshot(first.blueprint, None, metrics, time.monotonic, self._lasting)
         self.plane = Dataplane(snapshot, signatures)
-        self.leader = self._leads()
+        self.leader: Leader | None
+        self.auditor: Auditor | None
+        self.leader, self.auditor = self._leads()
         self.stopping = False  # not ready; everything is served, until
         self.draining = False  # nothing new is taken
         self.drains = Drains(self.endpoints, self.hold)
         metrics.in_flight, metrics.serving, metrics.lanes = self._in_flight, self._serving, self._lanes
         metrics.cache_size = self._kept_bytes
         self._signatures = signatures
-        self._access_log = _access_log(document)
-        self._samples = _samples(document)
+        self._access_log = access_log_of(document)
+        self._samples = samples_of(document)
         self._authenticator: Authenticator
         self._stalls: StallProbe
         self.ports: Ports
@@ -137,19 +142,22 @@ class Gateway:
         store, shadows = self._store, self.shadows
         if store is None:
             meter = LocalMeter(time.monotonic, self.document.workers)
-            return Lasting(meter, self._answers, keys, self.spawner, shadows, self.rollouts)
+            return Lasting(meter, self._answers, keys, self.spawner, shadows, self.rollouts, self.audits)
         self._answers = store.share(self._near, keys, Around(time.monotonic, random.random, self.spawner.spawn))
-        return Lasting(store.meter, self._answers, keys, self.spawner, shadows, self.rollouts, store.leases)
+        return Lasting(store.meter, self._answers, keys, self.spawner, shadows, self.rollouts, self.audits, store.leases)
 
-    def _leads(self) -> Leader | None:
-        """Who decides on rollouts here; of workers their parent does. What was promoted before the start is so from now on."""
+    def _leads(self) -> tuple[Leader, Auditor] | tuple[None, None]:
+        """Who decides on rollouts and audits here; of workers their parent does. What was decided before the start holds now."""
         self.rollouts.snapshot = lambda: self.plane.snapshot
         if self.reloader is None:
-            return None
+            return None, None
         ways = leader_ways(self.reloader, self.rollouts.alone, self.shadow_reports, self.pages)
         leader = Leader(ways, self.document.state_folder, self._recording, self.metrics.rollouts)
+        found = auditor_ways(self.reloader, self.audits.alone)
+        auditor = Auditor(found, self.document.state_folder, self._recording, self.metrics.audits)
         self.rollouts.exchange(leader.orders)
-        return leader
+        self.audits.exchange(auditor.orders)
+        return leader, auditor
 
     async def start(self, http: Sequence[socket] = ()) -> None:
         """Opens the ports; operators ask a worker's parent, which gives it sockets to serve HTTP on.
@@ -161,7 +169,7 @@ class Gateway:
             await self._store.start(self.spawner.spawn)
         if self.leader and self.pages:
             await self.leader.round()  # what all have come to holds from the first request on
-        self._authenticator = await build_authenticator(_auth_settings(document.auth), self.spawner.spawn, handed=self.handed)
+        self._authenticator = await build_authenticator(auth_settings(document.auth), self.spawner.spawn, handed=self.handed)
         self.metrics.issuers = self._authenticator.issuers
         plane, inflated = self.plane, document.limits.inflated
         parts = FrontParts(
@@ -188,14 +196,15 @@ class Gateway:
         self._stalls = StallProbe(self.metrics.stalled)
         if self.reloader is not None:
             self.spawner.spawn(self.reloader.keep(), "policy")
-        if self.leader is not None:
+        if self.leader is not None and self.auditor is not None:
             self.spawner.spawn(self.leader.keep(), "rollouts")
+            self.spawner.spawn(self.auditor.keep(), "audits")
 
     async def _listen_admin(self) -> AdminPort:
         if self.reloader is None:
             return NoPort()
         address = self.document.listen.admin
-        controls = Controls(self.drains, self.purge, self.shadow_reports, self.leader)
+        controls = Controls(self.drains, self.purge, self.shadow_reports, self.leader, self.auditor)
         api = Api(self.reloader, controls, self.judge, self.spawner.spawn)
         return await listen_admin(AdminState(self.exposition, self.unready, api.answer), address.host, address.port)
 
@@ -251,6 +260,7 @@ class Gateway:
         self.drains.drained = drained
         drained.apply(self.plane.snapshot.clusters)
         self.shadows.hold(drained)
+        self.audits.hold(drained)
 
     async def reload(self) -> None:
         """Takes the keys and, if it is this process's to read, the policy file into use again.
@@ -309,7 +319,7 @@ class Gateway:
         with suppress(TimeoutError):  # a backend that never lets go must not hold the process
             async with asyncio.timeout(CLOSE_SECONDS):
                 clusters = self.plane.snapshot.clusters.values()
-                await asyncio.gather(self.shadows.close(), *(cluster.close() for cluster in clusters))
+                await asyncio.gather(self.shadows.close(), self.audits.close(), *(cluster.close() for cluster in clusters))
         self._stalls.stop()
         await self.ports.admin.close()
         if self._store is not None:
@@ -327,34 +337,6 @@ class Gateway:
             self._access_log.write(record)
         if record.drawn is not None and self._samples is not None:
             self._samples.take(record.drawn, record)
-
-
-def _store(document: GatewayDocument, metrics: Metrics) -> Store | None:
-    if document.store == MEMORY:
-        return None
-    from gateway.store.store import Store  # here, because most gateways need none
-
-    store = Store(document, metrics)
-    metrics.store_up = lambda: store.up
-    return store
-
-
-def _samples(document: GatewayDocument) -> Recorder | None:
-    samples = document.telemetry.samples
-    return recorder(Path(samples.file), samples.size, samples.keep) if samples is not None else None
-
-
-def _access_log(document: GatewayDocument) -> AccessLog | None:
-    told = document.telemetry
-    if told.access_log != "json":
-        return None
-    return AccessLog(sys.stdout.buffer, share=told.access_log_share, shared=document.workers > 1)
-
-
-def _auth_settings(auth: Auth) -> AuthSettings:
-    issuers = tuple(JwtIssuer(each.issuer, each.audience, each.jwks, tuple(each.algorithms)) for each in auth.jwt or ())
-    claims = Claims(auth.claims.tenant, auth.claims.tier, auth.claims.scopes)
-    return AuthSettings(issuers, claims, Path(auth.api_keys) if auth.api_keys else None, auth.anonymous)
 
 
 def run(gateway_file: Path, policy_file: Path) -> None:

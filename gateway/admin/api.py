@@ -11,10 +11,12 @@ from typing import Any
 import msgspec
 
 from gateway.admin.asked import Act, ApiError, ApiRequest, ApiResponse
+from gateway.admin.audits import audit_route, audit_routes
 from gateway.admin.drains import DrainBody, Drains
 from gateway.admin.operators import Clearance, shown
 from gateway.admin.purges import Heard, PurgeBody
 from gateway.admin.rollouts import rollout_route, routes
+from gateway.audit.leader import Auditor
 from gateway.configuration.problems import PolicyError
 from gateway.reload import audit
 from gateway.reload.history import Kept, Origin
@@ -53,6 +55,7 @@ class Controls:
     purge: Callable[[Purge], Awaitable[Heard]]
     shadows: Callable[[], Awaitable[Sequence[Report]]] = _no_shadows
     rollouts: Leader | None = None
+    audits: Auditor | None = None
 
 
 SHADOW = "/api/shadows/{model}/{name}"
@@ -79,6 +82,7 @@ class Api:
             "/api/shadows": {"GET": self._shadows},
             SHADOW: {"GET": self._shadows},
             **routes(controls.rollouts),
+            **audit_routes(controls.audits),
         }
 
     async def answer(self, asked: ApiRequest) -> ApiResponse:
@@ -214,7 +218,7 @@ class Api:
 
 def _route(path: str) -> str:
     """The route that a path belongs to, where a route has names in it."""
-    return SHADOW if path.startswith("/api/shadows/") else rollout_route(path)
+    return SHADOW if path.startswith("/api/shadows/") else audit_route(rollout_route(path))
 
 
 def _told(kept: Kept) -> dict[str, Any]:

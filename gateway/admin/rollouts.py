@@ -32,6 +32,17 @@ def rollout_route(path: str) -> str:
     return DONE if _DONE.fullmatch(path) else ONE if _ONE.fullmatch(path) else path
 
 
+async def why_of(asked: ApiRequest) -> str:
+    """The reason that the body gives; "" where it gives none."""
+    try:
+        why = msgspec.json.decode(await asked.body() or b"{}", type=WhyBody).why
+    except msgspec.DecodeError as error:
+        raise ApiError(400, f'{error}; send {{"why": "…"}}, or nothing') from error
+    if len(why) > LONGEST or not (why.isprintable()):
+        raise ApiError(400, f"why is one line of {LONGEST} characters at most")
+    return why
+
+
 def routes(leader: Leader | None) -> dict[str, dict[str, Act]]:
     """What can be asked of whoever leads the rollouts; without one, nothing."""
     if leader is None:
@@ -52,12 +63,7 @@ def routes(leader: Leader | None) -> dict[str, dict[str, Act]]:
     async def act(asked: ApiRequest, subject: str) -> Mapping[str, Any]:
         found = _DONE.fullmatch(asked.path)
         assert found is not None, "the route is this path's"
-        try:
-            why = msgspec.json.decode(await asked.body() or b"{}", type=WhyBody).why
-        except msgspec.DecodeError as error:
-            raise ApiError(400, f'{error}; send {{"why": "…"}}, or nothing') from error
-        if len(why) > LONGEST or not (why.isprintable()):
-            raise ApiError(400, f"why is one line of {LONGEST} characters at most")
+        why = await why_of(asked)
         verb = msgspec.convert(found["verb"], Verb)
         try:
             return dict(msgspec.to_builtins(await leader.act((found["model"], found["name"]), verb, subject, why)))

@@ -65,7 +65,7 @@ class Audits:
 
     def exchange(self, orders: Sequence[Order]) -> list[Told]:
         """What was seen until now; and from now on these orders hold."""
-        told = [Told(*key, account.epoch, *account.take()) for key, account in self.accounts.items()]
+        told = [_told(key, account) for key, account in self.accounts.items()]
         self._orders = {(order.model, order.route): order for order in orders}
         self._follow()
         return told
@@ -90,6 +90,11 @@ class Audits:
                 layers: dict[str, Policy] = {"deadline": DeadlinePolicy(), "cascade": CascadePolicy(Untold(), self._means.clock)}
                 asks[route] = onion(layers, core(self._clusters.of(model, route), Untold(), self._means.clock))
         return AuditPolicy(asks, self.accounts, self._means)
+
+
+def _told(key: Key, account: Account) -> Told:
+    seen, outcomes, cost = account.take()
+    return Told(*key, account.epoch, seen, outcomes, cost)
 
 
 def running(spawn: Spawn, told: Callable[[str, str, str], None], paid: Callable[[str, str, float], None]) -> Audits:

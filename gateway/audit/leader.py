@@ -52,7 +52,7 @@ class UnknownAuditError(Exception):
 
 
 class Auditor:
-    """One for all processes of a gateway. What a policy no longer audits is forgotten, and an audit by other rules begins anew."""
+    """One for all processes of a gateway. What is no longer audited is forgotten, and an audit by other rules begins anew."""
 
     def __init__(self, ways: Ways, folder: Path | None, run: Runner, numbers: AuditNumbers) -> None:
         self._ways = ways

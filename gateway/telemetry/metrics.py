@@ -5,9 +5,11 @@ Label values come from the policy document and from bounded words of ours, never
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from backends.admission import Why
+from gateway.telemetry.audits import AuditCounts, AuditNumbers
 from gateway.telemetry.record import RequestRecord
 from gateway.telemetry.rollouts import RolloutNumbers
 from gateway.telemetry.series import Cell, Distribution, Distributions, Numbers
@@ -81,7 +83,7 @@ class Metrics:
         self._baseline = _counter("cost_baseline_total", "what the dearest variant alone would have cost", "model")
         self._cached, self._cache_size, self._shared = _caches()
         self._shadowed = _counter("shadow_total", "questions drawn for a shadow, by what became of them", "shadow", "outcome")
-        self.rollouts = RolloutNumbers()
+        self.rollouts, self.audits, self.audited = RolloutNumbers(), AuditNumbers(), AuditCounts()
         self._limited = _counter("limited_total", "requests refused because a limit of the policy was used up", "limit")
         self._shed = _counter("shed_total", "requests refused for want of room", "reason")
         self._store_requests = _counter(
@@ -103,9 +105,12 @@ class Metrics:
         """One request ended, in whatever way."""
         line = self._lines.get((record.model, record.route, record.variant, record.code)) or self._line(record)
         line.requests.value += 1
-        line.seconds.observe(record.seconds)
+        seconds, overhead = line.seconds, line.overhead  # what observe() does, without two calls in each request
+        seconds.counts[bisect_left(SECONDS, record.seconds)] += 1
+        seconds.total += record.seconds
         if record.overhead_seconds:
-            line.overhead.observe(record.overhead_seconds)
+            overhead.counts[bisect_left(OVERHEAD, record.overhead_seconds)] += 1
+            overhead.total += record.overhead_seconds
         line.baseline.value += record.baseline
         for cell, (_, rows) in zip(line.rows, record.shares, strict=True):
             cell.value += rows
@@ -202,7 +207,8 @@ class Metrics:
         if self.store_up is not None:
             self._store_up.cell().value = int(self.store_up())
         own = (family for family in vars(self).values() if isinstance(family, Numbers | Distributions))
-        return _text((*own, *self.rollouts.families(), *self._usage.families()))
+        more = (self.rollouts, self.audits, self.audited, self._usage)
+        return _text((*own, *(family for each in more for family in each.families())))
 
     def _line(self, record: RequestRecord) -> _Line:
         model, route, variant, code = record.model, record.route, record.variant, record.code
@@ -226,7 +232,7 @@ class ParentMetrics:
         self._reloads = _counter("policy_reloads_total", "attempts to load a policy", "result")
         self._workers = Numbers("gauge", "penstock_workers", "workers that serve now", ())
         self._ends = _counter("worker_ends_total", "workers that ended without being told to")
-        self.rollouts = RolloutNumbers()
+        self.rollouts, self.audits = RolloutNumbers(), AuditNumbers()
         self._usage = Usage()
         self._ends.cell()
 
@@ -245,7 +251,8 @@ class ParentMetrics:
     def exposition(self, workers: int) -> bytes:
         """The parent's part, while so many workers serve."""
         self._workers.cell().value = workers
-        return _text((self._reloads, self._workers, self._ends, *self.rollouts.families(), *self._usage.families()))
+        more = (*self.rollouts.families(), *self.audits.families(), *self._usage.families())
+        return _text((self._reloads, self._workers, self._ends, *more))
 
 
 def _text(families: Iterable[Numbers | Distributions]) -> bytes:

@@ -21,6 +21,7 @@ ENDPOINTS = b"e"  # answered with how every endpoint does, as JSON
 SHADOWS = b"w"  # answered with what its shadows have seen, as JSON
 ROLLOUTS = b"r"  # with how rollouts stand, as msgpack: answered with what was counted of them
 PAGE = b"g"  # with a question to the store about what gateways share of rollouts: answered with the store's answer, as msgpack
+AUDITS = b"a"  # with how audits stand, as msgpack: answered with what was seen of them
 END = b"d"  # answered when the worker begins to end in order
 LEAVE = b"t"  # no question asks for it: somebody else has told the worker to end, and it asks to be replaced
 LAST = b"l"  # nor for it: the exposition of a worker that ends

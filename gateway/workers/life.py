@@ -30,6 +30,7 @@ class Orders:
     patience: float
     fetched: Callable[[bytes], None] = lambda _: None
     rollouts: bytes = b""  # how they stand, as msgpack; nothing where there are none
+    audits: bytes = b""  # as of rollouts
 
 
 Program = Callable[[socket.socket], int]
@@ -116,6 +117,8 @@ class Life:
         questions.ask(channel.HOLD, now.drained)
         if now.rollouts:
             questions.ask(channel.ROLLOUTS, now.rollouts)
+        if now.audits:
+            questions.ask(channel.AUDITS, now.audits)
         refusal = UNTOLD
         with suppress(ConnectionError):
             started = questions.ask(channel.START)

@@ -23,6 +23,9 @@ from gateway.admin.port import AdminListener, AdminState
 from gateway.admin.port import listen as listen_admin
 from gateway.admin.purges import Heard, Order
 from gateway.aside import here
+from gateway.audit.leader import Auditor, auditor_ways
+from gateway.audit.words import Order as AuditOrder
+from gateway.audit.words import Told as AuditTold
 from gateway.auth.fetching import Fetched
 from gateway.configuration.problems import PolicyError
 from gateway.configuration.readers import Address
@@ -80,6 +83,8 @@ class Parent:
         records = Records(document.state_folder, here, self._spawner.spawn)
         self._reloader = Reloader(file, (reading, first), self._hand_on, self._metrics.policy_refused, records)
         self._leader = self._leads()
+        found = auditor_ways(self._reloader, self._exchange_audits)
+        self._auditor = Auditor(found, self._written.state_folder, here, self._metrics.audits)
         self._totals = Totals(without=ParentMetrics.WHOLE)
         http, self._http = reserve(document.listen.http, document.workers, document.listen.shared)
         grpc, self._grpc = reserve(document.listen.grpc, shared=document.listen.shared)
@@ -98,7 +103,7 @@ class Parent:
     async def run(self) -> None:
         """From the start of the workers to the end of the last."""
         address = self._document.listen.admin
-        controls = Controls(self._drains, self.purge, self.shadow_reports, self._leader)
+        controls = Controls(self._drains, self.purge, self.shadow_reports, self._leader, self._auditor)
         api = Api(self._reloader, controls, self._judge, self._spawner.spawn)
         admin = await listen_admin(AdminState(self.exposition, self.unready, api.answer), address.host, address.port)
         self._heed_signals()
@@ -116,6 +121,7 @@ class Parent:
                 self._spawner.spawn(self._look(), "looking at workers")
                 self._spawner.spawn(self._reloader.keep(), "policy")
                 self._spawner.spawn(self._leader.keep(), "rollouts")
+                self._spawner.spawn(self._auditor.keep(), "audits")
                 self._spawner.spawn(self._replacements(), "replacing workers")
                 await self._stopping.asked.wait()
                 await self._notice()
@@ -144,6 +150,11 @@ class Parent:
             if life.serving:
                 return await life.tell(channel.PAGE, asked)
         return b""
+
+    async def _exchange_audits(self, orders: Sequence[AuditOrder]) -> list[list[AuditTold]]:
+        content = msgspec.msgpack.encode(orders)
+        told = await asyncio.gather(*(life.tell(channel.AUDITS, content) for life in self._lives()))
+        return [msgspec.msgpack.decode(each, type=list[AuditTold]) for each in told if each]
 
     async def exposition(self) -> bytes:
         """The sum of what all workers count, and of those that have ended."""
@@ -187,8 +198,9 @@ class Parent:
     def _orders(self) -> Orders:
         drained = msgspec.json.encode(self._drains.drained)
         rollouts = msgspec.msgpack.encode(self._leader.orders) if self._leader.orders else b""
+        audits = msgspec.msgpack.encode(self._auditor.orders) if self._auditor.orders else b""
         patience = self._document.drain.grace + LAST_SECONDS
-        return Orders(self._policy, drained, patience, self._fetched, rollouts)
+        return Orders(self._policy, drained, patience, self._fetched, rollouts, audits)
 
     def _fetched(self, told: bytes) -> None:
         fetched = msgspec.json.decode(told, type=Fetched)
@@ -266,7 +278,9 @@ class Parent:
 
     def _work(self, http: Sockets, line: socket) -> int:
         held, known = self._drains.drained, self._known
-        return work(line, Task(self._document, self._file, self._policy, held, http, known, self._leader.orders))
+        return work(
+            line, Task(self._document, self._file, self._policy, held, http, known, self._leader.orders, self._auditor.orders)
+        )
 
     def _ended(self, exposition: bytes, unasked: bool) -> None:
         self._totals.ended(exposition)

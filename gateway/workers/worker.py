@@ -16,6 +16,7 @@ import uvloop
 
 from gateway.admin.drains import Drained
 from gateway.admin.purges import Order as PurgeOrder
+from gateway.audit.words import Order as AuditOrder
 from gateway.auth.fetching import Fetched, Handed
 from gateway.auth.settings import KeySourceError
 from gateway.configuration.problems import PolicyError
@@ -34,7 +35,7 @@ class Task:
     """What a worker serves, HTTP on the sockets `http`. No port of `document` is 0; `policy` is in force, and stood in `file`.
 
     `drained` is what operators have taken out of use, `known` the key sets that other workers have fetched, by issuer,
-    `rollouts` how those stand.
+    `rollouts` and `audits` how those stand.
     """
 
     document: GatewayDocument
@@ -44,6 +45,7 @@ class Task:
     http: Sequence[socket.socket]
     known: Mapping[str, Fetched]
     rollouts: Sequence[Order] = ()
+    audits: Sequence[AuditOrder] = ()
 
 
 def work(line: socket.socket, task: Task) -> int:
@@ -61,6 +63,7 @@ async def _work(line: socket.socket, task: Task) -> int:
         gateway.handed = Handed(task.known, lambda fetched: answers.say(channel.FETCHED, msgspec.json.encode(fetched)))
         await gateway.hold(task.drained)
         gateway.rollouts.exchange(task.rollouts)
+        gateway.audits.exchange(task.audits)
         await gateway.start(task.http)
     except (PolicyError, KeySourceError, OSError) as error:
         await answers.give(_refusals(str(error).encode() or b"it cannot start"))  # until the parent has heard it, and hangs up
@@ -96,7 +99,7 @@ def _refusals(refusal: bytes) -> dict[bytes, channel.Answerer]:
     async def nothing(_: bytes) -> bytes:
         return b""
 
-    asked = (channel.METRICS, channel.POLICY, channel.HOLD, channel.PURGE, channel.ROLLOUTS, channel.END)
+    asked = (channel.METRICS, channel.POLICY, channel.HOLD, channel.PURGE, channel.ROLLOUTS, channel.AUDITS, channel.END)
     return {channel.START: started, **dict.fromkeys(asked, nothing)}
 
 
@@ -155,9 +158,13 @@ def _endings(gateway: Gateway, ending: asyncio.Event) -> dict[bytes, channel.Ans
     async def page(asked: bytes) -> bytes:
         return b"" if gateway.pages is None else await gateway.pages.relay(asked)
 
+    async def audits(orders: bytes) -> bytes:
+        return msgspec.msgpack.encode(gateway.audits.exchange(msgspec.msgpack.decode(orders, type=list[AuditOrder])))
+
     async def end(_: bytes) -> bytes:
         ending.set()
         return b""
 
-    told = {channel.ENDPOINTS: endpoints, channel.SHADOWS: shadows, channel.ROLLOUTS: rollouts, channel.PAGE: page}
+    told = {channel.ENDPOINTS: endpoints, channel.SHADOWS: shadows, channel.ROLLOUTS: rollouts, channel.AUDITS: audits}
+    told[channel.PAGE] = page
     return {channel.HOLD: hold, channel.PURGE: purge, **told, channel.END: end}
