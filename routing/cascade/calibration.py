@@ -20,7 +20,7 @@ Floats = NDArray[np.float64]
 Knots = tuple[tuple[float, float], ...]  # (raw score, chance of being right), both rising
 
 OTHER = "other"  # the map of all labels that have none of their own
-FEW = 60  # rows of a predicted label, below which it has no map of its own
+FEW = 30  # rows of a predicted label, below which it has no map of its own
 
 
 class Calibration(msgspec.Struct, frozen=True, dict=True):
@@ -53,7 +53,7 @@ class Calibration(msgspec.Struct, frozen=True, dict=True):
 
 
 def fit(raw: Floats, labels: Sequence[str], worth: Floats, few: int = FEW) -> Calibration:
-    """The maps of n rows; `worth` is 1 where the answer was right and 0 where it was wrong. Raw scores not finite are left out."""
+    """The maps of n rows, `worth` being 1 where the answer was right and 0 where not. Only rows with a finite score count."""
     known = np.isfinite(raw)
     raw, names, worth = raw[known], np.asarray(labels)[known], worth[known]
     maps = {OTHER: _knots(raw, worth)}
@@ -75,4 +75,5 @@ def _knots(raw: Floats, worth: Floats) -> Knots:
         while levels and levels[-1][1] * level[0] >= level[1] * levels[-1][0]:
             level = tuple(map(sum, zip(levels.pop(), level, strict=True)))  # type: ignore[assignment]
         levels.append(level)
-    return tuple((at / rows, total / rows) for rows, total, at in levels)
+    # In few digits, so that what is printed is what was tested; of knots that fall together the last stays.
+    return tuple({float(f"{at / rows:.9g}"): round(total / rows, 6) for rows, total, at in levels}.items())
