@@ -28,6 +28,7 @@ from policies.beside import Places, Spawn, Work
 from policies.call import Answer, Ask, Call
 from routing.plan import Mirror, Plan, Target
 from routing.shadow.compare import Found, compare, printable
+from routing.shadow.pairs import Pair, Side, side
 from routing.shadow.shadows import Shadow, spared
 from routing.shadow.tally import Ledger, Paired
 
@@ -44,9 +45,22 @@ class Runner(Protocol):
         ...
 
 
+class Keep(Protocol):
+    """Who writes pairs of answers down. Never raises, never waits."""
+
+    def keep(self, pair: Pair) -> None:
+        """One question's."""
+        ...
+
+    def missed(self, model: str, shadow: str, why: str) -> None:
+        """A question of which there is nothing to write, and why."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Means:
-    """What mirrors are made with. `told` hears of each by model, shadow and outcome; `wall` is seconds since 1970."""
+    """What mirrors are made with. `told` hears of each by model, shadow and outcome; `wall` is seconds since 1970. `keep` None:
+    no pairs are written down."""
 
     spawn: Spawn
     clock: Callable[[], float]
@@ -54,6 +68,7 @@ class Means:
     chance: Callable[[], float]
     told: Callable[[str, str, str], None]
     aside: Runner
+    keep: Keep | None = None
 
 
 class Account(Places):
@@ -152,6 +167,9 @@ class ShadowPolicy:
         if account.ledger.epoch == shadow.epoch:
             paired = self._paired(job, (primary, candidate, again), found, noise)
             account.ledger.add(paired, _versions(shadow, primary, candidate))
+            alone = len(job.call.plan.stages) == 1  # of a cascade only questions would be seen that all went the same way
+            if self._means.keep and shadow.record and alone and primary.answer and candidate.answer:
+                await self._keep(self._means.keep, job, primary.answer, candidate.answer)
         if candidate.outcome == "ok":
             return "compared"
         return "timeout" if candidate.outcome == ErrorKind.DEADLINE else "error"
@@ -196,7 +214,7 @@ class ShadowPolicy:
         call, shadow, again = job.call, job.mirror.shadow, heard[2]
         kept = shadow.payloads and any(each.score > 1 for each in found)
         return Paired(
-            call.question.request_id if call.question else call.request.id,
+            _id(call),
             self._means.wall(),
             _traits(call),
             *_together(found, noise),
@@ -204,6 +222,23 @@ class ShadowPolicy:
             (_cost(heard[0]), _cost(heard[1]), _cost(again)),
             _payload(call, heard[0], heard[1]) if kept else {},
         )
+
+    async def _keep(self, keep: Keep, job: _Job, *answers: Answer) -> None:
+        call, shadow = job.call, job.mirror.shadow
+
+        def work() -> list[Side]:
+            return [_side(shadow, call, answer) for answer in answers]
+
+        try:
+            large = any(_large(answer.response) for answer in answers)
+            one, other = await self._means.aside(work) if large else work()
+        except OSError:  # too much waits there already: one pair less
+            return
+        except InferenceError as error:
+            error.ended()
+            keep.missed(call.model, shadow.name, error.message)
+            return
+        keep.keep(Pair(call.model, shadow.name, _id(call), self._means.wall(), (one, other)))
 
     def _account(self, model: str, shadow: Shadow) -> Account | None:
         """None where the policy in force has no such shadow any more, or it means something else by it."""
@@ -241,6 +276,18 @@ def _unfit(shadow: Shadow, call: Call, answer: Answer | None, error: ErrorKind |
     if not answer.planned:
         return "stand-in"
     return "" if not shadow.of or any(share.variant == shadow.of for share in answer.shares) else "not-asked"
+
+
+def _id(call: Call) -> str:
+    return call.question.request_id if call.question else call.request.id
+
+
+def _side(shadow: Shadow, call: Call, answer: Answer) -> Side:
+    """Raises InferenceError where the answer is of several variants, or lacks what is to be recorded."""
+    if len(answer.shares) != 1 or shadow.record is None:
+        raise InferenceError(ErrorKind.BROKEN, "its rows are answered by several variants")
+    share = answer.shares[0]
+    return side(shadow.record, (share.variant, share.version), answer.response.payload.tensors(), call.request.rows or 1)
 
 
 def _held(one: _Heard, other: _Heard, rules: Mapping[str, Any]) -> tuple[Found, ...]:

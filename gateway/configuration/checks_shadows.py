@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from gateway.configuration import schema_policy as policy
+from gateway.configuration.checks_confidence import check_confidence
 from gateway.configuration.checks_names import check_distinct, check_known
 from gateway.configuration.decode import Findings
 from gateway.configuration.problems import Path, listed, shown
+from gateway.configuration.schema_cascade import Confidence
 from gateway.configuration.schema_shadows import Compare, Shadow
 
 _ROWS = ("overlap", "rbo", "total_variation", "jensen_shannon", "cosine")
@@ -30,6 +32,8 @@ def check_shadows(found: Findings, path: Path, model: policy.Model) -> None:
         elif _readable(shadow, known, routes):
             _check_asked(found, here, shadow, model)
         _check_shares(found, here, shadow)
+        if shadow.record is not None:
+            _check_record(found, (*here, "record"), shadow, model)
         for output, rule in shadow.compare.items():
             check_rule(found, (*here, "compare", output), rule)
 
@@ -80,6 +84,24 @@ def _again(route: policy.Route, shadow: Shadow) -> Iterator[str]:
         yield shadow.of
     else:
         yield from _asked(route)
+
+
+def _check_record(found: Findings, path: Path, shadow: Shadow, model: policy.Model) -> None:
+    """Both sides are one variant each: of a cascade nobody knows what the first stage said of the rows that went up."""
+    record = shadow.record
+    if record is None:
+        return
+    check_confidence(found, path, Confidence(record.metric, record.output, record.logits, record.path))
+    if (*path[:-3], "routes") in found.spoiled:
+        return
+    met = [route for route in model.routes if shadow.route in (None, route.name) and shadow.of in (None, *_asked(route))]
+    cascades = [shown(route.name) for route in met if route.cascade is not None]
+    if cascades and len(cascades) == len(met):
+        found.wrong(
+            path,
+            f"records nothing: route {listed(cascades)} is a cascade, and only where one variant answers is it known"
+            " how sure that one was of every row",
+        )
 
 
 def _check_shares(found: Findings, path: Path, shadow: Shadow) -> None:

@@ -198,6 +198,7 @@ class Telemetry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     access_log: Annotated[str, one_of(("json", "off"))] = "json"
     access_log_share: Annotated[float, read_share] = 1.0  # of the requests that went well; the others are all told
     samples: Samples | None = None  # of routes that say `sample`
+    pairs: Samples | None = None  # of shadows that say `record`
     otlp: Annotated[str, read_otlp] | None = None
 
 

@@ -10,6 +10,7 @@ import msgspec
 from gateway.configuration.problems import UnreadableError, shown
 from gateway.configuration.quantities import Rate, read_rate, read_share
 from gateway.configuration.readers import Amount, Count, Name, Timeout, Words, read_number
+from gateway.configuration.readers_confidence import read_metric, read_path
 from routing.shadow.compare_trees import place
 
 MAX_TOP = 100  # places of a ranking
@@ -67,6 +68,16 @@ class Except(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tier: Words = ()
 
 
+class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is written down of both answers, row by row: the label, and how sure the variant was, as in a `confidence`."""
+
+    metric: Annotated[str, read_metric]
+    output: str | None = None
+    logits: bool = False
+    path: Annotated[str, read_path] | None = None
+    label: str | None = None
+
+
 class Shadow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A candidate that is asked a share of the questions beside whoever answers them, and answers nobody."""
 
@@ -84,4 +95,5 @@ class Shadow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     queue: Count = 32
     budget: Annotated[Rate, read_rate] | None = None
     payloads: bool = False
+    record: Record | None = None
     spared: Except | None = msgspec.field(default=None, name="except")

@@ -12,7 +12,8 @@ from gateway.configuration import schema_policy as policy
 from gateway.configuration import schema_shadows as schema
 from routing.plan import Target
 from routing.shadow.compare import Rule
-from routing.shadow.shadows import Shadow
+from routing.shadow.compare_trees import place
+from routing.shadow.shadows import Record, Shadow
 
 
 def shadows_of(model: policy.Model, targets: Mapping[str, Target]) -> tuple[tuple[Shadow, Target], ...]:
@@ -39,10 +40,19 @@ def _shadow(shadow: schema.Shadow, targets: Mapping[str, Target]) -> Shadow:
         tiers=frozenset(spared.tier),
         rules=tuple((output, rule_of(rule)) for output, rule in sorted(shadow.compare.items())),
         route=shadow.route or "",
+        record=None if shadow.record is None else _record(shadow.record),
     )
     asked = [msgspec.structs.astuple(targets[name])[:4] for name in (shadow.of, shadow.to) if name]
     what = msgspec.json.encode((shadow.of, shadow.route, asked, shadow.compare), order="sorted")
     return replace(made, epoch=hashlib.sha256(what).hexdigest()[:16])
+
+
+def _record(record: schema.Record) -> Record:
+    metric, _, name = record.metric.partition(":")
+    if metric == "output":
+        return Record(name, metric, label=record.label or "")
+    path = name if metric == "json" else record.path
+    return Record(record.output or "", metric, record.logits, None if path is None else place(path), record.label or "")
 
 
 def rule_of(rule: schema.Compare) -> Rule:

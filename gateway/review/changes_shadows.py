@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from gateway.configuration.problems import path_text, shown
 from gateway.configuration.quantities import Rate
 from gateway.configuration.schema_policy import Model
-from gateway.configuration.schema_shadows import Compare, Except, Shadow
+from gateway.configuration.schema_shadows import Compare, Except, Record, Shadow
 from gateway.review.changes_routes import Change
 from gateway.review.words import duration, share
 
@@ -37,6 +37,8 @@ def _one(path: tuple[str | int, ...], old: Shadow, new: Shadow) -> Iterator[Chan
         was, now = (_value(name, getattr(each, name)) for each in (old, new))
         if was != now:
             yield Change(path_text((*path, name)), f"{was} → {now}")
+    if old.record != new.record:
+        yield Change(path_text((*path, "record")), f"{_recorded(old.record)} → {_recorded(new.record)}")
     if (old.spared or Except()) != (new.spared or Except()):
         yield Change(path_text((*path, "except")), f"{_spared(old.spared)} → {_spared(new.spared)}")
 
@@ -48,6 +50,13 @@ def _means(shadow: Shadow) -> object:
 def _said(shadow: Shadow) -> str:
     whose = " of ".join(filter(None, (shadow.of, f"route {shadow.route}" if shadow.route else "")))
     return f"{share(shadow.fraction)} of the questions of {whose} to {shadow.to}"
+
+
+def _recorded(record: Record | None) -> str:
+    if record is None:
+        return "no pairs of answers are recorded"
+    where = f" of {record.output}" if record.output else ""
+    return f"pairs are recorded by {record.metric}{where}, label {record.label or 'the largest'}"
 
 
 def _value(name: str, value: object) -> str:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from gateway.admin.drains import Drained
 from gateway.aside import Aside
+from gateway.configuration.schema_gateway import Samples
 from gateway.own_clusters import Make, OwnClusters, own
 from gateway.shadow.report import Seen
 from gateway.snapshot import ClusterSpec
+from gateway.telemetry.pairs import pair_log
 from policies.beside import Spawn
 from policies.call import Ask, Policy
 from policies.cascade import CascadePolicy
@@ -24,7 +26,7 @@ from routing.targets import targets
 class Shadows:
     """Mirrors are asked over clusters of their own."""
 
-    def __init__(self, means: Means, ended: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, means: Means, ended: Callable[[], Awaitable[None]] | None = None) -> None:
         """`ended` is called when nothing is compared any more."""
         self.accounts: Accounts = {}
         self._ended = ended
@@ -33,7 +35,8 @@ class Shadows:
 
     async def close(self) -> None:
         """Lets go of every connection."""
-        self._ended()
+        if self._ended is not None:
+            await self._ended()
         await self._clusters.close()
 
     def layers(self, tables: Mapping[str, RouteTable], specs: Mapping[str, ClusterSpec], make: Make) -> dict[str, ShadowPolicy]:
@@ -76,7 +79,13 @@ def _backends(table: RouteTable) -> set[str]:
     return {target.backend for target in (*targets(table), *(target for _, target in table.shadows))}
 
 
-def running(spawn: Spawn, told: Callable[[str, str, str], None]) -> Shadows:
-    """Of a process that serves. `told` hears of each mirror by model, shadow and outcome."""
-    aside = Aside("compare")
-    return Shadows(Means(spawn, time.monotonic, time.time, random.random, told, aside), aside.close)
+def running(spawn: Spawn, told: Callable[[str, str, str], None], pairs: Samples | None = None) -> Shadows:
+    """Of a process that serves. `told` hears of each mirror by model, shadow and outcome; `pairs`: where answers are recorded."""
+    aside, kept = Aside("compare"), pair_log(pairs)
+
+    async def ended() -> None:
+        aside.close()
+        if kept is not None:
+            await kept.close()
+
+    return Shadows(Means(spawn, time.monotonic, time.time, random.random, told, aside, kept), ended)

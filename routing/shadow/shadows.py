@@ -8,6 +8,16 @@ from routing.principal import Principal
 from routing.shadow.compare import Rule
 
 
+class Record(msgspec.Struct, frozen=True):
+    """What is written down of answers: a confidence (routing/plan.py's, whose fields these are) and where the label stands."""
+
+    output: str
+    metric: str
+    logits: bool = False
+    path: tuple[str, ...] | None = None
+    label: str = ""
+
+
 class Shadow(msgspec.Struct, frozen=True):
     """A candidate that is asked beside whoever answers. Shares are 0 to 1, durations in seconds.
 
@@ -30,6 +40,7 @@ class Shadow(msgspec.Struct, frozen=True):
     tenants: frozenset[str] = frozenset()  # whose questions are never mirrored
     tiers: frozenset[str] = frozenset()
     rules: tuple[tuple[str, Rule], ...] = ()  # by output
+    record: Record | None = None  # what is written down of the two answers; None: nothing
     route: str = ""
     epoch: str = ""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import aclosing
 from dataclasses import replace
-from functools import partial
 from time import monotonic
 
 import pytest
@@ -96,7 +95,11 @@ async def test_the_end() -> None:
     """Connections are let go, and who compares is told."""
     told: list[str] = []
     means = Means(Spawner().spawn, lambda: 0.0, lambda: 0.0, lambda: 0.0, lambda *_: None, here)
-    shadows = Shadows(means, partial(told.append, "ended"))
+
+    async def ended() -> None:
+        told.append("ended")
+
+    shadows = Shadows(means, ended)
     await shadows.close()
     assert ["ended"] == told
 
