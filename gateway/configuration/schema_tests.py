@@ -63,7 +63,7 @@ class Caller(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One request without its tensors. `bytes` of the input tensors; `text_length` in characters, of BYTES inputs by name."""
+    """One request without its tensors. `bytes` of the input tensors; `text_length` by BYTES input, `prompt` by router."""
 
     model: Name
     principal: Caller = Caller()
@@ -74,8 +74,8 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     priority: Annotated[int, read_priority] | None = None
     bytes: Whole = 0
     text_length: Mapping[str, Whole] = msgspec.field(default_factory=dict)
-    prompt: Mapping[Name, Annotated[float, read_score]] = msgspec.field(default_factory=dict)
     request_id: Text = ""
+    prompt: Mapping[Name, Annotated[float, read_score]] = msgspec.field(default_factory=dict)
 
 
 class Expect(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

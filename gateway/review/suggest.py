@@ -40,8 +40,8 @@ def asking(model: str, question: Question) -> Request:
         question.priority,
         question.size,
         question.text_lengths,
-        {name: score / UNIT for name, score in question.prompts.items()},
         question.request_id,
+        {name: score / UNIT for name, score in question.prompts.items()},
     )
 
 

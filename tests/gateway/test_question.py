@@ -14,10 +14,11 @@ from backends.inference import InferenceRequest, Tensors, TensorSpec
 from backends.protocols.v2_grpc import decode_request as from_grpc
 from backends.protocols.v2_http_request import decode_request as from_http
 from backends.tensors import Tensor, pack_bytes
-from gateway.question import longest, looked_at, priority_asked, priority_granted, takes_long
+from gateway.question import beginnings, longest, looked_at, priority_asked, priority_granted, takes_long
 from routing.conditions import Looks
 from routing.match import Question
 from routing.principal import Principal
+from routing.prompt.scorer import MOST_TEXTS, PromptRouter, Scorer, Term
 
 TEXTS = [b"a", "äöü".encode(), b"", b"\xff\xfe"]
 
@@ -127,3 +128,38 @@ def test_only_who_has_the_scope_goes_before_others() -> None:
     assert [5, 5, 5, 9, None, None] == [priority_granted(headers, anybody) for headers in asked]
     assert [0, 4, 5, 9, None, None] == [priority_granted(headers, trusted) for headers in asked]
     assert priority_granted({}, trusted) is None
+
+
+SCORER = Scorer((Term("prove", 1, 4.0), Term("hello", 1, -4.0)), documents=2, intercept=0.0, characters=20, sublinear=False)
+SCORES = Looks(prompts=frozenset({"hard"}), routers=(PromptRouter("hard", "prompt", "00" * 32, SCORER),))
+
+
+def scored(*texts: bytes) -> dict[str, int]:
+    """What the router makes of these elements of its input, beside an input that is none of its business."""
+    prompt = Tensor("prompt", "BYTES", (len(texts),), pack_bytes(list(texts)))
+    return dict(looked_at(question(), SCORES, request(prompt, Tensor("other", "BYTES", (1,), pack_bytes([b"prove"])))).prompts)
+
+
+def test_the_hardest_of_the_first_texts_is_the_score() -> None:
+    """Of so many that planning stays cheap, each cut where the router cuts, whatever bytes they are."""
+    hard, easy = int(SCORER.score("prove") * 1e6), int(SCORER.score("hello") * 1e6)
+    assert {"hard": hard} == scored(b"hello", b"\xffPROVE\xfe", b"none")
+    assert {"hard": easy} == scored(*[b"hello"] * MOST_TEXTS, b"prove")
+    assert {"hard": 500_000} == scored(b" " * 20 + b"prove")
+
+
+def test_without_the_router_s_texts_there_is_no_score() -> None:
+    """An input that is not there, holds no text, or is not of BYTES."""
+    assert {} == scored()
+    numbers = request(Tensor("prompt", "INT8", (5,), b"prove"))
+    assert {} == looked_at(question(), SCORES, numbers).prompts
+    assert {} == looked_at(question(), SCORES, request()).prompts
+    assert takes_long(SCORES, request(Tensor("prompt", "BYTES", (0,), b"")))
+
+
+@given(st.lists(st.text() | st.binary()), st.integers(1, 9))
+def test_beginnings_are_those_of_the_whole_text(texts: list[str | bytes], characters: int) -> None:
+    """Decoded no further than the cut, and the same up to there as if they had been decoded whole."""
+    each = [text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass") for text in texts]
+    whole = [str(text, "utf-8", "replace")[:characters] for text in each]
+    assert whole == [found[:characters] for found in beginnings(pack_bytes(each), characters)]

@@ -7,12 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from routing.conditions import Condition, Looks, conditions, looks, predicates, same, together
-from routing.match import Match, Question, Range
+from routing.conditions import Condition, Looks, conditions, looks, looks_of, predicates, ready, same, together
+from routing.match import Match, Question, Range, Route, RouteTable, Use
+from routing.plan import Target
 from routing.principal import Principal
+from routing.prompt.scorer import PromptRouter, Scorer, Term
 
 ACME, GOLD = Match(tenants=frozenset({"acme"})), Match(tiers=frozenset({"gold"}))
 BIG, URGENT, LONG = Match(size=Range(9)), Match(priority=Range(0, 3)), Match(text_lengths=(("prompt", Range(5)),))
+HARD = Match(prompts=(("difficulty", Range(620_000)),))
 
 
 def question(**changes: object) -> Question:
@@ -59,6 +62,8 @@ def test_empty_match_holds_for_everything() -> None:
         (URGENT, {"priority": 3}, {"priority": 4}),
         (URGENT, {"priority": 0}, {"priority": None}),
         (LONG, {"text_lengths": {"prompt": 5, "other": 1}}, {"text_lengths": {"prompt": 4, "other": 9}}),
+        (HARD, {"prompts": {"difficulty": 620_000}}, {"prompts": {"difficulty": 619_999}}),
+        (HARD, {"prompts": {"difficulty": 1_000_000}}, {"prompts": {"other": 700_000}}),
         (Match(text_lengths=(("prompt", Range(0)),)), {"text_lengths": {"prompt": 0}}, {"text_lengths": {}}),
         (Match(every=(ACME, GOLD)), {}, {"principal": Principal("ann", "acme")}),
         (Match(some=(BIG, GOLD)), {}, {"principal": Principal("ann", "acme"), "size": 8}),
@@ -205,3 +210,32 @@ def test_sizes_in_words(low: int, high: int | None, words: str) -> None:
     """As the document writes them, not as bytes by the million."""
     (condition,) = conditions(Match(size=Range(low, high)))
     assert words == condition.wanted
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        (Range(620_000), "at least 0.62"),
+        (Range(0, 299_999), "below 0.3"),
+        (Range(1, 2), "at least 1e-06 and below 3e-06"),
+        (Range(0), "at least 0"),
+    ],
+)
+def test_scores_are_told_as_a_policy_writes_them(wanted: Range, said: str) -> None:
+    """From 0 to 1, what a question has too; a score that it has not is none."""
+    (condition,) = conditions(Match(prompts=(("difficulty", wanted),)))
+    assert ("prompt.difficulty", said) == (condition.key, condition.wanted)
+    assert (0.25, None) == (condition.found(question(prompts={"difficulty": 250_000})), condition.found(question()))
+
+
+def test_what_a_table_looks_at_comes_with_its_routers() -> None:
+    """Those that some route names, ready to score once their files are read."""
+    routers = tuple(PromptRouter(name, "text", name * 64) for name in "ab")
+    table = RouteTable(
+        "m", (Route("r", Match(never=Match(prompts=(("b", Range(1)),))), Use(Target("v", "k", "n")), 1.0),), routers=routers
+    )
+    found = looks_of(table)
+    assert (frozenset("b"), (routers[1],)) == (found.prompts, found.routers)
+    assert found
+    scorer = Scorer((Term("hard", 1, 1.0),), 1, 0.0, 100, False)
+    assert (scorer,) == tuple(each.scorer for each in ready(found, {"b" * 64: scorer}).routers)

@@ -28,6 +28,7 @@ FOUND: dict[str, list[Any]] = {
     "rows": [None, 0, 1, 2, 3, 4, 5, 6],
     "size": [0, 1, 2, 3, 4, 5, 6],
     "priority": [None, 0, 1, 2, 3, 4, 5, 6, 9],
+    "prompt": [{}, {"r": 0}, {"r": 1}, {"r": 2}, {"r": 3}, {"r": 4}, {"r": 5}, {"r": 6}],
     "text_length": [{}, {"i": 0}, {"i": 1}, {"i": 2}, {"i": 3}, {"i": 4}, {"i": 5}, {"i": 6}],
 }
 WORDS = st.frozensets(st.sampled_from("ab"), min_size=1, max_size=2)
@@ -44,6 +45,7 @@ FIELDS: dict[str, dict[str, st.SearchStrategy[Any]]] = {  # attribute → the fi
     "rows": {"rows": SPANS},
     "size": {"size": SPANS},
     "priority": {"priority": SPANS | st.just(Range(2, 9))},
+    "prompt": {"prompts": SPANS.map(lambda span: (("r", span),))},
     "text_length": {"text_lengths": SPANS.map(lambda span: (("i", span),))},
 }
 
@@ -74,6 +76,7 @@ def asked(found: dict[str, Any]) -> Question:
         get["priority"],
         get["size"],
         get["text_length"],
+        get["prompt"],
     )
 
 
@@ -146,6 +149,7 @@ EXAMPLES: dict[str, Any] = {
     "size": Range(5),
     "priority": Range(0, 3),
     "text_lengths": (("i", Range(4, 9)),),
+    "prompts": (("r", Range(620_000)),),
     "every": (Match(tiers=frozenset("a")),),
     "some": (Match(tiers=frozenset("a")), Match(rows=Range(7))),
     "never": Match(rows=Range(0, 3)),
@@ -260,3 +264,11 @@ def test_what_is_too_hard_is_no_mistake() -> None:
     assert [] == hidden
     assert seconds < 5
     assert [(6, (5,))] == list(Cover([*[pigeons(10)] * 5, tier("a"), tier("a"), Match()]).hidden())
+
+
+def test_a_witness_has_a_score_that_a_router_can_give() -> None:
+    """At most 1, and none is above."""
+    question = witness([Match(prompts=(("r", Range(1_000_000)),))], 0)
+    assert question is not None
+    assert {"r": 1_000_000} == question.prompts
+    assert None is witness([Match(prompts=(("r", Range(1_000_001)),))], 0)

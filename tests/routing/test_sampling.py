@@ -27,13 +27,13 @@ def test_what_routes_look_at_is_found_however_deep() -> None:
     deep = Match(
         headers=(("x-a", "1"),),
         some=(Match(parameters=(("p", 1),)), Match(never=Match(headers=(("x-b", "2"),), priority=Range(0, 3)))),
-        every=(Match(text_lengths=(("text", Range(5)),)), Match(size=Range(9))),
+        every=(Match(text_lengths=(("text", Range(5)),), prompts=(("hard", Range(5)),)), Match(size=Range(9))),
     )
     split = Split(((FAST, 1.0), (DEAR, 0.0)), "header:x-user")
     found = sampling(table(Route("deep", deep, split, 1.0, sample=0.1), Route("default", Match(), Use(FAST), 1.0, sample=0.5)))
     assert found is not None
     assert (("x-a", "x-b", "x-user"), ("p",), 0.5) == (found.headers, found.parameters, found.most)
-    assert Looks(True, True, frozenset({"text"})) == found.looks
+    assert Looks(True, True, frozenset({"text"}), frozenset({"hard"})) == found.looks
     assert (Sided("deep", "header:x-user", ("fast", "dear")),) == found.splits
 
 

@@ -57,6 +57,7 @@ def test_what_comes_is_what_is_expected(possibilities: tuple[Possibility, ...], 
         Request("digits"),
         Request("digits", Caller("12", "true", "a: b", ("models:infer:digits",)), None, {"x-a": 'say "no"', "x-b": "1.0"}),
         Request("digits", parameters={"p": True, "q": "true", "r": 2.5, "s": "größer, und - mehr"}, version="2", priority=0),
+        Request("digits", prompt={"difficulty": 0.62, "other": 1.0}),
         Request("digits", bytes=7, text_length={"text": 3}, request_id="r1", headers={"x-c": "~", "x-d": "- a", "x-e": " b "}),
     ],
 )

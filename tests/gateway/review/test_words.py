@@ -63,11 +63,21 @@ def test_requests() -> None:
     """Whatever is not as usual."""
     assert "digits" == request(Request("digits"))
     everything = Request(
-        "digits", Caller("ann", "acme", "gold", ("a", "b")), 3, {"x-a": "1"}, {"p": True}, "2", 0, 64, {"text": 5}, "r7"
+        "digits",
+        Caller("ann", "acme", "gold", ("a", "b")),
+        3,
+        {"x-a": "1"},
+        {"p": True},
+        "2",
+        0,
+        64,
+        {"text": 5},
+        "r7",
+        {"hard": 0.62},
     )
     assert (
         "digits, tenant acme, tier gold, subject ann, scope a b, 3 rows, header x-a=1, parameter p=true, text of 5 characters,"
-        " version 2, priority 0, bytes 64B, id r7"
+        " prompt hard 0.62, version 2, priority 0, bytes 64B, id r7"
     ) == request(everything)
     assert "digits, no rows" == request(Request("digits", rows=None))
 

@@ -190,7 +190,7 @@ def test_a_text_that_is_not_there(match: str) -> None:
     assert told.startswith("p:10: models.digits.routes[0].match.")
     assert told.endswith("txt: variant 'fast' has no input 'txt'; it takes 'text' — did you mean 'text'?")
     (told,) = said(policy, heard(number, number))
-    assert told.endswith("txt: input 'txt' of variant 'fast' is INT32; only BYTES have a text length")
+    assert told.endswith("txt: input 'txt' of variant 'fast' is INT32; only BYTES have texts")
     fits = with_inputs(txt=Input("BYTES", (-1, 1)))
     assert [] == said(policy, heard(fits, fits))
 
