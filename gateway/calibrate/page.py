@@ -86,8 +86,10 @@ class _Axes:
 def _curve(found: Report) -> str:
     """Each candidate with what is known of its quality at least, the wish, and the one that was chosen."""
     points = sorted(found.curve, key=lambda point: point.cost)
-    low = max(0.0, min([found.keep, *(point.lower for point in points if point.quality > 2 * found.keep - 1)]) - 0.01)
-    high = max(1.0, *(point.quality for point in points)) + 0.002
+    margin = 1 - found.keep
+    seen = [each for point in points if point.quality > found.keep - 2 * margin for each in (point.quality, point.lower)]
+    low = max(0.0, min([found.keep, *(each for each in seen if each is not None)]) - margin / 2)
+    high = max(1.0, *(point.quality for point in points)) + margin / 5
     most = max(1.0, *(point.cost for point in points))
     dearest = found.stages[-1].stage
     axes = _Axes((0.0, most), (low, high), (f"cost of a row, relative to always {dearest}", f"quality, relative to {dearest}'s"))
@@ -98,9 +100,11 @@ def _curve(found: Report) -> str:
         if point.quality < low:
             continue
         colour = PASSED if point.certified else FAILED
-        axes.line([(point.cost, point.lower), (point.cost, point.quality)], colour, 'opacity=".45"')
-        cuts = ", ".join(f"{cut:.4g}" for cut in point.cuts)
-        told = f"accept {cuts}: cost {share(point.cost)}, quality {share(point.quality)}, at least {share(point.lower)}"
+        cuts = ", ".join("left out" if cut is None else f"{cut:.4g}" for cut in point.cuts)
+        told = f"accept {cuts}: cost {share(point.cost)}, quality {share(point.quality)}"
+        if point.lower is not None:
+            axes.line([(point.cost, min(point.lower, point.quality)), (point.cost, point.quality)], colour, 'opacity=".45"')
+            told += f", at least {share(point.lower)}"
         axes.dot((point.cost, point.quality), colour, 3, told)
     if found.certified is not None:
         best = found.certified
@@ -109,7 +113,10 @@ def _curve(found: Report) -> str:
         axes.say((spot[0] + 10, spot[1] - 8), f"chosen: saves {share(found.saves)}", "start", CHOSEN)
     axes.dot((1.0, 1.0), "#1c2330", 5, f"always {dearest}")
     axes.say((axes.at(1.0, 1.0)[0] + 10, axes.at(1.0, 1.0)[1] + 4), f"always {dearest}", "start")
-    note = "Dots are candidates on the rows that certify, lines go down to their quality at least; green ones passed the test."
+    note = (
+        "Each dot is a candidate on the rows that certify; a line goes down to its quality at least. Green ones passed the test. "
+        "They are tested from the safest to the cheapest, and none after the first that fails."
+    )
     return axes.picture() + f'<p class="faint">{note}</p>'
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 import numpy as np
@@ -34,6 +34,19 @@ class Asked(msgspec.Struct, frozen=True):
     answers: float | None = None
 
 
+class Candidate(msgspec.Struct, frozen=True):
+    """Thresholds that were tried (None: that stage is left out): cost and quality on the rows that certify, relative to always
+    asking the dearest. `p` None: not tested, since one before it failed; `lower` None: not looked for."""
+
+    cuts: tuple[float | None, ...]
+    cost: float
+    quality: float
+    lower: float | None
+    shares: tuple[float, ...]
+    p: float | None
+    certified: bool
+
+
 class Report(msgspec.Struct, frozen=True):
     """`certified` None: nothing could be promised, and `why` says for what reason. Shares are 0 to 1; costs relative to always
     asking the dearest, but for those of `stages`, which are of one row."""
@@ -44,14 +57,14 @@ class Report(msgspec.Struct, frozen=True):
     stages: tuple[Asked, ...]
     keep: float
     confidence: float
-    anytime: bool
+    anytime: int | None
     seed: int
     fit_rows: int
     certify_rows: int
-    certified: Point | None
+    certified: Candidate | None
     why: str
     saves: float
-    curve: tuple[Point, ...]
+    curve: tuple[Candidate, ...]
     more: tuple[tuple[int, float], ...]  # labels in all → the relative cost that is expected with so many
     maps: Mapping[str, Mapping[str, Knots]]  # by stage and predicted label
     notes: tuple[str, ...]
@@ -59,15 +72,15 @@ class Report(msgspec.Struct, frozen=True):
 
 
 class Chosen(msgspec.Struct, frozen=True):
-    """How it was asked for."""
+    """How it was asked for. `anytime`: how many rows fit, where the result may be read again and again."""
 
     files: tuple[str, ...]
     seed: int
-    anytime: bool
+    anytime: int | None
 
 
-def report(found: Certified, rows: Rows, stages: Stages, how: Chosen) -> Report:
-    """All of it."""
+def report(found: Certified, rows: Rows, stages: Stages, how: Chosen, bound: Callable[[int], bool] = lambda _: False) -> Report:
+    """All of it. `bound`: of which candidates, by their places, a bound of the quality is looked for; each may take a second."""
     point, names = found.chosen, tuple(stages.cost)
     quality = rows.right.mean(axis=0)
     asked = tuple(
@@ -75,7 +88,7 @@ def report(found: Certified, rows: Rows, stages: Stages, how: Chosen) -> Report:
             name,
             stages.cost[name],
             float(quality[index]),
-            point.cuts[index] if point is not None and index < len(names) - 1 and point.cuts[index] <= 1 else None,
+            point.cuts[index] if point is not None and index < len(names) - 1 else None,
             point.shares[index] if point is not None else None,
         )
         for index, name in enumerate(names)
@@ -91,14 +104,19 @@ def report(found: Certified, rows: Rows, stages: Stages, how: Chosen) -> Report:
         seed=how.seed,
         fit_rows=found.fit_rows,
         certify_rows=found.certify_rows,
-        certified=point,
+        certified=None if point is None else _candidate(point, True),
         why=found.why,
         saves=1 - point.cost if point is not None else 0.0,
-        curve=found.curve,
+        curve=tuple(_candidate(each, each.p is not None and bound(place)) for place, each in enumerate(found.curve)),
         more=found.more,
         maps={name: dict(each.maps) for name, each in zip(names, found.calibrations, strict=False)},
         notes=tuple(_notes(rows, asked)),
     )
+
+
+def _candidate(point: Point, bound: bool) -> Candidate:
+    lower = point.lower if bound else None
+    return Candidate(point.cuts, point.cost, point.quality, lower, point.shares, point.p, point.certified)
 
 
 def _notes(rows: Rows, asked: Sequence[Asked]) -> list[str]:
@@ -148,9 +166,8 @@ def facts(found: Report) -> list[tuple[str, str]]:
         ),
     ]
     if point is not None:
-        made.append(
-            ("quality", f"{share(point.quality)} of {last}'s on the rows it was certified on; at least {share(point.lower)}")
-        )
+        least = "" if point.lower is None else f"; at least {share(point.lower)}"
+        made.append(("quality", f"{share(point.quality)} of {last}'s on the rows it was certified on{least}"))
     if found.more:
         made.append(
             ("more labels", "; ".join(f"{labels:,} rows in all: saves about {share(1 - cost)}" for labels, cost in found.more))
@@ -159,7 +176,7 @@ def facts(found: Report) -> list[tuple[str, str]]:
 
 
 def _reading(found: Report) -> str:
-    return ", read after every row" if found.anytime else ""
+    return ", read after every new row" if found.anytime is not None else ""
 
 
 def table(found: Report) -> Table:

@@ -16,12 +16,12 @@ import numpy as np
 
 from gateway.calibrate.reading import Cell, RowsError, read, wrong
 from gateway.configuration.problems import nearest, shown
-from routing.cascade.certify import Bools, Floats, Labelled
+from routing.cascade.certify import FIT, LEAST, Bools, Floats, Labelled
 
 MAX_ROWS = 1_000_000
 LOOK_EVERY = 4096  # rows between two looks at how far it has come
 MAX_LABEL = 200  # characters
-FEWEST = 30  # rows; of fewer nothing can be said at all
+FEWEST = math.ceil(LEAST / FIT)  # rows; of fewer nothing can be said at all
 RECORDED = ("model", "request", "row")  # columns of recorded pairs
 LABEL, CONFIDENCE, CORRECT, TRUTH = "_label", "_confidence", "_correct", "truth"
 
@@ -43,7 +43,7 @@ class Rows:
 
     def at(self, cost: Sequence[float]) -> Labelled:
         """With what a row costs at each stage."""
-        return Labelled(self.right, self.score, self.label, np.array(cost, dtype=np.float64))
+        return Labelled(self.right, self.score, self.label, np.array(cost, dtype=np.float64), self.told == "dearest")
 
 
 def named(paths: Sequence[Path]) -> list[str]:

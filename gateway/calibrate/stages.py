@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from gateway.calibrate.patch import Where
 from gateway.calibrate.reading import read, wrong
 from gateway.configuration.load import load_policy
 from gateway.configuration.problems import nearest, shown
+from gateway.configuration.schema_costs import Cost
 from gateway.configuration.yaml_source import parse
 
 MOST = 3  # stages
@@ -36,7 +37,7 @@ class Policy:
     text: bytes
     where: Where
     route: Mapping[str, Any]
-    cost: Mapping[str, float] = field(default_factory=dict)  # by variant of the model, per row
+    cost: Mapping[str, float]  # of a row, by those variants of the model that are paid by the row alone
 
     @property
     def cascade(self) -> Mapping[str, Any] | None:
@@ -65,7 +66,7 @@ def of_policy(text: bytes, name: str, model: str | None, route: str | None) -> P
         raise WantedError(f"model {shown(model)} has no route {shown(route)}{_meant(route, routes)}")
     index = routes.index(route)
     plain: Any = parse(text, name).value
-    cost = {variant: float(each.cost) for variant, each in about.variants.items()}
+    cost = {variant: each.cost.row for variant, each in about.variants.items() if each.cost == Cost(each.cost.row)}
     return Policy(text, Where(model, route, index), plain["models"][model]["routes"][index], cost)
 
 
@@ -111,7 +112,9 @@ def chosen(
                 f"{_meant(stage, there)}; if its columns are called otherwise, say so (--column {stage}=NAME)"
             )
         if stage not in cost:
-            raise WantedError(f"what does a row cost at {stage}? Give --policy and --model, or --prices FILE: {NO_COST}")
+            raise WantedError(
+                f"what does a row cost at {stage}? Say it by --prices FILE, or in the policy by the row (--policy): {NO_COST}"
+            )
     if not 2 <= len(stages) <= MOST:
         raise WantedError(f"a cascade of {len(stages)} stages: thresholds are certified for two or three (--stages A,B)")
     ordered = stages if wanted or cascade else sorted(stages, key=lambda stage: cost[stage])

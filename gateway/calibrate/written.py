@@ -79,7 +79,7 @@ def _thresholds(told: Report, found: Certified) -> Thresholds:
     maps = [found.calibrations[place] for place in kept]
     return Thresholds(
         (*(cheap[place].stage for place in kept), dearest.stage),
-        tuple(found.chosen.cuts[place] for place in kept),
+        tuple(each.accept for each in cheap if each.accept is not None),
         tuple(Calibration({OTHER: each.maps[OTHER]}) if each.maps.keys() <= {OTHER, ""} else each for each in maps),
     )
 

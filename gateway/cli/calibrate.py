@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,10 @@ from gateway.cli.source import read
 from gateway.configuration.problems import PolicyError, UnreadableError
 from gateway.configuration.quantities import read_share
 from gateway.review.words import counted
-from routing.cascade.certify import Certified, Promise, calibrate
+from routing.cascade.certify import LEAST, Certified, Promise, calibrate
 
 _PROGRAM = "penstock calibrate"
+BOUNDS = 12  # candidates of which a bound of the quality is drawn
 _ABOUT = "thresholds for a cascade that keep a stated share of the dearest model's quality, as a patch for the policy"
 _EXAMPLE = """examples:
   penstock calibrate rows.csv --policy config/policy.yaml --model digits
@@ -55,7 +56,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     wish = parser.add_argument_group("the promise")
     wish.add_argument("--keep", type=_share, default=0.99, metavar="SHARE", help="of the dearest model's quality (default: 99%%)")
     wish.add_argument("--confidence", type=_share, default=0.95, metavar="SHARE", help="that it is kept (default: 95%%)")
-    wish.add_argument("--anytime", action="store_true", help="so that it may be read after every new row; needs more rows")
+    anytime = "the first N rows fit, the others are read in their order: again after each new one, if you like; needs more rows"
+    wish.add_argument("--anytime", type=_count, metavar="N", help=anytime)
     wish.add_argument("--seed", type=int, default=0, metavar="N", help="of the split into rows that fit and rows that certify")
     wish.add_argument("--plan", action="store_true", help="only say how many rows are needed")
     whose = parser.add_argument_group("the cascade")
@@ -92,12 +94,18 @@ def _share(text: str) -> float:
     return found
 
 
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < LEAST:
+        raise argparse.ArgumentTypeError(f"{text!r}: say how many rows fit, {LEAST} at least")
+    return int(text)
+
+
 def _run(arguments: argparse.Namespace) -> int:
     try:
         return _plan(arguments) if arguments.plan else _calibrated(arguments)
     except PolicyError as error:
         print(f"{error}\nthe policy cannot be used", file=sys.stderr)
-    except (RowsError, WantedError, PatchError) as error:
+    except (RowsError, WantedError, PatchError, ValueError) as error:  # ValueError: of a promise, or of too few rows
         print(f"{_PROGRAM}: {error}", file=sys.stderr)
     except OSError as error:
         print(f"{_PROGRAM}: {error.filename}: {error.strerror}", file=sys.stderr)
@@ -125,7 +133,8 @@ def _calibrated(arguments: argparse.Namespace) -> int:
     rows, stages, policy = _gathered(arguments)
     promise = Promise(arguments.keep, 1 - arguments.confidence)
     found = _certified(rows, stages, promise, arguments)
-    told = report(found, rows, stages, Chosen(tuple(map(str, arguments.rows)), arguments.seed, arguments.anytime))
+    how = Chosen(tuple(map(str, arguments.rows)), arguments.seed, arguments.anytime)
+    told = report(found, rows, stages, how, _bound(found, arguments.html is not None))
     made = None
     if policy is not None and found.chosen is not None:
         wish = Wish(arguments.output, arguments.metric, arguments.label_output, needed=bool(arguments.patch or arguments.patched))
@@ -165,6 +174,17 @@ def _certified(rows: Rows, stages: Stages, promise: Promise, arguments: argparse
         return calibrate(rows.at(list(stages.cost.values())), promise, arguments.seed, arguments.anytime)
     finally:
         waiting.cancel()
+
+
+def _bound(found: Certified, drawn: bool) -> Callable[[int], bool]:
+    """Of which candidates the page shows a bound: some at even distances, for each may take a second."""
+    progress, step = Progress(_PROGRAM), -(-len(found.curve) // BOUNDS) or 1
+
+    def wanted(place: int) -> bool:
+        progress.tell(f"drawing candidate {place + 1} of {len(found.curve)}")
+        return drawn and place % step == 0
+
+    return wanted
 
 
 def _write(arguments: argparse.Namespace, told: Report, made: Written | None) -> None:
