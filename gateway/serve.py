@@ -44,6 +44,8 @@ from gateway.edge.grpc import listen as listen_grpc
 from gateway.edge.limits import Limits
 from gateway.edge.listener import HttpListener, serve
 from gateway.edge.listener import listen as listen_http
+from gateway.experiment.desk import Desk
+from gateway.experiment.experiments import Experiments, experiment_ways
 from gateway.fronts.grpc import GrpcFront
 from gateway.fronts.http import HttpFront
 from gateway.fronts.parts import FrontParts
@@ -117,6 +119,7 @@ class Gateway:
             running(self.spawner.spawn, metrics.shadowed, document.telemetry.pairs),
             Rollouts(self.spawner),
         )
+        self.desk = Desk(self.rollouts.noted)
         self.audits = running_audits(self.spawner.spawn, metrics.audited.told, metrics.audited.paid)
         self.pages = None if self._store is None else self._store.pages(self.spawner.spawn)
         self._lasting = self._kept(Keys(secrets.token_bytes(32), signatures.versions))
@@ -125,6 +128,7 @@ class Gateway:
         self.leader: Leader | None
         self.auditor: Auditor | None
         self.leader, self.auditor = self._leads()
+        self.experiments = None if self.leader is None else self._experiments(self.leader)
         self.stopping = False  # not ready; everything is served, until
         self.draining = False  # nothing new is taken
         self.drains = Drains(self.endpoints, self.hold)
@@ -159,6 +163,11 @@ class Gateway:
         self.audits.exchange(auditor.orders)
         return leader, auditor
 
+    def _experiments(self, leader: Leader) -> Experiments:
+        assert self.reloader is not None, "who leads keeps the policy"
+        ways = experiment_ways(self.reloader, leader, self.desk.alone)
+        return Experiments(ways, self.document.state_folder, self._recording, self.metrics.rollouts.feedback)
+
     async def start(self, http: Sequence[socket] = ()) -> None:
         """Opens the ports; operators ask a worker's parent, which gives it sockets to serve HTTP on.
 
@@ -176,6 +185,7 @@ class Gateway:
             *(plane, self._authenticator, self._record, Ids(), self.ready, inflated, self._samples),
             leaving=lambda: self.draining,
             left=self.metrics.left,
+            feedback=self.desk.give,
         )
         self.metrics.policy_loaded(self.plane.snapshot.version)
         self.spawner.spawn(self._signatures.watch(lambda: self.plane.snapshot), "signatures")
@@ -199,12 +209,14 @@ class Gateway:
         if self.leader is not None and self.auditor is not None:
             self.spawner.spawn(self.leader.keep(), "rollouts")
             self.spawner.spawn(self.auditor.keep(), "audits")
+        if self.experiments is not None:
+            self.spawner.spawn(self.experiments.keep(), "experiments")
 
     async def _listen_admin(self) -> AdminPort:
         if self.reloader is None:
             return NoPort()
         address = self.document.listen.admin
-        controls = Controls(self.drains, self.purge, self.shadow_reports, self.leader, self.auditor)
+        controls = Controls(self.drains, self.purge, self.shadow_reports, self.leader, self.auditor, self.experiments)
         api = Api(self.reloader, controls, self.judge, self.spawner.spawn)
         return await listen_admin(AdminState(self.exposition, self.unready, api.answer), address.host, address.port)
 
@@ -315,6 +327,8 @@ class Gateway:
         await draining
         if self.reloader is not None:
             await self.reloader.records.written()
+        if self.experiments is not None:
+            await self.experiments.end()
         await self.spawner.close()
         with suppress(TimeoutError):  # a backend that never lets go must not hold the process
             async with asyncio.timeout(CLOSE_SECONDS):

@@ -18,6 +18,7 @@ from policies.call import Draw as Drawn
 from routing.match import Question
 from routing.plan import Plan, Target
 from routing.planner import Planner, reading
+from routing.principal import Principal
 from routing.rollout.latency_points import LatencyPoints
 from routing.rollout.rolling import Ended, Outcome, Rolling, cells
 from routing.rollout.tally import Batch, Tally
@@ -28,6 +29,7 @@ OK: Outcome = "ok"
 FAILED: Outcome = "error"
 LATE: Outcome = "late"
 LEFT: Outcome = "left"
+MOST_NOTED = 50_000  # of a rollout in half a second
 SHORTEST = 1e-6  # seconds: what a clock that stood still says
 
 
@@ -44,6 +46,8 @@ class Lane:
         self.attempt = ""
         self.points = LatencyPoints()
         self.tally = Tally(rolling.terms.metrics, rolling.terms.sticky)
+        self.noted: list[tuple[str, Principal, float, float]] = []  # requests of which clients may tell something
+        self.lost = 0  # for which there was no room
         self._place: Callable[[str], float | None] = placing("", Excluded())
         self._unit = reading(rolling.unit)
 
@@ -53,12 +57,20 @@ class Lane:
             self.attempt = attempt
             self.tally = Tally(self.rolling.terms.metrics, self.rolling.terms.sticky)
             self._place = placing(attempt, self.rolling.excluded)
+            self.noted = []
         self.share, self.watching = share, watching
 
     def draw(self, question: Question) -> Draw | None:
         """The question's side; None for who takes no part."""
         place = self._place(self._unit(question)) if self.share else 1.0
-        return None if place is None else Draw(self, place)
+        return None if place is None else Draw(self, place, question if self.rolling.feedback else None)
+
+    def note(self, question: Question, place: float, share: float) -> None:
+        """A request was counted of which clients may tell something."""
+        if len(self.noted) < MOST_NOTED:
+            self.noted.append((question.request_id, question.principal, place, share))
+        else:
+            self.lost += 1
 
     def take(self) -> Batch:
         """What was counted since the last time; the points are renewed."""
@@ -69,10 +81,10 @@ class Lane:
 class Draw:
     """One request's side of one rollout."""
 
-    __slots__ = ("_lane", "_place", "_share", "_tally", "asked", "candidate", "side")
+    __slots__ = ("_lane", "_place", "_question", "_share", "_tally", "asked", "candidate", "side")
 
-    def __init__(self, lane: Lane, place: float) -> None:
-        self._lane, self._tally = lane, lane.tally
+    def __init__(self, lane: Lane, place: float, question: Question | None = None) -> None:
+        self._lane, self._tally, self._question = lane, lane.tally, question
         self._place, self._share = place, lane.share
         self.candidate = place < lane.share
         self.side = lane.sides[self.candidate]
@@ -87,6 +99,8 @@ class Draw:
         self.asked = True
         if self._share:
             self._tally.drew(self._place, self._share)
+            if self._question is not None:
+                self._lane.note(self._question, self._place, self._share)
 
     def end(self, ended: Ended) -> None:
         """It has come to this."""

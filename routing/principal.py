@@ -6,6 +6,8 @@ import msgspec
 
 INFER = "models:infer"  # the scope of whoever may ask every model
 
+FEEDBACK = "models:feedback"  # of whoever may tell later what came of their requests
+
 PRIORITY = "models:priority"  # of whoever's X-Priority may put questions before those of others
 
 

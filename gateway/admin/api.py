@@ -13,11 +13,13 @@ import msgspec
 from gateway.admin.asked import Act, ApiError, ApiRequest, ApiResponse
 from gateway.admin.audits import audit_route, audit_routes
 from gateway.admin.drains import DrainBody, Drains
+from gateway.admin.experiments import experiment_route, experiment_routes
 from gateway.admin.operators import Clearance, shown
 from gateway.admin.purges import Heard, PurgeBody
 from gateway.admin.rollouts import rollout_route, routes
 from gateway.audit.leader import Auditor
 from gateway.configuration.problems import PolicyError
+from gateway.experiment.experiments import Experiments
 from gateway.reload import audit
 from gateway.reload.history import Kept, Origin
 from gateway.reload.records import now
@@ -56,6 +58,7 @@ class Controls:
     shadows: Callable[[], Awaitable[Sequence[Report]]] = _no_shadows
     rollouts: Leader | None = None
     audits: Auditor | None = None
+    experiments: Experiments | None = None
 
 
 SHADOW = "/api/shadows/{model}/{name}"
@@ -82,6 +85,7 @@ class Api:
             "/api/shadows": {"GET": self._shadows},
             SHADOW: {"GET": self._shadows},
             **routes(controls.rollouts),
+            **experiment_routes(controls.experiments),
             **audit_routes(controls.audits),
         }
 
@@ -218,7 +222,7 @@ class Api:
 
 def _route(path: str) -> str:
     """The route that a path belongs to, where a route has names in it."""
-    return SHADOW if path.startswith("/api/shadows/") else audit_route(rollout_route(path))
+    return SHADOW if path.startswith("/api/shadows/") else audit_route(experiment_route(rollout_route(path)))
 
 
 def _told(kept: Kept) -> dict[str, Any]:

@@ -34,7 +34,7 @@ from gateway.configuration.decode import Findings, decode_list, read_text
 from gateway.configuration.files import read_file
 from gateway.configuration.problems import PolicyError, UnreadableError, nearest, shown
 from gateway.configuration.yaml_source import survey
-from routing.principal import INFER, PRIORITY, Principal
+from routing.principal import FEEDBACK, INFER, PRIORITY, Principal
 
 PEPPER = "PENSTOCK_API_KEY_PEPPER"
 PEPPER_FILE = "PENSTOCK_API_KEY_PEPPER_FILE"
@@ -46,7 +46,7 @@ _ID = re.compile(r"[a-z0-9]{4,32}")
 _FORMS = ("sha256", "hmac-sha256", "hmac-sha256+sha256")  # in the order of `_digests`
 _HASH = re.compile(r"(hmac-sha256\+|hmac-)?sha256:[0-9a-f]{64}")
 _PLAIN = re.compile(r"sha256:([0-9a-f]{64})")
-_SCOPES = (INFER, f"{INFER}:<model>", PRIORITY, "models:admin")
+_SCOPES = (INFER, f"{INFER}:<model>", PRIORITY, FEEDBACK, "models:admin")
 _NEVER = float("inf")
 NAMED = 50  # keys in one line of the log
 _log = logging.getLogger(__name__)

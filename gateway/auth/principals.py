@@ -4,6 +4,7 @@ Scopes we act on:
     models:infer            ask any model
     models:infer:<model>    ask this model (the name in the policy document)
     models:priority         go before others by X-Priority, when a backend is full
+    models:feedback         tell later what came of one's own requests (docs/experiment.md)
     models:admin            load and unload models, and the other things operators do
 A token may carry scopes meant for others (`openid`); they are kept and mean nothing here. An API key is ours alone, so
 there an unknown scope is a spelling mistake.
@@ -19,7 +20,7 @@ from routing.principal import Principal
 WORD = "1 to 256 letters, digits or . _ @ : | / + = ~ -"
 _WORD = re.compile(r"[A-Za-z0-9._@:|/+=~-]{1,256}", re.ASCII)
 _SCOPE = re.compile(r"[!#-\[\]-~]{1,256}")  # RFC 6749 section 3.3: printable, no space, quote or backslash
-_OURS = re.compile(r"models:(infer(:[!#-\[\]-~]+)?|priority|admin)")
+_OURS = re.compile(r"models:(infer(:[!#-\[\]-~]+)?|priority|feedback|admin)")
 
 
 def principal_of(subject: object, tenant: object, tier: object, scopes: Iterable[object]) -> Principal:

@@ -5,31 +5,52 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Iterator
 
+import msgspec
 import numpy as np
 
+from gateway.cli import remote
 from gateway.cli.ink import Ink
 from gateway.configuration.problems import UnreadableError
 from gateway.configuration.quantities import read_share
 from gateway.experiment.plan import Plan, Wanted, plan, sentences
+from gateway.experiment.report import Report
+from gateway.review.words import share
 
 _PLAN = "how many units an A/B test needs, or what so many can show: looked at once, and as often as you like"
+_REPORT = "what A/B tests have found: the sides' difference, metric by metric, with an interval that holds whenever you look"
 _EXAMPLE = """examples:
   penstock experiment plan --rate 3% --relative 10%                          units for 3 % → 3.3 %
   penstock experiment plan --rate 3% --effect 0.3% --per-day 20000           … and days
   penstock experiment plan --rate 3% --days 14 --per-day 20000               what two weeks can show
   penstock experiment plan --mean 42 --deviation 60 --effect 2 --weight 10%  of a number, a tenth to the candidate
+  PENSTOCK_API_KEY=pk_… penstock experiment report digits/accurate
 
-exit status: 0, 1 if nothing of that size can be found, 2 used wrongly
+exit status: 0, 1 if the answer is no (nothing of that size can be found, there is no such test), 2 used wrongly, or no gateway
+could be asked
 """
+_WORDS = {
+    "mismatch": "WRONG SHARES",
+    "insufficient": "too little is known",
+    "more": "MORE",
+    "less": "LESS",
+    "open": "no difference shown",
+}
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds `experiment` to the command line; the parsed arguments carry `run`, which takes them and returns the exit status."""
     raw = argparse.RawDescriptionHelpFormatter
-    experiment = subparsers.add_parser("experiment", help="plan A/B tests", epilog=_EXAMPLE, formatter_class=raw)
+    experiment = subparsers.add_parser(
+        "experiment", help="plan A/B tests, and what they have found", epilog=_EXAMPLE, formatter_class=raw
+    )
     commands = experiment.add_subparsers(dest="experiment_command", required=True, metavar="COMMAND")
     _add_plan(commands.add_parser("plan", help=_PLAN, description=_PLAN, epilog=_EXAMPLE, formatter_class=raw))
+    reporting = commands.add_parser("report", help=_REPORT, description=_REPORT, epilog=_EXAMPLE, formatter_class=raw)
+    reporting.add_argument("experiment", nargs="?", metavar="MODEL/VARIANT", help="only this one")
+    remote.add_arguments(reporting)
+    reporting.set_defaults(run=_report)
 
 
 def _add_plan(parser: argparse.ArgumentParser) -> None:
@@ -63,6 +84,46 @@ def _plan(arguments: argparse.Namespace) -> int:
     else:
         print("\n".join(sentences(found, Ink(sys.stdout).strong)))
     return 0 if found.possible else 1
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    wanted = "" if arguments.experiment is None else f"/{arguments.experiment}"
+    if wanted and arguments.experiment.count("/") != 1:
+        print("penstock experiment report: name an experiment as MODEL/VARIANT", file=sys.stderr)
+        return 2
+    try:
+        content = remote.ask(arguments, "GET", f"/api/experiments{wanted}")
+    except remote.RemoteError as error:
+        print(f"penstock experiment report: {error}", file=sys.stderr)
+        return 2
+    except remote.NoError as error:
+        print(json.dumps(error.content) if arguments.json else f"penstock experiment report: {error}", file=sys.stderr)
+        return 1
+    if arguments.json:
+        print(json.dumps(content))
+        return 0
+    found = msgspec.convert([content] if wanted else content["experiments"], list[Report])
+    if not found:
+        print("no rollout of the policy in force has feedback: docs/experiment.md says how to write it")
+    print("\n\n".join("\n".join(_lines(each, Ink(sys.stdout))) for each in found))
+    return 0
+
+
+def _lines(each: Report, ink: Ink) -> Iterator[str]:
+    yield (
+        ink.strong(f"{each.model}/{each.rollout}") + f"  {each.candidate} at {share(each.weight)}, {each.state or 'not started'}"
+    )
+    units = "requests, each a unit" if each.unit == "request" else f"units by {each.unit}, each by what is told of it first"
+    stable, candidate = each.drawn
+    yield f"  {stable:,} and {candidate:,} {units}" + (f", since {each.since}" if each.since else "")
+    if each.full:
+        yield ink.bad("  no more units are remembered: later ones count on neither side")
+    for metric in each.metrics:
+        paint = ink.bad if metric.found == "mismatch" else ink.strong if metric.found in ("more", "less") else str
+        yield f"  {metric.metric}: {paint(_WORDS[metric.found])}; {metric.text}"
+    yield ink.faint(
+        f"  each interval holds at all times together with a chance of {share(1 - each.alpha)}: look whenever you like"
+    )
 
 
 def _wanted(arguments: argparse.Namespace) -> Wanted:

@@ -64,7 +64,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--scope",
         action="append",
         metavar="SCOPE",
-        help="models:infer (the default), models:infer:<model>, models:priority or models:admin; may be repeated",
+        help="models:infer (the default), models:infer:<model>, models:priority, models:feedback, models:admin; repeatable",
     )
     new.add_argument("--expires", type=_moment, metavar="TIME", help="when it ends, such as 2027-01-31T00:00:00+00:00")
     new.add_argument("--file", type=Path, help="append the entry to this key file instead of printing it")

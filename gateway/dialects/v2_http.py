@@ -11,7 +11,7 @@ from backends.protocols.v2_http import JSON, error_body
 from gateway.dialects.reply import public_text, whole_seconds
 from gateway.edge.messages import HttpResponse
 
-Kind = Literal["server", "live", "ready", "infer", "metadata", "model-ready", "config", "stats", "index"]
+Kind = Literal["server", "live", "ready", "infer", "metadata", "model-ready", "config", "stats", "index", "feedback"]
 NAME = re.compile(r"(?!\.+\Z)[A-Za-z0-9._-]{1,128}")
 _MODEL_PATHS: dict[tuple[str, ...], tuple[str, Kind]] = {
     (): ("GET", "metadata"),
@@ -25,6 +25,7 @@ _FIXED_PATHS: dict[str, tuple[str, Kind]] = {
     "/v2/health/live": ("GET", "live"),
     "/v2/health/ready": ("GET", "ready"),
     "/v2/repository/index": ("POST", "index"),
+    "/v2/feedback": ("POST", "feedback"),
     "/v2/models/stats": ("GET", "stats"),  # of every model: as in Triton, no model's own metadata
 }
 # Triton's own administration: it would let one client read another's memory or turn the server off.

@@ -212,6 +212,8 @@ class HttpFront:
                 if not await plane.ready(asked.model, version, exchange.principal):
                     raise _unready(f"model '{asked.model}'")
                 return HttpResponse(200, identity)
+            case "feedback":
+                found = {"accepted": self._parts.feedback(exchange.principal, body)}
             case "index":
                 found = await plane.index(exchange.principal)
             case _:

@@ -9,13 +9,15 @@ from gateway.auth.authenticator import Authenticator
 from gateway.dataplane import Dataplane
 from gateway.telemetry.record import RequestRecord
 from gateway.telemetry.recorder import Recorder
+from routing.principal import Principal
 
 
 @dataclass(frozen=True, slots=True)
 class FrontParts:
     """`ready` says whether this process wants traffic; `new_id` makes request ids; `inflated` bounds a body once inflated;
     `samples` records requests of sampled routes; `leaving` says whether requests that are cut off are so by this process's end;
-    `left` is told of clients that left in the middle of a `body` or an `answer`.
+    `feedback` takes in what a client tells later of its requests; `left` is told of clients that left in the middle of a `body`
+    or an `answer`.
     """
 
     plane: Dataplane
@@ -27,3 +29,4 @@ class FrontParts:
     samples: Recorder | None = None
     leaving: Callable[[], bool] = lambda: False
     left: Callable[[str], None] = lambda _: None
+    feedback: Callable[[Principal, bytes], int] = lambda *_: 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
+from gateway.experiment.words import Asked, owner
 from gateway.rollout.fit import fitness
 from gateway.rollout.words import Fitness, Key, Order, Told
 from gateway.snapshot import Snapshot
@@ -44,11 +45,21 @@ class Rollouts:
             for rolling in table.rollouts:
                 known = before.get((name, rolling.stable))
                 kept = known is not None and known.rolling.definition == rolling.definition
-                self._lanes[name, rolling.stable] = known if kept and known is not None else Lane(rolling)
+                lane = self._lanes[name, rolling.stable] = known if kept and known is not None else Lane(rolling)
+                lane.rolling = rolling  # of the same definition, but clients may tell of another metric
             if table.rollouts:
                 lanes = [self._lanes[name, rolling.stable] for rolling in table.rollouts]
                 found[name] = Rolled(plans[name], lanes, table.holdout)
         self._follow()
+        return found
+
+    def noted(self) -> list[tuple[str, list[Asked], int]]:
+        """The requests of each attempt, since the last time, of which clients may tell something; and how many found no room."""
+        found = []
+        for lane in self._lanes.values():
+            noted, lost, lane.noted, lane.lost = lane.noted, lane.lost, [], 0
+            if noted or lost:
+                found.append((lane.attempt, [Asked(name, owner(whose), *at) for name, whose, *at in noted], lost))
         return found
 
     def exchange(self, orders: Sequence[Order]) -> list[Told]:

@@ -7,6 +7,19 @@ from gateway.telemetry.series import Numbers
 _LABELS = ("model", "rollout")
 
 
+class FeedbackNumbers:
+    """By what became of it."""
+
+    def __init__(self) -> None:
+        explanation = "what clients told of their requests later, by what became of it"
+        self.family = Numbers("counter", "penstock_feedback_total", explanation, ("outcome",))
+
+    def count(self, outcome: str, number: int = 1) -> None:
+        """So many more."""
+        if number:
+            self.family.cell(outcome).value += number
+
+
 class RolloutNumbers:
     """By model and stable variant."""
 
@@ -14,6 +27,7 @@ class RolloutNumbers:
         self._weight = Numbers("gauge", "penstock_rollout_weight", "the candidate's share of the units", _LABELS)
         explanation = "verdicts on the candidate, each counted when it is reached"
         self._verdicts = Numbers("counter", "penstock_rollout_verdicts_total", explanation, (*_LABELS, "verdict"))
+        self.feedback = FeedbackNumbers()
 
     def weight(self, model: str, rollout: str, weight: float) -> None:
         """The share from now on."""
@@ -27,6 +41,6 @@ class RolloutNumbers:
         """Rollouts may have gone: weights are told anew."""
         self._weight.clear()
 
-    def families(self) -> tuple[Numbers, Numbers]:
+    def families(self) -> tuple[Numbers, ...]:
         """For an exposition."""
-        return self._weight, self._verdicts
+        return self._weight, self._verdicts, self.feedback.family

@@ -22,6 +22,7 @@ SHADOWS = b"w"  # answered with what its shadows have seen, as JSON
 ROLLOUTS = b"r"  # with how rollouts stand, as msgpack: answered with what was counted of them
 PAGE = b"g"  # with a question to the store about what gateways share of rollouts: answered with the store's answer, as msgpack
 AUDITS = b"a"  # with how audits stand, as msgpack: answered with what was seen of them
+GATHER = b"x"  # answered with what clients told of their requests, and of which requests they may, as msgpack
 END = b"d"  # answered when the worker begins to end in order
 LEAVE = b"t"  # no question asks for it: somebody else has told the worker to end, and it asks to be replaced
 LAST = b"l"  # nor for it: the exposition of a worker that ends

@@ -31,6 +31,8 @@ from gateway.configuration.problems import PolicyError
 from gateway.configuration.readers import Address
 from gateway.configuration.schema_gateway import MEMORY, GatewayDocument
 from gateway.edge.leave import close_off
+from gateway.experiment.experiments import Experiments, experiment_ways
+from gateway.experiment.words import Gathered
 from gateway.mismatch import warn_of
 from gateway.reload.audit import Change
 from gateway.reload.policy_file import PolicyFile
@@ -85,6 +87,8 @@ class Parent:
         self._leader = self._leads()
         found = auditor_ways(self._reloader, self._exchange_audits)
         self._auditor = Auditor(found, self._written.state_folder, here, self._metrics.audits)
+        ways = experiment_ways(self._reloader, self._leader, self._gather)
+        self._experiments = Experiments(ways, self._written.state_folder, here, self._metrics.rollouts.feedback)
         self._totals = Totals(without=ParentMetrics.WHOLE)
         http, self._http = reserve(document.listen.http, document.workers, document.listen.shared)
         grpc, self._grpc = reserve(document.listen.grpc, shared=document.listen.shared)
@@ -103,7 +107,7 @@ class Parent:
     async def run(self) -> None:
         """From the start of the workers to the end of the last."""
         address = self._document.listen.admin
-        controls = Controls(self._drains, self.purge, self.shadow_reports, self._leader, self._auditor)
+        controls = Controls(self._drains, self.purge, self.shadow_reports, self._leader, self._auditor, self._experiments)
         api = Api(self._reloader, controls, self._judge, self._spawner.spawn)
         admin = await listen_admin(AdminState(self.exposition, self.unready, api.answer), address.host, address.port)
         self._heed_signals()
@@ -122,10 +126,12 @@ class Parent:
                 self._spawner.spawn(self._reloader.keep(), "policy")
                 self._spawner.spawn(self._leader.keep(), "rollouts")
                 self._spawner.spawn(self._auditor.keep(), "audits")
+                self._spawner.spawn(self._experiments.keep(), "experiments")
                 self._spawner.spawn(self._replacements(), "replacing workers")
                 await self._stopping.asked.wait()
                 await self._notice()
                 _log.info("stopping: requests in flight have %g s", self._document.drain.grace)
+                await self._experiments.end()
         finally:
             await self._end(kept)
             await self._reloader.records.written()
@@ -143,6 +149,11 @@ class Parent:
         content = msgspec.msgpack.encode(orders)
         told = await asyncio.gather(*(life.tell(channel.ROLLOUTS, content) for life in self._lives()))
         return [msgspec.msgpack.decode(each, type=list[words.Told]) for each in told if each]
+
+    async def _gather(self) -> list[Gathered]:
+        """What clients have told every worker of their requests, and of which they may."""
+        told = await asyncio.gather(*(life.tell(channel.GATHER) for life in self._lives() if life.serving))
+        return [msgspec.msgpack.decode(each, type=Gathered) for each in told if each]
 
     async def _page(self, asked: bytes) -> bytes:
         """By the first worker that serves: the parent has no connections that its workers could come to share."""

@@ -99,8 +99,9 @@ def _refusals(refusal: bytes) -> dict[bytes, channel.Answerer]:
     async def nothing(_: bytes) -> bytes:
         return b""
 
-    asked = (channel.METRICS, channel.POLICY, channel.HOLD, channel.PURGE, channel.ROLLOUTS, channel.AUDITS, channel.END)
-    return {channel.START: started, **dict.fromkeys(asked, nothing)}
+    asked = (channel.METRICS, channel.POLICY, channel.HOLD, channel.PURGE, channel.ROLLOUTS)
+    more = (channel.AUDITS, channel.GATHER, channel.END)
+    return {channel.START: started, **dict.fromkeys((*asked, *more), nothing)}
 
 
 def _answers(gateway: Gateway, ending: asyncio.Event) -> dict[bytes, channel.Answerer]:
@@ -161,10 +162,13 @@ def _endings(gateway: Gateway, ending: asyncio.Event) -> dict[bytes, channel.Ans
     async def audits(orders: bytes) -> bytes:
         return msgspec.msgpack.encode(gateway.audits.exchange(msgspec.msgpack.decode(orders, type=list[AuditOrder])))
 
+    async def gather(_: bytes) -> bytes:
+        return msgspec.msgpack.encode(gateway.desk.take())
+
     async def end(_: bytes) -> bytes:
         ending.set()
         return b""
 
     told = {channel.ENDPOINTS: endpoints, channel.SHADOWS: shadows, channel.ROLLOUTS: rollouts, channel.AUDITS: audits}
-    told[channel.PAGE] = page
+    told |= {channel.PAGE: page, channel.GATHER: gather}
     return {channel.HOLD: hold, channel.PURGE: purge, **told, channel.END: end}

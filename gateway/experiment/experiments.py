@@ -1,0 +1,208 @@
+"""Keeps the A/B tests of a gateway: gathers what its processes counted and were told, joins it by request id, adds it up.
+
+    asked --counted in a rollout--> the journal, for a day
+    told by a client --> joined to where its request stood, once --> its side's sum
+                         └──not there: once more in the next rounds, for the process that answered may not have told of it yet
+
+A rollout that was promoted or rolled back keeps what it has come to until another attempt has weight; another weight of the same
+attempt begins at nothing, for sides at different weights are no one comparison.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from gateway.aside import Runner
+from gateway.experiment.counts import Counted, Counts
+from gateway.experiment.journal import Journal, Stood
+from gateway.experiment.report import Report, report
+from gateway.experiment.words import Gathered, Given
+from gateway.kept_file import load, store
+from gateway.reload.reloader import Reloader
+from gateway.rollout.leader import Leader
+from gateway.rollout.words import Key, Order
+from gateway.telemetry.rollouts import FeedbackNumbers
+from routing.match import RouteTable
+from routing.rollout.rolling import Rolling
+from routing.rollout.rollout import ASKING
+
+TICK = 0.5  # seconds from round to round
+AGAIN = 3  # rounds in which what is not known yet is looked for
+STORED = 10.0  # seconds from file to file
+STORE_SECONDS = 5.0  # that a round waits for the folder
+MOST = 20_000  # given that wait for a round
+FILE = "experiments.msgpack"
+_log = logging.getLogger(__name__)
+
+
+class Joined(msgspec.Struct, frozen=True):
+    """Something that was told of a request that was counted in an attempt. `value` from 0 to 1."""
+
+    attempt: str
+    metric: str
+    stood: Stood
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """What the rest is reached by: the policy's tables, how its rollouts stand, every process that serves, who bets on what was
+    joined. `wall` tells seconds since 1970, `clock` those of a clock that goes on."""
+
+    tables: Callable[[], Mapping[str, RouteTable]]
+    orders: Callable[[], Sequence[Order]]
+    gather: Callable[[], Awaitable[Sequence[Gathered]]]
+    joined: Callable[[Key, Sequence[Joined]], None]
+    wall: Callable[[], float]
+    clock: Callable[[], float]
+
+
+def experiment_ways(policy: Reloader, leader: Leader, gather: Callable[[], Awaitable[Sequence[Gathered]]]) -> Ways:
+    """Of a process that keeps the policy and leads its rollouts."""
+    return Ways(
+        lambda: policy.in_force.blueprint.tables, lambda: leader.orders, gather, lambda *_: None, time.time, time.monotonic
+    )
+
+
+class Experiments:
+    """One for all processes of a gateway."""
+
+    def __init__(
+        self, ways: Ways, folder: Path | None, run: Runner, numbers: FeedbackNumbers, journal: Journal | None = None
+    ) -> None:
+        self._ways = ways
+        self._path, self._run = folder and folder / FILE, run
+        self._numbers = numbers
+        self._journal = Journal() if journal is None else journal
+        kept = self._path and load(self._path, dict[str, Counted], "what was told of A/B tests begins at nothing")
+        self._kept: dict[Key, Counted] = {_key(name): each for name, each in (kept or {}).items()}
+        self._counts: dict[Key, Counts] = {}
+        self._attempts: dict[Key, str] = {}
+        self._waiting: list[tuple[int, Given]] = []  # in how many rounds it was looked for
+        self._turn = asyncio.Lock()
+        self._stored, self._due = b"", 0.0
+
+    async def keep(self) -> None:
+        """Round after round, for ever. A defect in one is logged, and costs no other."""
+        while True:
+            await asyncio.sleep(TICK)
+            try:
+                await self.round()
+            except Exception:  # noqa: BLE001 - whatever it is, clients go on telling
+                _log.exception("a round of the A/B tests failed; the next one follows")
+
+    async def round(self) -> None:
+        """Takes in what processes have."""
+        async with self._turn:
+            self._follow()
+            if not self._rollings():
+                return
+            gathered = await self._ways.gather()
+            now = self._ways.clock()
+            keys = {attempt: key for key, attempt in self._attempts.items()}
+            for noted in (noted for each in gathered for noted in each.noted):
+                key = keys.get(noted.attempt)
+                if key is not None:
+                    self._journal.note(noted.attempt, noted.asked, now)
+                    for asked in noted.asked:
+                        self._counts[key].asked(Stood(asked.place, asked.weight))
+            self._numbers.count("lost", sum(each.lost for each in gathered))
+            self._join([*self._waiting, *((0, given) for each in gathered for given in each.given)], now)
+            if now >= self._due:
+                self._due = now + STORED
+                await self.store()
+
+    async def end(self) -> None:
+        """Takes in what there still is, and writes it down: a restart goes on from here. Rounds may go on."""
+        await self.round()
+        await self.store()
+
+    async def shown(self) -> list[Report]:
+        """Every rollout of the policy in force of which clients may tell something."""
+        await self.round()
+        orders = {(order.model, order.stable): order for order in self._ways.orders()}
+        return [report(key, rolling, orders.get(key), self._counts.get(key)) for key, rolling in sorted(self._rollings().items())]
+
+    async def store(self) -> None:
+        """Writes it down, where there is a folder."""
+        kept = {"/".join(key): counts.kept() for key, counts in self._counts.items()}
+        path, written = self._path, msgspec.msgpack.encode(kept) if self._path else b""
+        if path is None or written == self._stored:
+            return
+        try:
+            async with asyncio.timeout(STORE_SECONDS):
+                await self._run(lambda: store(path, kept))
+            self._stored = written
+        except TimeoutError:
+            _log.error("%s: does not answer; what was told of A/B tests is written down when it does", path.parent)
+        except OSError as error:
+            _log.error("%s: what was told of A/B tests cannot be written: %s", path.parent, error.strerror or error)
+
+    def _rollings(self) -> dict[Key, Rolling]:
+        tables = self._ways.tables()
+        return {(name, each.stable): each for name, table in tables.items() for each in table.rollouts if each.feedback}
+
+    def _follow(self) -> None:
+        """The policy in force, and how its rollouts stand."""
+        orders = {(order.model, order.stable): order for order in self._ways.orders()}
+        for key, rolling in self._rollings().items():
+            counts = self._counts.get(key)
+            begins = self._begun(orders.get(key), counts.standing if counts is not None else self._kept.get(key))
+            if begins is None and counts is not None and counts.feedback != rolling.feedback:
+                begins = counts.kept()
+            elif begins is None and counts is None:
+                begins = self._kept.get(key)
+            if begins is not None:
+                self._counts[key] = Counts(begins, rolling.feedback, rolling.terms.sticky)
+                self._attempts[key] = begins.attempt
+
+    def _begun(self, order: Order | None, standing: Counted | None) -> Counted | None:
+        """What an attempt begins with that has another weight than what was counted until now; None where all goes on."""
+        if order is None or order.state not in ASKING or not 0 < order.weight < 1:
+            return None
+        if standing is not None and (standing.attempt, standing.weight) == (order.attempt, order.weight):
+            return None
+        return Counted(order.attempt, order.weight, self._ways.wall())
+
+    def _join(self, given: Sequence[tuple[int, Given]], now: float) -> None:
+        self._waiting, joined = [], dict[Key, list[Joined]]()
+        for rounds, each in given:
+            found = self._joined(each, now, joined)
+            if found == "unknown" and rounds < AGAIN and len(self._waiting) < MOST:
+                self._waiting.append((rounds + 1, each))
+            else:
+                self._numbers.count(found)
+        for key, several in joined.items():
+            self._ways.joined(key, several)
+
+    def _joined(self, given: Given, now: float, joined: dict[Key, list[Joined]]) -> str:
+        """What became of it, in all tests that its request was counted in: the first word that is not `unknown`."""
+        word = "metric"
+        for key, counts in self._counts.items():
+            bit = next((index for index, each in enumerate(counts.feedback) if each.metric == given.metric), None)
+            if bit is None:
+                continue
+            value = counts.feedback[bit].read(given.value)
+            if value is None:
+                word = "value" if word == "metric" else word
+                continue
+            stood = self._journal.tell(self._attempts[key], (given.request, given.owner), bit, now)
+            if isinstance(stood, Stood):
+                found = counts.told(bit, value, stood)
+                joined.setdefault(key, []).append(Joined(self._attempts[key], given.metric, stood, counts.scaled(bit, value)))
+            else:
+                found = stood
+            word = found if word in ("metric", "value", "unknown") else word
+        return word
+
+
+def _key(name: str) -> Key:
+    model, _, stable = name.partition("/")
+    return model, stable
