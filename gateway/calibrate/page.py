@@ -5,6 +5,7 @@ Names of stages and labels come from files: everything that is written here goes
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from html import escape
 
@@ -30,7 +31,7 @@ def page(found: Report) -> str:
         + drawn(*escaped(table(found)))
         + "".join(f'<p class="faint">{escape(note)}</p>' for note in found.notes)
         + (f"<h2>Cost and quality</h2>{_curve(found)}" if found.curve else "")
-        + (f"<h2>What more labels would bring</h2>{_more(found)}" if len(found.more) > 1 else "")
+        + (f"<h2>What more labels would bring</h2>{_more(found)}" if found.more else "")
         + "".join(f"<h2>What a score of {escape(stage)} is worth</h2>{_maps(found, stage)}" for stage in found.maps)
     )
     return document("Calibration", body)
@@ -42,12 +43,12 @@ class _Axes:
     def __init__(self, across: tuple[float, float], up: tuple[float, float], names: tuple[str, str]) -> None:
         self._across, self._up, self._names = across, up, names
         self.parts: list[str] = []
-        for part in range(5):
-            x, y = (low + (high - low) * part / 4 for low, high in (across, up))
+        for x in _ticks(*across):
             self._rule(self.at(x, up[0]), self.at(x, up[1]), LINE)
+            self.say((self.at(x, up[0])[0], HEIGHT - BOTTOM + 18), f"{x:,g}" if x < 100_000 else f"{x:,.0f}", "middle")
+        for y in _ticks(*up):
             self._rule(self.at(across[0], y), self.at(across[1], y), LINE)
-            self.say((self.at(x, up[0])[0], HEIGHT - BOTTOM + 18), _told(x), "middle")
-            self.say((LEFT - 8, self.at(across[0], y)[1] + 4), _told(y), "end")
+            self.say((LEFT - 8, self.at(across[0], y)[1] + 4), share(y), "end")
         self.say((LEFT + (WIDTH - LEFT - RIGHT) / 2, HEIGHT - 8), names[0], "middle")
         self.say((8, 12), names[1], "start")
 
@@ -110,7 +111,7 @@ def _curve(found: Report) -> str:
         best = found.certified
         axes.dot((best.cost, best.quality), CHOSEN, 6, headline(found))
         spot = axes.at(best.cost, best.quality)
-        axes.say((spot[0] + 10, spot[1] - 8), f"chosen: saves {share(found.saves)}", "start", CHOSEN)
+        axes.say((spot[0] + 10, spot[1] + 18), f"chosen: saves {share(found.saves)}", "start", CHOSEN)
     axes.dot((1.0, 1.0), "#1c2330", 5, f"always {dearest}")
     axes.say((axes.at(1.0, 1.0)[0] + 10, axes.at(1.0, 1.0)[1] + 4), f"always {dearest}", "start")
     note = (
@@ -121,7 +122,7 @@ def _curve(found: Report) -> str:
 
 
 def _more(found: Report) -> str:
-    points = [(float(labels), 1 - cost) for labels, cost in found.more]
+    points = [(float(found.rows), found.saves), *((float(labels), 1 - cost) for labels, cost in found.more)]
     high = max(0.05, *(saved for _, saved in points)) * 1.1
     axes = _Axes((0.0, points[-1][0]), (0.0, high), ("labelled rows in all", "expected saving"))
     axes.line(points, PASSED)
@@ -147,5 +148,9 @@ def _maps(found: Report, stage: str) -> str:
     return axes.picture() + more
 
 
-def _told(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+def _ticks(low: float, high: float) -> list[float]:
+    """Round numbers from low to high, four to eight of them."""
+    rough = (high - low or 1.0) / 5
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(power * times for times in (1, 2, 2.5, 5, 10) if power * times >= rough)
+    return [round(place * step, 12) for place in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
