@@ -146,7 +146,7 @@ class AuditPolicy:
         try:
             request = _question(audit, call.request, rows)
             plan = replace(dearest(call.plan), fallback={}, mirrors=(), cache=None, audit=None)
-            asked = replace(call, plan=plan, deadline=Deadline(now + timeout), request=request, key=b"", drawn=())
+            asked = replace(call, plan=plan, deadline=Deadline(now + timeout), request=request, key=b"", drawn=(), bill=None)
             dear = await self._asks[call.plan.route](asked)
             account.spent(dear.cost)
             account.cost += dear.cost

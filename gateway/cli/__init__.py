@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from gateway import __version__
-from gateway.cli import cache, experiment, keys, policy, rollout, router, serve, shadow
+from gateway.cli import audit, cache, calibrate, experiment, keys, policy, rollout, router, serve, shadow
 
 _EXAMPLES = """examples:
   penstock keys new --subject me --file config/api-keys.yaml
@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"penstock {__version__}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (serve, policy, shadow, rollout, experiment, keys, cache, router):
+    for command in (serve, policy, calibrate, shadow, rollout, audit, experiment, keys, cache, router):
         command.add_parser(subparsers)
     arguments = parser.parse_args(argv)
     return _told(arguments.run, arguments)

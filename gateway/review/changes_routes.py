@@ -14,6 +14,7 @@ from gateway.configuration.problems import path_text, shown
 from gateway.configuration.schema_cascade import Calibration, Cascade, Confidence
 from gateway.configuration.schema_policy import DEFAULT_UNIT, Model, Route
 from gateway.configuration.tables import match_of
+from gateway.review.changes_audit import audit_changes
 from gateway.review.movement import movement
 from gateway.review.words import all_asked, duration, share
 from routing.conditions import conditions
@@ -160,11 +161,12 @@ def _cascade(old: Cascade, new: Cascade) -> Iterator[tuple[str, str]]:
     for was_stage, now_stage in zip(old.stages, new.stages, strict=True):
         if was_stage.accept != now_stage.accept:
             yield "cascade", f"{now_stage.use} keeps rows from {_accept(was_stage.accept)} → {_accept(now_stage.accept)}"
-    if old.budget != new.budget:
-        yield "cascade", f"rows that may go up: {_budget(old)} → {_budget(new)}"
         before, after = (stage.calibration or each.confidence.calibration for stage, each in ((was_stage, old), (now_stage, new)))
         if now_stage.accept is not None and before != after:
             yield "cascade", f"what the scores of {now_stage.use} are worth: {_maps(before)} → {_maps(after)}"
+    if old.budget != new.budget:
+        yield "cascade", f"rows that may go up: {_budget(old)} → {_budget(new)}"
+    yield from (("cascade", text) for text in audit_changes(old, new))
 
 
 def _metric(confidence: Confidence) -> str:

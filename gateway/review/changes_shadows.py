@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from gateway.configuration.problems import path_text, shown
 from gateway.configuration.quantities import Rate
 from gateway.configuration.schema_policy import Model
-from gateway.configuration.schema_shadows import Compare, Except, Record, Shadow
+from gateway.configuration.schema_shadows import Except, Record, Shadow
 from gateway.review.changes_routes import Change
+from gateway.review.likeness import rules, spared
 from gateway.review.words import duration, share
 
 
@@ -32,7 +33,7 @@ def _one(path: tuple[str | int, ...], old: Shadow, new: Shadow) -> Iterator[Chan
     elif old.fraction != new.fraction:
         yield Change(path_text((*path, "fraction")), f"{share(old.fraction)} → {share(new.fraction)} of the questions")
     if old.compare != new.compare:
-        yield Change(path_text((*path, "compare")), f"{_rules(old.compare)} → {_rules(new.compare)}{again}")
+        yield Change(path_text((*path, "compare")), f"{rules(old.compare)} → {rules(new.compare)}{again}")
     for name in ("noise", "margin", "alpha", "timeout", "max_in_flight", "queue", "budget", "payloads"):
         was, now = (_value(name, getattr(each, name)) for each in (old, new))
         if was != now:
@@ -40,7 +41,7 @@ def _one(path: tuple[str | int, ...], old: Shadow, new: Shadow) -> Iterator[Chan
     if old.record != new.record:
         yield Change(path_text((*path, "record")), f"{_recorded(old.record)} → {_recorded(new.record)}")
     if (old.spared or Except()) != (new.spared or Except()):
-        yield Change(path_text((*path, "except")), f"{_spared(old.spared)} → {_spared(new.spared)}")
+        yield Change(path_text((*path, "except")), f"{spared(old.spared)} → {spared(new.spared)}")
 
 
 def _means(shadow: Shadow) -> object:
@@ -67,20 +68,3 @@ def _value(name: str, value: object) -> str:
     if isinstance(value, float):
         return duration(value) if name == "timeout" else share(value)
     return str(value)
-
-
-def _spared(spared: Except | None) -> str:
-    said = [*(f"tenant {name}" for name in (spared or Except()).tenant), *(f"tier {name}" for name in (spared or Except()).tier)]
-    return ", ".join(said) or "nobody spared"
-
-
-def _rules(compare: Mapping[str, Compare]) -> str:
-    return ", ".join(f"{name} {_rule(rule)}" for name, rule in compare.items()) or "each datatype's own tolerance"
-
-
-def _rule(rule: Compare) -> str:
-    said = {name: getattr(rule, name) for name in Compare.__struct_fields__}
-    written = {name: value for name, value in said.items() if value not in (None, False)}
-    if rule.json is not None:
-        return f"({', '.join(f'{at} {_rule(each)}' for at, each in rule.json.items())})"
-    return " ".join(name if value is True else f"{name} {value:g}" for name, value in written.items())

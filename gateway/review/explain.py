@@ -20,6 +20,7 @@ from gateway.review.words import share
 from gateway.review.written import headers_of, principal_of
 from policies.onion import effective
 from routing.cache.key import told
+from routing.cascade.audits import exempt
 from routing.explain import Explained, Finding, Lot, Possibility, Tried
 from routing.limits import findings, whose
 from routing.plan import Mirror, Plan, Stage
@@ -70,6 +71,16 @@ class Mirrored(msgspec.Struct, frozen=True):
     spared: bool  # the caller's questions are never mirrored
 
 
+class Audited(msgspec.Struct, frozen=True):
+    """The audit of its cascade: `share` of the rows that are kept is asked of `dear`, too."""
+
+    share: float
+    promise: float
+    dear: str
+    falls: bool  # after an alarm that variant answers alone
+    exempt: bool  # the caller's rows are never audited
+
+
 class Rolls(msgspec.Struct, frozen=True):
     """One rollout that such a request may take part in, once somebody has started it."""
 
@@ -98,6 +109,7 @@ class Course(msgspec.Struct, frozen=True):
     cache: Mapping[str, str] = {}  # what the key of its answer is made of, part by part; empty without a cache
     mirrors: tuple[Mirrored, ...] = ()
     rollouts: tuple[Rolls, ...] = ()
+    audit: Audited | None = None
 
 
 class Counting(msgspec.Struct, frozen=True):
@@ -216,6 +228,7 @@ def _course(model: Model | None, possibility: Possibility, request: Request, lim
         cache={} if plan.cache is None else told(plan, principal_of(request)),
         mirrors=tuple(_mirrored(each, principal_of(request)) for each in plan.mirrors),
         rollouts=() if request.version else tuple(_rolls(model, plan)),
+        audit=_audited(plan, principal_of(request)),
     )
 
 
@@ -235,6 +248,11 @@ def _holdout(held: Holdout | None, decision: Decision, request: Request) -> str:
     out = bool(unit) and holding(Holding(held.share, held.unit))(unit)
     whose = f"{share(held.share)} by {held.unit}"
     return f"{whose}, this one too: no candidate of any rollout" if out else f"{whose}, not this one" if unit else whose
+
+
+def _audited(plan: Plan, principal: Principal) -> Audited | None:
+    audit, dear = plan.audit, plan.stages[-1].target.variant
+    return None if audit is None else Audited(audit.share, round(1 - audit.most, 12), dear, audit.falls, exempt(audit, principal))
 
 
 def _mirrored(mirror: Mirror, principal: Principal) -> Mirrored:

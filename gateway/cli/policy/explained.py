@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gateway.cli.ink import Ink
-from gateway.review.explain import Counting, Course, Explanation, Mirrored, Refusal, Turn
+from gateway.review.explain import Audited, Counting, Course, Explanation, Mirrored, Refusal, Turn
 from gateway.review.words import asked, duration, missed, request, share
 from policies.onion import ORDER
 from routing.explain import Finding, Lot, Tried
@@ -103,6 +103,8 @@ def _course(course: Course, ink: Ink) -> Iterator[str]:
         yield _line("" if index else "kept by", f"{part}: {said}")
     for mirror in course.mirrors:
         yield _line("mirrored", _mirrored(mirror))
+    if course.audit is not None:
+        yield _line("audited", _audited(course.audit))
     for rolls in course.rollouts:
         part = f" of its part of group {rolls.group}" if rolls.group else ""
         said = f"once started, {rolls.candidate} in the place of {rolls.stable} for its share{part}, by {rolls.unit}"
@@ -116,6 +118,15 @@ def _mirrored(mirror: Mirrored) -> str:
         return f"not to shadow {mirror.shadow}: this caller's questions never are"
     noise = f", {share(mirror.noise)} of these asked again" if mirror.noise else ""
     return f"{share(mirror.share)} of such requests to {' → '.join(mirror.asked)} by shadow {mirror.shadow}{noise}"
+
+
+def _audited(audit: Audited) -> str:
+    if audit.exempt:
+        return "no: this caller's rows never are"
+    falls = f"; after an alarm {audit.dear} answers alone" if audit.falls else ""
+    return (
+        f"{share(audit.share)} of the rows that stay are held against {audit.dear}; promised {share(audit.promise)} alike{falls}"
+    )
 
 
 def _refused(refusal: Refusal, ink: Ink) -> Iterator[str]:
