@@ -27,6 +27,7 @@ from gateway.configuration.load import load_policy, version
 from gateway.configuration.schema_policy import PolicyDocument
 from gateway.configuration.tables import limits_of, route_tables
 from gateway.configuration.tables_prompts import scorers
+from gateway.counting import Counting
 from gateway.door import OPEN, Door
 from gateway.review.trial import refuse_failures
 from gateway.rollout.rollouts import Rollouts
@@ -36,6 +37,7 @@ from gateway.spawner import Spawner
 from gateway.telemetry.metrics import Metrics
 from policies.audit import Means as AuditMeans
 from policies.authorize import AuthorizePolicy
+from policies.budget import LocalTreasury, Treasury
 from policies.cache import CachePolicy
 from policies.call import Answer, Call, Policy
 from policies.cascade import CascadePolicy
@@ -43,9 +45,10 @@ from policies.coalesce import CoalescePolicy, Leases
 from policies.deadline import DeadlinePolicy
 from policies.fallback import FallbackPolicy
 from policies.keeping import Around, Store
-from policies.limit import LimitPolicy, LocalMeter, Meter
+from policies.limit import LocalMeter, Meter
 from policies.local_store import LocalStore
 from policies.onion import core, onion
+from policies.purse import Purses
 from policies.rollout import RolloutPolicy
 from policies.shadow import Means, ShadowPolicy
 from policies.stream import StreamAsk, streaming
@@ -53,7 +56,8 @@ from policies.stream_cache import StreamCachePolicy
 from routing.cache.key import Keys
 from routing.cascade.foresight import Foresight
 from routing.conditions import Looks, looks_of, ready
-from routing.limits import Limit, may_bind
+from routing.cost import Costs
+from routing.limits import Limit
 from routing.match import RouteTable
 from routing.plan import Target
 from routing.planner import Planner, planner
@@ -102,6 +106,13 @@ class Lasting:
     audits: Audits
     leases: Leases | None = None  # where the store is shared
     foresight: Foresight = field(default_factory=Foresight)
+    treasury: Treasury = field(default_factory=lambda: LocalTreasury(time.time))
+    purses: Purses = field(default_factory=lambda: Purses(Costs()))
+
+    @property
+    def costs(self) -> Costs:
+        """What asks have taken until now."""
+        return self.purses.costs
 
 
 def lasting(clock: Callable[[], float]) -> Lasting:
@@ -160,9 +171,9 @@ def compile_snapshot(
     kept = kept or lasting(clock)
     clusters = _clusters(blueprint, previous, metrics)
     metrics.limits(limit.name for limit in blueprint.limits)
-    limit = LimitPolicy(blueprint.limits, kept.meter, metrics.limited)
+    counting = Counting(blueprint.limits, kept.meter, kept.treasury, kept.costs, metrics.limited)
     around = Around(clock, random.random, kept.spawner.spawn)
-    layers, innermost = _layers(metrics, around, kept, clusters), core(clusters, metrics, clock)
+    layers, innermost = _layers(metrics, around, kept, clusters), core(clusters, metrics, clock, kept.costs)
     rollout = RolloutPolicy(clock)
     rolled = kept.rollouts.rolled(blueprint.tables, {name: each.plans for name, each in blueprint.routings.items()})
     specs = {spec.name: spec for spec in blueprint.clusters}
@@ -172,15 +183,14 @@ def compile_snapshot(
         ("shadow", shadows),
         ("audit", kept.audits.layers(blueprint.tables, specs, make)),
     )
-    stream_of = _unmirrored(rollout.over(streaming(clusters, metrics, clock)), shadows)
-    streams = _streams(stream_of, limit, StreamCachePolicy(kept.store, kept.keys, metrics.cached, around))
+    stream_of = _unmirrored(rollout.over(streaming(clusters, metrics, clock, kept.costs)), shadows)
+    cache = StreamCachePolicy(kept.store, kept.keys, metrics.cached, around)
     models = {}
     for name, routing in blueprint.routings.items():
-        table, limited = blueprint.tables[name], any(may_bind(each, name) for each in blueprint.limits)
-        more: dict[str, Policy] = {"limit": limit} if limited else {}
+        table, more = blueprint.tables[name], counting.layers(name)
         more |= {kind: found[name] for kind, found in beside if name in found}
         more |= {"rollout": rollout} if name in rolled else {}
-        ask, stream = onion(_of(table, layers, more), innermost), streams[limited]
+        ask, stream = onion(_of(table, layers, more), innermost), counting.stream(name, stream_of, cache)
         looked, door = routing.looks, _door(table, clusters)
         asked, candidates = routing.targets, tuple(each.candidate for each in table.rollouts)
         extra = table.versions, routing.sampling, door, routing.steady, rolled.get(name), candidates
@@ -216,7 +226,7 @@ def _layers(metrics: Metrics, around: Around, kept: Lasting, clusters: Mapping[s
         "authorize": AuthorizePolicy(),
         "cache": CachePolicy(kept.store, kept.keys, metrics.cached, around),
         "coalesce": CoalescePolicy(kept.spawner.spawn, around.clock, kept.leases),
-        "cascade": CascadePolicy(metrics, around.clock, shut=shut, foresight=kept.foresight),
+        "cascade": CascadePolicy(metrics, around.clock, kept.purses, shut, foresight=kept.foresight),
         "fallback": FallbackPolicy(metrics, around.clock),
     }
 
@@ -240,15 +250,6 @@ def _unmirrored(stream: StreamAsk, shadows: Mapping[str, ShadowPolicy]) -> Strea
 
 def _uncounted(cluster: str, endpoint: str, outcome: str) -> None:
     """Attempts of mirrors and audits are their own, not the backend's as clients see it."""
-
-
-def _streams(stream: StreamAsk, limit: LimitPolicy, cache: StreamCachePolicy) -> dict[bool, StreamAsk]:
-    """By whether a limit may bind: limits count what is kept as well."""
-
-    def cached(call: Call) -> AsyncGenerator[Answer, None]:
-        return cache(call, stream)
-
-    return {False: cached, True: lambda call: limit.stream(call, cached)}
 
 
 def cluster(spec: ClusterSpec, sent: Sent) -> Cluster:

@@ -11,6 +11,7 @@ from backends.deadline import Deadline
 from backends.errors import ErrorKind, InferenceError
 from backends.inference import InferenceRequest, InferenceResponse
 from routing.bill import Bill
+from routing.budgets import Kind as Spendable
 from routing.cascade.confidence import Scores
 from routing.demand import Kind, Verdict
 from routing.match import Question
@@ -78,7 +79,7 @@ class Counted(msgspec.Struct, frozen=True, gc=False):
     """One allowance of a limit that counted a question: `burst` units, all back `window` seconds after they were used up."""
 
     limit: str
-    kind: Kind
+    kind: Kind | Spendable
     burst: int
     window: int  # whole seconds; 0 where time gives nothing back
 

@@ -16,6 +16,7 @@ from backends.deadline import RESERVE, Deadline
 from backends.errors import ErrorKind, InferenceError
 from backends.inference import InferenceResponse, Tensors
 from policies.call import Answer, Ask, Asked, Call, Observer, Share
+from routing.bill import Bill
 from routing.cascade.escalation import Escalation, Places, part, question
 from routing.cascade.foresight import Foresight
 from routing.plan import Plan, Target
@@ -23,6 +24,10 @@ from routing.plan import Plan, Target
 
 class Purse(Protocol):
     """Who pays for going up."""
+
+    def began(self, call: Call) -> None:
+        """A question enters a cascade that has a budget of its own."""
+        ...
 
     def may(self, call: Call, target: Target, rows: int) -> bool:
         """Whether the target may be asked about so many rows; False: they keep the answer they have."""
@@ -59,6 +64,8 @@ class CascadePolicy:
         rows keep the answer they have, and `escalation` says `skipped;` and why: deadline, breaker, budget or error.
         """
         climb = _Climb(call, ask, self._clock)
+        if self._purse is not None and call.plan.budget is not None:
+            self._purse.began(call)
         try:
             for stage in range(len(call.plan.stages)):
                 outcome = await self._step(climb, stage)
@@ -168,7 +175,9 @@ class _Climb:
         self.ahead: _Ahead | None = None
         self._ask = ask
         self._clock = clock
-        self._needless: tuple[Asked, float] | None = None  # what was asked in vain, and its cost
+        self._needless: Asked | None = None  # in vain
+        self._bill = call.bill or Bill()
+        self._before = self._bill.paid
         self._seconds = 0.0
 
     @property
@@ -191,7 +200,9 @@ class _Climb:
         request = question(call.request, call.plan, stage)
         if len(rows) != (call.request.rows or 1):
             request = part(request, rows)
-        return replace(call, target=call.plan.stages[stage].target, request=request, deadline=self.deadline(stage))
+        return replace(
+            call, target=call.plan.stages[stage].target, request=request, deadline=self.deadline(stage), bill=self._bill
+        )
 
     def go_ahead(self, stage: int) -> None:
         """Begins to ask it about all rows that the stage before is asked about."""
@@ -223,7 +234,7 @@ class _Climb:
         error = None if ahead.asking.cancelled() else ahead.asking.exception()  # asking for it marks it as seen
         if isinstance(error, InferenceError):
             error.ended()
-        self._needless = Asked(target.variant, rows, self._clock() - ahead.began, None), target.cost * rows
+        self._needless = Asked(target.variant, rows, self._clock() - ahead.began, None)
 
     def answer(self) -> Answer:
         """All of it as one answer."""
@@ -235,7 +246,7 @@ class _Climb:
         return Answer(
             response,
             shares,
-            cost=sum([answer.cost for answer in self.answers.values()]) + (self._needless[1] if self._needless else 0.0),
+            cost=self._bill.paid - self._before,
             backend_seconds=self._seconds,
             escalation=self._escalation(plan),
             asks=self._asks() if plan.sample else (),
@@ -254,7 +265,7 @@ class _Climb:
             for stage, answer in self.answers.items()
             for share in answer.shares
         ]
-        return (*asked, self._needless[0]) if self._needless else tuple(asked)
+        return (*asked, self._needless) if self._needless else tuple(asked)
 
     def _shares(self) -> tuple[Share, ...]:
         found: dict[str, Share] = {}

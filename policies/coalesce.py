@@ -101,6 +101,8 @@ class CoalescePolicy:
         call = replace(call, deadline=Deadline(max(call.deadline.at, call.received + call.plan.timeout)))
         lease: Lease | None = None
         landed = False
+        if call.bill is not None:
+            call.bill.asked()  # between two asks, too, the first to come may have left
         try:
             if self._leases is None:
                 answer = await ask(call)
@@ -123,6 +125,8 @@ class CoalescePolicy:
             if lease is not None:
                 await asyncio.sleep(0)  # in this turn those who waited keep the answer; only then may others look for it
         finally:
+            if call.bill is not None:
+                call.bill.pay(0.0)
             if lease is not None:
                 lease.release(landed)
 

@@ -25,16 +25,19 @@ class FallbackPolicy:
         """The target's answer, or that of the first fallback that has one; else the first failure, which is the cause, or, where
         time is up, that it is."""
         first: InferenceError | None = None
+        lost = 0.0  # paid for what has failed: it had the question in hand until its time was over
         while True:
             try:
                 answer = await ask(call)
-                return answer if first is None else replace(answer, planned=False)
+                return answer if first is None else replace(answer, cost=answer.cost + lost, planned=False)
             except InferenceError as error:
+                lost += error.cost
                 if first is None or error.kind is ErrorKind.DEADLINE:
                     first = error
                 assert call.target is not None, "a layer above chooses the target"
                 target = call.plan.fallback.get(call.target.variant)
                 if target is None or not (error.kind in FAILURES or self._in_time(error, call)):
+                    first.cost = lost
                     raise first from None
                 error.ended()
                 self._observer.fell_back(call.model, call.target.variant, target.variant)

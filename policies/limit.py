@@ -69,7 +69,7 @@ class LimitPolicy:
     """
 
     def __init__(self, limits: Sequence[Limit], meter: Meter, limited: Callable[[str], None]) -> None:
-        self._limits = limits
+        self._limits = [limit for limit in limits if limit.allowances]
         self._meter = meter
         self._limited = limited
         self._known: dict[tuple[Principal, str], _Binding | None] = {}
@@ -91,7 +91,8 @@ class LimitPolicy:
         if verdict.limited is not None:
             raise self._refused(verdict, bound)
         try:
-            return replace(await ask(call), quota=Quota(bound.counted, verdict))
+            answer = await ask(call)
+            return replace(answer, quota=_together(Quota(bound.counted, verdict), answer.quota))
         finally:
             if bound.held:
                 self._meter.give_back(demands)
@@ -108,7 +109,7 @@ class LimitPolicy:
         try:
             async with aclosing(ask(call)) as answers:
                 async for answer in answers:
-                    yield replace(answer, quota=quota)
+                    yield replace(answer, quota=_together(quota, answer.quota))
         finally:
             if bound.held:
                 self._meter.give_back(demands)
@@ -145,6 +146,16 @@ def _weighed(bound: _Binding, size: int) -> Sequence[Demand]:
     for at in bound.weighed:
         found[at] = replace(found[at], cost=max(1, size))
     return found
+
+
+def _together(own: Quota, below: Quota | None) -> Quota:
+    """With what budgets have counted; told is what is nearest to its end."""
+    if below is None:
+        return own
+    counted, one, other = (*own.counted, *below.counted), own.verdict, below.verdict
+    if one.remaining / own.counted[one.told].burst <= other.remaining / below.counted[other.told].burst:
+        return Quota(counted, one)
+    return Quota(counted, replace(other, told=len(own.counted) + other.told))
 
 
 def _said(counted: Counted, retry_after: float) -> str:

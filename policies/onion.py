@@ -1,14 +1,16 @@
 """Puts the layers round the core in their one right order; a wrong order is a security bug, so nobody can choose it.
 
 deadline outermost: nothing escapes it. authorize before cache: no hit for a stranger. limit before cache: a quota counts
-questions. cache before coalesce: a hit waits for nobody. coalesce before shadow: one real call, one mirror. shadow before
-cascade: the question is mirrored, not each tier. fallback within it: it stands in for one target, whoever chose it. rollout
-innermost: it counts what the variant itself did, whoever saved the answer.
+questions. cache before budget: what is kept costs nothing. budget before coalesce: who asks for others reserves for himself.
+cache before coalesce: a hit waits for nobody. coalesce before shadow: one real call, one mirror. shadow before cascade: the
+question is mirrored, not each tier. audit within the shadow: what it asks is nobody's question and has no mirror. audit before
+cascade: only the whole answer says which rows were kept. fallback within the cascade: it stands in for one target, whoever
+chose it. rollout innermost: it counts what the variant itself did, whoever saved the answer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from msgspec.structs import replace
 
@@ -28,8 +30,10 @@ _EFFECTS: Mapping[str, Callable[[Plan], bool]] = {
     "authorize": _always,
     "limit": _never,  # but for some principals: no plan says whose
     "cache": lambda plan: plan.cache is not None,
+    "budget": _never,  # as of limits
     "coalesce": lambda plan: plan.cache is not None,
     "shadow": lambda plan: bool(plan.mirrors),
+    "audit": lambda plan: plan.audit is not None,
     "cascade": lambda plan: len(plan.stages) > 1,
     "fallback": lambda plan: bool(plan.fallback),
     "rollout": _never,  # but while one is under way: no plan says so
@@ -37,9 +41,9 @@ _EFFECTS: Mapping[str, Callable[[Plan], bool]] = {
 ORDER = tuple(_EFFECTS)
 
 
-def effective(plan: Plan, limited: bool = False) -> tuple[str, ...]:
-    """The layers that do anything to this plan's calls, outermost first; `limited`: to those of whom a limit binds."""
-    return tuple(layer for layer, works in _EFFECTS.items() if works(plan) or (layer == "limit" and limited))
+def effective(plan: Plan, counted: Collection[str] = ()) -> tuple[str, ...]:
+    """The layers that do anything to this plan's calls, outermost first; `counted`: of `limit` and `budget` those that do."""
+    return tuple(layer for layer, works in _EFFECTS.items() if works(plan) or layer in counted)
 
 
 def onion(layers: Mapping[str, Policy], core: Ask) -> Ask:

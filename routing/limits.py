@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from routing.budgets import Budget, Want, period_of
 from routing.demand import Demand, Kind
 from routing.explain import Finding
 from routing.principal import Principal
@@ -41,6 +42,7 @@ class Limit(msgspec.Struct, frozen=True):
     bound: Bound
     per: str
     allowances: tuple[Allowance, ...]
+    budgets: tuple[Budget, ...] = ()
 
 
 def findings(limit: Limit, principal: Principal, model: str) -> tuple[Finding, ...]:
@@ -79,6 +81,21 @@ def demands(limit: Limit, principal: Principal, model: str) -> tuple[Demand, ...
     return tuple(Demand(f"{key}:{each.kind}", each.kind, 1, each.rate, each.burst) for each in limit.allowances)
 
 
+def wants(limit: Limit, principal: Principal, model: str, now: float) -> tuple[Want, ...]:
+    """The accounts that a question of the principal's is paid from, one for each budget; Unix time in seconds.
+
+    An account knows nothing of the sum: whoever raises it in the middle of a day does not give back what was spent.
+    """
+    bound = [sorted(words) for words in msgspec.structs.astuple(limit.bound)]
+    said = hashlib.blake2b(msgspec.json.encode((bound, limit.per)), digest_size=8).hexdigest()
+    key = f"{said}:{_short(whose(limit, principal, model))}"
+    found = []
+    for each in limit.budgets:
+        period, ends = period_of(each.sum.period, now)
+        found.append(Want(f"{key}:{each.kind}:{each.sum.period}:{period}", 0.0, 0.0, each.sum.amount, ends))
+    return tuple(found)
+
+
 def mark(limit: Limit) -> str:
     """Stands for what the limit says, whatever its name and place: while it says the same, a reload changes no bucket."""
     bound = [sorted(words) for words in msgspec.structs.astuple(limit.bound)]
@@ -93,12 +110,18 @@ def implied(limit: Limit, by: Limit) -> bool:
     words = zip(msgspec.structs.astuple(limit.bound), msgspec.structs.astuple(by.bound), strict=True)
     wider = all(not theirs or (own and own <= theirs) for own, theirs in words)
     tighter = all(any(_tighter(each, own) for each in by.allowances) for own in limit.allowances)
-    return wider and tighter and by.per in ("", limit.per)
+    poorer = all(any(_poorer(each, own) for each in by.budgets) for own in limit.budgets)
+    return wider and tighter and poorer and by.per in ("", limit.per)
 
 
 def window(allowance: Allowance) -> int:
     """Whole seconds, at least 1, in which an empty bucket fills up again; 0 where time fills nothing."""
     return max(1, math.ceil(allowance.burst / allowance.rate)) if allowance.rate else 0
+
+
+def _poorer(one: Budget, other: Budget) -> bool:
+    """Over a shorter period as well: it would have to be less than the other divided by as many, and months differ."""
+    return one.kind == other.kind and one.sum.period == other.sum.period and one.sum.amount <= other.sum.amount
 
 
 def _tighter(one: Allowance, other: Allowance) -> bool:

@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterator, Mapping
 from gateway.configuration import schema_policy as policy
 from gateway.configuration.checks_cache import check_cache
 from gateway.configuration.checks_cascade import check_cascade
-from gateway.configuration.checks_experiments import check_experiments
 from gateway.configuration.checks_costs import check_budgets, check_costs
+from gateway.configuration.checks_experiments import check_experiments
 from gateway.configuration.checks_limits import check_limits
 from gateway.configuration.checks_names import check_distinct, check_known
 from gateway.configuration.checks_order import check_order

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from gateway.configuration.decode import Findings
-from gateway.configuration.problems import Path, nearest, shown
+from gateway.configuration.problems import Path, listed, nearest, shown
 from gateway.configuration.schema_limits import Limit, limit_name
 from gateway.configuration.tables import limit_of
 from routing.limits import implied
 
+KINDS = ("requests", "concurrency", "bytes", "cost", "escalations")
 MAX_LIMITS = 256  # each is held against every other here, and against every principal that comes
 
 
@@ -25,8 +26,8 @@ def check_limits(found: Findings, limits: tuple[Limit, ...], models: Collection[
         if first.setdefault(name, index) != index:
             line = found.source.mark(("limits", first[name])).line
             found.wrong((*path, "name"), f"{shown(name)} is already the name of the limit on line {line}")
-        if limit.requests is None and limit.concurrency is None and limit.bytes is None:
-            found.wrong(path, "allows everything: it has none of requests, concurrency and bytes")
+        if all(getattr(limit, kind) is None for kind in KINDS):
+            found.wrong(path, f"allows everything: it has none of {listed(KINDS)}")
         if limit.burst is not None and limit.requests is None:
             found.wrong(
                 (*path, "burst"), "a burst is of requests, and this limit has none: give it a rate, such as requests: 100/s"
@@ -52,7 +53,7 @@ def _check_order(found: Findings, limits: tuple[Limit, ...]) -> None:
             if other == index or ("limits", other) in found.spoiled:
                 continue
             same = implied(by, value)  # then the later of the two says nothing
-            if not value.allowances or not implied(value, by) or (same and other > index):
+            if not (value.allowances or value.budgets) or not implied(value, by) or (same and other > index):
                 continue
             line = found.source.mark(("limits", other)).line
             name = f"limit {shown(value.name)} never decides"

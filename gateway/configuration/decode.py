@@ -3,7 +3,8 @@
 A schema is a msgspec Struct whose fields are Structs, `Mapping[key, T]`, `tuple[T, ...]`, `T | None`, `str`, `bool`, or
 `Annotated[T, reader]`, where the reader makes a T of one plain value or raises Unreadable. A Struct may name keys of later
 versions in a class variable `LATER`, so that they are told from misspelt ones, and in `NEVER` keys that somebody will try, with
-why there is no such key, and in `WORDS` boolean fields whose name may stand for the whole Struct.
+why there is no such key, in `WORDS` boolean fields whose name may stand for the whole Struct, and in `ALONE` the field whose
+value may.
 """
 
 from __future__ import annotations
@@ -167,6 +168,10 @@ def _struct(found: Findings, value: Any, schema: type[msgspec.Struct], path: Pat
     fields, words = _fields(schema), tuple[str, ...](getattr(schema, "WORDS", ()))
     if value in words and isinstance(value, str):
         return schema(**{value: True})
+    alone: str = getattr(schema, "ALONE", "")
+    if alone and not isinstance(value, dict):
+        result = _read(found, value, fields[alone].type, path)
+        return _FAILED if result is _FAILED else schema(**{alone: result})
     if not isinstance(value, dict):
         alone = f"one of {listed(words)}, or " if words else ""
         meant = nearest(value, words) if isinstance(value, str) else None

@@ -189,7 +189,7 @@ DESCRIPTIONS: Mapping[Struct, Mapping[str, str]] = {
         "concurrency": "Requests at the same time.",
         "bytes": "Of requests, tensors and all, in so much time; the number written may come at once.",
         "cost": "What may be spent in each hour, day or month of UTC. What is kept in a cache costs nothing.",
-        "escalations": "Rows that cascades may send up in each hour, day or month of UTC; beyond it they keep the answer they have.",
+        "escalations": "Rows that cascades may send up in each hour, day or month of UTC; others keep the answer they have.",
     },
     limits.LimitMatch: {
         "tenant": "The caller's tenant, from the verified token or API key.",

@@ -67,6 +67,9 @@ def _kind(kind: Any, definitions: dict[str, Schema]) -> Schema:
         definitions[kind.__name__] = {}  # its place: a Match may hold a Match
         definitions[kind.__name__] = _struct(kind, definitions)
     reference, words = {"$ref": f"#/$defs/{kind.__name__}"}, getattr(kind, "WORDS", ())
+    if alone := getattr(kind, "ALONE", ""):
+        (of,) = (each.type for each in msgspec.structs.fields(kind) if each.encode_name == alone)
+        return {"anyOf": [_kind(of, definitions), reference]}
     return {"anyOf": [{"enum": list(words)}, reference]} if words else reference
 
 

@@ -94,8 +94,8 @@ def _kind(schema: Schema) -> str:
     schema = _plain(schema)
     if "$ref" in schema:
         name = _heading(schema["$ref"].rpartition("/")[2])
-        words = "".join(f"`{word}`, " for word in schema.get("words", ()))
-        return f"{words}[{name.lower()}](#{name.lower().replace(' ', '-')})"
+        alone = f"{_kind(schema['alone'])}, " if "alone" in schema else ""
+        return f"{alone}[{name.lower()}](#{name.lower().replace(' ', '-')})"
     if "items" in schema and "title" not in schema:
         return f"a list: {_kind(schema['items'])}"
     if "propertyNames" in schema:
@@ -108,11 +108,11 @@ def _kind(schema: Schema) -> str:
 
 
 def _plain(schema: Schema) -> Schema:
-    """Without the null that stands for `left out`; the words that may stand for an object are its `words`."""
+    """Without the null that stands for `left out`; what may stand for an object is its `alone`."""
     if "title" in schema or "anyOf" not in schema:
         return schema
-    *words, kind = (each for each in schema["anyOf"] if each != {"type": "null"})
-    return {**kind, "words": words[0]["enum"]} if words else dict(kind)
+    *alone, kind = (each for each in schema["anyOf"] if each != {"type": "null"})
+    return {**kind, "alone": alone[0]} if alone else dict(kind)
 
 
 def _written(value: object) -> str:

@@ -10,6 +10,8 @@ import msgspec
 from gateway.configuration.problems import UnreadableError, listed, nearest, shown
 from gateway.configuration.quantities import Rate, read_byte_rate, read_rate
 from gateway.configuration.readers import Count, Name, Words
+from gateway.configuration.schema_costs import read_sum
+from routing.budgets import Sum
 from routing.limits import PER
 
 _CLAIMED = (
@@ -31,7 +33,7 @@ class LimitMatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whose requests a limit counts; all that is written must hold. Nothing that a client only claims can stand here."""
 
     NEVER: ClassVar[Mapping[str, str]] = {
-        **dict.fromkeys(("header", "parameter", "priority", "version", "rows", "bytes", "text_length"), _CLAIMED),
+        **dict.fromkeys(("header", "parameter", "priority", "version", "rows", "bytes", "text_length", "prompt"), _CLAIMED),
         **dict.fromkeys(("all", "any", "not"), _NESTED),
     }
     tenant: Words = ()
@@ -42,7 +44,7 @@ class LimitMatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Limit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How much may be asked: at least one of `requests`, `concurrency` and `bytes`. All limits that match hold together."""
+    """How much may be asked and spent, in at least one of the ways from `requests` on. All limits that match hold together."""
 
     name: Name | None = None
     match: LimitMatch | None = None
@@ -51,6 +53,8 @@ class Limit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     burst: Count | None = None
     concurrency: Count | None = None
     bytes: Annotated[Rate, read_byte_rate] | None = None
+    cost: Annotated[Sum, read_sum] | None = None
+    escalations: Annotated[Sum, read_sum] | None = None
 
 
 def limit_name(limit: Limit, index: int) -> str:

@@ -9,7 +9,9 @@ import msgspec
 
 from gateway.configuration.problems import path_text, shown
 from gateway.configuration.schema_cache import Cache
+from gateway.configuration.schema_costs import cost_text
 from gateway.configuration.schema_policy import Backend, Breaker, Health, Hedge, Model, PolicyDocument, Retry, Variant
+from gateway.configuration.schema_prompts import Router
 from gateway.review.changes_rollouts import holdout_changes, rollout_changes
 from gateway.review.changes_routes import Change, route_changes
 from gateway.review.changes_shadows import shadow_changes
@@ -99,7 +101,7 @@ def _health(health: Health) -> str:
 
 def _variant(variant: Variant) -> str:
     version = f" version {variant.version}" if variant.version else ""
-    return f"{variant.model}{version} at {variant.backend}, cost {variant.cost:g}"
+    return f"{variant.model}{version} at {variant.backend}, cost {cost_text(variant.cost)}"
 
 
 def _variant_changes(path: tuple[str | int, ...], old: Variant, new: Variant) -> Iterator[Change]:
@@ -107,7 +109,7 @@ def _variant_changes(path: tuple[str | int, ...], old: Variant, new: Variant) ->
         "backend": str,
         "model": str,
         "version": _version,
-        "cost": _number,
+        "cost": cost_text,
         "timeout": _timeout,
         "deterministic": had,
         "row_independent": had,
@@ -132,6 +134,19 @@ def _model_changes(path: tuple[str | int, ...], old: Model, new: Model) -> Itera
             yield Change(path_text((*path, "fallback", variant)), instead + (f"; it was {was}" if was else ""))
     yield from shadow_changes(path, old, new)
     yield from rollout_changes(path, old, new)
+    yield from _named((*path, "routers"), old.routers, new.routers, Names("prompt router", _router, _router_changes))
+
+
+def _router(router: Router) -> str:
+    return f"{router.file} ({router.sha256[:12]}) reads {router.input}"
+
+
+def _router_changes(path: tuple[str | int, ...], old: Router, new: Router) -> Iterator[Change]:
+    if old.sha256 != new.sha256:
+        what = f"{_router(old)} → {_router(new)}: every prompt is scored anew, and thresholds mean other shares"
+        yield Change(path_text((*path, "sha256")), what)
+    else:
+        yield from _fields(path, old, new, {"input": str})
 
 
 def _tests(old: PolicyDocument, new: PolicyDocument) -> Iterator[Change]:
@@ -154,10 +169,6 @@ def _fields(path: tuple[str | int, ...], old: msgspec.Struct, new: msgspec.Struc
 
 def _version(version: str) -> str:
     return version or "the backend's choice"
-
-
-def _number(value: float) -> str:
-    return f"{value:g}"
 
 
 def _timeout(seconds: float | None) -> str:

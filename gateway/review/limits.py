@@ -10,6 +10,7 @@ from gateway.configuration.problems import path_text, shown
 from gateway.configuration.quantities import SECONDS, Rate
 from gateway.configuration.schema_limits import Limit, LimitMatch, limit_name
 from gateway.review.changes_routes import Change
+from routing.budgets import Sum
 from routing.conditions import size
 
 
@@ -22,6 +23,10 @@ def allowed(limit: Limit) -> str:
         said.append(f"{limit.concurrency} at the same time")
     if limit.bytes is not None:
         said.append(byte_rate(limit.bytes))
+    if limit.cost is not None:
+        said.append(f"cost {total(limit.cost)}")
+    if limit.escalations is not None:
+        said.append(f"{total(limit.escalations)} rows sent up")
     return "; ".join(said)
 
 
@@ -33,6 +38,11 @@ def rate(found: Rate) -> str:
 def byte_rate(found: Rate) -> str:
     """The same of bytes: `10MiB/s`."""
     return f"{size(int(found.units))}/{_period(found)}"
+
+
+def total(found: Sum) -> str:
+    """What may be spent: `1000/day`."""
+    return f"{found.amount:.12g}/{found.period}"
 
 
 def limit_changes(old: tuple[Limit, ...], new: tuple[Limit, ...]) -> Iterator[Change]:
@@ -77,6 +87,8 @@ def _fields(index: int, name: str, old: Limit, new: Limit) -> Iterator[Change]:
         "burst": lambda limit: str(limit.burst or "as many as the rate counts"),
         "concurrency": lambda limit: str(limit.concurrency or "none"),
         "bytes": lambda limit: byte_rate(limit.bytes) if limit.bytes else "none",
+        "cost": lambda limit: total(limit.cost) if limit.cost else "none",
+        "escalations": lambda limit: total(limit.escalations) if limit.escalations else "none",
     }
     for field, show in shows.items():
         was, now = show(old), show(new)

@@ -32,7 +32,11 @@ class Asked:
         self.calls.append((call.target.variant, rows))
         if call.target.variant in self.failing:
             raise InferenceError(self.failing[call.target.variant], "no")
-        return self.reply(call, self.scores)
+        answer = self.reply(call, self.scores)
+        if call.bill is not None:
+            call.bill.asked()
+            call.bill.pay(answer.cost)
+        return answer
 
 
 async def test_one_stage_is_asked_as_it_is(make_call: Make, make_answer: Reply, observer: object) -> None:

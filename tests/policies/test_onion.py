@@ -22,8 +22,20 @@ Make = Callable[..., Call]
 
 
 def test_the_order_is_fixed() -> None:
-    """deadline → authorize → limit → cache → coalesce → shadow → cascade → fallback → rollout, in whatever order given."""
-    assert ORDER == ("deadline", "authorize", "limit", "cache", "coalesce", "shadow", "cascade", "fallback", "rollout")
+    """deadline, authorize, limit, cache, budget, coalesce, shadow → audit → cascade → fallback → rollout, in whatever order given."""
+    assert ORDER == (
+        "deadline",
+        "authorize",
+        "limit",
+        "cache",
+        "budget",
+        "coalesce",
+        "shadow",
+        "audit",
+        "cascade",
+        "fallback",
+        "rollout",
+    )
 
 
 def test_layers_that_do_anything_to_a_plan(make_call: Make) -> None:

@@ -16,6 +16,7 @@ from gateway.configuration import quantities, readers, schema_policy
 from gateway.configuration.fragments import FRAGMENTS, duration, fragment, share, version_policy
 from gateway.configuration.problems import UnreadableError
 from gateway.configuration.readers import one_of
+from gateway.configuration.schema_costs import read_sum
 from gateway.configuration.schema_gateway import read_answer_size, read_jwks, read_otlp, read_sample_size, read_store
 from routing.conditions import size
 from routing.match import Versions
@@ -62,6 +63,7 @@ def _odd_size(value: Any) -> bool:
 # Where the schema is milder than the reader, because a pattern cannot count. It is never stricter.
 MILDER: dict[object, Callable[[Any], bool]] = {
     quantities.read_rate: lambda value: _refusal(quantities.read_rate, value).endswith(("at once", "one a year")),
+    read_sum: lambda value: "more than" in _refusal(read_sum, value),
     quantities.read_byte_rate: lambda value: (
         _odd_size(value.partition("/")[0].strip()) or "one a year" in _refusal(quantities.read_byte_rate, value)
     ),

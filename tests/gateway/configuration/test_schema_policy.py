@@ -8,6 +8,7 @@ import pytest
 
 from gateway.configuration.load import load_policy
 from gateway.configuration.problems import PolicyError, UnreadableError
+from gateway.configuration.schema_costs import Cost
 from gateway.configuration.schema_policy import (
     LATER_PROTOCOLS,
     Breaker,
@@ -332,7 +333,7 @@ def test_defaults() -> None:
     assert ("least-request", 256) == (backend.balance, backend.max_in_flight)
     model = document.models["digits"]
     assert (30.0, {}) == (model.timeout, model.fallback)
-    assert ("", 0.0, None) == (model.variants["fast"].version, model.variants["fast"].cost, model.variants["fast"].timeout)
+    assert ("", Cost(), None) == (model.variants["fast"].version, model.variants["fast"].cost, model.variants["fast"].timeout)
     assert (Versions(), 0.0) == (model.version_policy, model.routes[0].sample)
     assert ({}, (), ()) == (document.aliases, document.tests, document.without)
 
