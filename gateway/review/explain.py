@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 from msgspec.structs import replace
@@ -21,10 +21,12 @@ from gateway.review.written import headers_of, principal_of
 from policies.onion import effective
 from routing.cache.key import told
 from routing.cascade.audits import exempt
+from routing.cost import Costs
 from routing.explain import Explained, Finding, Lot, Possibility, Tried
 from routing.limits import findings, whose
 from routing.plan import Mirror, Plan, Stage
 from routing.planner import reading
+from routing.price import Price
 from routing.principal import INFER, Principal
 from routing.rollout.units import Holdout as Holding
 from routing.rollout.units import holding
@@ -59,6 +61,7 @@ class Turn(msgspec.Struct, frozen=True):
     accept: float | None  # rows at least so sure keep its answer; None: all do
     calibrated: int  # so many labels have maps of what its scores are worth, all others together one; 0: as they are
     fallback: tuple[str, ...]  # who is asked instead if it fails, one after the other
+    price: Price | None = None  # beside its rows
 
 
 class Mirrored(msgspec.Struct, frozen=True):
@@ -102,8 +105,9 @@ class Course(msgspec.Struct, frozen=True):
     confidence: str = ""  # `max-softmax of probabilities`
     together: bool = False  # rows go up a cascade all at once, or not at all
     ahead: float | None = None  # the next stage may be asked at once where so large a share of rows is expected to go up
-    least: float = 0.0  # cost if the first stage is sure of every row
-    most: float = 0.0  # cost if every stage is asked about every row
+    least: float = 0.0  # cost if the first stage is sure of every row, time and tokens apart: nobody knows these beforehand
+    most: float = 0.0  # cost if every stage is asked about every row, time and tokens apart
+    budget: float | None = None  # the share of the route's rows that may go up; None: all
     sample: float = 0.0  # the share of such requests that is recorded
     layers: tuple[str, ...] = ()  # what stands round the ask, outermost first
     cache: Mapping[str, str] = {}  # what the key of its answer is made of, part by part; empty without a cache
@@ -146,8 +150,8 @@ def explain(document: PolicyDocument, request: Request, version: str = "", decid
     decision = (decider or Decider(route_tables(document), document.aliases)).decide(request)
     name = decision.explainer.table.model if decision.explainer else ""
     limits = tuple(_counting(document, principal_of(request), name))
-    limited = any(each.counts for each in limits)
-    courses = tuple(_course(document.models.get(name), each, request, limited) for each in decision.possibilities)
+    counted = tuple(_layers_of(document, limits))
+    courses = tuple(_course(document.models.get(name), each, request, counted) for each in decision.possibilities)
     refusals = [course.refused for course in courses]
     explained = decision.explainer.explain(decision.question) if decision.explainer and decision.question else Explained(())
     return Explanation(
@@ -171,6 +175,15 @@ def _counting(document: PolicyDocument, principal: Principal, model: str) -> Ite
         counts = all(each.holds for each in found)
         bucket = (limit.per, whose(limit, principal, model)) if counts else ("", "")
         yield Counting(limit.name, counts, allowed(entry), found, *bucket)
+
+
+def _layers_of(document: PolicyDocument, limits: Iterable[Counting]) -> Iterator[str]:
+    """Which layers count the request."""
+    counting = [limit_of(entry, 0) for entry, each in zip(document.limits, limits, strict=True) if each.counts]
+    if any(limit.allowances for limit in counting):
+        yield "limit"
+    if any(limit.budgets for limit in counting):
+        yield "budget"
 
 
 def _checks(decision: Decision, request: Request, name: str, names: Iterable[str]) -> Iterator[Check]:
@@ -203,14 +216,14 @@ def _version(decision: Decision) -> str:
     return f"'{decision.question.version}' is asked for; version_policy: {policy}"
 
 
-def _course(model: Model | None, possibility: Possibility, request: Request, limited: bool) -> Course:
+def _course(model: Model | None, possibility: Possibility, request: Request, counted: Sequence[str]) -> Course:
     plan = possibility.result
     if isinstance(plan, InferenceError):
         return Course(possibility.share, Refusal(plan.reason, status(plan.kind), plan.message))
     assert model is not None, "nobody plans for a model that is not there"
     deadline, whose = _deadline(model, plan, request)
     asked = tuple(_turn(stage, plan) for stage in plan.stages)
-    rows = request.rows or 1
+    costs = [Costs().likely("", stage.target, request.rows or 1) for stage in plan.stages]
     return Course(
         share=possibility.share,
         refused=None,
@@ -221,10 +234,11 @@ def _course(model: Model | None, possibility: Possibility, request: Request, lim
         confidence=plan.confidence.text if plan.confidence else "",
         together=len(asked) > 1 and not (request.rows and all(stage.target.row_independent for stage in plan.stages)),
         ahead=plan.speculate,
-        least=asked[0].cost * rows,
-        most=sum(each.cost for each in asked) * rows,
+        least=costs[0],
+        most=sum(costs),
+        budget=plan.budget,
         sample=plan.sample,
-        layers=effective(plan, limited),
+        layers=effective(plan, counted),
         cache={} if plan.cache is None else told(plan, principal_of(request)),
         mirrors=tuple(_mirrored(each, principal_of(request)) for each in plan.mirrors),
         rollouts=() if request.version else tuple(_rolls(model, plan)),
@@ -286,4 +300,5 @@ def _turn(stage: Stage, plan: Plan) -> Turn:
         stage.accept,
         maps,
         tuple(instead),
+        target.price,
     )

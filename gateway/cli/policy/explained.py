@@ -9,6 +9,7 @@ from gateway.review.explain import Audited, Counting, Course, Explanation, Mirro
 from gateway.review.words import asked, duration, missed, request, share
 from policies.onion import ORDER
 from routing.explain import Finding, Lot, Tried
+from routing.price import Price
 
 _WIDTH = 11  # of the words on the left
 
@@ -94,9 +95,13 @@ def _course(course: Course, ink: Ink) -> Iterator[str]:
             "ahead", f"the next at once, where time is short and {share(course.ahead)} of the rows are expected to need it"
         )
     if len(course.asked) > 1:
-        yield _line("cost", f"{course.least:g} if {course.asked[0].variant} is sure of every row, {course.most:g} if nobody is")
+        said = f"{course.least:g} if {course.asked[0].variant} is sure of every row, {course.most:g} if nobody is"
     else:
-        yield _line("cost", f"{course.most:g}")
+        said = f"{course.most:g}"
+    measured = any(each.price is not None and (each.price.gpu_ms or each.price.token) for each in course.asked)
+    yield _line("cost", said + (", and what its time and tokens cost" if measured else ""))
+    if course.budget is not None:
+        yield _line("", f"at most {share(course.budget)} of the route's rows go up; others keep the answer they have")
     if course.sample:
         yield _line("recorded", f"{share(course.sample)} of such requests")
     for index, (part, said) in enumerate(course.cache.items()):
@@ -136,7 +141,7 @@ def _refused(refusal: Refusal, ink: Ink) -> Iterator[str]:
 
 def _turn(word: str, each: Turn, course: Course) -> Iterator[str]:
     version = f" version {each.version}" if each.version else ""
-    yield _line(word, f"{each.variant} ({each.backend}: {each.model}{version}), {each.cost:g} a row")
+    yield _line(word, f"{each.variant} ({each.backend}: {each.model}{version}), {_price(each)}")
     if each.timeout is not None:
         yield _line("", f"at most {duration(each.timeout)} for one ask, the variant's")
     if each.accept is not None:
@@ -144,6 +149,12 @@ def _turn(word: str, each: Turn, course: Course) -> Iterator[str]:
         yield _line("", f"its answer stays if every row has {sure}" if course.together else f"rows with {sure} keep its answer")
     if each.fallback:
         yield _line("", f"if it fails: {', then '.join(each.fallback)}")
+
+
+def _price(each: Turn) -> str:
+    price = each.price or Price()
+    parts = {"a row": each.cost, "a call": price.call, "a GPU ms": price.gpu_ms, "a token": price.token}
+    return " + ".join(f"{amount:g} {part}" for part, amount in parts.items() if amount or (part == "a row" and price == Price()))
 
 
 def _line(word: str, text: str) -> str:

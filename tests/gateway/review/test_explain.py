@@ -49,8 +49,8 @@ def test_a_cascade() -> None:
     (answer,) = found.answers
     assert ("abc", "digits", None, None) == (found.policy, found.model, found.refused, found.split)
     assert (
-        Turn("fast", "triton", "f", "", 1, 0.3, 0.9, ()),
-        Turn("dear", "triton", "d", "1", 40, None, None, ("spare", "last")),
+        Turn("fast", "triton", "f", "", 1, 0.3, 0.9, 0, ()),
+        Turn("dear", "triton", "d", "1", 40, None, None, 0, ("spare", "last")),
     ) == answer.asked
     assert ("margin of p", 2, 82) == (answer.confidence, answer.least, answer.most)
     assert ("deadline", "authorize", "cascade", "fallback") == answer.layers
