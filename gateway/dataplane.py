@@ -65,10 +65,7 @@ class Dataplane:
     def __init__(self, snapshot: Snapshot, signatures: Known) -> None:
         self.snapshot = snapshot
         self._signatures = signatures
-
-    def signature(self, target: Target) -> Signature | None:
-        """What the target takes, by which its questions are judged; None where nobody knows."""
-        return self._signatures.get(target)
+        self.signature = signatures.get  # what a target takes, by which its questions are judged; None where nobody knows
 
     def takes_long(self, snapshot: Snapshot, request: InferenceRequest) -> bool:
         """Whether to plan this request means to walk through its elements: of a large one that is a thread's work.

@@ -34,14 +34,14 @@ class Signatures:
 
     def get(self, target: Target) -> Signature | None:
         """What the target takes, as far as is known."""
-        return self._known.get(_place(target))
+        return self._known.get((target.backend, target.model, target.version))  # _place, without the call
 
     def versions(self, target: Target) -> tuple[str, ...] | None:
         """What its backend was last seen to serve of it, also while it cannot be asked: empty where it names none.
 
         None where nobody knows.
         """
-        return self._served.get(_place(target))
+        return self._served.get((target.backend, target.model, target.version))
 
     async def watch(self, snapshot: Callable[[], Snapshot]) -> None:
         """Looks at every target of the current snapshot, again and again, until cancelled."""

@@ -109,9 +109,8 @@ class CachePolicy:
         call, still = search.call, None
         if at_once and derived(call.request) is not None:
             made, around = Made(self._keys, call.plan), self._around
-            still = Found(
-                call.model, made, search.parts.keys, there, soonest, seconds, self._store, search.worth, around.clock, self._told
-            )
+            kept = tuple(zip(search.parts.keys, there, strict=True))
+            still = Found(call.model, made, kept, soonest, seconds, self._store, search.worth, around.clock, self._told)
         answer = search.parts.joined(there, Cached("hit", soonest - now, still=still))
         if answer is not None:
             search.worth.saved(seconds)

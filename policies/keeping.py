@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass
-from operator import is_
 from typing import Any, Protocol
 
 import msgspec
@@ -39,8 +38,8 @@ class Store(Protocol):
         """What is kept under each key, stale or fresh. Never raises: whoever cannot reach its store has found nothing."""
         ...
 
-    def near(self, keys: Sequence[bytes]) -> Sequence[Kept | None]:
-        """The same of what lies in this process's memory."""
+    def nearest(self, key: bytes) -> Kept | None:
+        """The same of one key, and of what lies in this process's memory."""
         ...
 
     def keep(self, several: Sequence[Kept], ends: float) -> bool:
@@ -70,8 +69,7 @@ class Found(msgspec.Struct, frozen=True, gc=False):
 
     model: str
     made: Made
-    keys: Sequence[bytes]
-    kept: Sequence[Kept]
+    kept: Sequence[tuple[bytes, Kept]]
     until: float  # when the first of them is not fresh any more
     seconds: float  # that backends took for all of them
     store: Store
@@ -84,13 +82,14 @@ class Found(msgspec.Struct, frozen=True, gc=False):
         start = self.clock()
         if not self.worth.on(start) or not self.made.holds():
             return None
-        if not all(map(is_, self.store.near(self.keys), self.kept)):
-            return None
+        nearest = self.store.nearest
+        for key, kept in self.kept:
+            if nearest(key) is not kept:
+                return None
         now = self.clock()
         if self.until <= now:
             return None
-        self.worth.looked(now - start, now)
-        self.worth.saved(self.seconds)
+        self.worth.looked(now - start, now, self.seconds)
         self.told(self.model, "hit")
         return self.until - now
 

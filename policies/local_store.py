@@ -33,11 +33,18 @@ class LocalStore:
 
     def find(self, keys: Sequence[bytes]) -> Sequence[Kept | None]:
         """What is kept under each key."""
-        return [self._find(key) for key in keys]
+        return [self.nearest(key) for key in keys]
 
-    def near(self, keys: Sequence[bytes]) -> Sequence[Kept | None]:
-        """The same: there is nothing further away."""
-        return [self._find(key) for key in keys]
+    def nearest(self, key: bytes) -> Kept | None:
+        """What is kept under one key: there is nothing further away."""
+        found = self._kept.get(key)
+        if found is None:
+            return None
+        kept, ends = found
+        if ends <= self._clock() or (kept.asked <= self._purged and self._gone(kept)):
+            self._kept.remove(key)
+            return None
+        return kept
 
     def keep(self, several: Sequence[Kept], ends: float) -> bool:
         """Takes them in; what was asked before it was purged is not."""
@@ -51,16 +58,6 @@ class LocalStore:
             self._kept.clear()
             self._purges = {Purge(): now}  # of questions still in flight, nobody knows any more which were meant
         self._purges[which] = self._purged = now
-
-    def _find(self, key: bytes) -> Kept | None:
-        found = self._kept.get(key)
-        if found is None:
-            return None
-        kept, ends = found
-        if ends <= self._clock() or (kept.asked <= self._purged and self._gone(kept)):
-            self._kept.remove(key)
-            return None
-        return kept
 
     def _gone(self, kept: Kept) -> bool:
         return kept.asked <= self._purged and any(kept.asked <= at and meant(which, kept) for which, at in self._purges.items())

@@ -66,6 +66,7 @@ class HttpListener:
     def _sweep(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(self._shared.limits.sweep, self._sweep)
         self._shared.date = f"Date: {formatdate(usegmt=True)}\r\n"
+        self._shared.date_line = self._shared.date.encode()
         now = monotonic()
         for connection in tuple(self._shared.connections):
             connection.tick(now)

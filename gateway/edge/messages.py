@@ -42,9 +42,9 @@ class HttpResponse(msgspec.Struct, frozen=True, gc=False):
     again: Again | None = None
 
 
-Again = Callable[[str, float], HttpResponse | None]
-"""Told the peer and when a request came that was answered before, byte for byte: the response, as to a request that is admitted;
-None: nothing has been done, and it is to be taken like any other. Never raises."""
+Again = Callable[[str, float, bytes], bytes | None]
+"""Told the peer and when a request came that was answered before, byte for byte, and the line of the date: the whole answer, in
+the form of `reply.parts`; None: nothing has been done, and the request is to be taken like any other. Never raises."""
 
 
 class Admitted(Protocol):

@@ -33,9 +33,9 @@ def head(response: HttpResponse, length: int, closing: str) -> bytes:
     return f"{text}\r\nContent-Length: {length}\r\n{closing}\r\n".encode("utf-8", "replace")
 
 
-def whole(response: HttpResponse, closing: str) -> bytes:
-    """Head and body in one piece, of a response with a short body of its own."""
-    return b"".join((head(response, len(response.body), closing), response.body))
+def parts(lines: str, body: bytes | memoryview) -> tuple[bytes, bytes, bytes]:
+    """A good answer on a connection that stays: what is before further lines, between these and the date's, and behind it."""
+    return f"{_STATUS[200]}{lines}".encode(), f"\r\nContent-Length: {len(body)}\r\n".encode(), b"\r\n" + body
 
 
 def lines(headers: tuple[tuple[str, str], ...]) -> str:

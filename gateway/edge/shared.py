@@ -6,7 +6,6 @@ import asyncio
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from gateway.edge import reply
 from gateway.edge.addresses import Addresses
 from gateway.edge.backlog import Backlog
 from gateway.edge.gate import RefusedError
@@ -33,6 +32,7 @@ class Shared:
         "backlog",
         "connections",
         "date",
+        "date_line",
         "draining",
         "emptied",
         "limits",
@@ -47,7 +47,7 @@ class Shared:
         self.backlog = Backlog(limits.unsent)
         self.addresses = Addresses()  # of these connections
         self.draining = False
-        self.date = ""  # the header line, set by the listener's sweep
+        self.date, self.date_line = "", b""  # the header line, set by the listener's sweep; and the same in bytes
         self.emptied = asyncio.Event()
         self._again: dict[bytes, tuple[Again, int]] = {}  # by the bytes of one whole request; and what it takes
         self._taken = 0
@@ -90,11 +90,10 @@ class Shared:
         known = self._again.get(data)
         if known is None or self.draining:
             return None
-        response = known[0](peer, monotonic())
-        if response is None:
+        answer = known[0](peer, monotonic(), self.date_line)
+        if answer is None:
             self._forget(data)
-            return None
-        return reply.whole(response, self.date)
+        return answer
 
     def gone(self, connection: Connection, peer: str) -> None:
         """The connection holds nothing any more."""

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from gateway.auth.authenticator import Standing
 from gateway.dialects.reply import told_again
-from gateway.edge.messages import Again, HttpResponse
+from gateway.edge import reply
+from gateway.edge.messages import Again
 from gateway.fronts.exchange import Exchange
 from gateway.fronts.parts import FrontParts
 from gateway.fronts.shortcut import Shortcut
@@ -26,29 +27,32 @@ class Verbatim:
     which has been told by then; whoever is told keeps no record.
     """
 
-    __slots__ = ("_clock", "_door", "_holds", "_new_id", "_plane", "_record", "_shortcut", "_tell")
+    __slots__ = (
+        "_before", "_behind", "_between", "_clock", "_door", "_holds", "_left", "_new_id", "_plane", "_record", "_tell",
+    )  # fmt: skip
 
     def __init__(self, parts: FrontParts, clock: Clock, shortcut: Shortcut, record: RequestRecord, standing: Standing) -> None:
         self._plane, self._tell, self._new_id = parts.plane, parts.record, parts.new_id
         self._clock, self._holds = clock, standing.holds
-        self._shortcut, self._record = shortcut, record
+        self._left, self._record = shortcut.left, record
+        self._before, self._between, self._behind = reply.parts(shortcut.lines, shortcut.body)
         self._door = shortcut.snapshot.models[record.model].door
 
-    def answer(self, peer: str, received: float) -> HttpResponse | None:
+    def answer(self, peer: str, received: float, date: bytes) -> bytes | None:
         """Implements gateway.edge.messages.Again."""
         if not self._holds(time.time()) or self._door.crowded():
             return None
-        shortcut, record = self._shortcut, self._record
-        left = shortcut.left(self._plane, received, received)
+        left = self._left(self._plane, received, received)
         if left is None:
             return None
+        record = self._record
         seconds = self._clock() - received
         record.request_id = self._new_id()
         record.peer = peer
         record.seconds = record.overhead_seconds = seconds if seconds > 0.0 else 0.0
         self._tell(record)
-        lines = shortcut.lines + told_again(record.request_id, seconds, left)
-        return HttpResponse(200, (), shortcut.body, (), lines)
+        own = told_again(record.request_id, seconds, left).encode()
+        return b"".join((self._before, own, self._between, date, self._behind))
 
 
 def verbatim(parts: FrontParts, clock: Clock, shortcut: Shortcut, exchange: Exchange) -> Again | None:

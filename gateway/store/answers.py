@@ -65,6 +65,7 @@ class SharedAnswers:
         self._link = link
         self._near = near
         self._keys = keys
+        self.nearest = near.nearest  # of what is kept here; the store is not asked, nor is it counted
         self._observer = observer
         self._clock, self._spawn = around.clock, around.spawn
         self._orders = Orders()
@@ -95,10 +96,6 @@ class SharedAnswers:
             self._observer.stored(AWAY, 0.0)
             return near
         return _Further(self, connection, keys, near)
-
-    def near(self, keys: Sequence[bytes]) -> Sequence[Kept | None]:
-        """What is kept here under each key, stale or fresh; the store is not asked, nor is it counted."""
-        return self._near.find(keys)
 
     def keep(self, several: Sequence[Kept], ends: float) -> bool:
         """Takes them in here and sends them there; whether there is room for them here or there."""

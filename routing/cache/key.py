@@ -52,19 +52,21 @@ def derived(request: InferenceRequest) -> dict[bytes, Any] | None:
 class Made:
     """What a plan's keys were made of beside the question: the secret, and what backends served where the version is open."""
 
-    __slots__ = ("_keys", "_plan", "_secret", "_served")
+    __slots__ = ("_keys", "_open", "_secret")
 
     def __init__(self, keys: Keys, plan: Plan) -> None:
         self._keys = keys
         self._secret = keys.secret
-        self._plan = None if all(stage.target.version for stage in plan.stages) else plan
-        self._served = keys.served(plan)
+        targets = [stage.target for stage in plan.stages if not stage.target.version]
+        self._open = tuple([(target, keys.versions(target)) for target in targets])
 
     def holds(self) -> bool:
         """Whether the same question has the same keys now."""
-        if self._keys.secret is not self._secret:
-            return False
-        return self._plan is None or self._keys.served(self._plan) == self._served
+        keys = self._keys
+        for target, served in self._open:
+            if keys.versions(target) != served:
+                return False
+        return keys.secret is self._secret
 
 
 class Keys:
@@ -72,7 +74,7 @@ class Keys:
 
     def __init__(self, secret: bytes, versions: Versions) -> None:
         self.secret = secret
-        self._versions = versions
+        self.versions = versions
         self._unknown = hmac.digest(secret, b"versions", "sha256").hex()  # of this process: what is not known is not the same
         self._known: dict[tuple[int, bytes, str, str], tuple[Plan, Served, bytes]] = {}
 
@@ -110,7 +112,7 @@ class Keys:
 
     def served(self, plan: Plan) -> Served:
         """Of each stage the versions that its key is about where the policy leaves them open; None where nobody knows them."""
-        found = [() if stage.target.version else self._versions(stage.target) for stage in plan.stages]
+        found = [() if stage.target.version else self.versions(stage.target) for stage in plan.stages]
         return tuple([None if of is None else tuple(of) for of in found])
 
     def several(self, keys: Sequence[bytes]) -> bytes:

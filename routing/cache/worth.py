@@ -36,9 +36,10 @@ class Worth:
         """What the backend would have taken for what was found."""
         self._saved += seconds
 
-    def looked(self, seconds: float, now: float) -> None:
-        """One more question, whose key and look took so long; the last of a window decides."""
+    def looked(self, seconds: float, now: float, saved: float = 0.0) -> None:
+        """One more question, whose key and look took so long, and saved so much; the last of a window decides."""
         self._spent += seconds
+        self._saved += saved
         self._looks += 1
         if self._looks < WINDOW:
             return

@@ -96,9 +96,9 @@ class Shelf:
         self.kept = [self.entry(b"a", 200.0), self.entry(b"b", 150.5)]
         self.store.keep(self.kept, 300.0)
         made = Made(self.keys, call.plan)
-        names, clock = [b"a", b"b"], lambda: self.now
+        named = tuple(zip((b"a", b"b"), self.kept, strict=True))
         self.found = Found(
-            "digits", made, names, self.kept, 150.5, 0.25, self.store, self.worth, clock, lambda *told: self.told.append(told)
+            "digits", made, named, 150.5, 0.25, self.store, self.worth, lambda: self.now, lambda *told: self.told.append(told)
         )
 
     def entry(self, key: bytes, until: float) -> Kept:

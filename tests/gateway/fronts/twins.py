@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any
@@ -153,18 +153,20 @@ class Gateway:
         received = (asyncio.get_running_loop().time() if asked.waited else self.clock()) - asked.waited
         whole = (path, tuple(headers.items()), content)
         again = self.known.pop(whole, None)
-        short = None if again is None else again("", received)
-        self.unread = short is not None
-        if again is None or short is None:
+        raw = None if again is None else again("", received, b"")
+        self.unread = raw is not None
+        if raw is None:
             verdict = self.front.admit(RequestHead("POST", path, "", headers, "", received))
             found = verdict if isinstance(verdict, HttpResponse) else verdict(content)
             self.at_once = found is not verdict and isinstance(found, HttpResponse)
-            short = found if isinstance(found, HttpResponse) else await found
-            again = short.again
+            response = found if isinstance(found, HttpResponse) else await found
+            again, raw = response.again, b"".join((reply.head(response, len(response.body), ""), response.body))
         if again is not None:
             self.known[whole] = again
-        told = [(name, _timeless(name, value)) for name, value in fields(short)]
-        return short.status, told, bytes(short.body)
+        head, _, told = raw.partition(b"\r\n\r\n")
+        first, *lines = head.decode().split("\r\n")
+        fields = [line.partition(": ")[::2] for line in lines]
+        return int(first.split()[1]), [(name, _timeless(name, value)) for name, value in fields], told
 
     def counted(self) -> list[str]:
         """What metrics say, but for times and what the process is."""
@@ -183,14 +185,6 @@ class Gateway:
     async def close(self) -> None:
         """Ends what it does in the background."""
         await self.lasting.spawner.close()
-
-
-def fields(response: HttpResponse) -> Iterator[tuple[str, str]]:
-    """Its headers in their order, as a client reads them."""
-    for line in reply.head(response, 0, "").decode().split("\r\n")[1:]:
-        name, _, value = line.partition(": ")
-        if name and name != "Content-Length":
-            yield name, value
 
 
 def _timeless(name: str, value: str) -> str:
