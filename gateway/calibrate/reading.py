@@ -40,16 +40,16 @@ def wrong(name: str, line: int, message: str, column: str = "", suggestion: str 
     return RowsError(Problem(column, line, message, suggestion).text(name))
 
 
-def read(path: Path) -> Iterator[Record]:
-    """The rows of one file in their order. Raises RowsError and OSError."""
+def read(path: Path, limit: int = MAX_BYTES) -> Iterator[Record]:
+    """The rows of one file of at most `limit` bytes of text, in their order. Raises RowsError and OSError."""
     name = str(path)
     with path.open("rb") as file:
         start = file.peek(4)[:4]
-        yield from _parquet(path, name) if start == _PARQUET else _text(file, name, start[:2] == _GZIP)
+        yield from _parquet(path, name) if start == _PARQUET else _text(file, name, start[:2] == _GZIP, limit)
 
 
-def _text(file: io.BufferedReader, name: str, packed: bool) -> Iterator[Record]:
-    lines = _lines(cast(BinaryIO, gzip.GzipFile(fileobj=file)) if packed else file, name)
+def _text(file: io.BufferedReader, name: str, packed: bool, limit: int) -> Iterator[Record]:
+    lines = _lines(cast(BinaryIO, gzip.GzipFile(fileobj=file)) if packed else file, name, limit)
     first = next(lines, None)
     if first is None:
         raise wrong(name, 1, "the file is empty")
@@ -57,7 +57,7 @@ def _text(file: io.BufferedReader, name: str, packed: bool) -> Iterator[Record]:
     yield from _objects(rest, name) if first.lstrip().startswith("{") else _cells(rest, name)
 
 
-def _lines(source: BinaryIO, name: str) -> Iterator[str]:
+def _lines(source: BinaryIO, name: str, limit: int) -> Iterator[str]:
     """Its lines as text, each with its end. Raises RowsError for what is no text, and for too much of it."""
     size, number = 0, 0
     while True:
@@ -69,8 +69,8 @@ def _lines(source: BinaryIO, name: str) -> Iterator[str]:
         if not line:
             return
         size += len(line)
-        if len(line) > MAX_LINE or size > MAX_BYTES:
-            what = f"a line of more than {MAX_LINE >> 20} MiB" if len(line) > MAX_LINE else f"more than {MAX_BYTES >> 30} GiB"
+        if len(line) > MAX_LINE or size > limit:
+            what = f"a line of more than {MAX_LINE >> 20} MiB" if len(line) > MAX_LINE else f"more than {limit >> 20} MiB"
             raise wrong(name, number, f"{what}: this is no file of rows, or one to be taken in parts")
         try:
             text = line.decode("utf-8-sig" if number == 1 else "utf-8")
@@ -149,5 +149,5 @@ def _parquet(path: Path, name: str) -> Iterator[Record]:
             for cells in batch.to_pylist():
                 number += 1
                 yield number, cells
-    except arrow.ArrowException as error:
+    except (arrow.ArrowException, OSError, ValueError) as error:  # it is not particular about which
         raise wrong(name, number + 1, f"not readable as Parquet: {str(error)[:120]}") from error

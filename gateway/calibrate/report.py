@@ -138,6 +138,10 @@ def _notes(rows: Rows, asked: Sequence[Asked]) -> list[str]:
             f"the {len(rows.right):,} rows are from {rows.questions:,} requests; rows of one request may be alike, "
             "and then there are fewer of them than it seems"
         )
+    if rows.mixed:
+        notes.append(
+            f"the rows are of several versions of {', '.join(rows.mixed)}: the promise is for such a mixture, not for one version"
+        )
     if rows.partial:
         notes.append(f"{rows.partial:,} recorded rows are left out: not all stages have answered them")
     return notes

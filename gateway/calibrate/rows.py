@@ -23,7 +23,7 @@ LOOK_EVERY = 4096  # rows between two looks at how far it has come
 MAX_LABEL = 200  # characters
 FEWEST = math.ceil(LEAST / FIT)  # rows; of fewer nothing can be said at all
 RECORDED = ("model", "request", "row")  # columns of recorded pairs
-LABEL, CONFIDENCE, CORRECT, TRUTH = "_label", "_confidence", "_correct", "truth"
+LABEL, CONFIDENCE, CORRECT, VERSION, TRUTH = "_label", "_confidence", "_correct", "_version", "truth"
 
 Told = Literal["correct", "truth", "dearest"]
 Place = tuple[str, int]  # file, line
@@ -40,6 +40,7 @@ class Rows:
     told: Told
     questions: int = 0  # that recorded rows are from
     partial: int = 0  # recorded rows that not all stages have answered, left out
+    mixed: tuple[str, ...] = ()  # stages whose recorded rows are of several versions
 
     def at(self, cost: Sequence[float]) -> Labelled:
         """With what a row costs at each stage."""
@@ -67,9 +68,10 @@ def gather(paths: Sequence[Path], columns: Mapping[str, str], look: Callable[[in
     if first is None:
         raise RowsError(f"{paths[0]}: there is no row")
     rows = _again(first, rows)
-    questions = partial = 0
+    joined = None
     if recorded := _recorded(first[1]):
-        rows, questions, partial = _joined(rows, columns)
+        joined = _joined(rows, columns)
+        rows = joined.rows
     told = _told(first[1], columns, recorded)
     _check_columns(first, columns, told, recorded)
     made = _Made(columns, told, plain=told == "correct" and not any(begin + LABEL in first[1] for begin in columns.values()))
@@ -78,7 +80,7 @@ def gather(paths: Sequence[Path], columns: Mapping[str, str], look: Callable[[in
     if len(made.right) < FEWEST:
         left_out = f" that all of {', '.join(columns)} have answered" if recorded else ""
         raise RowsError(f"{paths[0]}: {len(made.right)} rows{left_out}; of fewer than {FEWEST} nothing can be said")
-    return made.rows(questions, partial)
+    return made.rows(joined)
 
 
 class _Made:
@@ -107,15 +109,14 @@ class _Made:
         truth = self._word(place, TRUTH, cells) if self._told == "truth" else last
         self.right.append([label == truth for label in (*labels, last)])
 
-    def rows(self, questions: int, partial: int) -> Rows:
+    def rows(self, joined: _Joined | None) -> Rows:
         """All of them."""
         score = np.array(self._score, dtype=np.float64)
         for place, stage in enumerate(list(self._columns)[:-1]):
             if np.isnan(score[:, place]).all():
                 raise RowsError(f"{stage} has no confidence in any row: nothing says which of its answers to keep")
-        return Rows(
-            np.array(self.right, dtype=np.bool_), score, np.array(self._label, dtype=np.str_), self._told, questions, partial
-        )
+        known = np.array(self.right, dtype=np.bool_), score, np.array(self._label, dtype=np.str_), self._told
+        return Rows(*known) if joined is None else Rows(*known, joined.questions, joined.partial, joined.mixed)
 
     def _word(self, place: Place, column: str, cells: Mapping[str, Cell]) -> str:
         text = _text(_cell(place, column, cells))
@@ -146,17 +147,31 @@ def _recorded(cells: Mapping[str, Cell]) -> bool:
     return cells.keys() >= set(RECORDED)
 
 
-def _joined(rows: Iterable[_Row], columns: Mapping[str, str]) -> tuple[list[_Row], int, int]:
-    """Recorded lines of one row as one; how many questions, and how many rows that somebody has not answered.
+@dataclass(frozen=True, slots=True)
+class _Joined:
+    """Recorded rows that all have answered; the rest as in Rows."""
+
+    rows: list[_Row]
+    questions: int
+    partial: int
+    mixed: tuple[str, ...]
+
+
+def _joined(rows: Iterable[_Row], columns: Mapping[str, str]) -> _Joined:
+    """Recorded lines of one row as one.
 
     A client may send one request id twice: lines that contradict each other are of two rows.
     """
     found: dict[tuple[Cell, ...], tuple[Place, dict[str, Cell]]] = {}
     done: list[tuple[Place, dict[str, Cell]]] = []
     wanted = {begin + LABEL for begin in columns.values()}
+    versions: dict[str, set[Cell]] = {stage: set() for stage in columns}
     for place, cells in rows:
         key = tuple(cells.get(column) for column in RECORDED)
         mine = {column: value for column, value in cells.items() if column.endswith((LABEL, CONFIDENCE))}
+        for stage, begin in columns.items():
+            if begin + VERSION in cells:
+                versions[stage].add(cells[begin + VERSION])
         known = found.get(key)
         if (
             known is not None
@@ -170,7 +185,8 @@ def _joined(rows: Iterable[_Row], columns: Mapping[str, str]) -> tuple[list[_Row
         if len(done) > MAX_ROWS:
             raise wrong(*place, f"more than {MAX_ROWS:,} rows: some thousands are enough, drawn by chance")
     whole: list[_Row] = [(place, cells) for place, cells in done if cells.keys() >= wanted]
-    return whole, len({cells["request"] for _, cells in whole}), len(done) - len(whole)
+    mixed = tuple(stage for stage, seen in versions.items() if len(seen) > 1)
+    return _Joined(whole, len({cells["request"] for _, cells in whole}), len(done) - len(whole), mixed)
 
 
 def _told(cells: Mapping[str, Cell], columns: Mapping[str, str], recorded: bool) -> Told:
