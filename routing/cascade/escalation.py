@@ -10,6 +10,8 @@ Rows that were sure keep the tensors of their first answer bit for bit.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -35,9 +37,10 @@ class Escalation:
         self._plan = plan
         self._confidence: Confidence = plan.confidence
         self.whole = not rows or not all(stage.target.row_independent for stage in plan.stages)
-        self._owner = np.zeros(rows or 1, np.intp)  # the stage whose answer each row has
+        self._rows = rows or 1
+        self._asked: list[Places] = []  # by stage, the rows that have its answer unless they went up
         self._outputs: dict[str, Tensor] = {}
-        self.unsure: Places = np.arange(rows or 1)
+        self.unsure: Places = _everybody(self._rows)
         self.scores: dict[int, Scores] = {}  # by stage: how sure it was of each row it was asked about; of the whole, one
 
     def answered(self, stage: int, outputs: Sequence[Tensor], about: Places | None = None) -> None:
@@ -51,11 +54,10 @@ class Escalation:
             outputs = self._of(outputs, about)
         found = {tensor.name: tensor for tensor in outputs}
         unsure = _NOBODY if step.accept is None else self._below(step, stage, found)
-        if len(asked) == len(self._owner):
-            self._outputs = found  # nothing of another stage's is left
-        else:
-            self._outputs = self._merged(asked, found)
-        self._owner[asked] = stage
+        if len(asked) < self._rows:
+            found = self._merged(asked, found)  # else nothing of another stage's is left
+        self._outputs = found
+        self._asked.append(asked)
         self.unsure = unsure
 
     def _of(self, outputs: Sequence[Tensor], about: Places) -> list[Tensor]:
@@ -70,7 +72,8 @@ class Escalation:
         asked = self.unsure
         if not self.whole:
             scores = self.scores[stage] = sure(self._confidence, step, outputs, len(asked))
-            return asked[np.flatnonzero(scores < step.accept)]
+            below = (scores < step.accept).nonzero()[0]
+            return below if len(asked) == self._rows else asked[below]
         named = outputs.get(self._confidence.output)
         count = 1 if named is None or named.rows is None else named.rows
         scores = sure(self._confidence, step, outputs, count).min(keepdims=True) if count else _CERTAIN
@@ -79,18 +82,15 @@ class Escalation:
 
     def _merged(self, rows: Places, found: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Both answers as one. What only the cascade reads is left out where some row has none."""
-        lacking = self._outputs.keys() - found.keys() - self._read
-        if lacking or not found.keys() <= self._outputs.keys():
-            names = ", ".join(sorted(found.keys() ^ self._outputs.keys() - self._read))
-            raise self._unlike(f"not all of them have output {names}")
+        if found.keys() != self._outputs.keys():
+            read = {self._confidence.output, *(stage.label for stage in self._plan.stages)}
+            others = (found.keys() - self._outputs.keys()) | (self._outputs.keys() - found.keys() - read)
+            if others:
+                raise self._unlike(f"not all of them have output {', '.join(sorted(others))}")
         try:
             return {name: scatter(before, rows, found[name]) for name, before in self._outputs.items() if name in found}
         except ValueError as error:
             raise self._unlike(str(error)) from error
-
-    @property
-    def _read(self) -> set[str]:
-        return {self._confidence.output, *(stage.label for stage in self._plan.stages)}
 
     def _unlike(self, why: str) -> InferenceError:
         message = f"the stages of route '{self._plan.route}' do not answer alike: {why}"
@@ -102,11 +102,21 @@ class Escalation:
 
     def shares(self) -> list[tuple[int, int]]:
         """(stage, rows answered by it), in stage order."""
-        return [(stage, count) for stage, count in enumerate(np.bincount(self._owner).tolist()) if count]
+        asked = [*map(len, self._asked), 0]
+        return [(stage, here - up) for stage, (here, up) in enumerate(pairwise(asked)) if here > up]
 
     def owners(self) -> tuple[int, ...]:
         """The stage that each row's answer is from."""
-        return tuple(self._owner.tolist())
+        owner = np.zeros(self._rows, np.intp)
+        for stage, rows in enumerate(self._asked):
+            owner[rows] = stage
+        return tuple(owner.tolist())
+
+
+@lru_cache(maxsize=64)
+def _everybody(rows: int) -> Places:
+    """Shared: nobody changes it."""
+    return np.arange(rows)
 
 
 _NOBODY: Places = np.empty(0, np.intp)
