@@ -91,6 +91,13 @@ class Ports:
 class Gateway:
     """One process's worth of gateway. Made by `start`; `reload` and `stop` are what signals ask for."""
 
+    leader: Leader | None
+    auditor: Auditor | None
+    experiments: Experiments | None
+    ports: Ports
+    _authenticator: Authenticator
+    _stalls: StallProbe
+
     def __init__(self, document: GatewayDocument, policy: Path, metrics: Metrics, given: bytes | None = None) -> None:
         """`policy` is the file to keep in force. A worker's parent does that, and has `given` it what the file says.
 
@@ -115,31 +122,22 @@ class Gateway:
         self._near = LocalStore(document.cache, time.monotonic)
         self._answers: LocalStore | SharedAnswers = self._near
         signatures = Signatures()
-        self.shadows, self.rollouts = (
-            running(self.spawner.spawn, metrics.shadowed, document.telemetry.pairs),
-            Rollouts(self.spawner),
-        )
+        self.shadows = running(self.spawner.spawn, metrics.shadowed, document.telemetry.pairs)
+        self.rollouts = Rollouts(self.spawner)
         self.desk = Desk(self.rollouts.noted)
         self.audits = running_audits(self.spawner.spawn, metrics.audited.told, metrics.audited.paid)
         self.pages = None if self._store is None else self._store.pages(self.spawner.spawn)
         self._lasting = self._kept(Keys(secrets.token_bytes(32), signatures.versions))
         snapshot = compile_snapshot(first.blueprint, None, metrics, time.monotonic, self._lasting)
         self.plane = Dataplane(snapshot, signatures)
-        self.leader: Leader | None
-        self.auditor: Auditor | None
-        self.leader, self.auditor = self._leads()
-        self.experiments = None if self.leader is None else self._experiments(self.leader)
-        self.stopping = False  # not ready; everything is served, until
-        self.draining = False  # nothing new is taken
+        self.leader, self.auditor, self.experiments = self._leads()
+        self.stopping = self.draining = False  # not ready, everything is served; until nothing new is taken
         self.drains = Drains(self.endpoints, self.hold)
         metrics.in_flight, metrics.serving, metrics.lanes = self._in_flight, self._serving, self._lanes
         metrics.cache_size = self._kept_bytes
         self._signatures = signatures
         self._access_log = access_log_of(document)
         self._samples = samples_of(document)
-        self._authenticator: Authenticator
-        self._stalls: StallProbe
-        self.ports: Ports
 
     def _kept(self, keys: Keys) -> Lasting:
         """Of every policy that comes: who has used up a limit has done so, and what was answered is kept."""
@@ -150,23 +148,19 @@ class Gateway:
         self._answers = store.share(self._near, keys, Around(time.monotonic, random.random, self.spawner.spawn))
         return Lasting(store.meter, self._answers, keys, self.spawner, shadows, self.rollouts, self.audits, store.leases)
 
-    def _leads(self) -> tuple[Leader, Auditor] | tuple[None, None]:
-        """Who decides on rollouts and audits here; of workers their parent does. What was decided before the start holds now."""
+    def _leads(self) -> tuple[Leader, Auditor, Experiments] | tuple[None, None, None]:
+        """Who decides on rollouts, audits and A/B tests here; of workers their parent does. What was decided before holds now."""
         self.rollouts.snapshot = lambda: self.plane.snapshot
         if self.reloader is None:
-            return None, None
+            return None, None, None
         ways = leader_ways(self.reloader, self.rollouts.alone, self.shadow_reports, self.pages)
         leader = Leader(ways, self.document.state_folder, self._recording, self.metrics.rollouts)
         found = auditor_ways(self.reloader, self.audits.alone)
         auditor = Auditor(found, self.document.state_folder, self._recording, self.metrics.audits)
         self.rollouts.exchange(leader.orders)
         self.audits.exchange(auditor.orders)
-        return leader, auditor
-
-    def _experiments(self, leader: Leader) -> Experiments:
-        assert self.reloader is not None, "who leads keeps the policy"
-        ways = experiment_ways(self.reloader, leader, self.desk.alone)
-        return Experiments(ways, self.document.state_folder, self._recording, self.metrics.rollouts.feedback)
+        told = experiment_ways(self.reloader, leader, self.desk.alone)
+        return leader, auditor, Experiments(told, self.document.state_folder, self._recording, self.metrics.rollouts.feedback)
 
     async def start(self, http: Sequence[socket] = ()) -> None:
         """Opens the ports; operators ask a worker's parent, which gives it sockets to serve HTTP on.
@@ -204,13 +198,10 @@ class Gateway:
         )
         self._close_off = shared and not http  # the parent does it for its workers
         self._stalls = StallProbe(self.metrics.stalled)
-        if self.reloader is not None:
-            self.spawner.spawn(self.reloader.keep(), "policy")
-        if self.leader is not None and self.auditor is not None:
-            self.spawner.spawn(self.leader.keep(), "rollouts")
-            self.spawner.spawn(self.auditor.keep(), "audits")
-        if self.experiments is not None:
-            self.spawner.spawn(self.experiments.keep(), "experiments")
+        kept = {"policy": self.reloader, "rollouts": self.leader, "audits": self.auditor, "experiments": self.experiments}
+        for what, each in kept.items():
+            if each is not None:
+                self.spawner.spawn(each.keep(), what)
 
     async def _listen_admin(self) -> AdminPort:
         if self.reloader is None:
