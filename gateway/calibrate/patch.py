@@ -1,6 +1,6 @@
 """Puts certified thresholds into a policy document: as the part that changes, and as the whole document with it in its place.
 
-Only the lines of the route's `cascade` (or `use`) are written anew; comments and order of all others stay. Numbers are written
+Only the lines of the route's `cascade` (or `use`) are written anew, without comments; comments and order of all others stay. Numbers are written
 with all their digits, since a row stays or goes up by the last of them.
 """
 
@@ -69,6 +69,8 @@ def patched(text: bytes, where: Where, cascade: Plain) -> bytes:
     """The whole document with it. Raises PatchError."""
     decoded = text.decode("utf-8-sig")
     wanted = _with(parse(text, "policy").value, where, cascade)
+    if _nodes(wanted) > MAX_NODES:
+        raise PatchError(f"with these maps the policy has more than {MAX_NODES:,} values")
     keys = ("models", where.model, "routes", where.index)
     spot = _spot(yaml.compose(decoded, Loader=CSafeLoader), keys)
     value: Any = wanted
@@ -144,8 +146,8 @@ def _cut(text: str, spot: _Spot) -> tuple[str, str]:
 
 def _check(text: bytes, wanted: Any) -> None:
     """That it says what it should, by the gateway's own reader."""
-    if len(text) > MAX_BYTES or _nodes(wanted) > MAX_NODES:
-        raise PatchError(f"with these maps the policy has more than {MAX_BYTES >> 20} MiB or {MAX_NODES:,} values")
+    if len(text) > MAX_BYTES:
+        raise PatchError(f"with these maps the policy has more than {MAX_BYTES >> 20} MiB")
     if parse(text, "policy").value != wanted:
         raise PatchError("this document is written in a way that cannot be changed by a program: put the patch in by hand")
 

@@ -1,4 +1,4 @@
-"""Rows of a model that knows when it is unsure, and of one that is nearly always right, for tests of what reads and judges them."""
+"""Rows of a model that knows when it is unsure and of one that is nearly always right, to be read and judged by tests."""
 
 from __future__ import annotations
 

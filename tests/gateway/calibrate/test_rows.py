@@ -90,17 +90,17 @@ def test_cells_that_say_nothing(tmp_path: Path, column: str, cell: str, message:
 def test_what_is_not_there(tmp_path: Path) -> None:
     """A missing column, with the nearest that there is; a file of no rows, or of too few."""
     file = write(tmp_path / "r.csv", [{"fast_labels": 1, **each} for each in rows(100)], without=("fast_label",))
-    with pytest.raises(RowsError, match="r.csv:1: there is no column 'fast_label'; .* did you mean 'fast_labels'"):
+    with pytest.raises(RowsError, match=r"r.csv:1: there is no column 'fast_label'; .* did you mean 'fast_labels'"):
         gather([file], COLUMNS)
     file.write_text("truth,fast_label\n")
     with pytest.raises(RowsError, match="there is no row"):
         gather([file], COLUMNS)
-    with pytest.raises(RowsError, match="r.csv: 89 rows; of fewer than 90 nothing can be said"):
+    with pytest.raises(RowsError, match=r"r.csv: 89 rows; of fewer than 90 nothing can be said"):
         gather([write(file, rows(89))], COLUMNS)
     made = [{**rows(1)[0]} for _ in range(100)]
     del made[5]["fast_confidence"]
     (tmp_path / "r.jsonl").write_text("\n".join(map(json.dumps, made)))
-    with pytest.raises(RowsError, match="r.jsonl:6: fast_confidence: is missing here"):
+    with pytest.raises(RowsError, match=r"r.jsonl:6: fast_confidence: is missing here"):
         gather([tmp_path / "r.jsonl"], COLUMNS)
 
 
