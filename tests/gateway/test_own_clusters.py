@@ -38,5 +38,5 @@ async def test_what_is_drained_stays_so() -> None:
     clusters = OwnClusters(Spawner().spawn)
     clusters.hold(Drained(endpoints=frozenset({("triton", "127.0.0.1:1")})))
     clusters.renew({("digits", "one", "triton"): own(SPEC, 1)}, lambda spec: cluster(spec, lambda *_: None))
-    assert not any(endpoint.serves for endpoint in clusters.of("digits", "one")["triton"].endpoints)
+    assert all(endpoint.drained for endpoint in clusters.of("digits", "one")["triton"].endpoints)
     await clusters.close()
