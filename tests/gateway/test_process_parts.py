@@ -19,7 +19,7 @@ def test_nothing_said() -> None:
     plain = document('telemetry: {access_log: "off"}\n')
     assert (None, None, None) == (store_of(plain, Metrics()), samples_of(plain), access_log_of(plain))
     settings = auth_settings(plain.auth)
-    assert ((), None) == (settings.jwt, settings.api_keys)
+    assert ((), False) == (settings.jwt, settings.anonymous)
 
 
 def test_who_may_come_in() -> None:

@@ -11,9 +11,7 @@ from gateway.audit.report import Standing, report
 from gateway.cli import main
 from routing.cascade.audit import Watch, observe
 from routing.cascade.audits import Audit
-from tests.gateway.cli.test_rollout import Admin, admin
-
-__all__ = ["admin"]
+from tests.gateway.cli.conftest import Gateway
 
 
 def told(wrong: int, alarm: float = 0.0) -> dict[str, object]:
@@ -24,48 +22,49 @@ def told(wrong: int, alarm: float = 0.0) -> dict[str, object]:
     return found
 
 
-def run(admin: Admin, *arguments: str) -> int:
-    return main(["audit", *arguments, "--admin", f"http://127.0.0.1:{admin.server_port}"])
+def run(gateway: Gateway, *arguments: str) -> int:
+    return main(["audit", *arguments, "--admin", gateway.url])
 
 
-def test_list(admin: Admin, capsys: pytest.CaptureFixture[str]) -> None:
+def test_list(gateway: Gateway, capsys: pytest.CaptureFixture[str]) -> None:
     """A line each; 0 where all is well, 1 where something is in alarm."""
-    admin.content = {"audits": [told(1)]}
-    assert 0 == run(admin, "list")
+    gateway.says = (200, {"audits": [told(1)]})
+    assert 0 == run(gateway, "list")
     assert "digits/default  watching  0.99 % [" in capsys.readouterr().out
-    admin.content = {"audits": [told(1), told(50, 2000.0)]}
-    assert 1 == run(admin, "list", "--json")
-    assert admin.content == json.loads(capsys.readouterr().out)
-    admin.content = {"audits": []}
-    assert 0 == run(admin, "list")
+    gateway.says = (200, {"audits": [told(1), told(50, 2000.0)]})
+    assert 1 == run(gateway, "list", "--json")
+    assert gateway.says[1] == json.loads(capsys.readouterr().out)
+    gateway.says = (200, {"audits": []})
+    assert 0 == run(gateway, "list")
     assert "docs/audit.md" in capsys.readouterr().out
 
 
-def test_show(admin: Admin, capsys: pytest.CaptureFixture[str]) -> None:
+def test_show(gateway: Gateway, capsys: pytest.CaptureFixture[str]) -> None:
     """With what was not judged, and in alarm what to do."""
-    admin.content = told(1)
-    assert 0 == run(admin, "show", "digits/default")
+    gateway.says = (200, told(1))
+    assert 0 == run(gateway, "show", "digits/default")
     out = capsys.readouterr().out
     assert "1 % of the kept rows are held against accurate" in out
     assert "3 drawn and not judged: timeout 3" in out
     assert "the alarm is at 1" in out
-    admin.content = told(50, 2000.0)
-    assert 1 == run(admin, "show", "digits/default")
+    gateway.says = (200, told(50, 2000.0))
+    assert 1 == run(gateway, "show", "digits/default")
     assert "alarm since 1970-01-01T00:33:20Z: find thresholds" in capsys.readouterr().out
 
 
-def test_resume(admin: Admin) -> None:
+def test_resume(gateway: Gateway) -> None:
     """Asks for it with the reason."""
-    admin.content = told(0)
-    assert 0 == run(admin, "resume", "digits/default", "--why", "renamed")
-    assert [("POST", "/api/audits/digits/default/resume", {"why": "renamed"})] == admin.asked
+    gateway.says = (200, told(0))
+    assert 0 == run(gateway, "resume", "digits/default", "--why", "renamed")
+    method, path, _, body = gateway.asked
+    assert ("POST", "/api/audits/digits/default/resume", {"why": "renamed"}) == (method, path, json.loads(body))
 
 
-def test_no_and_used_wrongly(admin: Admin, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_and_used_wrongly(gateway: Gateway, capsys: pytest.CaptureFixture[str]) -> None:
     """1 where there is no such audit, 2 where nobody was asked."""
-    admin.status, admin.content = 404, {"error": "the policy in force audits no such cascade"}
-    assert 1 == run(admin, "show", "digits/no")
+    gateway.says = (404, {"error": "the policy in force audits no such cascade"})
+    assert 1 == run(gateway, "show", "digits/no")
     assert "audits no such cascade" in capsys.readouterr().err
-    assert 2 == run(admin, "show", "digits")
-    admin.status = 401
-    assert 2 == run(admin, "list")
+    assert 2 == run(gateway, "show", "digits")
+    gateway.says = (401, {"error": "no"})
+    assert 2 == run(gateway, "list")
