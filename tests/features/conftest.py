@@ -31,6 +31,8 @@ CALLERS = {
     "digits-only": ("small", "free", ("models:infer:digits",)),
     "urgent": ("acme", "free", ("models:infer", "models:priority")),
     "admin": ("ops", "", ("models:admin",)),
+    "shop": ("acme", "", ("models:feedback",)),
+    "other-shop": ("bigco", "", ("models:feedback",)),
 }
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 

@@ -16,12 +16,6 @@ if TYPE_CHECKING:
 
     from tests.features.conftest import Running, Start
 
-CALLERS.update(
-    {
-        "backend": ("acme", "", ("models:feedback",)),
-        "stranger": ("bigco", "", ("models:feedback",)),
-    }
-)
 POLICY = """
 version: 1
 backends:
@@ -62,7 +56,7 @@ async def shown(gate: Running) -> Any:
     return (await ask(gate.gateway.ports.admin.port, request)).json
 
 
-async def tell(gate: Running, items: Iterable[dict[str, Any]], caller: str = "backend") -> Reply:
+async def tell(gate: Running, items: Iterable[dict[str, Any]], caller: str = "shop") -> Reply:
     return await gate.ask("POST", "/v2/feedback", json.dumps({"feedback": list(items)}).encode(), caller=caller)
 
 
@@ -107,7 +101,7 @@ async def test_what_cannot_be_joined_is_counted_by_its_reason(start: Start) -> N
     request = (await gate.infer([1])).headers["x-request-id"]
     one = {"request": request, "metric": "bought", "value": False}
     assert 200 == (await tell(gate, [one, {**one, "value": True}, {**one, "request": "never-was"}])).status
-    assert 200 == (await tell(gate, [{**one, "metric": "stars", "value": 4}], "stranger")).status
+    assert 200 == (await tell(gate, [{**one, "metric": "stars", "value": 4}], "other-shop")).status
     assert 200 == (await tell(gate, [{**one, "metric": "stars", "value": 9}, {**one, "metric": "sold"}])).status
     assert {"joined": 1, "duplicate": 1, "unknown": 2, "value": 1, "metric": 1} == await outcomes(gate)
     bought = (await shown(gate))["metrics"][0]
@@ -119,11 +113,11 @@ async def test_what_cannot_be_joined_is_counted_by_its_reason(start: Start) -> N
     [
         (b'{"request": "a", "metric": "bought"}', "free", 403),
         (b'{"request": "a", "metric": "bought"}', "", 401),
-        (b'{"request": "a"}', "backend", 400),
-        (b'{"request": "a", "metric": "bought", "arm": "next"}', "backend", 400),
-        (b'{"feedback": []}', "backend", 400),
-        (b"[" * 60_000, "backend", 400),
-        (b" " * 70_000, "backend", 413),
+        (b'{"request": "a"}', "shop", 400),
+        (b'{"request": "a", "metric": "bought", "arm": "next"}', "shop", 400),
+        (b'{"feedback": []}', "shop", 400),
+        (b"[" * 60_000, "shop", 400),
+        (b" " * 70_000, "shop", 413),
     ],
 )
 async def test_refusals(start: Start, body: bytes, caller: str, status: int) -> None:
