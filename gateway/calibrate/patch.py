@@ -1,7 +1,7 @@
 """Puts certified thresholds into a policy document: as the part that changes, and as the whole document with it in its place.
 
-Only the lines of the route's `cascade` (or `use`) are written anew, without comments; comments and order of all others stay. Numbers are written
-with all their digits, since a row stays or goes up by the last of them.
+Only the lines of the route's `cascade` (or `use`) are written anew, without comments; comments and order of all others stay.
+Numbers are written with all their digits, since a row stays or goes up by the last of them.
 """
 
 from __future__ import annotations

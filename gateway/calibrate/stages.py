@@ -97,6 +97,8 @@ def chosen(
     `named`: as columns begin. `about`: by stage, how its columns begin where they do not begin with its name, and what it costs.
     """
     aliases, cost = about
+    if not named:
+        raise WantedError("no column is called <stage>_label or <stage>_confidence: penstock calibrate --help says what rows are")
     known = {begin: stage for stage, begin in aliases.items()}
     there = [known.get(begin, begin) for begin in named]
     stages = list(wanted or cascade or (each for each in there if not cost or each in cost))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator, Callable
 from typing import TypeVar
 
@@ -15,10 +16,11 @@ from backends.tensors import Tensor
 from gateway.aside import here
 from gateway.spawner import Spawner
 from policies.call import Answer, Ask, Call, Share
-from policies.shadow import Account, Accounts, Means, Runner, ShadowPolicy
+from policies.shadow import Account, Accounts, Keep, Means, Runner, ShadowPolicy
 from routing.plan import Mirror, Stage, Target
 from routing.principal import Principal
-from routing.shadow.shadows import Shadow
+from routing.shadow.pairs import Pair
+from routing.shadow.shadows import Record, Shadow
 
 T = TypeVar("T")
 MakeCall = Callable[..., Call]
@@ -62,8 +64,13 @@ class Bench:
         self.told: list[str] = []
         self.chances: list[float] = []
         self.spawner = spawner
-        means = Means(spawner.spawn, lambda: self.now, lambda: 1e9 + self.now, self.chance, self.tell, aside)
-        self.policy = ShadowPolicy({"dark": ask or self.backend}, self.accounts, means)
+        self.asks: dict[str, Ask] = {"dark": ask or self.backend}
+        self.means = Means(spawner.spawn, lambda: self.now, lambda: 1e9 + self.now, self.chance, self.tell, aside)
+        self.policy = ShadowPolicy(self.asks, self.accounts, self.means)
+
+    def keep(self, keeper: Keep) -> None:
+        """Pairs are written down from now on."""
+        self.policy = ShadowPolicy(self.asks, self.accounts, dataclasses.replace(self.means, keep=keeper))
 
     def chance(self) -> float:
         return self.chances.pop(0) if self.chances else 0.0
@@ -329,3 +336,45 @@ async def test_mirrors_from_before_a_reload(bench: Bench, make_call: MakeCall) -
     del bench.accounts["digits", "dark"]
     await bench.asked(mirrored(make_call()))
     assert {} == bench.accounts
+
+
+class Keeper:
+    """Remembers what it is given to write down."""
+
+    def __init__(self) -> None:
+        self.pairs: list[Pair] = []
+        self.why: list[str] = []
+
+    def keep(self, pair: Pair) -> None:
+        self.pairs.append(pair)
+
+    def missed(self, model: str, shadow: str, why: str) -> None:
+        self.why.append(why)
+
+
+async def test_pairs_are_written_down(bench: Bench, make_call: MakeCall) -> None:
+    """Where the shadow says so: both sides' label and score; an answer that lacks them is said."""
+    kept = Keeper()
+    bench.keep(kept)
+    recorded = replace(DARK, record=Record("y", "output", label="y"))
+    bench.backend.values["next"] = [5]
+    await bench.asked(mirrored(make_call(), recorded))
+    await bench.asked(mirrored(make_call()))
+    await bench.asked(mirrored(make_call(), replace(DARK, record=Record("z", "output"))))
+    await ended(bench)
+    (pair,) = kept.pairs
+    assert [("fast", ["1"], [1.0]), ("next", ["5"], [5.0])] == [
+        (side.variant, list(side.labels), side.scores.tolist()) for side in pair.sides
+    ]
+    assert ["no confidence in output 'z': the answer does not have it"] == kept.why
+    assert ["compared"] * 3 == bench.told
+
+
+async def test_of_a_cascade_nothing_is_written(bench: Bench, make_call: MakeCall) -> None:
+    """Only questions that all went one way would be seen, the easy or the hard ones."""
+    kept = Keeper()
+    bench.keep(kept)
+    call = mirrored(make_call(), replace(DARK, record=Record("y", "output", label="y")))
+    await bench.asked(replace(call, plan=replace(call.plan, stages=(*call.plan.stages[:1], Stage(NEXT)))))
+    await ended(bench)
+    assert (["compared"], [], []) == (bench.told, kept.pairs, kept.why)
