@@ -80,7 +80,7 @@ def patch(file: str, sha256: str, at_least: float | None) -> str:
     threshold = f"{at_least:.6g}" if at_least is not None else "0.5"
     return f"""# into the model, beside its variants:
 routers:
-  difficulty: {{file: {file}, sha256: {sha256}, input: INPUT}}
+  difficulty: {{file: {file}, sha256: "{sha256}", input: INPUT}}
 # and into its routes, above those that take the same requests:
 routes:
   - name: hard-prompts

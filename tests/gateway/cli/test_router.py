@@ -32,7 +32,7 @@ def test_a_router_is_trained_measured_and_asked(rows: Path, tmp_path: Path, caps
     router = tmp_path / "difficulty.json"
     assert 0 == main(["router", "train", *told(rows, "--output", str(router), "--share", "30%", "--costs", "1,40")])
     printed = capsys.readouterr()
-    assert f"sha256: {sha256(router.read_bytes()).hexdigest()}, input: INPUT}}" in printed.out
+    assert f'sha256: "{sha256(router.read_bytes()).hexdigest()}", input: INPUT}}' in printed.out
     assert re.search(
         r"APGR 0\.\d{3} \(95 %: 0\.\d{3} to 0\.\d{3}\); drawing lots has 0\.5, knowing every gain 0\.7\d\d", printed.out
     )

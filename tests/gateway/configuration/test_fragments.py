@@ -18,6 +18,7 @@ from gateway.configuration.problems import UnreadableError
 from gateway.configuration.readers import one_of
 from gateway.configuration.schema_costs import read_sum
 from gateway.configuration.schema_gateway import read_answer_size, read_jwks, read_otlp, read_sample_size, read_store
+from gateway.configuration.schema_prompts import read_score
 from routing.conditions import size
 from routing.match import Versions
 from tests.gateway.configuration.test_descriptions import STRUCTS
@@ -78,6 +79,7 @@ MILDER: dict[object, Callable[[Any], bool]] = {
     schema_policy.read_counts: _backwards,
     schema_policy.read_priorities: _backwards,
     schema_policy.read_sizes: lambda value: _odd_size(value) or _backwards(value),
+    read_score: lambda value: "six digits" in _refusal(read_score, value),
     read_jwks: lambda value: "://" in value,  # a URL's insides
     read_store: lambda value: "[" in value,  # an IPv6 address
 }

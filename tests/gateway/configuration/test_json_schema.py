@@ -13,7 +13,15 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from gateway.configuration import readers, readers_confidence, schema_cascade, schema_gateway, schema_policy, schema_tests
+from gateway.configuration import (
+    readers,
+    readers_confidence,
+    schema_cascade,
+    schema_gateway,
+    schema_policy,
+    schema_prompts,
+    schema_tests,
+)
 from gateway.configuration.decode import Findings, decode
 from gateway.configuration.fragments import fragment
 from gateway.configuration.json_schema import DIALECT, json_schema
@@ -34,6 +42,8 @@ OTHERS: dict[object, st.SearchStrategy[Any]] = {
     readers_confidence.read_metric: st.sampled_from(["margin", "output:a b", "json:$.a[0]"]),
     schema_cascade.read_knot: st.tuples(st.floats(0, 1), st.floats(0, 1)).map(list),
     schema_gateway.read_otlp: st.none(),
+    schema_prompts.read_score: st.sampled_from([0, 0.25, 0.625, 1]),
+    schema_prompts.read_sha256: st.just("ab" * 32),
     readers.read_number: st.floats(0, 1),
     schema_tests.read_parameter: NAMES | st.booleans() | st.floats(0, 1) | st.integers(0, 9),
 }
@@ -220,5 +230,4 @@ def test_defaults_are_those_that_load(struct: Any) -> None:
 
 def test_what_comes_later_is_not_in_it() -> None:
     """An editor offers only what works: keys and words of later versions are refused."""
-    assert "max" not in SCHEMAS["policy"]["$defs"]["Guard"]["properties"]
     assert ["triton-http", "triton-grpc"] == SCHEMAS["policy"]["$defs"]["Backend"]["properties"]["protocol"]["enum"]

@@ -35,6 +35,6 @@ def test_without_costs_none_are_told() -> None:
 
 def test_the_patch_names_file_hash_and_threshold() -> None:
     """Half where no share was wanted."""
-    assert "difficulty: {file: r.json, sha256: abcd, input: INPUT}" in patch("r.json", "abcd", 0.625)
+    assert 'difficulty: {file: r.json, sha256: "abcd", input: INPUT}' in patch("r.json", "abcd", 0.625)
     assert "match: {prompt: {difficulty: {at_least: 0.625}}}" in patch("r.json", "abcd", 0.625)
     assert "at_least: 0.5}" in patch("r.json", "abcd", None)
