@@ -66,6 +66,7 @@ from gateway.stopping import Stopping
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.record import RequestRecord
 from gateway.telemetry.stall import StallProbe
+from policies.budget import LocalTreasury
 from policies.keeping import Around
 from policies.limit import LocalMeter
 from policies.local_store import LocalStore
@@ -144,9 +145,11 @@ class Gateway:
         store, shadows = self._store, self.shadows
         if store is None:
             meter = LocalMeter(time.monotonic, self.document.workers)
-            return Lasting(meter, self._answers, keys, self.spawner, shadows, self.rollouts, self.audits)
+            treasury = LocalTreasury(time.time, self.document.workers)
+            return Lasting(meter, self._answers, keys, self.spawner, shadows, self.rollouts, self.audits, treasury=treasury)
         self._answers = store.share(self._near, keys, Around(time.monotonic, random.random, self.spawner.spawn))
-        return Lasting(store.meter, self._answers, keys, self.spawner, shadows, self.rollouts, self.audits, store.leases)
+        own = self.spawner, shadows, self.rollouts, self.audits
+        return Lasting(store.meter, self._answers, keys, *own, store.leases, treasury=store.treasury)
 
     def _leads(self) -> tuple[Leader, Auditor, Experiments] | tuple[None, None, None]:
         """Who decides on rollouts, audits and A/B tests here; of workers their parent does. What was decided before holds now."""

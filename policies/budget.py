@@ -35,7 +35,7 @@ class Treasury(Protocol):
         """
         ...
 
-    def settle(self, wants: Sequence[Want], amounts: Sequence[float], used: Sequence[float]) -> None:
+    def settle(self, wants: Sequence[Want], grant: Grant, used: Sequence[float]) -> None:
         """Of what was granted so much has been used, less or more; once for each grant. Never raises, never waits."""
         ...
 
@@ -52,9 +52,9 @@ class LocalTreasury:
         """All of the wants, or nothing."""
         return self._accounts.take([want.part(self._processes) for want in wants], self._wall())
 
-    def settle(self, wants: Sequence[Want], amounts: Sequence[float], used: Sequence[float]) -> None:
+    def settle(self, wants: Sequence[Want], grant: Grant, used: Sequence[float]) -> None:
         """They have ended."""
-        self._accounts.settle(wants, amounts, used, self._wall())
+        self._accounts.settle(wants, grant, used, self._wall())
 
 
 class _Bound(NamedTuple):
@@ -149,7 +149,7 @@ class BudgetPolicy:
 
         def settle(paid: float, raised: int) -> None:
             used = [paid if each.budget.kind == "cost" else float(raised) for each in reserved.bound]
-            self._treasury.settle(reserved.wants, reserved.grant.amounts, used)
+            self._treasury.settle(reserved.wants, reserved.grant, used)
 
         return Bill(max(0.0, reserved.most("cost") - first), reserved.most("escalations"), settle)
 

@@ -70,13 +70,15 @@ class Account(msgspec.Struct, gc=False):
 class Grant(msgspec.Struct, frozen=True, gc=False):
     """What each want may spend, in order; or nothing, because the one at index `refused` did not fit.
 
-    `left` of each, what was granted taken off. `spent`: the refused one's is spent, and not only reserved by others.
+    `left` of each, what was granted taken off. `spent`: the refused one's is spent, and not only reserved by others. `alone`: by
+    one process for itself, that could not ask those with whom it shares.
     """
 
     amounts: tuple[float, ...]
     left: tuple[float, ...]
     refused: int | None = None
     spent: bool = False
+    alone: bool = False
 
 
 def granted(wants: Sequence[Want], accounts: Sequence[tuple[float, float]]) -> Grant:
@@ -126,9 +128,9 @@ class Accounts:
             self.account(want, now).held += amount
         return grant
 
-    def settle(self, wants: Sequence[Want], amounts: Sequence[float], used: Sequence[float], now: float) -> None:
-        """So much was granted, and so much has been used."""
-        for want, amount, spent in zip(wants, amounts, used, strict=True):
+    def settle(self, wants: Sequence[Want], grant: Grant, used: Sequence[float], now: float) -> None:
+        """Of what was granted so much has been used, less or more."""
+        for want, amount, spent in zip(wants, grant.amounts, used, strict=True):
             account = self.account(want, now)
             account.held = max(0.0, account.held - amount)
             account.spent += spent

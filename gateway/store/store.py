@@ -15,6 +15,7 @@ from gateway.store.link import Link
 from gateway.store.login import Login
 from gateway.store.meter import SharedMeter
 from gateway.store.pages import ANSWER_SECONDS, MOST, StorePages
+from gateway.store.treasury import SharedTreasury
 from policies.keeping import Around
 from policies.local_store import LocalStore
 from routing.cache.key import Keys
@@ -31,6 +32,7 @@ class Store:
         address = parse(document.store)
         self._link = Link(address, login)
         self.meter = SharedMeter(self._link, observer, document.workers)
+        self.treasury = SharedTreasury(self._link, observer, lambda: self.meter.gateways)
         # Of its own: answers are large, and must not delay what limits ask.
         self.answers_link = Link(address, login, alone="each gateway keeps answers for itself", most=redis.answers)
         alone = "each gateway keeps its rollouts' weights, and no step ends"

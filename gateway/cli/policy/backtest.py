@@ -105,6 +105,9 @@ def _result(old: Loaded | None, new: Loaded, log: list[Path], tally: Tally) -> t
             f"for {share(result.bounded)} of requests it is not known how far they would go up a cascade: their cost lies "
             "between bounds, and what is expected follows the requests of that cascade of which it is known"
         )
+    costs = [variant.cost for model in new.document.models.values() for variant in model.variants.values()]
+    if any(cost.gpu_ms or cost.token for cost in costs):
+        notes.append("what time and tokens cost is known of what was asked only: NEW's cost is that of its asks and rows alone")
     return result, tuple(notes)
 
 

@@ -20,7 +20,8 @@ Demand = tuple[tuple[str, int], ...]  # the backend's own model, and how many ro
 class Facts(msgspec.Struct, frozen=True):
     """What a plan means for cost, in a sample's own words. `label` says who answers: `fast`, or `fast→accurate`.
 
-    `costs` is per row, by variant, `targets` by variant; `key` tells plans apart where that must be quick.
+    `costs` is of a row, `calls` of an ask beside its rows, both by variant as `targets` are: what time and tokens cost nobody knows
+    of what was not asked. `key` tells plans apart where that must be quick.
     """
 
     route: str
@@ -28,6 +29,7 @@ class Facts(msgspec.Struct, frozen=True):
     stages: tuple[PlannedStage, ...]
     confidence: tuple[str, str] | None
     costs: Mapping[str, float]
+    calls: Mapping[str, float]
     targets: Mapping[str, str]
     timeout: float
     key: int = 0
@@ -54,6 +56,7 @@ def facts(plan: Plan, key: int = 0) -> Facts:
         stages(plan),
         confidence_text(plan.confidence),
         {target.variant: target.cost for target in known},
+        {target.variant: target.price.call if target.price else 0.0 for target in known},
         {target.variant: target_text(target) for target in known},
         plan.timeout,
         key,
@@ -67,7 +70,7 @@ def forecast(sample: Sample, plan: Facts) -> Forecast:
     rows = sample.rows or 1
     if len(plan.stages) == 1:
         (stage,) = plan.stages
-        cost = plan.costs[stage.variant] * rows
+        cost = plan.calls[stage.variant] + plan.costs[stage.variant] * rows
         return Forecast(cost, cost, ((stage.target, rows),))
     return _climbed(plan, rows, _scores(sample) if plan.confidence == sample.confidence else {})
 
@@ -76,7 +79,7 @@ def _kept(sample: Sample, plan: Facts) -> Forecast:
     """The asks that there were, at today's prices; what a fallback answered that is no more costs what it cost."""
     if any(ask.variant not in plan.costs for ask in sample.asks):
         return Forecast(sample.cost, sample.cost, None, True)
-    cost = sum(plan.costs[ask.variant] * ask.rows for ask in sample.asks)
+    cost = sum(plan.calls[ask.variant] + plan.costs[ask.variant] * ask.rows for ask in sample.asks)
     return Forecast(cost, cost, tuple([(plan.targets[ask.variant], ask.rows) for ask in sample.asks]), True)
 
 
@@ -103,16 +106,17 @@ def _tells(stage: PlannedStage, ask: Ask, rows: int) -> bool:
 
 def _climbed(plan: Facts, rows: int, scores: Mapping[tuple[str, str], Mapping[int, int]]) -> Forecast:
     if not scores:  # of however many rows
-        costs = [plan.costs[stage.variant] for stage in plan.stages]
-        return Forecast(costs[0] * rows, sum(costs) * rows, None)
+        costs = [plan.calls[stage.variant] + plan.costs[stage.variant] * rows for stage in plan.stages]
+        return Forecast(costs[0], sum(costs), None)
     low = high = 0.0
     asked: list[tuple[str, int]] = []
     surely = list(range(rows))
     perhaps: list[int] = []
     doubtful = False
     for stage in plan.stages:
-        cost = plan.costs[stage.variant]
-        low, high = low + cost * len(surely), high + cost * (len(surely) + len(perhaps))
+        cost, call = plan.costs[stage.variant], plan.calls[stage.variant]
+        low += cost * len(surely) + (call if surely else 0.0)
+        high += cost * (len(surely) + len(perhaps)) + call
         if surely:
             asked.append((stage.target, len(surely)))
         if stage.accept is None:

@@ -1,0 +1,72 @@
+"""What Redis itself does for budgets, in Lua, so that a look and what follows from it are one step for all gateways.
+
+An account is a hash of what is `spent` and what is `held` of one budget in one period (by the rules of routing/budgets.py), under a
+name that has the period in it: no clock is asked, and two gateways whose clocks differ by a second keep two accounts for that
+second, each with its own sum. It expires when the period has long been over. What a gateway that was killed had reserved stays
+reserved until then: it may have been spent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gateway.store.scripts import PREFIX as LIMITS
+from gateway.store.trouble import StoreError
+from routing.budgets import SLACK, Grant, Want, granted
+
+PREFIX = LIMITS + "spent:"
+AFTER = 86_400.0  # seconds that an account is kept beyond its period: what was asked in it may end later
+
+# KEYS: the accounts. ARGV: for each least, most, amount, and how long to keep it (ms).
+# Answers spent and held of each, as they were; what fits is taken.
+TAKE = f"""
+local answer, grants, fits = {{}}, {{}}, true
+for i = 1, #KEYS do
+  local at = 4 * i - 3
+  local least, most, amount = tonumber(ARGV[at]), tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
+  local found = redis.call('HMGET', KEYS[i], 'spent', 'held')
+  local spent, held = tonumber(found[1] or 0), tonumber(found[2] or 0)
+  local left = math.max(0, amount - spent - held)
+  fits = fits and not (left + {SLACK!r} * amount < least)
+  grants[i] = math.max(least, math.min(most, left))
+  answer[2 * i - 1], answer[2 * i] = string.format('%.17g', spent), string.format('%.17g', held)
+end
+if fits then
+  for i = 1, #KEYS do
+    if grants[i] > 0 then
+      redis.call('HSET', KEYS[i], 'held', string.format('%.17g', tonumber(answer[2 * i]) + grants[i]))
+      redis.call('PEXPIRE', KEYS[i], ARGV[4 * i])
+    end
+  end
+end
+return answer
+"""
+
+# KEYS: the accounts. ARGV: for each what was granted, what was used, and how long to keep it (ms).
+SETTLE = """
+for i = 1, #KEYS do
+  local granted, used = tonumber(ARGV[3 * i - 2]), tonumber(ARGV[3 * i - 1])
+  local found = redis.call('HMGET', KEYS[i], 'spent', 'held')
+  local spent, held = tonumber(found[1] or 0) + used, math.max(0, tonumber(found[2] or 0) - granted)
+  redis.call('HSET', KEYS[i], 'spent', string.format('%.17g', spent), 'held', string.format('%.17g', held))
+  redis.call('PEXPIRE', KEYS[i], ARGV[3 * i])
+end
+"""
+
+
+def accounts(answer: object, wants: Sequence[Want]) -> list[tuple[float, float]]:
+    """What TAKE answered: spent and held of each. Raises StoreError for anything else."""
+    try:
+        if not isinstance(answer, list) or len(answer) != 2 * len(wants):
+            raise ValueError
+        numbers = [float(each) for each in answer]
+        if not all(0 <= each < float("inf") for each in numbers):
+            raise ValueError
+    except (TypeError, ValueError):
+        raise StoreError("garbled", "it answers something else than was asked") from None
+    return list(zip(numbers[::2], numbers[1::2], strict=True))
+
+
+def grant(answer: object, wants: Sequence[Want]) -> Grant:
+    """What was taken: the same rules as the script's, in the same numbers."""
+    return granted(wants, accounts(answer, wants))
