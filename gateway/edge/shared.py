@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from gateway.edge.http1 import Connection
 
 
-LONGEST = 4096  # bytes of a request that is known again
-ROOM = 1024 * 1024  # bytes of all of them, about
+LONGEST = 16 * 1024  # bytes of a request that is known again
+ROOM = 4 * 1024 * 1024  # bytes of all of them and their answers, about
 _OVERHEAD = 1500  # of one, beside its bytes
 
 

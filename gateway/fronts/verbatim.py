@@ -22,13 +22,13 @@ class Verbatim:
     """What one request needs to be answered like the one before it, which had the same bytes and took the shortcut.
 
     Equal bytes are an equal head and body: the same caller, by the same credential, asks the same question of the same model, so
-    that what the shortcut compares is the same. What may change by itself is asked again: whether the credential still holds,
-    whether the model's door is crowded, and all that the shortcut asks (Shortcut.left). The record is that of the request before,
-    which has been told by then; whoever is told keeps no record.
+    that what the shortcut compares is the same. What may change by itself is asked again: whether the credential still holds, and
+    all that the shortcut asks (Shortcut.left); the door of a model with a cache is never shut. The record is that of the request
+    before, which has been told by then; whoever is told keeps no record.
     """
 
     __slots__ = (
-        "_before", "_behind", "_between", "_clock", "_door", "_holds", "_left", "_new_id", "_plane", "_record", "_tell",
+        "_before", "_behind", "_between", "_clock", "_holds", "_left", "_new_id", "_plane", "_record", "_tell",
     )  # fmt: skip
 
     def __init__(self, parts: FrontParts, clock: Clock, shortcut: Shortcut, record: RequestRecord, standing: Standing) -> None:
@@ -36,13 +36,12 @@ class Verbatim:
         self._clock, self._holds = clock, standing.holds
         self._left, self._record = shortcut.left, record
         self._before, self._between, self._behind = reply.parts(shortcut.lines, shortcut.body)
-        self._door = shortcut.snapshot.models[record.model].door
 
     def answer(self, peer: str, received: float, date: bytes) -> bytes | None:
         """Implements gateway.edge.messages.Again."""
-        if not self._holds(time.time()) or self._door.crowded():
+        if not self._holds(time.time()):
             return None
-        left = self._left(self._plane, received, received)
+        left = self._left(self._plane, received, self._clock())
         if left is None:
             return None
         record = self._record

@@ -155,6 +155,27 @@ async def test_a_remembered_api_key_ends_too(settings_of: AuthSettings, spawn: S
     assert refusal(authenticator, {"x-api-key": KEY}, NOW + 100) == (ErrorKind.UNAUTHENTICATED, "expired-api-key")
 
 
+async def test_a_credential_stands_until_it_ends_or_its_keys_are_had_again(
+    settings_of: AuthSettings, spawn: Spawner, ed_signer: Signer
+) -> None:
+    """So that whoever has seen its headers need not look at them again; one that was not checked does not stand."""
+    authenticator = await build(settings_of, spawn, environ={})
+    token = {"authorization": f"Bearer {ed_signer.token({'exp': int(NOW) + 200 - LEEWAY})}"}
+    for headers, ends in (({"x-api-key": KEY}, NOW + 100), (token, NOW + 200)):
+        assert authenticator.standing(headers) is None
+        authenticator.check(headers, NOW)
+        standing = authenticator.standing(headers)
+        assert standing is not None
+        assert [True, True, False] == [standing.holds(at) for at in (NOW, ends - 1, ends)]
+    standing = authenticator.standing({"x-api-key": KEY})
+    assert standing is not None
+    await authenticator.reload()
+    assert not standing.holds(NOW)
+    anyone = Authenticator(anonymous=True).standing({})
+    assert anyone is not None
+    assert anyone.holds(NOW * 2)
+
+
 def test_what_is_remembered_is_bounded(ed_signer: Signer) -> None:
     """The longest unused token is forgotten first, and refused ones are never remembered."""
     authenticator, keys, held = accepting(size=3)

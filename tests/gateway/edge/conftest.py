@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
+from time import monotonic
 from typing import NamedTuple
 
 import pytest
 
 from backends.errors import InferenceError
+from gateway.edge import reply
 from gateway.edge.limits import Limits
 from gateway.edge.listener import HttpListener, listen
 from gateway.edge.messages import Admitted, HttpResponse, RequestHead
@@ -26,6 +28,8 @@ class Recorder:
         self.started = asyncio.Event()
         self.release = asyncio.Event()
         self.cancelled = asyncio.Event()
+        self.knows = True  # what it has answered on /again
+        self.again: list[str] = []  # who got such an answer by its bytes alone
 
     def admit(self, head: RequestHead) -> Admitted | HttpResponse:
         self.heads.append(head)
@@ -33,13 +37,22 @@ class Recorder:
             return HttpResponse(401, (("X-Early", "yes"),), b"who are you")
         if head.path == "/raise":
             raise RuntimeError("admit")
-        return partial(self.at_once if head.path in ("/now", "/burst") else self.answer, head)
+        return partial(self.at_once if head.path in ("/now", "/burst", "/again") else self.answer, head)
 
     def at_once(self, head: RequestHead, body: bytes) -> HttpResponse:
         self.bodies.append(body)
         if head.path == "/burst":
             raise RuntimeError("at once")
+        if head.path == "/again":
+            return HttpResponse(200, body=b"read", again=self.known)
         return HttpResponse(200, (("X-Path", head.path),), body)
+
+    def known(self, peer: str, received: float, date: bytes) -> bytes | None:
+        if not self.knows:
+            return None
+        self.again.append(peer)
+        before, between, behind = reply.parts("\r\nX-Fixed: 1", b"known")
+        return b"".join((before, f"\r\nX-Late: {received <= monotonic()}".encode(), between, date, behind))
 
     def left(self, stage: str) -> None:
         self.leavings.append(stage)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from gateway.edge.http1 import Connection
 from gateway.edge.limits import Limits
-from gateway.edge.shared import Shared
+from gateway.edge.messages import HttpResponse
+from gateway.edge.shared import LONGEST, ROOM, Shared
 
 if TYPE_CHECKING:
     from tests.gateway.edge.conftest import Place
@@ -65,3 +66,39 @@ async def test_a_draining_port_keeps_whom_it_has_accepted() -> None:
     shared = Shared(None, Limits())  # type: ignore[arg-type]
     shared.draining = True
     assert None is shared.come(Connection(shared), "192.0.2.1")
+
+
+def again(peer: str, received: float, date: bytes) -> bytes | None:
+    return b"again"
+
+
+async def test_what_is_known_again_has_a_bound() -> None:
+    """In all, beyond which everything is forgotten, and for each; what is forgotten gives its room back."""
+    shared = Shared(None, Limits())  # type: ignore[arg-type]  # nobody asks it
+    answer = HttpResponse(200, body=b"x" * 1000, again=again)
+    assert not shared.know(b"x" * (LONGEST + 1), answer)
+    assert not shared.know(b"", answer)
+    assert not shared.know(b"x", HttpResponse(200))
+    requests = [b"%d" % number + b"x" * (LONGEST - 10) for number in range(2 * ROOM // LONGEST)]
+    for request in requests:
+        assert shared.know(request, answer)
+        assert shared.know(request, answer)  # takes no room of its own
+    found = [request for request in requests if shared.repeat(request, "")]
+    assert requests[-1] in found
+    assert 0 < sum(len(request) + len(answer.body) for request in found) < shared._taken <= ROOM
+    shared.draining = True
+    assert shared.repeat(found[0], "") is None
+
+
+async def test_what_is_not_answered_any_more_is_forgotten() -> None:
+    """It is read, and may be known again after that."""
+    shared, asked = Shared(None, Limits()), list[str]()  # type: ignore[arg-type]
+
+    def spent(peer: str, received: float, date: bytes) -> bytes | None:
+        asked.append(peer)
+        return None
+
+    assert shared.know(b"request", HttpResponse(200, again=spent))
+    assert [None, None] == [shared.repeat(b"request", "a"), shared.repeat(b"request", "b")]
+    assert ["a"] == asked
+    assert 0 == shared._taken
