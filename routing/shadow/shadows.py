@@ -40,9 +40,9 @@ class Shadow(msgspec.Struct, frozen=True):
     tenants: frozenset[str] = frozenset()  # whose questions are never mirrored
     tiers: frozenset[str] = frozenset()
     rules: tuple[tuple[str, Rule], ...] = ()  # by output
-    record: Record | None = None  # what is written down of the two answers; None: nothing
     route: str = ""
     epoch: str = ""
+    record: Record | None = None  # what is written down of the two answers; None: nothing
 
 
 def spared(shadow: Shadow, principal: Principal) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from gateway.calibrate.rows import gather
 from routing.shadow.tally import Ledger
 from tests.features.conftest import Reply, ask, framed, packed, until
 from tests.features.oip_server import Script, Waiting, failing, resetting
@@ -222,3 +224,18 @@ async def test_over_grpc(start: Start) -> None:
     assert [103] == labels(answer)
     (tally,) = (await outcome(gate, "compared")).tallies
     assert {"103 → 303": 1} == tally.fields["label"].flips
+
+
+async def test_pairs_are_recorded_for_a_calibration(start: Start, tmp_path: Path) -> None:
+    """Label and confidence of both answers, row by row, in the file that gateway.yaml names; nothing of the question."""
+    record = "of: live, to: other, record: {metric: max-softmax, output: probabilities, label: label}"
+    gate = await start(policy(record), telemetry=f"{{access_log: 'off', pairs: {{file: {tmp_path / 'pairs.jsonl'}}}}}")
+    gate.backend.confidence["digits_fast"] = {1: 0.5}
+    for number in range(50):
+        await gate.infer([0, 1], {"X-Request-Id": f"q-{number}"})
+    await outcome(gate, "compared", 50)
+    await gate.gateway.shadows.close()
+    found = gather([tmp_path / "pairs.jsonl"], {"live": "live", "other": "other"})
+    assert ("dearest", 100, 50, {0.5, 0.99}) == (found.told, len(found.right), found.questions, set(found.score.round(2).ravel()))
+    assert {"100", "101"} == set(found.label.ravel().tolist())
+    assert not found.right[:, 0].any()  # these two never agree

@@ -31,6 +31,19 @@ def test_limits_of_several_workers(gateway: str, more: str, lines: int, caplog: 
     assert all("each of them allows its part" in line and "4 workers" in line for line in caplog.messages)
 
 
+def test_pairs(caplog: pytest.LogCaptureFixture) -> None:
+    """Shadows that record to nowhere."""
+    pure = POLICY.replace(
+        "{backend: triton, model: f}", "{backend: triton, model: f, pure: true}, next: {backend: triton, model: n, pure: true}"
+    )
+    shadow = "shadows: [{name: dark, of: fast, to: next, fraction: 1%, record: {metric: margin, output: p}}]"
+    policy = blueprint(pure.replace("use: fast}]}", f"use: fast}}], {shadow}}}").encode(), "policy.yaml")
+    warn_of(load_gateway(b"telemetry: {pairs: {file: pairs.jsonl}}", "gateway.yaml"), policy)
+    assert [] == caplog.messages
+    warn_of(load_gateway(b"workers: 1", "gateway.yaml"), policy)
+    assert ["shadow 'digits/dark' says 'record' and nothing is recorded: telemetry.pairs is null"] == caplog.messages
+
+
 def test_samples(caplog: pytest.LogCaptureFixture) -> None:
     """Routes that are sampled to nowhere."""
     policy = POLICY.replace("use: fast}", "use: fast, sample: 5%}")

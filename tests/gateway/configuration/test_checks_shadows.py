@@ -58,6 +58,13 @@ def policy(shadow: str) -> bytes:
         (f"{GOOD}, compare: {{p: {{similarity: 0.9, atol: 1}}}}", "is of texts, and atol of numbers"),
         (f"{GOOD}, compare: {{p: {{json: {{score: exact}}}}}}", "did you mean '$.score'?"),
         (f"{GOOD}, compare: {{p: {{json: {{$.score: label}}}}}}", "has no meaning within a JSON document"),
+        (f"{GOOD}, record: {{metric: margn, output: p}}", "did you mean 'margin'?"),
+        (f"{GOOD}, record: {{metric: margin}}", "'output' is missing: which output is margin read from?"),
+        (f"{GOOD}, record: {{metric: margin, output: p, acept: 1}}", "unknown key 'acept'"),
+        (
+            "of: dear, route: rest, to: fast, fraction: 1%, record: {metric: margin, output: p}",
+            "models.digits.shadows[0].record: records nothing: route 'rest' is a cascade",
+        ),
         (f"{GOOD}, budget: 5", "did you mean '5/s'?"),
         (f"{GOOD}, mix: 1", "unknown key 'mix'"),
         (f"{GOOD}}}\n      - {{name: dark, {GOOD}", "'dark' is already on line"),
@@ -75,6 +82,7 @@ def test_what_is_refused(shadow: str, said: str) -> None:
     [
         GOOD,
         "route: rest, to: fast, fraction: 1%",
+        f"{GOOD}, record: {{metric: 'json:score', output: p, label: q}}",
         "of: dear, route: rest, to: fast, fraction: 1%",
         f"{GOOD}, compare: {{p: {{top: 3, rbo: 0.9, atol: 0.1}}, q: label, r: {{json: {{$.a: ignore, '$.b[*]': {{atol: 1}}}}}}}}",
         f"{GOOD}, except: {{tenant: [a, b], tier: trial}}, budget: 100/h, payloads: true, timeout: 1s",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from gateway.configuration.load import load_policy
 from gateway.configuration.tables import route_tables
 from routing.shadow.compare import Rule
-from routing.shadow.shadows import Shadow
+from routing.shadow.shadows import Record, Shadow
 from tests.gateway.configuration.test_checks_shadows import policy
 
 WRITTEN = """of: dear, route: rest, to: next, fraction: 20%, noise: 50%, margin: 2%, alpha: 5%, timeout: 1s,
@@ -13,6 +15,22 @@ WRITTEN = """of: dear, route: rest, to: next, fraction: 20%, noise: 50%, margin:
         budget: 60/m, payloads: true, except: {tenant: t, tier: [u]}, compare: {b: exact, a: {json: {$.x: {similarity: 0.5}}},
         c: {top: 3, overlap: 0.1, rbo: 0.2, total_variation: 0.3, jensen_shannon: 0.4, cosine: 0.5,
         atol: 1, rtol: 2, label: true}}"""
+
+
+@pytest.mark.parametrize(
+    ("written", "made"),
+    [
+        ("{metric: margin, output: p, logits: true}", Record("p", "margin", True)),
+        ("{metric: 'output:sure', label: y}", Record("sure", "output", label="y")),
+        ("{metric: 'json:a.b', output: p}", Record("p", "json", path=("a", "b"))),
+        ("{metric: min-logprob, output: p, path: 'tokens[*]'}", Record("p", "min-logprob", path=("tokens", "*"))),
+    ],
+)
+def test_what_is_recorded(written: str, made: Record) -> None:
+    """As a cascade's confidence is, and the output of the label."""
+    document = load_policy(policy(f"of: dear, to: next, fraction: 20%, record: {written}"), "p")
+    ((shadow, _),) = route_tables(document)["digits"].shadows
+    assert made == shadow.record
 
 
 def test_all_of_it() -> None:

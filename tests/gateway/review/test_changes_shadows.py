@@ -30,6 +30,11 @@ AGAIN = "; what was counted so far counts no more"
         (f"{GOOD}, queue: 9", "dark.queue", "32 → 9"),
         (f"{GOOD}, budget: 100/h", "dark.budget", "none → 100 of cost in 1h"),
         (f"{GOOD}, payloads: true", "dark.payloads", "not kept → kept"),
+        (
+            f"{GOOD}, record: {{metric: margin, output: p}}",
+            "dark.record",
+            "no pairs of answers are recorded → pairs are recorded by margin of p, label the largest",
+        ),
         (f"{GOOD}, except: {{tenant: t, tier: u}}", "dark.except", "nobody spared → tenant t, tier u"),
     ],
 )
