@@ -12,12 +12,13 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
-from backends.deadline import RESERVE, Deadline
+from backends.deadline import RESERVE
 from backends.errors import ErrorKind, InferenceError
 from backends.inference import InferenceResponse, Tensors
 from policies.call import Answer, Ask, Asked, Call, Observer, Share
 from routing.bill import Bill
-from routing.cascade.escalation import Escalation, Places, part, question
+from routing.cascade.escalation import Escalation, Places
+from routing.cascade.escalation import question as asked_of
 from routing.cascade.foresight import Foresight
 from routing.plan import Plan, Target
 
@@ -89,12 +90,13 @@ class CascadePolicy:
         if ahead is None and stage and (why := self._against(climb, stage)):
             return why
         try:
-            if ahead is None:
+            if ahead is not None:
+                await climb.catch_up(ahead)
+            else:
                 if plan.speculate is not None and self._worth(climb, stage, plan.speculate):
                     climb.go_ahead(stage + 1)
-                await climb.ask(stage)
-            else:
-                await climb.catch_up(ahead)
+                answer = await climb.below(climb.question(stage))
+                climb.heard(stage, answer, answer.backend_seconds)
         except InferenceError as error:
             if error.kind is ErrorKind.DEADLINE:
                 self._foresight.took(target, self._clock() - (ahead.began if ahead else began), began)
@@ -112,23 +114,21 @@ class CascadePolicy:
     def _against(self, climb: _Climb, stage: int) -> str:
         """Why the stage is not asked though rows are unsure; "" if it is. The purse comes last: what it lets through is asked."""
         call, target, now = climb.call, climb.call.plan.stages[stage].target, self._clock()
-        remaining = climb.deadline(stage).at - now
-        if remaining <= 0 or remaining < (self._foresight.usual(target, now) or 0.0):
+        remaining = call.deadline.at - RESERVE - now
+        if remaining <= (self._foresight.usual(target, now) or 0.0):
             return "deadline"
-        if self._nobody(call.plan, target):
+        if self._shut(target) and self._nobody(call.plan, target):
             return "breaker"
         if self._purse is not None and not self._purse.may(call, target, climb.rows):
             return "budget"
         return ""
 
     def _nobody(self, plan: Plan, target: Target) -> bool:
-        """Whether neither the target nor anybody who would stand in for it is asked by anyone now."""
-        following: Target | None = target
-        while following is not None:
-            if not self._shut(following):
-                return False
+        """Whether nobody who would stand in for the target is asked by anyone now, either."""
+        following = plan.fallback.get(target.variant)
+        while following is not None and self._shut(following):
             following = plan.fallback.get(following.variant)
-        return True
+        return following is None
 
     def _worth(self, climb: _Climb, stage: int, least: float) -> bool:
         """Whether the stage after this one is to be asked at the same time as this one."""
@@ -140,15 +140,14 @@ class CascadePolicy:
         if share is None or share < least:
             return False
         first, second = (self._foresight.usual(each, now) for each in (target, following))
-        remaining = climb.deadline(stage + 1).at - now
+        remaining = call.deadline.at - RESERVE - now
         if first is None or second is None or remaining >= first + second:
             return False
         return not self._against(climb, stage + 1)
 
     def _tell(self, climb: _Climb, stage: int, outcome: str) -> None:
-        call = climb.call
-        source, target = (call.plan.stages[each].target.variant for each in (stage - 1, stage))
-        self._observer.escalated(call.model, source, target, outcome)
+        stages = climb.call.plan.stages
+        self._observer.escalated(climb.call.model, stages[stage - 1].target.variant, stages[stage].target.variant, outcome)
 
 
 _ANSWERED = frozenset({"asked", "speculated"})
@@ -173,7 +172,7 @@ class _Climb:
         self.answers: dict[int, Answer] = {}  # by stage, those of which rows are in the answer
         self.skipped = ""
         self.ahead: _Ahead | None = None
-        self._ask = ask
+        self.below = ask
         self._clock = clock
         self._needless: Asked | None = None  # in vain
         self._bill = call.bill or Bill()
@@ -183,33 +182,27 @@ class _Climb:
     @property
     def rows(self) -> int:
         """So many would be asked about now."""
-        return len(self.escalation.unsure) if self.call.request.rows else 1
+        return len(self.escalation.unsure)
 
-    def deadline(self, stage: int) -> Deadline:
-        """A later stage's failing must come before the call's own."""
-        return self.call.deadline.less(RESERVE) if stage else self.call.deadline
+    def heard(self, stage: int, answer: Answer, seconds: float, about: Places | None = None) -> None:
+        """Takes in what a stage says; it was waited for so long. Raises BROKEN for what cannot be used."""
+        self.answers[stage] = answer  # paid for, whether or not it can be used
+        self._seconds += seconds
+        self.escalation.answered(stage, answer.response.payload.tensors(), about)
 
-    async def ask(self, stage: int) -> None:
-        """Asks one stage about the rows still unsure and takes in what it says."""
-        answer = self.answers[stage] = await self._ask(self._call(stage))  # paid for, whether or not it can be used
-        self._seconds += answer.backend_seconds
-        self.escalation.answered(stage, answer.response.payload.tensors())
-
-    def _call(self, stage: int) -> Call:
-        call, rows = self.call, self.escalation.unsure
-        request = question(call.request, call.plan, stage)
-        if len(rows) != (call.request.rows or 1):
-            request = part(request, rows)
-        return replace(
-            call, target=call.plan.stages[stage].target, request=request, deadline=self.deadline(stage), bill=self._bill
-        )
+    def question(self, stage: int) -> Call:
+        """To a stage, about the rows still unsure. A later one's failing must come before the call's own."""
+        call, rows, whole = self.call, self.escalation.unsure, self.escalation.rows
+        deadline = call.deadline.less(RESERVE) if stage else call.deadline
+        request = asked_of(call.request, call.plan, stage, rows if len(rows) < whole else None)
+        return replace(call, target=call.plan.stages[stage].target, request=request, deadline=deadline, bill=self._bill)
 
     def go_ahead(self, stage: int) -> None:
         """Begins to ask it about all rows that the stage before is asked about."""
-        call = self._call(stage)
+        call = self.question(stage)
 
         async def asking() -> Answer:
-            return await self._ask(call)
+            return await self.below(call)
 
         self.ahead = _Ahead(stage, self.escalation.unsure, self._clock(), asyncio.get_running_loop().create_task(asking()))
 
@@ -217,18 +210,17 @@ class _Climb:
         """Takes of the answer that was asked for ahead what is needed now, when it comes."""
         now = self._clock()
         try:
-            answer = self.answers[ahead.stage] = await ahead.asking
+            answer = await ahead.asking
         finally:
             if ahead.asking.done():  # else it is this call that ends, and it with it
                 self.ahead = None
-        self._seconds += self._clock() - now
-        self.escalation.answered(ahead.stage, answer.response.payload.tensors(), ahead.about)
+        self.heard(ahead.stage, answer, self._clock() - now, ahead.about)
 
     async def leave(self) -> None:
         """Ends what was asked ahead; it costs what it costs, and when this returns it has given everything back."""
         ahead, self.ahead = self.ahead, None
         assert ahead is not None
-        target, rows = self.call.plan.stages[ahead.stage].target, len(ahead.about) if self.call.request.rows else 1
+        target, rows = self.call.plan.stages[ahead.stage].target, len(ahead.about)
         ahead.asking.cancel()
         await asyncio.wait([ahead.asking])
         error = None if ahead.asking.cancelled() else ahead.asking.exception()  # asking for it marks it as seen
@@ -241,7 +233,7 @@ class _Climb:
         call, plan = self.call, self.call.plan
         shares = self._shares()
         version = shares[0].version if len(shares) == 1 else ""
-        given = self.escalation.outputs(frozenset([output.name for output in call.request.outputs]))
+        given = self.escalation.outputs([output.name for output in call.request.outputs])
         response = InferenceResponse(call.model, version, call.request.id, {}, Tensors(given))
         return Answer(
             response,
@@ -251,7 +243,7 @@ class _Climb:
             escalation=self._escalation(plan),
             asks=self._asks() if plan.sample else (),
             owners=self._owners(shares) if plan.cache is not None or plan.audit is not None else (),
-            planned=not self.skipped and all(answer.planned for answer in self.answers.values()),
+            planned=not self.skipped and False not in [answer.planned for answer in self.answers.values()],
         )
 
     def _owners(self, shares: tuple[Share, ...]) -> tuple[int, ...]:
@@ -272,7 +264,8 @@ class _Climb:
         for stage, rows in self.escalation.shares():
             share = self.answers[stage].shares[0]
             before = found.get(share.variant)  # a fallback may be a stage of its own too
-            found[share.variant] = replace(share, rows=rows + (before.rows if before else 0))
+            rows += before.rows if before else 0
+            found[share.variant] = Share(share.variant, rows, share.model, share.version)
         return tuple(found.values())
 
     def _escalation(self, plan: Plan) -> str:

@@ -15,7 +15,7 @@ from backends.errors import ErrorKind, InferenceError, invalid
 from backends.inference import InferenceRequest, InferenceResponse, Parameter
 from backends.protocols.v2_http import REMEMBERED_BYTES, Encoded, WireTensor, binary_entry, encode, head_length, specs
 from backends.protocols.v2_json import from_json, to_json, unfit
-from backends.tensors import Tensor, check
+from backends.tensors import BYTES, Tensor, check
 
 
 class _Response(msgspec.Struct, frozen=True):
@@ -60,7 +60,8 @@ class HttpAnswer(msgspec.Struct, gc=False):
                 tensors.append(from_json(found.name, found.datatype, shape, found.data))
                 continue
             assert isinstance(size, int)
-            tensors.append(check(Tensor(found.name, found.datatype, shape, tail[at : at + size])))
+            tensor = Tensor(found.name, found.datatype, shape, tail[at : at + size])
+            tensors.append(check(tensor) if found.datatype == BYTES else tensor)  # others' sizes have been held against shapes
             at += size
         return tensors
 

@@ -30,11 +30,27 @@ class Calibration(msgspec.Struct, frozen=True, dict=True):
 
     def apply(self, raw: Floats, labels: Sequence[str]) -> Floats:
         """The calibrated scores of n rows; minus infinity, which no threshold accepts, where `raw` is NaN or infinite."""
-        grid, values, slopes, anchors, codes = self._table
+        codes = self._table[4]
         other = codes[OTHER]
+        return self._worth(raw, np.array([codes.get(label, other) for label in labels], np.intp))
+
+    def apply_places(self, raw: Floats, places: NDArray[np.intp], classes: int) -> Floats:
+        """The same where labels are the places of so many classes: "0", "1" and so on."""
+        return self._worth(raw, self._codes(classes).take(places))
+
+    def _codes(self, classes: int) -> NDArray[np.intp]:
+        known: dict[int, NDArray[np.intp]] = self.__dict__.setdefault("_places", {})
+        if classes not in known:
+            codes = self._table[4]
+            known.clear()  # a model has one number of classes
+            known[classes] = np.array([codes.get(str(place), codes[OTHER]) for place in range(classes)], np.intp)
+        return known[classes]
+
+    def _worth(self, raw: Floats, codes: NDArray[np.intp]) -> Floats:
+        grid, values, slopes, anchors, _ = self._table
         raw = np.where(np.isfinite(raw), raw, np.nan)
         at = grid.searchsorted(raw, side="right")
-        cell = np.array([codes.get(label, other) for label in labels]) * len(anchors) + at
+        cell = codes * len(anchors) + at
         found = values.take(cell) + slopes.take(cell) * (raw - anchors.take(at))
         return np.where(found == found, found, -np.inf)
 

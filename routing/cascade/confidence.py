@@ -59,6 +59,10 @@ def sure(confidence: Confidence, stage: Stage, outputs: Mapping[str, Tensor], ro
     raw = confidences(confidence, outputs.get(confidence.output), rows)
     if stage.calibration is None:
         return raw
+    if not stage.label and confidence.metric in CLASSES:
+        array = outputs[confidence.output].array()
+        if array.ndim == 2:
+            return stage.calibration.apply_places(raw, array.argmax(axis=1), array.shape[1])
     return stage.calibration.apply(raw, predicted(confidence, stage.label, outputs, rows))
 
 
@@ -132,10 +136,8 @@ def _margin(values: Scores) -> Scores:
 
 
 def _entropy(values: Scores) -> Scores:
-    filled = np.where(values == 0, 1.0, values)  # p ln p is 0 at p = 0; a negative "probability" becomes NaN
-    with np.errstate(invalid="ignore"):
-        spread = -_sum(filled * np.log(filled), -1)
-    return np.asarray(1.0 - spread / math.log(max(2, values.shape[-1])))
+    filled = np.maximum(values, sys.float_info.min)  # p ln p is 0 at p = 0
+    return np.asarray(1.0 + _sum(filled * np.log(filled), -1) / math.log(max(2, values.shape[-1])))
 
 
 def _least(values: Scores) -> Scores:

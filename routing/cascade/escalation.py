@@ -9,7 +9,7 @@ Rows that were sure keep the tensors of their first answer bit for bit.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
 
@@ -37,10 +37,10 @@ class Escalation:
         self._plan = plan
         self._confidence: Confidence = plan.confidence
         self.whole = not rows or not all(stage.target.row_independent for stage in plan.stages)
-        self._rows = rows or 1
+        self.rows = rows or 1
         self._asked: list[Places] = []  # by stage, the rows that have its answer unless they went up
         self._outputs: dict[str, Tensor] = {}
-        self.unsure: Places = _everybody(self._rows)
+        self.unsure: Places = _everybody(self.rows)
         self.scores: dict[int, Scores] = {}  # by stage: how sure it was of each row it was asked about; of the whole, one
 
     def answered(self, stage: int, outputs: Sequence[Tensor], about: Places | None = None) -> None:
@@ -54,7 +54,7 @@ class Escalation:
             outputs = self._of(outputs, about)
         found = {tensor.name: tensor for tensor in outputs}
         unsure = _NOBODY if step.accept is None else self._below(step, stage, found)
-        if len(asked) < self._rows:
+        if len(asked) < self.rows:
             found = self._merged(asked, found)  # else nothing of another stage's is left
         self._outputs = found
         self._asked.append(asked)
@@ -73,7 +73,7 @@ class Escalation:
         if not self.whole:
             scores = self.scores[stage] = sure(self._confidence, step, outputs, len(asked))
             below = (scores < step.accept).nonzero()[0]
-            return below if len(asked) == self._rows else asked[below]
+            return below if len(asked) == self.rows else asked[below]
         named = outputs.get(self._confidence.output)
         count = 1 if named is None or named.rows is None else named.rows
         scores = sure(self._confidence, step, outputs, count).min(keepdims=True) if count else _CERTAIN
@@ -96,9 +96,9 @@ class Escalation:
         message = f"the stages of route '{self._plan.route}' do not answer alike: {why}"
         return InferenceError(ErrorKind.BROKEN, message, reason="signature")
 
-    def outputs(self, keep: frozenset[str]) -> tuple[Tensor, ...]:
+    def outputs(self, keep: Collection[str]) -> tuple[Tensor, ...]:
         """The merged answer, less outputs that only the cascade wanted; an empty `keep` keeps all."""
-        return tuple([tensor for name, tensor in self._outputs.items() if not keep or name in keep])
+        return tuple([each for name, each in self._outputs.items() if name in keep] if keep else self._outputs.values())
 
     def shares(self) -> list[tuple[int, int]]:
         """(stage, rows answered by it), in stage order."""
@@ -107,7 +107,7 @@ class Escalation:
 
     def owners(self) -> tuple[int, ...]:
         """The stage that each row's answer is from."""
-        owner = np.zeros(self._rows, np.intp)
+        owner = np.zeros(self.rows, np.intp)
         for stage, rows in enumerate(self._asked):
             owner[rows] = stage
         return tuple(owner.tolist())
@@ -123,8 +123,10 @@ _NOBODY: Places = np.empty(0, np.intp)
 _CERTAIN: Scores = np.full(1, np.inf)  # of no rows at all
 
 
-def question(request: InferenceRequest, plan: Plan, stage: int) -> InferenceRequest:
+def question(request: InferenceRequest, plan: Plan, stage: int, rows: Places | None = None) -> InferenceRequest:
     """The request as a stage gets it: with what its confidence is read from asked for, and answered in binary.
+
+    `rows`: about these only.
 
     Raises INVALID where the client wants that output as text of its top classes, and what reading its tensors raises.
     """
@@ -138,6 +140,9 @@ def question(request: InferenceRequest, plan: Plan, stage: int) -> InferenceRequ
             elif wanted and "classification" in names[wanted].parameters:
                 text = f"output '{wanted}' decides who answers on this route: ask for it without 'classification'"
                 raise invalid(text, "classification")
+    if rows is not None:
+        asked = part(request, rows)
+        return asked if outputs is request.outputs else replace(asked, outputs=outputs)
     payload = request.payload
     if outputs is request.outputs and (not isinstance(payload, HttpQuestion) or _binary(request)):
         return request
