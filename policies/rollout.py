@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 
 from backends.errors import ErrorKind, InferenceError
+from backends.inference import InferenceResponse
 from policies.call import Answer, Ask, Call
 from policies.call import Draw as Drawn
 from routing.match import Question
@@ -27,6 +28,7 @@ from routing.rollout.units import Excluded, Holdout, holding, placing
 Stream = Callable[[Call], AsyncGenerator[Answer, None]]
 OK: Outcome = "ok"
 FAILED: Outcome = "error"
+BROKEN: Outcome = "broken"
 LATE: Outcome = "late"
 LEFT: Outcome = "left"
 MOST_NOTED = 50_000  # of a rollout in half a second
@@ -148,16 +150,16 @@ class RolloutPolicy:
 
     async def _counted(self, draw: Drawn, call: Call, ask: Ask) -> Answer:
         draw.begin()
-        start, outcome = self._clock(), LEFT
+        start, outcome, response = self._clock(), LEFT, None
         try:
             answer = await ask(call)
-            outcome = OK
+            outcome, response = OK, answer.response
             return answer
         except InferenceError as error:
-            outcome = LATE if error.kind is ErrorKind.DEADLINE else FAILED
+            outcome = _failed(error)
             raise
         finally:
-            draw.end(_ended(outcome, call, start, self._clock()))
+            draw.end(_ended(outcome, call, start, self._clock(), response))
 
     def over(self, stream: Stream) -> Stream:
         """The same for streams, each of which counts as one request that takes until its first answer."""
@@ -177,7 +179,7 @@ class RolloutPolicy:
                     outcome, first = OK, first or self._clock()
                     yield answer
         except InferenceError as error:
-            outcome = LATE if error.kind is ErrorKind.DEADLINE else FAILED
+            outcome = _failed(error)
             raise
         finally:
             draw.end(_ended(outcome, call, start, first or self._clock()))
@@ -188,11 +190,17 @@ def _held(holdout: Holdout) -> Callable[[Question], bool]:
     return lambda question: held(unit(question))
 
 
-def _ended(outcome: Outcome, call: Call, start: float, end: float) -> Ended:
+def _failed(error: InferenceError) -> Outcome:
+    if error.kind is ErrorKind.DEADLINE:
+        return LATE
+    return BROKEN if error.reason == "bad-answer" else FAILED
+
+
+def _ended(outcome: Outcome, call: Call, start: float, end: float, response: InferenceResponse | None = None) -> Ended:
     """A client that leaves counts with the time it had waited, and as too late where its deadline made it leave."""
     if outcome == LEFT and end >= call.deadline.at:
         outcome = LATE
-    return Ended(outcome, end - start if end > start else SHORTEST)
+    return Ended(outcome, end - start if end > start else SHORTEST, response)
 
 
 def _met(call: Call) -> Drawn | None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from gateway.configuration import schema_policy as policy
+from gateway.configuration.checks_guards import check_guards
 from gateway.configuration.checks_names import check_distinct, check_known
 from gateway.configuration.decode import Findings
 from gateway.configuration.problems import Path, shown
@@ -26,6 +27,7 @@ def check_rollouts(found: Findings, path: Path, model: policy.Model) -> None:
             _check_sides(found, here, stable, model)
         _check_steps(found, (*here, "steps"), rollout)
         check_distinct(found, (*here, "guards"), [guard.metric for guard in rollout.guards], "metric")
+        check_guards(found, here, model, stable)
         if not 0 < rollout.alpha <= 0.2:
             found.wrong((*here, "alpha"), "the chance of a wrong verdict lies above 0% and at most at 20%", "1%")
 

@@ -88,6 +88,9 @@ DESCRIPTIONS: Mapping[Struct, Mapping[str, str]] = {
     rollouts.Guard: {
         "metric": "Of the variant's own answers, also where a fallback saved the client; docs/rollout.md says what each counts.",
         "max_increase": "Tolerated: in points of the requests for a rate, as a part of its seconds for a latency.",
+        "max_ratio": "Tolerated of a rate instead: so many times the stable side's, `1.5` for half as much again.",
+        "max": "Tolerated of `disagreement`: the share of answers that differ beyond the stable side's own noise.",
+        "output": "What `guardrail-rate` looks at; what `unparseable-rate` expects JSON in.",
     },
     policy.Variant: {
         "backend": "Which of the backends has it.",

@@ -89,4 +89,8 @@ def _step(step: RolloutStep) -> str:
 
 
 def _guard(guard: Guard) -> str:
-    return guard.metric + (f" +{share(guard.max_increase)}" if guard.max_increase else "")
+    said = guard.metric + (f" of {guard.output}" if guard.output else "")
+    if guard.max_ratio is not None:
+        return f"{said} × {guard.max_ratio:g}"
+    tolerated = guard.max_increase or guard.max or 0.0
+    return said + (f" +{share(tolerated)}" if tolerated else "")

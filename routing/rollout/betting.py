@@ -64,6 +64,7 @@ class Metric(msgspec.Struct, frozen=True):
     """What is watched. Cells of a `share`: 0 did not happen, 1 happened. Of `latency`: 1 up to len(POINTS) + 1, the slowest.
 
     Of a `ceiling`, which looks at the candidate alone: 1 did not happen, 2 happened; tolerated is a share of `most`.
+    `beside`: it is measured apart from the requests, and says nothing about how many there were.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Metric(msgspec.Struct, frozen=True):
     ratio: float = 1.0  # tolerated is p1 <= ratio * (p0 + points)
     points: float = 0.0
     most: float = 0.0
+    beside: bool = False
 
     @property
     def cells(self) -> int:

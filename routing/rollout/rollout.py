@@ -146,7 +146,8 @@ def observe(rollout: Rollout, batch: Batch, seen: Mapping[str, Seen]) -> Rollout
         metric.name: look(metric, rollout.evidence.get(metric.name, Evidence()), counted[index], batch.looked[index])
         for index, metric in enumerate(metrics)
     }
-    samples = rollout.samples + max(labels[1] for labels in batch.looked)
+    asked = [labels[1] for metric, labels in zip(metrics, batch.looked, strict=True) if not metric.beside]
+    samples = rollout.samples + max(asked, default=0)
     return replace(rollout, evidence=evidence, drawn=drawn, samples=samples)
 
 

@@ -52,8 +52,6 @@ def policy(rollout: str, shadows: str = "") -> bytes:
         (GOOD.replace("[{metric: error-rate}]", "[]"), "the list is empty"),
         (GOOD.replace("error-rate}", "error-rate}, {metric: error-rate}"), "'error-rate' is already on line"),
         (GOOD.replace("error-rate", "eror-rate"), "did you mean 'error-rate'?"),
-        (GOOD.replace("error-rate", "disagreement"), "'disagreement' is not supported by this version yet"),
-        (GOOD.replace("error-rate}", "error-rate, max: 2%}"), "'max' is not supported by this version yet"),
         (GOOD.replace("proof: time", "alpha: 50%, proof: time"), "at most at 20%"),
         (GOOD.replace("proof: time", "unit: tenent, proof: time"), "did you mean 'tenant'?"),
         (GOOD.replace(", proof: time", ""), "no step could ever end"),
