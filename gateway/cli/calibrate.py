@@ -139,8 +139,9 @@ def _calibrated(arguments: argparse.Namespace) -> int:
     if policy is not None and found.chosen is not None:
         wish = Wish(arguments.output, arguments.metric, arguments.label_output, needed=bool(arguments.patch or arguments.patched))
         made = written(policy, told, found, wish)
-    _write(arguments, told, made)
     _say(arguments, told, made)
+    sys.stdout.flush()  # before stderr says what was written
+    _write(arguments, told, made)
     return 0 if found.chosen is not None else 1
 
 
