@@ -20,6 +20,7 @@ from routing.match import Question
 from routing.plan import Plan, Stage, Target
 from routing.principal import Principal
 from routing.rollout.betting import POINTS, Metric
+from routing.rollout.feedback import Feedback
 from routing.rollout.rolling import Measure, Rolling
 from routing.rollout.rollout import Step, Terms
 
@@ -38,9 +39,10 @@ async def _below(call: Call) -> Answer:
 class Bench:
     """One model with and without a rollout at 5 %."""
 
-    def __init__(self, unit: str) -> None:
+    def __init__(self, unit: str, feedback: bool = False) -> None:
         terms = Terms((Step(0.05, 60.0),), METRICS, sticky=unit != "request")
-        self.lane = Lane(Rolling("live", LIVE, NEXT, unit, terms, MEASURES, "d"))
+        told = (Feedback("bought"),) if feedback else ()
+        self.lane = Lane(Rolling("live", LIVE, NEXT, unit, terms, MEASURES, "d", feedback=told))
         self.lane.follow("m/live/next/1", 0.05, watching=True)
         for number in range(1, 1000):
             self.lane.points.add(number / 1000)
@@ -69,9 +71,10 @@ class Bench:
             plain = await self.once(questions, under=False)
             found.append(await self.once(questions, under=True) - plain)
             self.lane.take()
+            self.lane.noted.clear()
         return median(found)
 
 
 if __name__ == "__main__":
     for unit in ("request", "tenant"):
-        print(f"{unit}: {asyncio.run(Bench(unit).more()):.2f} µs")
+        print(f"{unit}: {asyncio.run(Bench(unit).more()):.2f} µs, {asyncio.run(Bench(unit, True).more()):.2f} with feedback")
