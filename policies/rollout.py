@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
+from random import random
 
 from backends.errors import ErrorKind, InferenceError
 from backends.inference import InferenceResponse
@@ -31,6 +32,8 @@ FAILED: Outcome = "error"
 BROKEN: Outcome = "broken"
 LATE: Outcome = "late"
 LEFT: Outcome = "left"
+DISAGREEMENT = "disagreement"
+MIRRORED = 0.5  # the chance with which the candidate's answer is the one of two that is looked at
 MOST_NOTED = 50_000  # of a rollout in half a second
 SHORTEST = 1e-6  # seconds: what a clock that stood still says
 
@@ -39,8 +42,9 @@ class Lane:
     """One rollout in one process. `follow` sets what it does; `share` is the candidate's, from 0 to 1; `watching` whether sides
     are drawn and told apart: before there is any share only to learn how slow the stable side is."""
 
-    def __init__(self, rolling: Rolling) -> None:
+    def __init__(self, rolling: Rolling, chance: Callable[[], float] = random) -> None:
         self.rolling = rolling
+        self._chance = chance
         self.sides = rolling.stable, rolling.candidate.variant
         self.measures = rolling.measures
         self.share = 0.0
@@ -73,6 +77,16 @@ class Lane:
             self.noted.append((question.request_id, question.principal, place, share))
         else:
             self.lost += 1
+
+    def held(self, candidate: bool, again: bool) -> None:
+        """Of one mirrored question, whether the candidate's answer and the stable side's second differ from its first.
+
+        One of them is looked at, by a coin; so the guard reads what it reads of requests that were drawn with a weight of a half.
+        """
+        for index, metric in enumerate(self.rolling.terms.metrics):
+            if metric.name == DISAGREEMENT and 0 < self.share < 1:
+                drawn = self._chance() < MIRRORED
+                self.tally.beside(index, int(candidate if drawn else again), MIRRORED, drawn)
 
     def take(self) -> Batch:
         """What was counted since the last time; the points are renewed."""

@@ -30,7 +30,7 @@ from routing.plan import Mirror, Plan, Target
 from routing.shadow.compare import Found, compare, printable
 from routing.shadow.pairs import Pair, Side, side
 from routing.shadow.shadows import Shadow, spared
-from routing.shadow.tally import Ledger, Paired
+from routing.shadow.tally import Ledger, Paired, differs
 
 T = TypeVar("T")
 LARGE = 64 << 10  # bytes of an answer that is compared beside the loop
@@ -69,6 +69,8 @@ class Means:
     told: Callable[[str, str, str], None]
     aside: Runner
     keep: Keep | None = None
+    paid: Callable[[str, str, float], None] = lambda *_: None  # told by model and shadow what asking has cost
+    held: Callable[[str, Shadow, bool, bool], None] = lambda *_: None  # whether candidate and second answer differ from the first
 
 
 class Account(Places):
@@ -156,7 +158,9 @@ class ShadowPolicy:
             return "late"
         deadline, ask = Deadline(now + timeout), self._asks[shadow.name]
         candidate, again = await self._both(ask, job, deadline)
-        account.spent(sum(each.answer.cost for each in (candidate, again) if each is not None and each.answer is not None))
+        cost = _cost(candidate) + _cost(again)
+        account.spent(cost)
+        self._means.paid(job.call.model, shadow.name, cost)
         if ErrorKind.OVERLOADED in (candidate.outcome, again and again.outcome):  # which says nothing of the answers
             return "overloaded"
         primary = _Heard(job.outcome, job.answer, job.answer.backend_seconds if job.answer else 0.0)
@@ -167,6 +171,8 @@ class ShadowPolicy:
         if account.ledger.epoch == shadow.epoch:
             paired = self._paired(job, (primary, candidate, again), found, noise)
             account.ledger.add(paired, _versions(shadow, primary, candidate))
+            if noise is not None:
+                self._means.held(job.call.model, shadow, differs(found), differs(noise))
             alone = len(job.call.plan.stages) == 1  # of a cascade only questions would be seen that all went the same way
             if self._means.keep and shadow.record and alone and primary.answer and candidate.answer:
                 await self._keep(self._means.keep, job, primary.answer, candidate.answer)

@@ -27,7 +27,7 @@ from gateway.experiment.words import Gathered, Given
 from gateway.kept_file import load, store
 from gateway.reload.reloader import Reloader
 from gateway.rollout.leader import Leader
-from gateway.rollout.words import Key, Order
+from gateway.rollout.words import Key, Later, Order
 from gateway.telemetry.rollouts import FeedbackNumbers
 from routing.match import RouteTable
 from routing.rollout.rolling import Rolling
@@ -66,9 +66,11 @@ class Ways:
 
 def experiment_ways(policy: Reloader, leader: Leader, gather: Callable[[], Awaitable[Sequence[Gathered]]]) -> Ways:
     """Of a process that keeps the policy and leads its rollouts."""
-    return Ways(
-        lambda: policy.in_force.blueprint.tables, lambda: leader.orders, gather, lambda *_: None, time.time, time.monotonic
-    )
+
+    def joined(key: Key, told: Sequence[Joined]) -> None:
+        leader.heard(key, [Later(each.attempt, each.metric, *each.stood, each.value > 0.5) for each in told])
+
+    return Ways(lambda: policy.in_force.blueprint.tables, lambda: leader.orders, gather, joined, time.time, time.monotonic)
 
 
 class Experiments:

@@ -18,12 +18,14 @@ from gateway.rollout.file import Kept, load, store
 from gateway.rollout.led import Change, Led, anew, moved
 from gateway.rollout.report import Report, report
 from gateway.rollout.shared import Settled, Shared
-from gateway.rollout.words import Fitness, Key, Order, Pages, Presence, Told
+from gateway.rollout.words import Fitness, Key, Later, Order, Pages, Presence, Told
 from gateway.shadow.report import Report as ShadowReport
 from gateway.telemetry.rollouts import RolloutNumbers
 from routing.match import RouteTable
+from routing.rollout.betting import UNMEASURED
 from routing.rollout.rolling import Rolling
 from routing.rollout.rollout import ASKING, Note, Rollout, Verb, command, judge
+from routing.rollout.tally import Tally
 
 TICK = 0.5  # seconds from round to round: as long may a candidate go on that the evidence is against
 STORE_SECONDS = 1.0  # that a round waits for the folder: one that hangs must not keep a candidate at its weight
@@ -145,6 +147,19 @@ class Leader:
             self._observe([each for process in await self._ways.exchange(self.orders) for each in process])
             await self._store()
             return report(led)
+
+    def heard(self, key: Key, told: Sequence[Later]) -> None:
+        """What clients have told of requests; from the next round on it is evidence where a guard watches that."""
+        led = self._in_force().get(key)
+        if led is None:
+            return
+        metrics = led.rollout.terms.metrics
+        tally = Tally(metrics, led.rollout.terms.sticky)
+        for each in told:
+            if each.attempt == led.rollout.id and any(each.metric == metric.name for metric in metrics):
+                cells = [int(each.happened) if metric.name == each.metric else UNMEASURED for metric in metrics]
+                tally.saw(each.place, each.weight, cells)
+        led.count(tally.take(), self._shared is not None)
 
     def _follow(self) -> None:
         """The policy in force: what is new waits to be started; what was edited begins anew, as another attempt."""

@@ -14,6 +14,7 @@ from policies.rollout import Lane, Rolled
 from routing.match import RouteTable
 from routing.planner import Planner
 from routing.rollout.rollout import ASKING
+from routing.shadow.shadows import Shadow
 
 AGAIN = 1.0  # seconds until a candidate that is not ready yet is looked at again
 
@@ -61,6 +62,12 @@ class Rollouts:
             if noted or lost:
                 found.append((lane.attempt, [Asked(name, owner(whose), *at) for name, whose, *at in noted], lost))
         return found
+
+    def held(self, model: str, shadow: Shadow, candidate: bool, again: bool) -> None:
+        """A shadow has compared both sides' answers to one question with the stable side's first: which of them differ?"""
+        lane = self._lanes.get((model, shadow.of))
+        if lane is not None and lane.sides[1] == shadow.to:
+            lane.held(candidate, again)
 
     def exchange(self, orders: Sequence[Order]) -> list[Told]:
         """What was counted until now; and from now on these orders hold."""

@@ -37,6 +37,16 @@ class Told(msgspec.Struct, frozen=True):
     text: str = ""
 
 
+class Later(msgspec.Struct, frozen=True):
+    """What a client told of a request of an attempt: whether the guard's event happened to it. `place`: its unit's."""
+
+    attempt: str
+    metric: str
+    place: float
+    weight: float
+    happened: bool
+
+
 class Presence(msgspec.Struct, frozen=True):
     """What one gateway, all its processes together, finds of an attempt: is the candidate fit, what have shadows found?"""
 

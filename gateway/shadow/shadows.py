@@ -22,6 +22,9 @@ from policies.shadow import Account, Accounts, Means, ShadowPolicy, Untold
 from routing.match import RouteTable
 from routing.targets import targets
 
+Paid = Callable[[str, str, float], None]
+Held = Callable[[str, Shadow, bool, bool], None]
+
 
 class Shadows:
     """Mirrors are asked over clusters of their own."""
@@ -79,8 +82,17 @@ def _backends(table: RouteTable) -> set[str]:
     return {target.backend for target in (*targets(table), *(target for _, target in table.shadows))}
 
 
-def running(spawn: Spawn, told: Callable[[str, str, str], None], pairs: Samples | None = None) -> Shadows:
-    """Of a process that serves. `told` hears of each mirror by model, shadow and outcome; `pairs`: where answers are recorded."""
+def running(
+    spawn: Spawn,
+    told: Callable[[str, str, str], None],
+    pairs: Samples | None = None,
+    paid: Paid = lambda *_: None,
+    held: Held = lambda *_: None,
+) -> Shadows:
+    """Of a process that serves. `told` hears of each mirror by model, shadow and outcome, `paid` its cost by model and shadow;
+    `pairs`: where answers are recorded. `held` hears, of each question that the primary was asked twice, whether the candidate's
+    answer and the second one differ from the first.
+    """
     aside, kept = Aside("compare"), pair_log(pairs)
 
     async def ended() -> None:
@@ -88,4 +100,4 @@ def running(spawn: Spawn, told: Callable[[str, str, str], None], pairs: Samples 
         if kept is not None:
             await kept.close()
 
-    return Shadows(Means(spawn, time.monotonic, time.time, random.random, told, aside, kept), ended)
+    return Shadows(Means(spawn, time.monotonic, time.time, random.random, told, aside, kept, paid, held), ended)

@@ -90,6 +90,11 @@ class Tally:
         for start, cell in zip(self._starts, cells, strict=True):
             table[start + 2 * cell + candidate] += 1
 
+    def beside(self, metric: int, cell: int, weight: float, candidate: bool) -> None:
+        """Something that is no request of its own was measured; it was the candidate's with the chance `weight`."""
+        table = self._tables.get(weight) or self._table(weight)
+        table[self._starts[metric] + 2 * cell + candidate] += 1
+
     def take(self) -> Batch:
         """All since the last time."""
         looked = [(0, 0)] * len(self._metrics)

@@ -130,18 +130,18 @@ class Tally(msgspec.Struct):
                 times.took(seconds)
         one, two, three = (a + b for a, b in zip(self.costs, paired.costs, strict=True))
         self.costs = (one, two, three)
-        if _differs(paired.found):
+        if differs(paired.found):
             self.examples = _worst([*self.examples, _example(paired)])
 
     def _slices(self, paired: Paired) -> None:
-        noisy = paired.again is not None and _differs(paired.again)
+        noisy = paired.again is not None and differs(paired.again)
         for trait, value in paired.traits.items():
             name = f"{trait}={value}"
             if name not in self.slices and len(self.slices) >= MAX_SLICES:
                 name = f"{trait}=…"
             part = self.slices.setdefault(name, Slice())
             part.compared += 1
-            part.differed += _differs(paired.found)
+            part.differed += differs(paired.found)
             part.pairs += paired.again is not None
             part.noisy += noisy
 
@@ -190,15 +190,16 @@ def merged(ledgers: Iterable[Ledger]) -> Ledger | None:
     return whole
 
 
-def _differs(found: Iterable[Found]) -> bool:
+def differs(found: Iterable[Found]) -> bool:
+    """Whether any field does, beyond what its rule allows."""
     return any(each.score > 1 for each in found)
 
 
 def _count(field: Field, found: Found, noise: float | None) -> None:
     field.compared += 1
-    differs = found.score > 1
-    field.differed += differs
-    if differs:
+    far = found.score > 1
+    field.differed += far
+    if far:
         _bounded(field.whys, found.why, 1)
         for one, other, count in found.flips:
             _bounded(field.flips, f"{one} → {other}", count)
@@ -218,7 +219,7 @@ def _count(field: Field, found: Found, noise: float | None) -> None:
 def _example(paired: Paired) -> Example:
     score = min(max(each.score for each in paired.found), LARGEST)
     fields = {each.field: each.why for each in paired.found if each.score > 1}
-    noisy = paired.again is not None and _differs(paired.again)
+    noisy = paired.again is not None and differs(paired.again)
     return Example(paired.request, paired.time, score, fields, noisy, dict(paired.traits), dict(paired.payload))
 
 
