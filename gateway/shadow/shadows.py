@@ -20,6 +20,7 @@ from policies.deadline import DeadlinePolicy
 from policies.onion import core, onion
 from policies.shadow import Account, Accounts, Means, ShadowPolicy, Untold
 from routing.match import RouteTable
+from routing.shadow.shadows import Shadow
 from routing.targets import targets
 
 Paid = Callable[[str, str, float], None]
