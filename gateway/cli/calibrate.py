@@ -135,13 +135,18 @@ def _calibrated(arguments: argparse.Namespace) -> int:
     found = _certified(rows, stages, promise, arguments)
     how = Chosen(tuple(map(str, arguments.rows)), arguments.seed, arguments.anytime)
     told = report(found, rows, stages, how, _bound(found, arguments.html is not None))
-    made = None
+    made, wrong = None, None
     if policy is not None and found.chosen is not None:
         wish = Wish(arguments.output, arguments.metric, arguments.label_output, needed=bool(arguments.patch or arguments.patched))
-        made = written(policy, told, found, wish)
+        try:
+            made = written(policy, told, found, wish)
+        except PatchError as error:  # whatever is in the way of a patch, the report has taken its time
+            wrong = error
     _say(arguments, told, made)
     sys.stdout.flush()  # before stderr says what was written
     _write(arguments, told, made)
+    if wrong is not None:
+        raise wrong
     return 0 if found.chosen is not None else 1
 
 
@@ -195,6 +200,8 @@ def _write(arguments: argparse.Namespace, told: Report, made: Written | None) ->
         _to(arguments.patch, made.patch.encode())
     if made is not None and arguments.patched is not None:
         _to(arguments.patched, made.policy)
+    if made is not None and made.problems:
+        print("\n".join((*made.problems, "the policy is refused with the patch until that is mended, too")), file=sys.stderr)
 
 
 def _to(path: Path, content: bytes) -> None:
@@ -210,7 +217,7 @@ def _say(arguments: argparse.Namespace, told: Report, made: Written | None) -> N
     print("\n".join(_lines(told, Ink(sys.stdout))))
     if made is not None and arguments.patch is None and arguments.patched is None:
         print(f"\n{made.patch}", end="")
-    if made is None and told.certified is not None:
+    if told.certified is not None and arguments.policy is None:
         print("\nfor a patch give --policy, the document whose route these thresholds are for")
 
 

@@ -72,16 +72,18 @@ def test_a_route_without_a_cascade(judged: tuple[Rows, Certified]) -> None:
 
 
 def test_a_policy_whose_own_tests_then_fail(judged: tuple[Rows, Certified]) -> None:
-    """Is refused with what fails: the patch would be, too."""
-    with pytest.raises(PatchError, match=r"would be refused with these thresholds(.|\n)*vips ask the dearest"):
-        made(judged, route="vip", wish=Wish("probabilities", "max-softmax", None, True))
+    """Is told with what fails: they know of another route, and must be mended, too."""
+    found = made(judged, route="vip", wish=Wish("probabilities", "max-softmax", None, True))
+    assert found is not None
+    (problem,) = found.problems
+    assert "test 'vips ask the dearest' fails" in problem
 
 
 def test_a_sealed_policy(judged: tuple[Rows, Certified]) -> None:
     """Is sealed anew."""
     found = made(judged, sealed(POLICY.encode(), "p").decode())
     assert found is not None
-    assert Ends.SEALED is ends(found.policy, "p")
+    assert (Ends.SEALED, ()) == (ends(found.policy, "p"), found.problems)
 
 
 def test_labels_that_nothing_tells(tmp_path: Path) -> None:

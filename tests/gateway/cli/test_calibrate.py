@@ -78,6 +78,30 @@ def test_the_answer_is_no(folder: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert not (folder / "new.yaml").exists()
 
 
+def test_a_patch_that_cannot_be(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The report is there all the same; where the policy's own tests know better they are told with the patch."""
+    words = [
+        "rows.csv",
+        "--policy",
+        "policy.yaml",
+        "--route",
+        "vip",
+        "--stages",
+        "fast,accurate",
+        "--keep",
+        "97%",
+        "--patch",
+        "p.yaml",
+    ]
+    assert 2 == calibrate(*words)
+    said = capsys.readouterr()
+    assert said.out.startswith("CERTIFIED")
+    assert "which output tells how sure an answer is" in said.err
+    assert 0 == calibrate(*words, "--output", "probabilities")
+    assert "test 'vips ask the dearest' fails" in capsys.readouterr().err
+    assert (folder / "p.yaml").exists()
+
+
 def test_recorded_pairs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What shadows have recorded, as it lies there; the dearest's answers are the truth, and that is said."""
     told = [pair(each, number, "accurate", "fast") for number, each in enumerate(rows(3000))]
