@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from gateway.configuration.files import read_file
 from gateway.configuration.problems import PolicyError, Problem, path_text
@@ -14,6 +15,9 @@ from gateway.configuration.yaml_source import parse
 from routing.match import Range
 from routing.prompt.file import MAX_BYTES, read_router, scorer
 from routing.prompt.scorer import UNIT, PromptRouter, Scorer
+
+# By SHA-256, what some policy in force holds: a reload reads no file twice, and a worker forked later needs none at all.
+_held: WeakValueDictionary[str, Scorer] = WeakValueDictionary()
 
 
 def routers_of(model: Model) -> tuple[PromptRouter, ...]:
@@ -41,7 +45,8 @@ def scorers(document: PolicyDocument, folder: Path, text: bytes, name: str) -> d
         if router.sha256 in found:
             continue
         try:
-            found[router.sha256] = _read(folder / router.file, router)
+            held = _held.get(router.sha256)
+            found[router.sha256] = _held[router.sha256] = held or _read(folder / router.file, router)
         except (ValueError, OSError) as error:
             why = f"{error.filename or router.file}: {error.strerror}" if isinstance(error, OSError) else f"{router.file} {error}"
             problems.append(((*path, "file"), why))

@@ -83,3 +83,15 @@ def test_a_folder_is_no_router(tmp_path: Path) -> None:
     (tmp_path / "d.json").mkdir()
     with pytest.raises(PolicyError, match="a directory, not a file"):
         blueprint(routed(), "p.yaml", tmp_path)
+
+
+def test_what_is_in_force_needs_no_file(tmp_path: Path) -> None:
+    """While a policy holds a router, its hash alone is enough: for a worker that starts later, and for a rollback."""
+    (tmp_path / "d.json").write_bytes(CONTENT)
+    held = blueprint(routed(), "p.yaml", tmp_path)
+    (tmp_path / "d.json").unlink()
+    again = blueprint(routed(), "p.yaml", tmp_path)
+    assert (held.routings["chat"].looks, held.version) == (again.routings["chat"].looks, again.version)
+    del held, again
+    with pytest.raises(PolicyError, match="No such file"):
+        blueprint(routed(), "p.yaml", tmp_path)

@@ -123,3 +123,28 @@ def test_no_change_of_a_table_goes_unsaid(edit: tuple[str, str]) -> None:
     assert route_tables(document(old)) != route_tables(document(new))
     assert changes(document(old), document(new))
     assert changes(document(new), document(old))
+
+
+ROUTED = POLICY.replace("    routes:", '    routers: {hard: {file: a.json, sha256: "SHA", input: text}}\n    routes:').replace(
+    "match: {tier: gold}", "match: {prompt: {hard: {at_least: 0.62}}}"
+)
+
+
+def routed(sha: str, text: str = ROUTED) -> tuple[Change, ...]:
+    """What differs from the policy whose router has the hash of a's."""
+    old, new = (document(each) for each in (ROUTED.replace("SHA", "a" * 64), text.replace("SHA", sha)))
+    return changes(old, new)
+
+
+def test_prompt_routers() -> None:
+    """Another file scores every prompt anew; thresholds are told as conditions, in the document's own words."""
+    what = "a.json (aaaaaaaaaaaa) reads text → a.json (bbbbbbbbbbbb) reads text: every prompt is scored anew"
+    (found,) = routed("b" * 64)
+    assert ("models.digits.routers.hard.sha256", True) == (found.path, found.text.startswith(what))
+    assert (Change("models.digits.routers.hard.input", "text → prompt"),) == routed(
+        "a" * 64, ROUTED.replace("input: text", "input: prompt")
+    )
+    (found,) = routed("a" * 64, ROUTED.replace("0.62", "0.7"))
+    assert Change("models.digits.routes.gold.match", "prompt.hard at least 0.62 → prompt.hard at least 0.7") == found
+    (found, *_) = reversed(changes(document(POLICY), document(ROUTED.replace("SHA", "a" * 64))))
+    assert Change("models.digits.routers.hard", "prompt router 'hard' is new: a.json (aaaaaaaaaaaa) reads text") == found

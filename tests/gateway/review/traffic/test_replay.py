@@ -19,10 +19,15 @@ from tests.gateway.review.recorded import POLICY, SALT, document, name, sample
 
 ROUTES = POLICY[: POLICY.index("    routes:")] + "    routes:\n"
 LAST = "      - {name: default, use: fast}\n"
+SCORED = f"{'a' * 16} text"  # by whom
 
 
 def replay(*routes: str, head: str = ROUTES) -> Replay:
     """A policy of these routes and a last one."""
+    if any("prompt:" in route for route in routes):
+        head = head.replace(
+            "    routes:", f'    routers: {{hard: {{file: r.json, sha256: "{"a" * 64}", input: text}}}}\n    routes:'
+        )
     found = document(head + "".join(f"      - {route}\n" for route in routes) + LAST)
     return Replay(route_tables(found), found.aliases)
 
@@ -46,6 +51,7 @@ def variant(found: Plan | InferenceError) -> str:
         ("bytes: 1KiB..", {"bytes": 1024, "looked": ("bytes",)}, {"bytes": 1023, "looked": ("bytes",)}),
         ("priority: ..3", {"priority": 0, "looked": ("priority",)}, {"looked": ("priority",)}),
         ("text_length: {t: 5..}", {"text_length": {"t": 5}}, {"text_length": {"t": None}}),
+        ("prompt: {hard: {at_least: 0.62}}", {"prompt": {SCORED: 620_000}}, {"prompt": {SCORED: 619_999}}),
         ("version: '7'", {"version": "7"}, {"version": "8"}),
         ("not: {any: [{tenant: acme}, {tier: gold}]}", {"tenant": name("b")}, {"tenant": name("acme")}),
     ],
@@ -138,10 +144,10 @@ def test_a_split_that_nobody_knew_of_is_drawn_in_its_shares() -> None:
 
 def test_what_a_sample_does_not_say_is_counted() -> None:
     """By what it is, and judged as absent."""
-    match = "header: {x-new: a}, parameter: {p: 1}, bytes: 1B.., priority: 0.., text_length: {t: 1..}"
+    match = "header: {x-new: a}, parameter: {p: 1}, bytes: 1B.., priority: 0.., text_length: {t: 1..}, prompt: {hard: {below: 1}}"
     found = replay(f"{{name: one, match: {{{match}}}, use: accurate}}")
     assert "fast" == variant(found.decide(sample()))
-    wanted = {"header x-new", "parameter p", "bytes", "priority", "text_length t"}
+    wanted = {"header x-new", "parameter p", "bytes", "priority", "text_length t", "prompt hard"}
     assert dict.fromkeys(wanted, 1) == dict(found.blind)
 
 
