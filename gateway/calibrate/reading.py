@@ -12,6 +12,7 @@ import gzip
 import importlib
 import io
 import json
+import stat
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -43,6 +44,8 @@ def wrong(name: str, line: int, message: str, column: str = "", suggestion: str 
 def read(path: Path, limit: int = MAX_BYTES) -> Iterator[Record]:
     """The rows of one file of at most `limit` bytes of text, in their order. Raises RowsError and OSError."""
     name = str(path)
+    if not stat.S_ISREG(mode := path.stat().st_mode) and not stat.S_ISDIR(mode):  # a directory cannot be opened, and says so
+        raise RowsError(f"{name}: a pipe or a device; rows are read twice, so put them into a file")
     with path.open("rb") as file:
         start = file.peek(4)[:4]
         yield from _parquet(path, name) if start == _PARQUET else _text(file, name, start[:2] == _GZIP, limit)

@@ -172,6 +172,7 @@ def facts(found: Report) -> list[tuple[str, str]]:
     if point is not None:
         least = "" if point.lower is None else f"; at least {share(point.lower)}"
         made.append(("quality", f"{share(point.quality)} of {last}'s on the rows it was certified on{least}"))
+        made.append(("tested", found.why))
     if found.more:
         made.append(
             ("more labels", "; ".join(f"{labels:,} rows in all: saves about {share(1 - cost)}" for labels, cost in found.more))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -91,6 +92,13 @@ def test_a_packed_file_that_never_ends(tmp_path: Path) -> None:
     file.write_bytes(gzip.compress(b"a,b\n" + (b"1," + b"2" * 998 + b"\n") * 2000))
     with pytest.raises(RowsError, match="more than 1 MiB: this is no file of rows"):
         list(read(file, 1 << 20))
+
+
+def test_a_pipe(tmp_path: Path) -> None:
+    """Is refused at once, though nobody writes into it: rows are read twice."""
+    os.mkfifo(tmp_path / "rows")
+    with pytest.raises(RowsError, match="a pipe or a device"):
+        list(read(tmp_path / "rows"))
 
 
 def test_numbers_of_json_are_numbers(tmp_path: Path) -> None:

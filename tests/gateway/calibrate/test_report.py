@@ -35,7 +35,7 @@ def test_a_certified_cascade(tmp_path: Path, names: tuple[str, ...]) -> None:
     assert found.saves == pytest.approx(1 - point.cost)
     assert (500, 1000) == (found.fit_rows, found.certify_rows)
     assert f"of the cost of always asking accurate, saves {100 * found.saves:.4g} %" in headline(found)
-    assert ["rows", "promise", "quality", "assumption"] == [name for name, _ in facts(found) if name != "more labels"]
+    assert ["rows", "promise", "quality", "tested", "assumption"] == [name for name, _ in facts(found) if name != "more labels"]
     assert [*names, "cascade"] == [row[0] for row in table(found)[1]]
     assert msgspec.json.decode(msgspec.json.encode(found))["certified"]["cuts"] == list(point.cuts)
 
