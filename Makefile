@@ -3,6 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory
+unexport PYTHONDONTWRITEBYTECODE  # pytest keeps what it made of the tests: 8 s of each run but the first
 
 # The first interpreter that is new enough; name another with `make PYTHON=/path/to/python demo`.
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
@@ -40,7 +41,7 @@ FUZZ_SECONDS ?= 600
 fuzz: .venv/.dev-stamp ## hostile bytes for the gate, the tensor head, the JSON, the answers and the policy; FUZZ_SECONDS=600 for all
 	@$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) --only "$(FUZZ_ONLY)" $(if $(FUZZ_SEED),--seed $(FUZZ_SEED))
 
-PROOFS := $(addprefix tests/faults/test_,$(addsuffix .py,crossed_cache redis_cache leases shadow shadow_verdicts rollout))
+PROOFS := $(addprefix tests/faults/test_,$(addsuffix .py,crossed_cache redis_cache leases shadow shadow_verdicts rollout audit))
 .PHONY: faults
 faults: .venv/.dev-stamp serving redis ## break what can break and print each figure next to its bar, under 10 minutes
 	@FAULTS=long $(BIN)/python -m pytest -q -rN tests/faults $(PROOFS:%=--ignore=%)
@@ -49,6 +50,7 @@ faults: .venv/.dev-stamp serving redis ## break what can break and print each fi
 proofs: .venv/.dev-stamp redis ## what is promised of cache, shadows and rollouts at full size, each figure next to its bar, about 15 minutes
 	@FAULTS=long $(BIN)/python -m pytest -q -rN $(PROOFS)
 	@$(BIN)/python -m tests.routing.simulations
+	@$(BIN)/python -m tests.routing.simulations.drift
 
 .PHONY: lint
 lint: .venv/.dev-stamp

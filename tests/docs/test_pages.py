@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import ast
-import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-import gateway.compile
 from backends.admission import Why
 from backends.errors import ErrorKind
 from gateway.demo.show import SCENES
@@ -49,7 +47,8 @@ def test_every_block_is_of_a_known_kind() -> None:
 def test_every_metric_stands_in_its_table() -> None:
     """Each with its labels."""
     metrics = Metrics()
-    families = (*vars(metrics).values(), *metrics.rollouts.families(), *metrics._usage.families())
+    more = (metrics.rollouts, metrics.audits, metrics.audited, metrics._usage)
+    families = (*vars(metrics).values(), *(family for each in more for family in each.families()))
     own = (family for family in families if isinstance(family, Numbers | Distributions))
     expected = {family._name: ",".join(family._labels) for family in own}
     told = {words(row[0])[0].partition("{") for row in table(OPERATE, "## Metrics")}
@@ -98,9 +97,6 @@ def test_the_demos_lines_are_those_it_prints() -> None:
 
 
 def test_the_picture_shows_the_onion_as_it_is() -> None:
-    """Its layers in their order, those that nobody fills yet drawn as empty places."""
+    """Its layers in their order."""
     picture = (DOCS / "request-life.svg").read_text()
-    named = re.findall(r'class="(dim )?name" x="\d+" y="\d+">(\w+)<', picture)
-    assert list(ORDER) == [name for _, name in named]
-    filled = re.findall(r'"(\w+)": (?:\w+Policy\(|\w+\})', inspect.getsource(gateway.compile))
-    assert [name for name in ORDER if name not in filled] == [name for dim, name in named if dim]
+    assert list(ORDER) == re.findall(r'class="name" x="\d+" y="\d+">(\w+)<', picture)

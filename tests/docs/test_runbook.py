@@ -22,7 +22,9 @@ PROMTOOL = shutil.which("promtool")
 def families() -> dict[str, tuple[str, ...]]:
     """Every series that can be asked for, with its labels."""
     found: dict[str, tuple[str, ...]] = {}
-    for each in (*vars(Metrics()).values(), *vars(ParentMetrics()).values()):
+    metrics = Metrics()
+    audits = (*metrics.audits.families(), *metrics.audited.families())
+    for each in (*vars(metrics).values(), *vars(ParentMetrics()).values(), *audits):
         if isinstance(each, Numbers):
             found[each._name] = tuple(each._labels)
         elif isinstance(each, Distributions):
