@@ -193,9 +193,13 @@ def compile_snapshot(
         ask, stream = onion(_of(table, layers, more), innermost), counting.stream(name, stream_of, cache)
         looked, door = routing.looks, _door(table, clusters)
         asked, candidates = routing.targets, tuple(each.candidate for each in table.rollouts)
-        extra = table.versions, routing.sampling, door, routing.steady, rolled.get(name), candidates
+        extra = table.versions, routing.sampling, door, routing.steady, rolled.get(name), candidates, _baseline(table, kept.costs)
         models[name] = Model(name, routing.plan, ask, stream, asked, looked, *extra)
     return Snapshot(blueprint.version, models, clusters, specs, blueprint.aliases)
+
+
+def _baseline(table: RouteTable, costs: Costs) -> Callable[[int], float] | None:
+    return partial(costs.dearest, table.model, table.priced) if table.priced else None
 
 
 def _clusters(blueprint: Blueprint, previous: Snapshot | None, metrics: Metrics) -> dict[str, Cluster]:

@@ -123,8 +123,9 @@ class Gateway:
         self._near = LocalStore(document.cache, time.monotonic)
         self._answers: LocalStore | SharedAnswers = self._near
         signatures = Signatures()
-        self.shadows = running(self.spawner.spawn, metrics.shadowed, document.telemetry.pairs)
         self.rollouts = Rollouts(self.spawner)
+        means = self.spawner.spawn, metrics.shadowed, document.telemetry.pairs, metrics.costs.mirrored
+        self.shadows = running(*means, self.rollouts.held)
         self.desk = Desk(self.rollouts.noted)
         self.audits = running_audits(self.spawner.spawn, metrics.audited.told, metrics.audited.paid)
         self.pages = None if self._store is None else self._store.pages(self.spawner.spawn)
@@ -210,7 +211,8 @@ class Gateway:
         if self.reloader is None:
             return NoPort()
         address = self.document.listen.admin
-        controls = Controls(self.drains, self.purge, self.shadow_reports, self.leader, self.auditor, self.experiments)
+        own = self.leader, self.auditor, self.experiments, self.exposition
+        controls = Controls(self.drains, self.purge, self.shadow_reports, *own)
         api = Api(self.reloader, controls, self.judge, self.spawner.spawn)
         return await listen_admin(AdminState(self.exposition, self.unready, api.answer), address.host, address.port)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from backends.cluster import Cluster
@@ -48,6 +48,7 @@ class Model:
     steady: bool = False  # whether its plans depend on nothing that is PASSING, nor on the request's id, nor on rollouts
     rolled: Rolled | None = None  # who plans in place of `plan`, where rollouts may swap variants
     candidates: tuple[Target, ...] = ()  # of those rollouts
+    baseline: Callable[[int], float] | None = None  # what so many rows would have cost of the dearest; None: so much a row
 
 
 @dataclass(frozen=True, slots=True)

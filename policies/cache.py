@@ -24,9 +24,9 @@ from policies.call import Answer, Ask, Cached, CacheStatus, Call, Kept
 from policies.keeping import (
     FAILURES,
     INLINE,
-    JITTER,
     Around,
     Found,
+    Renewals,
     Store,
     anonymous,
     apart,
@@ -34,12 +34,14 @@ from policies.keeping import (
     complete,
     counted_up,
     escalation,
+    lasts,
     plain,
     sized,
+    unlooked,
     wished,
 )
 from routing.cache.caching import Caching
-from routing.cache.key import Keys, Made, derived, unkeyed
+from routing.cache.key import Keys, Made, derived
 from routing.cache.worth import Worth
 
 MOST_ROWS = 512  # of a batch that is looked up row by row: each row costs some 10 µs, and others wait meanwhile
@@ -57,7 +59,7 @@ class CachePolicy:
         self._told = told
         self._around = around
         self._worth: dict[str, Worth] = {}
-        self._renewing: set[bytes] = set()
+        self._renewals = Renewals(around.spawn)
 
     def __call__(self, call: Call, ask: Ask) -> Awaitable[Answer]:
         """What is kept, or the answer from below. Questions on plans without a cache pass as they are."""
@@ -65,13 +67,8 @@ class CachePolicy:
             return ask(call)
         start, wishes = self._around.clock(), wished(call)
         worth = self._worth.get(call.model) or self._worth.setdefault(call.model, Worth())
-        if "no-store" in wishes:
-            return self._past(call, ask, _NO_STORE)
-        if not worth.on(start):
-            return self._past(call, ask, _NO_GAIN)
-        if why := unkeyed(call.request):
-            return self._past(call, ask, Cached("bypass", detail=why))
-        return self._looked_up(call, ask, worth, start, "no-cache" in wishes)
+        past = unlooked(call.request, wishes, worth.on(start))
+        return self._past(call, ask, past) if past else self._looked_up(call, ask, worth, start, "no-cache" in wishes)
 
     async def _past(self, call: Call, ask: Ask, cached: Cached) -> Answer:
         answer = replace(await ask(call), cached=cached)
@@ -171,7 +168,7 @@ class CachePolicy:
             return await _unfit(search)
         search.worth.saved(sum([each.seconds for each in have if each is not None]))
         detail = f"{len(have) - len(missing)} of {len(have)} rows"
-        cached = Cached("partial", stored=stored, collapsed=answer.collapsed, detail=detail)
+        cached = Cached("partial", stored=stored, collapsed=answer.collapsed, detail=detail, kept=1 - len(missing) / len(have))
         return replace(whole, cost=answer.cost, backend_seconds=answer.backend_seconds, cached=cached)
 
     async def _again(self, search: _Search, missing: Sequence[int], asked: float) -> Answer | None:
@@ -191,8 +188,7 @@ class CachePolicy:
             there = self._store.find([each.key for each in pieces])
             if not isinstance(there, Awaitable) and all(each is not None and each.until > now for each in there):
                 return False
-        until = now + caching.ttl * (1 - JITTER * self._around.chance())
-        ends = until + max(caching.stale_while_revalidate, caching.stale_if_error)
+        until, ends = lasts(caching, now, self._around.chance())
         return self._store.keep([replace(each, asked=asked, until=until) for each in pieces], ends)
 
     def _rescued(self, search: _Search, have: Sequence[Kept | None], error: InferenceError) -> Answer | None:
@@ -208,29 +204,18 @@ class CachePolicy:
         return None if answer is None else replace(answer, cached=Cached("stale", left, detail=error.reason))
 
     def _renew(self, search: _Search, have: Sequence[Kept | None]) -> None:
-        """Asks again in the background, once at a time, for as long as the route allows."""
+        """Asks again in the background, for as long as the route allows."""
         call = search.call
         key = search.parts.key([index for index, each in enumerate(have) if each is None])
-        if key in self._renewing:
-            return
-        self._renewing.add(key)
         at = self._around.clock() + call.plan.timeout
         call = replace(call, deadline=Deadline(at), received=at - call.plan.timeout)
         again = replace(search, call=call, kept=[None] * len(have))
 
         async def renew() -> None:
-            try:
-                async with asyncio.timeout(call.plan.timeout):
-                    await self._fetch(again, have, "miss")
-            except (InferenceError, TimeoutError):
-                pass  # the next question tries again
-            finally:
-                self._renewing.discard(key)
+            async with asyncio.timeout(call.plan.timeout):
+                await self._fetch(again, have, "miss")
 
-        try:
-            self._around.spawn(renew(), f"renew an answer of {call.model}")
-        except RuntimeError:  # there is too much to do in the background already
-            self._renewing.discard(key)
+        self._renewals.begin(key, renew, f"renew an answer of {call.model}")
 
     def _divided(self, call: Call) -> _Parts:
         assert call.plan.cache is not None
@@ -393,4 +378,3 @@ async def _unfit(search: _Search) -> Answer:
 
 _SHORT = 8 * 1024  # bytes of an answer that is put together once only: it lies beside what the store's bound counts
 _JOINED = b"joined"  # among what is derived from a question that comes again: its rows' entries, and their answer
-_NO_STORE, _NO_GAIN = Cached("request"), Cached("off", detail="no-gain")

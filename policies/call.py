@@ -122,6 +122,7 @@ class Cached(msgspec.Struct, frozen=True, gc=False):
     stored: bool = False
     collapsed: bool = False
     detail: str = ""
+    kept: float = 0.0  # of a partial hit: the share of its rows
     still: Still | None = None  # of a hit that was found at once, by a question that is known to come again
 
 

@@ -119,7 +119,8 @@ class RouteTable(msgspec.Struct, frozen=True):
     model: str
     routes: tuple[Route, ...]
     fallback: Mapping[str, Target] = {}
-    dearest: float = 0.0
+    dearest: float = 0.0  # what a row of the dearest variant costs
+    priced: tuple[Target, ...] = ()  # all variants, where one has a price beside its rows: who is dearest hangs on the question
     versions: Versions = Versions()
     cache: Caching | None = None
     shadows: tuple[tuple[Shadow, Target], ...] = ()  # each with its candidate

@@ -27,6 +27,7 @@ from gateway.reload.reloader import Done, Refusal, Reloader, one_line
 from gateway.review.explain import Explanation, explain
 from gateway.review.written import read_request
 from gateway.rollout.leader import Leader
+from gateway.savings import savings
 from gateway.shadow.report import Report
 from routing.cache.caching import Purge
 
@@ -48,6 +49,10 @@ async def _no_shadows() -> Sequence[Report]:
     return ()
 
 
+async def _nothing() -> bytes:
+    return b""
+
+
 @dataclass(frozen=True, slots=True)
 class Controls:
     """What operators can do to a gateway beside changing its policy. `purge` throws kept answers away, in every process;
@@ -59,6 +64,7 @@ class Controls:
     rollouts: Leader | None = None
     audits: Auditor | None = None
     experiments: Experiments | None = None
+    exposition: Callable[[], Awaitable[bytes]] = _nothing  # of all processes, from which savings are told
 
 
 SHADOW = "/api/shadows/{model}/{name}"
@@ -82,6 +88,7 @@ class Api:
             "/api/endpoints": {"GET": self._endpoints},
             "/api/drain": {"POST": self._drain},
             "/api/cache/purge": {"POST": self._purge},
+            "/api/savings": {"GET": self._savings},
             "/api/shadows": {"GET": self._shadows},
             SHADOW: {"GET": self._shadows},
             **routes(controls.rollouts),
@@ -159,6 +166,9 @@ class Api:
 
     async def _endpoints(self, asked: ApiRequest, subject: str) -> Mapping[str, Any]:
         return await self._controls.drains.shown()
+
+    async def _savings(self, asked: ApiRequest, subject: str) -> Mapping[str, Any]:
+        return dict(msgspec.to_builtins(savings(await self._controls.exposition())))
 
     async def _shadows(self, asked: ApiRequest, subject: str) -> Mapping[str, Any]:
         found = await self._controls.shadows()

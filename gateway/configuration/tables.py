@@ -106,6 +106,7 @@ def _table(name: str, model: policy.Model, backends: Mapping[str, policy.Backend
         routes=tuple(_route(route, targets, model.timeout) for route in model.routes),
         fallback={failed: targets[instead] for failed, instead in model.fallback.items()},
         dearest=max(target.cost for target in targets.values()),
+        priced=tuple(targets.values()) if any(target.price for target in targets.values()) else (),
         versions=model.version_policy,
         cache=None if model.cache is None else _caching(model.cache, _epoch(model, backends)),
         shadows=shadows_of(model, targets),

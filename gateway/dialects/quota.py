@@ -13,8 +13,14 @@ from backends.errors import InferenceError
 from policies.call import Counted, LimitedError, Quota
 
 Headers = tuple[tuple[str, str], ...]
-_UNITS = {"cost": ';qu="cost"', "escalations": ';qu="rows"', "requests": "", "bytes": ';qu="content-bytes"', "concurrency": ';qu="concurrent-requests"'}
-_SUFFIX = {"cost": ":cost", "escalations": ":escalations", "requests": "", "bytes": ":bytes", "concurrency": ":concurrency"}  # one limit may be several of the draft's policies
+_UNITS = {
+    "requests": "",
+    "bytes": ';qu="content-bytes"',
+    "concurrency": ';qu="concurrent-requests"',
+    "cost": ';qu="cost"',
+    "escalations": ';qu="rows"',
+}
+_SUFFIX = {kind: "" if kind == "requests" else f":{kind}" for kind in _UNITS}  # one limit may be several of the draft's policies
 
 
 def quota_headers(quota: Quota | None) -> Headers:

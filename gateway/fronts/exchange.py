@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -14,7 +14,7 @@ from gateway.snapshot import Snapshot
 from gateway.telemetry.record import RequestRecord
 from gateway.telemetry.recorder import Recorder
 from gateway.telemetry.trace import passed_on
-from policies.call import Answer, Call
+from policies.call import Answer, Cached, Call
 from routing.principal import Principal
 
 _NOBODY = Principal(subject="")
@@ -36,6 +36,7 @@ class Exchange(msgspec.Struct, gc=False):
     record: RequestRecord
     principal: Principal = _NOBODY
     dearest: float = 0.0
+    baseline: Callable[[int], float] | None = None
 
     def passed_headers(self) -> tuple[tuple[str, str], ...]:
         """What goes on to backends beside the tensors."""
@@ -51,7 +52,8 @@ class Exchange(msgspec.Struct, gc=False):
         """Notes the route and whose it is, also of a request that will fail, and whether it is to be recorded as a sample."""
         plan = call.plan
         self.record.route, self.record.policy = plan.route, snapshot.version
-        self.dearest = plan.dearest
+        self.record.cascade = len(plan.stages) > 1
+        self.dearest, self.baseline = plan.dearest, snapshot.models[call.model].baseline
         if plan.sample and samples is not None:
             self.record.drawn = samples.planned(snapshot, call)
 
@@ -66,7 +68,10 @@ class Exchange(msgspec.Struct, gc=False):
             record.variant = ",".join([share.variant for share in answer.shares])
         record.backend_seconds = answer.backend_seconds
         record.cost = answer.cost
-        record.baseline = self.dearest * max(1, record.rows)
+        rows = max(1, record.rows)
+        record.baseline = self.dearest * rows if self.baseline is None else self.baseline(rows)
+        if answer.cached is not None:
+            record.kept = _kept(answer.cached)
         record.escalation = answer.escalation
         if record.drawn is not None:
             if _asked_nobody(answer):
@@ -78,11 +83,12 @@ class Exchange(msgspec.Struct, gc=False):
         """Notes of an answer from the cache what was noted of the same one to the same question."""
         record, was = self.record, known.record
         record.rows, record.route, record.policy = was.rows, was.route, was.policy
-        record.shares, record.variant, record.escalation, record.baseline = was.shares, was.variant, was.escalation, was.baseline
+        record.shares, record.variant, record.escalation = was.shares, was.variant, was.escalation
+        record.baseline, record.kept, record.cascade = was.baseline, was.kept, was.cascade
 
     def failed(self, error: InferenceError) -> None:
         """Notes why there was no answer."""
-        self.record.reason = error.reason
+        self.record.reason, self.record.cost = error.reason, error.cost
         error.ended()
 
     def ended(self, code: str, now: float, policy: str) -> RequestRecord:
@@ -96,6 +102,11 @@ class Exchange(msgspec.Struct, gc=False):
         record.tenant = self.principal.tenant
         record.policy = record.policy or policy
         return record
+
+
+def _kept(cached: Cached) -> float:
+    """The share of the rows that nobody was asked about on behalf of this request."""
+    return 1.0 if cached.collapsed or cached.status in ("hit", "stale") else cached.kept
 
 
 def _asked_nobody(answer: Answer) -> bool:

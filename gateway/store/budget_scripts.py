@@ -1,7 +1,7 @@
 """What Redis itself does for budgets, in Lua, so that a look and what follows from it are one step for all gateways.
 
-An account is a hash of what is `spent` and what is `held` of one budget in one period (by the rules of routing/budgets.py), under a
-name that has the period in it: no clock is asked, and two gateways whose clocks differ by a second keep two accounts for that
+An account is a hash of what is `spent` and what is `held` of one budget in one period (routing/budgets.py has the rules), under
+a name that has the period in it: no clock is asked, and two gateways whose clocks differ by a second keep two accounts for that
 second, each with its own sum. It expires when the period has long been over. What a gateway that was killed had reserved stays
 reserved until then: it may have been spent.
 """

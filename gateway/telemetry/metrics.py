@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from backends.admission import Why
 from gateway.telemetry.audits import AuditCounts, AuditNumbers
+from gateway.telemetry.costs import CostNumbers, Part
 from gateway.telemetry.record import RequestRecord
 from gateway.telemetry.rollouts import RolloutNumbers
 from gateway.telemetry.series import Cell, Distribution, Distributions, Numbers
@@ -29,25 +30,23 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 class _Line:
     """The cells that one kind of request touches, found once."""
 
-    __slots__ = ("baseline", "overhead", "requests", "rows", "seconds")
+    __slots__ = ("overhead", "part", "requests", "rows", "seconds")
 
-    def __init__(
-        self, requests: Cell, seconds: Distribution, overhead: Distribution, baseline: Cell, rows: Sequence[Cell]
-    ) -> None:
+    def __init__(self, requests: Cell, seconds: Distribution, overhead: Distribution, part: Part, rows: Sequence[Cell]) -> None:
         self.requests = requests
         self.seconds = seconds
         self.overhead = overhead
-        self.baseline = baseline
+        self.part = part
         self.rows = rows  # of each variant that it names
 
 
 class _Asked:
     """The cells that one kind of ask touches."""
 
-    __slots__ = ("cost", "seconds")
+    __slots__ = ("asks", "cost", "rows", "seconds")
 
-    def __init__(self, cost: Cell, seconds: Distribution) -> None:
-        self.cost = cost
+    def __init__(self, cells: tuple[Cell, Cell, Cell], seconds: Distribution) -> None:
+        self.cost, self.asks, self.rows = cells
         self.seconds = seconds
 
 
@@ -79,8 +78,7 @@ class Metrics:
             "escalations_total", "asks of a dearer stage for unsure rows", "model", "from", "to", "outcome"
         )
         self._fallbacks = _counter("fallbacks_total", "asks of another target because of an error", "model", "from", "to")
-        self._cost = _counter("cost_total", "cost of what was asked, in the policy's unit", "model", "variant")
-        self._baseline = _counter("cost_baseline_total", "what the dearest variant alone would have cost", "model")
+        self.costs = CostNumbers()
         self._cached, self._cache_size, self._shared = _caches()
         self._shadowed = _counter("shadow_total", "questions drawn for a shadow, by what became of them", "shadow", "outcome")
         self.rollouts, self.audits, self.audited = RolloutNumbers(), AuditNumbers(), AuditCounts()
@@ -111,7 +109,8 @@ class Metrics:
         if record.overhead_seconds:
             overhead.counts[bisect_left(OVERHEAD, record.overhead_seconds)] += 1
             overhead.total += record.overhead_seconds
-        line.baseline.value += record.baseline
+        if record.variant:
+            line.part.answered(record)
         for cell, (_, rows) in zip(line.rows, record.shares, strict=True):
             cell.value += rows
         if record.reason in SHED:
@@ -124,10 +123,12 @@ class Metrics:
         key = (model, target.backend, target.variant)
         cells = self._asks.get(key)
         if cells is None:
-            cells = _Asked(self._cost.cell(model, target.variant), self._backend_seconds.cell(target.backend, target.variant))
+            cells = _Asked(self.costs.asked(model, target.variant), self._backend_seconds.cell(target.backend, target.variant))
             self._asks[key] = cells
         cells.seconds.observe(seconds)
         cells.cost.value += cost
+        cells.asks.value += 1
+        cells.rows.value += rows
 
     def sent(self, backend: str, endpoint: str, outcome: str) -> None:
         """One attempt at an endpoint ended: `ok`, an error's kind, or `abandoned`."""
@@ -181,6 +182,7 @@ class Metrics:
     def policy_loaded(self, version: str) -> None:
         """This version is in force from now on."""
         self._policy.clear()
+        self._lines.clear()  # what a route does may be another thing now
         self._policy.cell(version).value = 1
         self._reloads.cell("ok").value += 1
 
@@ -207,7 +209,7 @@ class Metrics:
         if self.store_up is not None:
             self._store_up.cell().value = int(self.store_up())
         own = (family for family in vars(self).values() if isinstance(family, Numbers | Distributions))
-        more = (self.rollouts, self.audits, self.audited, self._usage)
+        more = (self.costs, self.rollouts, self.audits, self.audited, self._usage)
         return _text((*own, *(family for each in more for family in each.families())))
 
     def _line(self, record: RequestRecord) -> _Line:
@@ -216,7 +218,7 @@ class Metrics:
             self._requests.cell(model, route, variant, code),
             self._seconds.cell(model, route),
             self._overhead.cell(model),
-            self._baseline.cell(model),
+            self.costs.part(record),
             [self._rows.cell(model, each) for each, _ in record.shares],
         )
         self._lines[model, route, variant, code] = line

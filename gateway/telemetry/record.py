@@ -32,6 +32,7 @@ class RequestRecord(msgspec.Struct, gc=False):  # mutable: making a new one at t
     `model`, `route` and `variant` come from the policy document, never from the client: an unknown model is "".
     `variant` lists several, in stage order, separated by commas; `shares` says how many rows each answered.
     `code` is the HTTP status, or the gRPC status word; `baseline` is what the dearest variant would have cost.
+    `kept` is the share of the rows that nobody was asked about for this request, `cascade` whether its route is one.
     """
 
     request_id: str
@@ -49,6 +50,8 @@ class RequestRecord(msgspec.Struct, gc=False):  # mutable: making a new one at t
     rows: int = 0
     cost: float = 0.0
     baseline: float = 0.0
+    kept: float = 0.0
+    cascade: bool = False
     escalation: str = ""
     shares: tuple[tuple[str, int], ...] = ()
     subject: str = ""

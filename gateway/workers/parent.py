@@ -107,7 +107,8 @@ class Parent:
     async def run(self) -> None:
         """From the start of the workers to the end of the last."""
         address = self._document.listen.admin
-        controls = Controls(self._drains, self.purge, self.shadow_reports, self._leader, self._auditor, self._experiments)
+        own = self._leader, self._auditor, self._experiments, self.exposition
+        controls = Controls(self._drains, self.purge, self.shadow_reports, *own)
         api = Api(self._reloader, controls, self._judge, self._spawner.spawn)
         admin = await listen_admin(AdminState(self.exposition, self.unready, api.answer), address.host, address.port)
         self._heed_signals()

@@ -20,8 +20,8 @@ Demand = tuple[tuple[str, int], ...]  # the backend's own model, and how many ro
 class Facts(msgspec.Struct, frozen=True):
     """What a plan means for cost, in a sample's own words. `label` says who answers: `fast`, or `fast→accurate`.
 
-    `costs` is of a row, `calls` of an ask beside its rows, both by variant as `targets` are: what time and tokens cost nobody knows
-    of what was not asked. `key` tells plans apart where that must be quick.
+    `costs` is of a row, `calls` of an ask beside its rows, both by variant as `targets` are: what time and tokens cost nobody
+    knows of what was not asked. `key` tells plans apart where that must be quick.
     """
 
     route: str

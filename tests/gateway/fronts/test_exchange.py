@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import pytest
@@ -23,7 +24,13 @@ from routing.plan import Plan, Stage, Target
 from routing.principal import Principal
 from routing.sampling import Sampling, sampling
 
+
+def _never() -> None:
+    raise AssertionError
+
+
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+MODEL = Model("digits", lambda _: PLAN, _never, _never, ())  # type: ignore[arg-type]
 PLAN = Plan("default", (Stage(Target("fast", "b", "m", cost=1.0)),), 1.0, dearest=40.0)
 
 
@@ -33,7 +40,7 @@ def test_an_exchange_that_went_well(make_request: Callable[..., InferenceRequest
     exchange = began(RequestHead("POST", "/p", "", headers, "1.2.3.4", 10.0), "made")
     exchange.record.rows, exchange.record.model = 3, "digits"
     call = Call("digits", make_request(rows=3), Principal("ann", "acme"), PLAN, Deadline(11.0))
-    exchange.planned(call, Snapshot("v1", {}, {}, {}), None)
+    exchange.planned(call, Snapshot("v1", {"digits": MODEL}, {}, {}), None)
     exchange.principal = Principal("ann", "acme")
     shares = (Share("fast", 2, "m", "1"), Share("dear", 1, "n", "1"))
     answer = Answer(InferenceResponse("m", "1", "", {}, Tensors(())), shares, 42.0, 0.3, "fast→dear")
@@ -48,6 +55,34 @@ def test_an_exchange_that_went_well(make_request: Callable[..., InferenceRequest
         record.policy,
         record.traceparent,
     )
+
+
+@pytest.mark.parametrize(
+    ("cached", "kept"),
+    [
+        (None, 0.0),
+        (Cached("miss"), 0.0),
+        (Cached("hit", 5.0), 1.0),
+        (Cached("stale", -5.0), 1.0),
+        (Cached("miss", collapsed=True), 1.0),
+        (Cached("partial", kept=0.75), 0.75),
+        (Cached("partial", kept=0.75, collapsed=True), 1.0),
+    ],
+)
+def test_rows_that_nobody_was_asked_about(
+    make_request: Callable[..., InferenceRequest], cached: Cached | None, kept: float
+) -> None:
+    """Kept, or asked on behalf of another: what they would have cost was saved by the cache. Prices by parts have a baseline by
+    rows."""
+    exchange = began(RequestHead("POST", "/p", "", {}, "1.2.3.4", 10.0), "made")
+    exchange.record.rows = 4
+    call = Call("digits", make_request(rows=4), Principal("ann"), PLAN, Deadline(11.0))
+    priced = dataclasses.replace(MODEL, baseline=lambda rows: 7.0 + rows)
+    exchange.planned(call, Snapshot("v1", {"digits": priced}, {}, {}), None)
+    response = InferenceResponse("m", "1", "", {}, Tensors(()))
+    answer = Answer(response, (Share("fast", 4, "m", "1"),), 0.0, 0.3, cached=cached)
+    exchange.answered(Outcome(answer, PLAN, "v1"))
+    assert (kept, 11.0, False) == (exchange.record.kept, exchange.record.baseline, exchange.record.cascade)
 
 
 @pytest.mark.parametrize(
