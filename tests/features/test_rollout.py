@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -143,6 +144,48 @@ async def test_a_fallback_hides_nothing(start: Start) -> None:
     gate.backend.scripts["digits_balanced"] = failing(500)
     assert {200} == {(await gate.infer([index])).status for index in range(100)}
     assert "rolled-back" == (await round_of(gate))["state"]
+
+
+def guarded(guard: str, shadow: str = "") -> str:
+    """By this guard alone."""
+    whole = "{metric: error-rate, max_increase: 0.5%}, {metric: latency-p99, max_increase: 20%}"
+    text = re.sub(r"cost: (\d+)}", r"cost: \1, pure: true}", policy().replace(whole, guard))
+    return text.replace("    rollouts:", f"    {shadow}\n    rollouts:") if shadow else text
+
+
+async def test_a_candidate_that_says_otherwise(start: Start) -> None:
+    """A shadow's comparisons are evidence: labels that the stable side itself does not change."""
+    shadow = "shadows: [{name: s, of: live, to: next, fraction: 100%, compare: {label: exact}}]"
+    gate = await start(guarded("{metric: disagreement, max: 2%}", shadow))
+    await started(gate)
+    for index in range(80):
+        await gate.infer([index])
+    async with asyncio.timeout(10):
+        while "rolled-back" != (found := await round_of(gate))["state"]:  # noqa: ASYNC110 - a round is what moves it
+            await asyncio.sleep(0.01)
+    assert "disagreement: " in found["notes"][-1]["text"]
+
+
+async def test_a_candidate_that_nobody_can_read(start: Start) -> None:
+    """Its answers are none: tensors that do not hold what their shapes say, though the status was 200."""
+    gate = await start(guarded("{metric: unparseable-rate}"))
+    await started(gate)
+    gate.backend.scripts["digits_balanced"] = failing(200, body=b'{"model_name": "digits_balanced", "outputs": [{"name": 1}]}')
+    for index in range(60):
+        await gate.infer([index])
+    found = await round_of(gate)
+    assert ("rolled-back", True) == (found["state"], "unparseable-rate: " in found["text"])
+
+
+async def test_a_guardrail_that_no_answer_has(start: Start) -> None:
+    """Is an error and no pass: no step ends."""
+    gate = await start(guarded("{metric: guardrail-rate, output: flagged}").replace("hold: 24h", "samples: 10"))
+    await started(gate)
+    for index in range(300):
+        await gate.infer([index])
+    found = await round_of(gate)
+    assert ("running", "unmeasured", 0.5) == (found["state"], found["verdict"], found["weight"])
+    assert "never reported: guardrail-rate" == found["text"]
 
 
 async def test_an_identical_outage_is_nobodys(start: Start) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
 
+import numpy as np
 import pytest
 from msgspec.structs import replace
 
 from backends.errors import ErrorKind, InferenceError
+from backends.inference import InferenceResponse, Tensors
+from backends.tensors import from_array
 from policies.call import Answer, Call
 from policies.rollout import Draw, Lane, Rolled, RolloutPolicy
 from routing.match import Question
@@ -20,7 +23,8 @@ from tests.policies.conftest import TARGETS
 
 MakeCall = Callable[..., Call]
 NEXT = Target("next", "triton", "b_next")
-TERMS = Terms((Step(0.5, 60.0),), (Metric("error-rate"), Metric("timeout-rate"), Metric("latency", "latency")), sticky=False)
+METRICS = (Metric("error-rate"), Metric("timeout-rate"), Metric("latency", "latency"))
+TERMS = Terms((Step(0.5, 60.0),), METRICS, sticky=False)
 MEASURES = (Measure("error"), Measure("timeout"), Measure("latency", 1.2))
 
 
@@ -50,6 +54,7 @@ class Bench:
         self.policy = RolloutPolicy(lambda: self.now)
         self.rolled = Rolled([lambda _: STABLE, lambda _: SWAPPED], [over])
         self.failure: BaseException | None = None
+        self.answer = Answer(None, (), 0.0, 1.0)  # type: ignore[arg-type]  # nobody looks into it
 
     def call(self, unit: int) -> Call:
         planned, drawn = self.rolled.plan(question(unit))
@@ -59,7 +64,7 @@ class Bench:
         self.now += 1.0
         if self.failure is not None:
             raise self.failure
-        return Answer(None, (), 0.0, 1.0)  # type: ignore[arg-type]  # nobody looks into it
+        return self.answer
 
     async def streamed(self, call: Call) -> AsyncGenerator[Answer, None]:
         yield await self.below(call)
@@ -190,3 +195,39 @@ def test_nobody_moves_back() -> None:
     one.follow(one.attempt, 0.4, watching=True)
     assert few < set(units(one, True, 200))
     assert isinstance(one.draw(question(1)), Draw)
+
+
+def test_comparisons_of_a_shadow() -> None:
+    """One of the two later answers is looked at, by a fair coin; only while both sides are asked, and if a guard wants it."""
+    metrics = Metric("error-rate"), Metric("disagreement", beside=True)
+    coins = iter([0.2, 0.7, 0.2, 0.7])
+    rolling = Rolling("fast", TARGETS["fast"], NEXT, "request", replace(TERMS, metrics=metrics), (), "d")
+    made = Lane(rolling, lambda: next(coins))
+    made.follow("m/fast/next/1", 0.05, watching=True)
+    for differs in ((True, False), (True, False), (False, True), (False, True)):
+        made.held(*differs)
+    found = made.take()
+    assert ((0, 0), (2, 2)) == found.looked
+    assert {(0, 0.5): (1, 1), (1, 0.5): (1, 1)} == {(each.cell, each.weight): each.labels for each in found.counts}
+    made.follow("m/fast/next/1", 0.0, watching=True)
+    made.held(True, False)
+    lane().held(True, False)
+    assert not made.take()
+
+
+async def test_guards_that_look_into_the_answer(make_call: MakeCall) -> None:
+    """See what came, and nothing where nothing did."""
+    measures = (Measure("unparseable"), Measure("guardrail", output="flag"))
+    made = Lane(Rolling("fast", TARGETS["fast"], NEXT, "request", replace(TERMS, metrics=METRICS[:2]), measures, "d"))
+    made.follow("m/fast/next/1", 0.5, watching=True)
+    bench = Bench(make_call, made)
+    flag = from_array("flag", "BOOL", np.array([True]))
+    bench.answer = Answer(InferenceResponse("m", "1", "", {}, Tensors((flag,))), (), 0.0, 1.0)
+    await bench.ask(1)
+    bench.failure = InferenceError(ErrorKind.BROKEN, "no", reason="bad-answer")
+    with pytest.raises(InferenceError):
+        await bench.ask(2)
+    bench.failure = InferenceError(ErrorKind.UNAVAILABLE, "no")
+    with pytest.raises(InferenceError):
+        await bench.ask(3)
+    assert [2, 1] == [sum(labels) for labels in made.take().looked]

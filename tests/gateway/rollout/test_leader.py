@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from backends.errors import InferenceError
 from gateway.aside import here
 from gateway.rollout.leader import Leader, UnknownRolloutError, Ways
-from gateway.rollout.words import Fitness, Order, Told
+from gateway.rollout.words import Fitness, Later, Order, Told
 from gateway.shadow.report import Report as ShadowReport
 from gateway.telemetry.rollouts import RolloutNumbers
 from routing.match import RouteTable
@@ -172,6 +172,24 @@ async def test_an_edited_policy(bench: Bench) -> None:
     bench.tables = {"digits": RouteTable("digits", (), rollouts=(edited,))}
     assert "pending 0" == await bench.round()
     assert "digits/live/next/2" == bench.leader.orders[0].attempt
+
+
+async def test_what_clients_tell_later() -> None:
+    """Is evidence where a guard watches it, of the attempt that the request belonged to; and no request of its own."""
+    bench = Bench()
+    metrics = (*TERMS.metrics, Metric("thumbs-down", beside=True))
+    rolling = replace(ROLLING, terms=replace(TERMS, metrics=metrics), definition="told")
+    bench.tables = {"digits": RouteTable("digits", (), rollouts=(rolling,))}
+    await bench.running()
+    attempt = bench.leader.orders[0].attempt
+    bench.leader.heard(KEY, [Later(attempt, "thumbs-down", 0.01 * number, 0.5, number < 50) for number in range(100)])
+    bench.leader.heard(KEY, [Later("another", "thumbs-down", 0.1, 0.5, happened=True)])
+    bench.leader.heard(KEY, [Later(attempt, "bought", 0.1, 0.5, happened=True)])
+    bench.leader.heard(("digits", "nobody"), [])
+    assert "rolled-back 0" == await bench.round()
+    (report,) = await bench.leader.shown()
+    assert 0 == report.samples
+    assert "thumbs-down: 50 of 50 events are the candidate's" in report.notes[-1].text
 
 
 async def test_what_belongs_to_another_attempt_does_not_count(bench: Bench) -> None:

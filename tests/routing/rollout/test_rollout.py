@@ -240,3 +240,10 @@ class Anything(RuleBasedStateMachine):
 
 Anything.TestCase.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
 test_anything = Anything.TestCase
+
+
+def test_what_is_measured_beside_the_requests_are_no_samples() -> None:
+    """Feedback and comparisons are evidence, and no requests of the candidate's."""
+    terms = Terms(STEPS, (Metric("error-rate"), Metric("thumbs-down", beside=True)), proof="time", sticky=False)
+    found = observe(running(terms), Batch(((10, 2), (50, 40)), (Count(1, 1, 0.05, (50, 40)),)), {})
+    assert (2, (50, 40)) == (found.samples, found.evidence["thumbs-down"].looked)

@@ -64,3 +64,14 @@ def test_what_was_stored_is_known() -> None:
     before = Seen()
     before.coin(0.7, 0.5)
     assert 0 == Seen(before.known).coin(0.7, 0.5)
+
+
+def test_what_others_have_seen() -> None:
+    """Whoever knows more goes on knowing it, and what came not to count is as before."""
+    seen = Seen({0.3: 0.1})
+    seen.learn(0.3, 0.05)
+    seen.learn(0.4, 1.0)
+    assert {0.3: 0.1, 0.4: 1.0} == seen.known
+    seen.forget(0.3, 0.05)
+    seen.forget(0.4, None)
+    assert {0.3: 0.05} == seen.known

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from routing.rollout.betting import UNMEASURED, Metric
-from routing.rollout.tally import DRAWN, Batch, Count, Reveal, Tally
+from routing.rollout.tally import DRAWN, Batch, Count, Reveal, Tally, together
 
 METRICS = (Metric("error-rate"), Metric("latency", "latency"))
 SHARES = (*(Metric(name) for name in ("error-rate", "timeout-rate", "disagreement")), Metric("latency", "latency"))
@@ -79,3 +79,27 @@ def test_a_batch_travels() -> None:
         tally.saw(0.01, 0.05, (1, 3))
         batch = tally.take()
         assert batch == msgspec.msgpack.decode(msgspec.msgpack.encode(batch), type=Batch)
+
+
+def test_two_batches_as_one() -> None:
+    """Counts of the same add up, and nothing else does."""
+    batches = []
+    for place, error in ((0.01, 1), (0.01, 0), (0.9, 1)):
+        tally = Tally(METRICS, sticky=False)
+        tally.drew(place, 0.05)
+        tally.saw(place, 0.05, (error, UNMEASURED))
+        batches.append(tally.take())
+    whole = together(together(*batches[:2]), batches[2])
+    assert ((1, 2), (0, 0)) == whole.looked
+    assert {Count(DRAWN, 0, 0.05, (1, 2)), Count(0, 0, 0.05, (0, 1)), Count(0, 1, 0.05, (1, 1))} == {*whole.counts}
+    assert (True, False) == (bool(whole), bool(Tally(METRICS, sticky=False).take()))
+
+
+def test_what_is_no_request() -> None:
+    """Is counted by its own chance, also where units stay on a side."""
+    tally = Tally(METRICS, sticky=True)
+    tally.beside(0, 1, 0.5, candidate=True)
+    tally.beside(0, 0, 0.5, candidate=False)
+    batch = tally.take()
+    assert (((1, 1), (0, 0)), ()) == (batch.looked, batch.reveals)
+    assert {Count(0, 1, 0.5, (0, 1)), Count(0, 0, 0.5, (1, 0))} == {*batch.counts}
