@@ -9,12 +9,12 @@ from typing import Any, Protocol
 import msgspec
 from msgspec.structs import replace
 
-from backends.errors import ErrorKind
+from backends.errors import ErrorKind, InferenceError
 from backends.inference import InferenceRequest, InferenceResponse, Tensors, TensorSpec
 from backends.tensors import Tensor
-from policies.call import Answer, Call, Kept, Share
-from routing.cache.caching import Purge
-from routing.cache.key import Made, Served
+from policies.call import Answer, Cached, Call, Kept, Share
+from routing.cache.caching import Caching, Purge
+from routing.cache.key import Made, Served, unkeyed
 from routing.cache.worth import Worth
 from routing.plan import Plan
 
@@ -92,6 +92,51 @@ class Found(msgspec.Struct, frozen=True, gc=False):
         self.worth.looked(now - start, now, self.seconds)
         self.told(self.model, "hit")
         return self.until - now
+
+
+_NO_STORE, _NO_GAIN = Cached("request"), Cached("off", detail="no-gain")
+
+
+def unlooked(request: InferenceRequest, wishes: Collection[str], on: bool) -> Cached | None:
+    """Why a question is not looked up; None where it is. `on`: the cache is worth its while."""
+    if "no-store" in wishes:
+        return _NO_STORE
+    if not on:
+        return _NO_GAIN
+    why = unkeyed(request)
+    return Cached("bypass", detail=why) if why else None
+
+
+def lasts(caching: Caching, now: float, chance: float) -> tuple[float, float]:
+    """Until when what is kept now is fresh, and until when it is of any use."""
+    until = now + caching.ttl * (1 - JITTER * chance)
+    return until, until + max(caching.stale_while_revalidate, caching.stale_if_error)
+
+
+class Renewals:
+    """What is asked again in the background, each key once at a time. If one fails, the next question tries again."""
+
+    def __init__(self, spawn: Callable[[Coroutine[Any, Any, None], str], object]) -> None:
+        self._spawn = spawn
+        self._under_way: set[bytes] = set()
+
+    def begin(self, key: bytes, renew: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
+        """Unless it is under way already."""
+        if key in self._under_way:
+            return
+        self._under_way.add(key)
+        try:
+            self._spawn(self._renewed(key, renew), name)
+        except RuntimeError:  # there is too much to do in the background already
+            self._under_way.discard(key)
+
+    async def _renewed(self, key: bytes, renew: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        try:
+            await renew()
+        except (InferenceError, TimeoutError):
+            pass
+        finally:
+            self._under_way.discard(key)
 
 
 def wished(call: Call) -> Collection[str]:

@@ -20,9 +20,22 @@ from backends.deadline import Deadline
 from backends.errors import InferenceError
 from backends.inference import InferenceResponse
 from policies.call import Answer, Cached, CacheStatus, Call, Kept
-from policies.keeping import FAILURES, INLINE, JITTER, Around, Store, anonymous, as_planned, plain, sized, wished
+from policies.keeping import (
+    FAILURES,
+    INLINE,
+    Around,
+    Renewals,
+    Store,
+    anonymous,
+    as_planned,
+    lasts,
+    plain,
+    sized,
+    unlooked,
+    wished,
+)
 from routing.cache.caching import Caching
-from routing.cache.key import Keys, unkeyed
+from routing.cache.key import Keys
 from routing.cache.worth import Worth
 
 MOST_ANSWERS = 4096  # of one stream: with more, or more bytes, nothing of it is kept
@@ -41,7 +54,7 @@ class StreamCachePolicy:
         self._told = told
         self._around = around
         self._worth: dict[str, Worth] = {}
-        self._renewing: set[bytes] = set()
+        self._renewals = Renewals(around.spawn)
         self._noted = 0  # bytes
 
     def __call__(self, call: Call, ask: StreamAsk) -> AsyncGenerator[Answer, None]:
@@ -50,12 +63,8 @@ class StreamCachePolicy:
             return ask(call)
         start, wishes = self._around.clock(), wished(call)
         worth = self._worth.get(call.model) or self._worth.setdefault(call.model, Worth())
-        if "no-store" in wishes:
-            return self._past(ask(call), call.model, Cached("request"))
-        if not worth.on(start):
-            return self._past(ask(call), call.model, Cached("off", detail="no-gain"))
-        if why := unkeyed(call.request):
-            return self._past(ask(call), call.model, Cached("bypass", detail=why))
+        if past := unlooked(call.request, wishes, worth.on(start)):
+            return self._past(ask(call), call.model, past)
         search = _Search(call, ask, call.plan.cache, worth, "request" if "no-cache" in wishes else "miss")
         return self._looked_up(search, start)
 
@@ -127,7 +136,7 @@ class StreamCachePolicy:
 
     def _keep(self, search: _Search, notes: _Notes, asked: float) -> None:
         caching, now = search.caching, self._around.clock()
-        until = now + caching.ttl * (1 - JITTER * self._around.chance())
+        until, ends = lasts(caching, now, self._around.chance())
         first, *more = [replace(response, model=search.call.model) for response in notes.responses]
         answer = notes.last
         assert answer is not None
@@ -144,30 +153,19 @@ class StreamCachePolicy:
             size=notes.size,
             more=tuple(more),
         )
-        self._store.keep((kept,), until + max(caching.stale_while_revalidate, caching.stale_if_error))
+        self._store.keep((kept,), ends)
 
     def _renew(self, search: _Search) -> None:
-        """Asks again in the background, once at a time, for as long as the route allows."""
-        if search.key in self._renewing:
-            return
-        self._renewing.add(search.key)
+        """Asks again in the background, for as long as the route allows."""
         now = self._around.clock()
         again = replace(search, call=replace(search.call, deadline=Deadline(now + search.call.plan.timeout), received=now))
 
         async def renew() -> None:
-            try:
-                async with aclosing(self._asked(again)) as answers:
-                    async for _ in answers:
-                        pass
-            except InferenceError:
-                pass  # the next question tries again
-            finally:
-                self._renewing.discard(search.key)
+            async with aclosing(self._asked(again)) as answers:
+                async for _ in answers:
+                    pass
 
-        try:
-            self._around.spawn(renew(), f"renew a stream of {search.call.model}")
-        except RuntimeError:  # there is too much to do in the background already
-            self._renewing.discard(search.key)
+        self._renewals.begin(search.key, renew, f"renew a stream of {search.call.model}")
 
     async def _find(self, key: bytes) -> Kept | None:
         found = self._store.find((key,))

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
+from backends.errors import ErrorKind, InferenceError
 from backends.inference import InferenceResponse, RequestedOutput, Tensors, TensorSpec
 from backends.tensors import Tensor
 from policies.call import Answer, Call, Kept, Share
-from policies.keeping import Found, anonymous, apart, as_planned, complete, plain, sized, wished
+from policies.keeping import Found, Renewals, anonymous, apart, as_planned, complete, lasts, plain, sized, unlooked, wished
 from policies.local_store import LocalStore
-from routing.cache.caching import Purge
+from routing.cache.caching import Caching, Purge
 from routing.cache.key import Keys, Made
 from routing.cache.worth import Worth
 from routing.match import Question
@@ -147,3 +149,45 @@ def test_what_is_not_as_it_was_is_not_found(make_call: Callable[..., Call], even
     event(shelf)
     assert shelf.found.fresh() is None
     assert ([], 0) == (shelf.told, shelf.worth._looks)
+
+
+def test_why_a_question_is_not_looked_up(make_call: Callable[..., Call]) -> None:
+    """Its client would have nothing kept, before all; nothing is gained; its key cannot be made."""
+    request = make_call().request
+    assert unlooked(request, ("no-cache",), True) is None
+    found = [unlooked(request, ("no-store",), False), unlooked(request, (), False)]
+    assert [("request", ""), ("off", "no-gain")] == [(each.status, each.detail) for each in found if each is not None]
+
+
+def test_what_is_kept_lasts_longer_than_it_is_fresh() -> None:
+    """By the longer of the two times for which it may be stale; the time to live is up to a tenth shorter."""
+    caching = Caching(ttl=100.0, stale_while_revalidate=5.0, stale_if_error=30.0)
+    assert (1100.0, 1130.0) == lasts(caching, 1000.0, 0.0)
+    assert (1090.0, 1120.0) == lasts(caching, 1000.0, 1.0)
+
+
+async def test_a_key_is_renewed_once_at_a_time() -> None:
+    """Whatever becomes of it, and though there was no room for it."""
+    spawned: list[Coroutine[Any, Any, None]] = []
+    asked = 0
+
+    def spawn(work: Coroutine[Any, Any, None], name: str) -> None:
+        if len(spawned) == 1:
+            work.close()
+            raise RuntimeError
+        spawned.append(work)
+
+    async def renew() -> None:
+        nonlocal asked
+        asked += 1
+        raise InferenceError(ErrorKind.UNAVAILABLE, "down") if asked == 1 else TimeoutError
+
+    renewals = Renewals(spawn)
+    for _ in range(3):
+        renewals.begin(b"a", renew, "a")
+    renewals.begin(b"b", renew, "b")  # no room
+    await spawned[0]
+    spawned.clear()
+    renewals.begin(b"b", renew, "b")
+    await spawned[0]
+    assert 2 == asked
