@@ -173,3 +173,21 @@ async def test_who_is_held_out_meets_no_candidate(start: Start) -> None:
         assert {"live"} == met[out[0]]
         assert ({"next"} if verb else {"live", "next"}) == met[others[0]]
     assert 20 == sum((await shown(gate))["drawn"])
+
+
+async def test_thumbs_down_take_a_candidate_back(start: Start) -> None:
+    """Whatever else it does well: the guard of that name bets on what was told."""
+    text = policy().replace("{metric: error-rate}", "{metric: error-rate}, {metric: thumbs-down}")
+    gate = await start(text.replace("{metric: bought}", "{metric: thumbs-down, of: told}"))
+    await started(gate)
+    told = []
+    for index in range(80):
+        reply = await gate.infer([index])
+        bad = reply.headers["x-penstock-variant"] == "next"
+        told.append({"request": reply.headers["x-request-id"], "metric": "thumbs-down", "value": bad})
+    await tell(gate, told)
+    assert {"joined": 80} == await outcomes(gate)
+    assert gate.gateway.leader is not None
+    await gate.gateway.leader.round()
+    found = await shown(gate)
+    assert ("rolled-back", "more") == (found["state"], found["metrics"][0]["found"])
