@@ -19,7 +19,9 @@ models:
   digits:
     version_policy: specific(1, 2)
     variants: {fast: {backend: triton, model: f}, dear: {backend: triton, model: d}}
+    routers: {hard: {file: r.json, sha256: "SHA", input: text}}
     routes:
+      - {name: hard, match: {prompt: {hard: {at_least: 0.62}}}, use: dear}
       - {name: large, match: {bytes: 1KiB..}, use: dear}
       - {name: wordy, match: {text_length: {text: 10..}}, use: dear}
       - {name: first, match: {priority: ..3}, use: dear}
@@ -29,7 +31,7 @@ models:
     variants: {fast: {backend: triton, model: f}}
     routes: [{name: default, use: fast}]
 """
-DOCUMENT = load_policy(POLICY, "policy.yaml")
+DOCUMENT = load_policy(POLICY.replace(b"SHA", b"a" * 64), "policy.yaml")
 DECIDER = Decider(route_tables(DOCUMENT), DOCUMENT.aliases)
 
 
@@ -47,6 +49,8 @@ def routes(sample: Request) -> list[tuple[str, str]]:
     [
         (Request("digits", bytes=2000), ("large", "dear")),
         (Request("mnist", text_length={"text": 12, "other": 1}), ("wordy", "dear")),
+        (Request("digits", prompt={"hard": 0.62}), ("hard", "dear")),
+        (Request("digits", priority=3, prompt={"hard": 0.619999}), ("first", "dear")),
         (Request("digits", priority=3), ("first", "dear")),
         (Request("digits", headers={"X-Priority": "0"}), ("first", "dear")),
         (Request("digits", headers={"X-Priority": "high"}), ("refused", "priority")),

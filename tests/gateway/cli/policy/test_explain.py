@@ -17,6 +17,7 @@ aliases: {mnist: digits}
 models:
   digits:
     variants: {fast: {backend: triton, model: f, cost: 1}, dear: {backend: triton, model: d, cost: 40}}
+    routers: {hard: {file: r.json, sha256: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa, input: text}}
     routes:
       - {name: gold, match: {tier: gold, rows: 2..}, use: dear}
       - name: everything
@@ -29,6 +30,7 @@ models:
           bytes: 1MiB..
           priority: ..3
           text_length: {text: 5..}
+          prompt: {hard: {at_least: 0.62}}
         use: dear
       - {name: default, use: fast}
 """
@@ -60,13 +62,16 @@ def test_every_option_reaches_the_routes(policy: Path, capsys: pytest.CaptureFix
     """Sizes as people write them, parameters by kind."""
     words = "--model digits --tenant acme --subject ann --scope models:infer --scope extra --model-version 3 --header X-A=1"
     more = (
-        "--parameter p=true --parameter q=2.5 --parameter r=text --bytes 1MiB --priority 3 --text-length text=5 --request-id r1"
+        "--parameter p=true --parameter q=2.5 --parameter r=text --bytes 1MiB --priority 3 --text-length text=5"
+        " --prompt hard=0.62 --request-id r1"
     )
     assert 0 == run(policy, "--json", *words.split(), *more.split())
     answer = json.loads(capsys.readouterr().out)
     assert {"policy", "request", "model", "checks", "routes", "split", "answers", "refused", "limits", "holdout"} == answer.keys()
     assert ["everything"] == [each["route"] for each in answer["answers"]]
     assert "ann" == answer["request"]["principal"]["subject"]
+    assert 0 == run(policy, *words.split(), *more.split(), "--prompt", "hard=0.3")
+    assert "prompt.hard is 0.3, wanted at least 0.62" in capsys.readouterr().out
     assert 0 == run(policy, "--json", *words.split(), *more.split(), "--bytes", "1048575")
     assert ["default"] == [each["route"] for each in json.loads(capsys.readouterr().out)["answers"]]
 
