@@ -161,7 +161,7 @@ def test_why_a_question_is_not_looked_up(make_call: Callable[..., Call]) -> None
 
 def test_what_is_kept_lasts_longer_than_it_is_fresh() -> None:
     """By the longer of the two times for which it may be stale; the time to live is up to a tenth shorter."""
-    caching = Caching(ttl=100.0, stale_while_revalidate=5.0, stale_if_error=30.0)
+    caching = Caching(epoch=b"", ttl=100.0, stale_while_revalidate=5.0, stale_if_error=30.0)
     assert (1100.0, 1130.0) == lasts(caching, 1000.0, 0.0)
     assert (1090.0, 1120.0) == lasts(caching, 1000.0, 1.0)
 
