@@ -174,7 +174,10 @@ class Leader:
                 led.begin(anew(was, rolling, was.attempt + 1))
                 if was.weight:
                     _log.warning("rollout %s/%s: the policy was edited, attempt %d begins at no weight", *key, was.attempt + 1)
-            self._numbers.weight(*key, self._led[key].weight)
+            led = self._led[key]
+            self._numbers.weight(*key, led.weight)
+            for note in led.rollout.notes[-1:]:
+                self._numbers.note(key, note.what, note.text, note.at)
 
     def _observe(self, told: Sequence[Told]) -> None:
         for each in told:

@@ -27,6 +27,8 @@ class RolloutNumbers:
         self._weight = Numbers("gauge", "penstock_rollout_weight", "the candidate's share of the units", _LABELS)
         explanation = "verdicts on the candidate, each counted when it is reached"
         self._verdicts = Numbers("counter", "penstock_rollout_verdicts_total", explanation, (*_LABELS, "verdict"))
+        explanation = "when something last happened to it, in seconds since 1970: what, and why, with its numbers"
+        self._notes = Numbers("gauge", "penstock_rollout_note", explanation, (*_LABELS, "what", "text"))
         self.feedback = FeedbackNumbers()
 
     def weight(self, model: str, rollout: str, weight: float) -> None:
@@ -37,10 +39,15 @@ class RolloutNumbers:
         """It is another than before."""
         self._verdicts.cell(model, rollout, verdict).value += 1
 
+    def note(self, key: tuple[str, str], what: str, text: str, moment: float) -> None:
+        """What happened last; a dashboard shows it as an annotation."""
+        self._notes.cell(*key, what, text).value = moment
+
     def gone(self) -> None:
-        """Rollouts may have gone: weights are told anew."""
+        """Rollouts may have gone: weights and notes are told anew."""
         self._weight.clear()
+        self._notes.clear()
 
     def families(self) -> tuple[Numbers, ...]:
         """For an exposition."""
-        return self._weight, self._verdicts, self.feedback.family
+        return self._weight, self._verdicts, self._notes, self.feedback.family

@@ -134,6 +134,9 @@ async def test_a_failing_candidate_is_taken_back(start: Start) -> None:
     assert {200} == {(await gate.infer([index])).status for index in range(40)}
     metrics = await gate.metrics()
     assert 0.0 == metrics["penstock_rollout_weight", ("digits", "live")]
+    await round_of(gate)
+    ((_, labels),) = [each for each in await gate.metrics() if each[0] == "penstock_rollout_note"]
+    assert ("harm", found["text"]) == labels[2:]
     assert 409 == (await admin(gate, "POST", "/api/rollouts/digits/live/promote")).status
 
 

@@ -15,7 +15,9 @@ def test_weight_and_verdicts() -> None:
     numbers.weight("digits", "live", 0.05)
     numbers.verdict("digits", "live", "harmful")
     numbers.verdict("digits", "live", "harmful")
-    weight, verdict = lines(numbers)
+    numbers.note(("digits", "live"), "harm", 'odds of "120"', 1234.5)
+    weight, verdict, note = lines(numbers)
+    assert 'penstock_rollout_note{model="digits",rollout="live",what="harm",text="odds of \\"120\\""} 1234.5' == note
     assert weight.startswith('penstock_rollout_weight{model="digits",rollout="live"} 0.05')
     assert verdict.startswith('penstock_rollout_verdicts_total{model="digits",rollout="live",verdict="harmful"} 2')
     numbers.gone()
