@@ -84,8 +84,7 @@ class Escalation:
         """Both answers as one. What only the cascade reads is left out where some row has none."""
         if found.keys() != self._outputs.keys():
             read = {self._confidence.output, *(stage.label for stage in self._plan.stages)}
-            others = (found.keys() - self._outputs.keys()) | (self._outputs.keys() - found.keys() - read)
-            if others:
+            if others := (found.keys() ^ self._outputs.keys()) - read:
                 raise self._unlike(f"not all of them have output {', '.join(sorted(others))}")
         try:
             return {name: scatter(before, rows, found[name]) for name, before in self._outputs.items() if name in found}

@@ -79,6 +79,7 @@ class Waiting:
         self.entered = asyncio.Event()
         self.left = asyncio.Event()
         self.go = asyncio.Event()
+        self.confidence: dict[int, float] = {}
 
     async def __call__(self, asked: Received, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.entered.set()
@@ -90,7 +91,7 @@ class Waiting:
                 each.cancel()
             await asyncio.gather(*ends, return_exceptions=True)
         if self.go.is_set():
-            writer.write(written(200, *answered(asked, {})))
+            writer.write(written(200, *answered(asked, self.confidence)))
         else:
             self.left.set()
 
