@@ -88,32 +88,6 @@ async def test_what_is_another_requests_each_time_keeps_nobody_from_it() -> None
     await close(pair)
 
 
-BYTES = changed(BASE, headers={"user-agent": "one", "x-odd": "0"})  # without anything that is another request's each time
-
-
-async def known(pair: Twins, asked: Asked = BYTES) -> None:
-    """From the third on nothing of it is read."""
-    found = []
-    for _ in range(6):
-        await same(pair, asked)
-        found.append(pair[0].unread)
-    assert [False] * 5 + [True] == found
-
-
-@pytest.mark.parametrize("policy", [STEADY, ROWS])
-async def test_the_same_bytes_are_not_read_again(policy: Any) -> None:
-    """And each of their answers has an id and a record of its own."""
-    pair = twins(policy)
-    await known(pair)
-    for _ in range(3):
-        await same(pair, BYTES)
-        assert pair[0].unread
-    assert len(pair[0].records) == len({record.request_id for record in pair[0].records})
-    await same(pair, changed(BYTES, waited=100.0))
-    assert not pair[0].unread
-    await close(pair)
-
-
 OTHERS = {
     "a header": header(x_another="1"),
     "a header's value": header(user_agent="two"),
@@ -200,18 +174,6 @@ async def test_what_has_changed_meanwhile_is_noticed(event: Callable[[Gateway], 
     for _ in range(3):
         await same(pair, BASE)
     assert (code == 200) is pair[0].at_once
-    await close(pair)
-
-
-@pytest.mark.parametrize("event", EVENTS)
-async def test_what_has_changed_meanwhile_is_noticed_of_the_same_bytes(event: Callable[[Gateway], None]) -> None:
-    """The next one is read."""
-    pair = twins()
-    await known(pair)
-    for gateway in pair:
-        event(gateway)
-    await same(pair, BYTES)
-    assert not pair[0].unread
     await close(pair)
 
 
