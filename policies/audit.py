@@ -29,7 +29,7 @@ from routing.cascade.audits import Audit, differing, exempt, looked_at
 from routing.cascade.escalation import part
 from routing.plan import Plan, Stage
 
-MANY = 32  # rows that are compared beside the loop
+MANY = 16  # rows that are compared beside the loop
 MOST_SEEN = 10_000  # audited requests that nobody has asked for yet
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from backends.tensors import Tensor, from_array
+from backends.tensors import Tensor, from_array, take
 from routing.cascade.audits import Audit, differing, exempt, looked_at
 from routing.principal import Principal
 from routing.shadow.compare import Rule
@@ -42,6 +42,28 @@ def test_a_tolerance() -> None:
     """By as much as the rule lets pass."""
     near = Audit(0.1, rules=(("label", Rule(atol=1.0)),))
     assert 1 == differing(near, KEPT, (labels(5, 7),), [0, 1])
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_all_rows_at_once_or_one_by_one(seed: int) -> None:
+    """What is done for all rows at once says what a comparison of each row says."""
+    rng = np.random.default_rng(seed)
+    datatype, shape = [("FP32", (6, 3)), ("FP16", (6, 2, 4)), ("FP64", (6, 1)), ("INT32", (6, 1)), ("BYTES", (6, 2))][seed % 5]
+    first, second = (rng.integers(0, 3, shape) for _ in range(2))
+    made = [
+        from_array(
+            "y",
+            datatype,
+            np.array(list(map(str, each.ravel())), dtype="S").astype(object).reshape(shape) if datatype == "BYTES" else each,
+        )
+        for each in (first, second)
+    ]
+    for rule in (Rule(label=True), Rule(exact=True)):
+        if datatype == "BYTES" and rule.label:
+            continue
+        audit = Audit(0.1, rules=(("y", rule),))
+        each = [differing(audit, [take(made[0], [row])], [take(made[1], [row])], None) for row in range(6)]
+        assert sum(found or 0 for found in each) == differing(audit, made[:1], made[1:], list(range(6)))
 
 
 def test_the_whole() -> None:
