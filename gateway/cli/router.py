@@ -15,7 +15,7 @@ from gateway.configuration.files import read_file
 from gateway.configuration.problems import UnreadableError
 from gateway.configuration.quantities import read_share
 from gateway.prompts.report import Worth, patch, told, worth
-from gateway.prompts.rows import Columns, Prompts, check_enough, gather
+from gateway.prompts.rows import Columns, Prompts, check_enough, gather, recorded
 from gateway.prompts.training import CHARACTERS, Settings, fitted, scored, unseen
 from routing.prompt.file import MAX_BYTES, MAX_CHARACTERS, read_router, scorer, write_router
 from routing.prompt.gain import Numbers
@@ -28,6 +28,7 @@ _SCORE = "score one text: the chance that it needs the strong model"
 _EXAMPLE = """examples:
   penstock router train --rows prompts.csv --text prompt --label needs --output config/difficulty.json --share 30%
   penstock router train --rows a.jsonl --rows b.parquet --text prompt --weak small_score --strong large_score --output r.json
+  penstock router train --rows prompts.jsonl --pairs pairs.jsonl --weak small --strong large --output r.json
   penstock router measure config/difficulty.json --rows later.csv --text prompt --label needs --costs 1,40
   penstock router score config/difficulty.json "Prove that there is no largest prime."
 
@@ -65,6 +66,8 @@ def _add_rows(command: argparse.ArgumentParser) -> None:
     command.add_argument("--label", metavar="COLUMN", default="", help="says strong or weak (1 or 0): which model was needed")
     command.add_argument("--weak", metavar="COLUMN", default="", help="in place of --label: the quality of the weak answer")
     command.add_argument("--strong", metavar="COLUMN", default="", help="and of the strong one: numbers, or 1 and 0 for right")
+    shadow = "in place of both: what shadows recorded (telemetry.pairs); --weak and --strong name the variants; repeatable"
+    command.add_argument("--pairs", metavar="FILE", type=Path, action="append", default=[], help=shadow)
     command.add_argument("--share", metavar="SHARE", type=_share, help="of the prompts that shall go to the strong model: 30%%")
     command.add_argument("--costs", metavar="WEAK,STRONG", type=_costs, help="of an answer, to tell what a share costs: 1,40")
     command.add_argument("--seed", type=int, default=0, help="of what is drawn by chance (default: %(default)s)")
@@ -106,7 +109,8 @@ def _score(arguments: argparse.Namespace) -> int:
 
 
 def _prompts(arguments: argparse.Namespace) -> Prompts:
-    return gather(arguments.rows, Columns(arguments.text, arguments.label, arguments.weak, arguments.strong))
+    pairs = recorded(arguments.pairs, arguments.weak, arguments.strong) if arguments.pairs else None
+    return gather(arguments.rows, Columns(arguments.text, arguments.label, arguments.weak, arguments.strong, pairs))
 
 
 def _router(path: Path) -> Scorer:

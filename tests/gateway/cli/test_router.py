@@ -68,6 +68,12 @@ def test_a_file_that_is_there_is_kept(rows: Path, tmp_path: Path, capsys: pytest
     [
         (["train", "--rows", "ROWS", "--output", "x.json"], 2, "say which column is the --label"),
         (["train", "--rows", "ROWS", "--label", "a", "--weak", "b", "--strong", "c", "--output", "x.json"], 2, "--label"),
+        (["train", "--rows", "ROWS", "--pairs", "p.jsonl", "--weak", "b", "--output", "x.json"], 2, "--weak and --strong"),
+        (
+            ["train", "--rows", "ROWS", "--label", "needs", "--pairs", "p", "--weak", "b", "--strong", "c", "--output", "x"],
+            2,
+            "--label",
+        ),
         (["train", "--rows", "missing.csv", "--label", "a", "--output", "x.json"], 2, "missing.csv: No such file"),
         (["train", "--rows", "ROWS", "--text", "promt", "--label", "needs", "--output", "x.json"], 1, "did you mean 'prompt'?"),
         (["measure", "ROWS", "--rows", "ROWS", "--label", "needs"], 1, "is no prompt router"),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gateway.calibrate.reading import RowsError
-from gateway.prompts.rows import Columns, Prompts, check_enough, gather
+from gateway.prompts.rows import Columns, Prompts, check_enough, gather, recorded
 
 LABELLED, JUDGED = Columns("prompt", label="needs"), Columns("prompt", weak="small", strong="large")
 
@@ -64,3 +64,23 @@ def test_too_few_rows_are_refused(rows: int, strong: int) -> None:
     with pytest.raises(RowsError, match="a router needs 100"):
         check_enough(prompts)
     check_enough(Prompts(["text"] * 100, (np.arange(100) < 10).astype(float)))
+
+
+def test_recorded_pairs_label_prompts_that_come_from_elsewhere(tmp_path: Path) -> None:
+    """Strong where the two variants answered otherwise; prompts that were not mirrored are left out, unknown variants refused."""
+    lines = [
+        {"request": "r1", "row": 0, "small_label": "a", "large_label": "b", "model": "chat"},
+        {"request": "r1", "row": 1, "small_label": "a", "large_label": "a", "model": "chat"},
+        {"request": "r2", "row": 0, "small_label": "a", "other_label": "b", "model": "chat"},
+        {"request": "r3", "row": 0, "small_label": "c", "large_label": "c", "model": "chat"},
+    ]
+    pairs = written(tmp_path, "pairs.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+    found = recorded([pairs], "small", "large")
+    assert {("r1", 0): True, ("r1", 1): False, ("r3", 0): False} == found
+    texts = written(tmp_path, "texts.csv", "request,row,prompt\nr1,0,one\nr1,1,two\nr2,0,three\nr3,,four\nr9,0,five\n")
+    prompts = gather([texts], Columns("prompt", pairs=found))
+    assert (["one", "two", "four"], [1, 0, 0]) == (prompts.texts, prompts.gains.tolist())
+    with pytest.raises(RowsError, match="no recorded row has an answer of both 'small' and 'larger'"):
+        recorded([pairs], "small", "larger")
+    with pytest.raises(RowsError, match=r"texts\.csv:2: row: 'x' is no row"):
+        gather([written(tmp_path, "texts.csv", "request,row,prompt\nr1,x,one\n")], Columns("prompt", pairs=found))
