@@ -53,7 +53,9 @@ def _check_stage(found: Findings, path: Path, stage: Stage, confidence: Confiden
     elif calibration is None and confidence.metric in LOGPROBS and accept > 0:
         found.wrong((*path, "accept"), f"{accept:g} is out of range: a log-probability is never above 0", f"{-accept:g}")
     elif calibration is not None:
-        most = max(chance for knots in calibration.maps.values() for _, chance in knots)
+        most = max(
+            (chance for knots in calibration.maps.values() for _, chance in knots), default=1.0
+        )  # of none that could be read
         if accept > most:
             found.wrong((*path, "accept"), f"{accept:g} is never reached: no map goes beyond {most:g}", f"{most:g}")
 

@@ -82,57 +82,6 @@ def test_routes(body: str, path: str, below: int, what: str, meant: str | None) 
 
 
 @pytest.mark.parametrize(
-    ("written", "path", "below", "what", "meant"),
-    [
-        (("use: fast, accept: 92", "use: accurate"), "stages[0].accept", 4, "92 is out of range", "0.92"),
-        (("use: fast, accept: 1.2", "use: accurate"), "stages[0].accept", 4, "1.2 is out of range", None),
-        (("use: fast, accept: 94%", "use: accurate"), "stages[0].accept", 4, "'94%' is not a number", "0.94"),
-        (("use: fast, accept: -0.1", "use: accurate"), "stages[0].accept", 4, "max-softmax lies between 0 and 1", None),
-        (("use: fast, accept: 1.5e9", "use: accurate"), "stages[0].accept", 4, "out of range", None),
-        (("use: fast", "use: accurate"), "stages[0]", 4, "'accept' is missing", None),
-        (("use: fast, accept: 0.9", "use: accurate, accept: 0.5"), "stages[1].accept", 5, "takes whatever comes", None),
-        (("use: accurate",), "stages", 3, "at least two stages", None),
-        (("use: balanced, accept: 0.9", "use: fast"), "stages[1].use", 5, "'fast' (cost 1) is cheaper than 'balanced'", None),
-        (("use: fast, accept: 0.9", "use: fast"), "stages[1].use", 5, "'fast' is already on line", None),
-        (("use: fast, accept: 0.9", "use: acurate"), "stages[1].use", 5, "unknown variant 'acurate'", "accurate"),
-        (("use: fast, accept: high", "use: accurate"), "stages[0].accept", 4, "'high' is not a number", None),
-    ],
-)
-def test_stages(written: tuple[str, ...], path: str, below: int, what: str, meant: str | None) -> None:
-    """A cascade whose stages cannot do what they say is refused."""
-    problems = [problem for problem in found(cascade(stages(*written))) if problem[0].endswith(path)]
-    assert problems
-    place, line, message, suggestion = problems[0]
-    assert (f"models.digits.routes[0].cascade.{path}", FIRST + below + 1, meant) == (place, line, suggestion)
-    assert what in message
-
-
-@pytest.mark.parametrize(
-    ("confidence", "path", "what"),
-    [
-        ("{metric: margin}", "confidence", "'output' is missing"),
-        ("{output: p}", "confidence", "'metric' is missing"),
-        ("{output: p, metric: sureness}", "confidence.metric", "is not one of max-softmax, margin, entropy, mean-logprob, min-logprob, output:<name> or json:<path>"),
-        ("{output: p, metric: 'json:a..b'}", "confidence.metric", "is not a place in JSON"),
-        ("{metric: 'json:a.b'}", "confidence", "'output' is missing"),
-        ("{output: p, metric: 'output:q'}", "confidence.output", "names another output already"),
-        ("{metric: 'output:'}", "confidence.metric", "is not one of"),
-    ],
-)
-def test_confidence(confidence: str, path: str, what: str) -> None:
-    """Which output is read and how must be clear."""
-    place, line, message, _ = only(cascade(GOOD, confidence))
-    assert (f"models.digits.routes[0].cascade.{path}", FIRST + 3) == (place, line)
-    assert what in message
-
-
-@pytest.mark.parametrize("accept", ["-3", "0.5", "1000"])
-def test_confidence_of_the_model_itself(accept: str) -> None:
-    """An output that is a confidence itself may have any range."""
-    assert [] == found(cascade(stages(f"use: fast, accept: {accept}", "use: accurate"), "{metric: 'output:sure'}"))
-
-
-@pytest.mark.parametrize(
     ("fallback", "path", "what", "meant"),
     [
         ("{acurate: fast}", "fallback.acurate", "unknown variant 'acurate'", "accurate"),
