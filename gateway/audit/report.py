@@ -71,7 +71,7 @@ def report(standing: Standing, audit: Audit, dear: str) -> Report:
         began=_moment(standing.began),
         alarm=_moment(standing.alarm),
         text=_text(watch, audit.most, state),
-        suggestion=_suggestion(standing, state) if standing.alarm else "",
+        suggestion=_suggestion(standing, audit.most, state) if standing.alarm else "",
     )
 
 
@@ -88,12 +88,13 @@ def _text(watch: Watch, most: float, state: str) -> str:
     return said + {"watching": "", "alarm": ": the promise is broken", "fallen": ": the dearest stage answers alone"}[state]
 
 
-def _suggestion(standing: Standing, state: str) -> str:
+def _suggestion(standing: Standing, most: float, state: str) -> str:
+    of = f"--model {standing.model} --route {standing.route}"
     again = f"penstock audit resume {standing.model}/{standing.route}"
     back = "the cascade answers again" if state == "fallen" else "the alarm ends"
     return (
-        f"find thresholds for the traffic as it is now (penstock calibrate, docs/calibrate.md) and put them into the policy: then"
-        f" {back} by itself; or, if you know better, {again}"
+        f"penstock calibrate ROWS --policy POLICY {of} --keep {100 * (1 - most):g}%, with rows of now, and what it finds into"
+        f" the policy: then {back} by itself; or, if both models are right, {again}"
     )
 
 

@@ -42,5 +42,6 @@ def test_the_alarm() -> None:
     assert ("fallen", "1970-01-01T00:33:20Z", 40) == (found.state, found.alarm, found.recent_requests)
     assert "50 % in the last 40" in found.text
     assert "the dearest stage answers alone" in found.text
+    assert "penstock calibrate ROWS --policy POLICY --model digits --route default --keep 99%, with" in found.suggestion
     assert "penstock audit resume digits/default" in found.suggestion
     assert "alarm" == report(standing([(1, 1)] * 40, 2000.0), msgspec.structs.replace(AUDIT, falls=False), "dear").state

@@ -49,7 +49,7 @@ def test_show(gateway: Gateway, capsys: pytest.CaptureFixture[str]) -> None:
     assert "the alarm is at 1" in out
     gateway.says = (200, told(50, 2000.0))
     assert 1 == run(gateway, "show", "digits/default")
-    assert "alarm since 1970-01-01T00:33:20Z: find thresholds" in capsys.readouterr().out
+    assert "alarm since 1970-01-01T00:33:20Z: penstock calibrate ROWS" in capsys.readouterr().out
 
 
 def test_resume(gateway: Gateway) -> None:
