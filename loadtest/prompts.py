@@ -44,7 +44,7 @@ def router(words: list[str], chance: Random, pairs: bool) -> Scorer:
     if pairs:
         two = dict.fromkeys(f"{chance.choice(known)} {chance.choice(known)}" for _ in range(WORDS))
         terms += [Term(pair, 1, chance.gauss(0.0, 1.0)) for pair in two]
-    return Scorer(terms, 1500, -0.3, 2000, False)
+    return Scorer(terms, 1500, -0.3, 2000)
 
 
 def prompt(words: list[str], chance: Random, characters: int) -> str:

@@ -41,7 +41,7 @@ def fitted(texts: Sequence[str], needed: np.ndarray[tuple[int, ...], np.dtype[np
         Term(str(text), int(counts[place]), float(model.coef_[0, place]))
         for text, place in sorted(vectorizer.vocabulary_.items())
     ]
-    return RouterFile(FORMAT, len(texts), settings.characters, False, float(model.intercept_[0]), tuple(terms))
+    return RouterFile(FORMAT, len(texts), settings.characters, float(model.intercept_[0]), tuple(terms))
 
 
 def estimators(settings: Settings) -> tuple[Any, Any]:

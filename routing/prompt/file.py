@@ -18,12 +18,11 @@ _WORDS = 2  # of a term, at most
 
 
 class RouterFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the file says. `documents`: how many texts it was trained on; `sublinear`: 1 + ln(count) in place of the count."""
+    """What the file says. `documents`: how many texts it was trained on; `characters`: how many of a text are read."""
 
     prompt_router: int  # FORMAT
     documents: Annotated[int, msgspec.Meta(ge=1, le=1 << 40)]
     characters: Annotated[int, msgspec.Meta(ge=1, le=MAX_CHARACTERS)]
-    sublinear: bool
     intercept: float
     terms: Annotated[tuple[Term, ...], msgspec.Meta(min_length=1, max_length=MAX_TERMS)]
 
@@ -59,7 +58,7 @@ def write_router(router: RouterFile) -> bytes:
 
 def scorer(router: RouterFile) -> Scorer:
     """The router, ready."""
-    return Scorer(router.terms, router.documents, router.intercept, router.characters, router.sublinear)
+    return Scorer(router.terms, router.documents, router.intercept, router.characters)
 
 
 def _objection(term: Term, documents: int) -> str | None:

@@ -1,7 +1,7 @@
 """Scores a text by the words in it: TF-IDF and logistic regression, as scikit-learn's own, without scikit-learn.
 
 Theory. The text is put in lower case; its words are all runs of two or more word characters, its terms these and, where the
-router knows pairs, every two that follow each other. A known term weighs its count (or 1 + ln of that) times its idf,
+router knows pairs, every two that follow each other. A known term weighs its count times its idf,
 1 + ln((1 + documents) / (1 + documents that have it)); the vector of all weights is made one long. The score is the logistic
 function of that vector's product with the coefficients, plus the intercept. As the vector is never needed itself, each
 term is kept as two numbers, idf x coefficient and idf squared, and a text costs one product and one length.
@@ -34,7 +34,7 @@ class Term(msgspec.Struct, frozen=True, array_like=True):
 class Scorer:
     """One router, ready. Equal to another if it was made of the same file. Of a text only the first `characters` are read."""
 
-    def __init__(self, terms: Iterable[Term], documents: int, intercept: float, characters: int, sublinear: bool) -> None:
+    def __init__(self, terms: Iterable[Term], documents: int, intercept: float, characters: int) -> None:
         every = list(terms)
         self._words = {term.text: at for at, term in enumerate(every) if " " not in term.text}
         self._pairs = {tuple(term.text.split(" ")): at for at, term in enumerate(every) if " " in term.text}
@@ -42,7 +42,6 @@ class Scorer:
         self._gain = inverse * np.array([term.weight for term in every])
         self._square = inverse * inverse
         self._intercept = intercept
-        self._sublinear = sublinear
         self.characters = characters
 
     def decision(self, text: str) -> float:
@@ -54,8 +53,6 @@ class Scorer:
         counted.pop(None, None)
         places = np.fromiter(counted.keys(), np.intp, len(counted))
         counts = np.fromiter(counted.values(), np.float64, len(counted))
-        if self._sublinear:
-            counts = 1.0 + np.log(counts)
         length = math.sqrt((counts * counts) @ self._square[places])
         return self._intercept + (float(counts @ self._gain[places]) / length if length else 0.0)
 

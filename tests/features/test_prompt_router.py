@@ -27,8 +27,8 @@ from tests.real_parts import until as until_now
 if TYPE_CHECKING:
     from tests.features.conftest import Running, Start
 
-ROUTER = write_router(RouterFile(1, 100, 2000, False, 0.0, (Term("prove", 5, 4.0), Term("hello", 50, -4.0))))
-OTHER = write_router(RouterFile(1, 100, 2000, False, 3.0, (Term("prove", 5, 4.0),)))
+ROUTER = write_router(RouterFile(1, 100, 2000, 0.0, (Term("prove", 5, 4.0), Term("hello", 50, -4.0))))
+OTHER = write_router(RouterFile(1, 100, 2000, 3.0, (Term("prove", 5, 4.0),)))
 POLICY = """
 version: 1
 backends: {triton: {protocol: triton-http, endpoints: ["127.0.0.1:PORT"]}}

@@ -130,7 +130,7 @@ def test_only_who_has_the_scope_goes_before_others() -> None:
     assert priority_granted({}, trusted) is None
 
 
-SCORER = Scorer((Term("prove", 1, 4.0), Term("hello", 1, -4.0)), documents=2, intercept=0.0, characters=20, sublinear=False)
+SCORER = Scorer((Term("prove", 1, 4.0), Term("hello", 1, -4.0)), documents=2, intercept=0.0, characters=20)
 SCORES = Looks(prompts=frozenset({"hard"}), routers=(PromptRouter("hard", "prompt", "00" * 32, SCORER),))
 
 

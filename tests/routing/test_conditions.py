@@ -237,5 +237,5 @@ def test_what_a_table_looks_at_comes_with_its_routers() -> None:
     found = looks_of(table)
     assert (frozenset("b"), (routers[1],)) == (found.prompts, found.routers)
     assert found
-    scorer = Scorer((Term("hard", 1, 1.0),), 1, 0.0, 100, False)
+    scorer = Scorer((Term("hard", 1, 1.0),), 1, 0.0, 100)
     assert (scorer,) == tuple(each.scorer for each in ready(found, {"b" * 64: scorer}).routers)

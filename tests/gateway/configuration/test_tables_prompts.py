@@ -18,7 +18,7 @@ from routing.prompt.file import RouterFile, write_router
 from routing.prompt.scorer import PromptRouter, Term
 from tests.gateway.configuration.test_checks_prompts import policy
 
-CONTENT = write_router(RouterFile(1, 10, 2000, False, 0.0, (Term("prove", 1, 3.0),)))
+CONTENT = write_router(RouterFile(1, 10, 2000, 0.0, (Term("prove", 1, 3.0),)))
 SHA = sha256(CONTENT).hexdigest()
 HARD = "prompt: {difficulty: {at_least: 0.62}}"
 

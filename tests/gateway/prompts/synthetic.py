@@ -1,7 +1,7 @@
 """A seeded binary strong/weak set of prompts, since no real one can be fetched from here: English words, noise in every label.
 
 What a prompt needs hangs on its topic, its verb, a negation's neighbour and its length, none of which a single word gives away,
-and one label in eight is wrong: linear models on words reach an APGR of some .75 to .85 on it, as on RouteLLM's sets of answers.
+and one label in eight is wrong: of an APGR of .77, which knowing every label has, words alone give .63.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from routing.prompt.file import FORMAT, MAX_BYTES, MAX_TERMS, RouterFile, read_router, scorer, write_router
 from routing.prompt.scorer import Term
 
-ROUTER = RouterFile(FORMAT, 10, 2000, False, -0.5, (Term("prove", 2, 1.5), Term("ça va", 3, -1e-12)))
+ROUTER = RouterFile(FORMAT, 10, 2000, -0.5, (Term("prove", 2, 1.5), Term("ça va", 3, -1e-12)))
 
 
 def test_what_is_written_is_read_again() -> None:

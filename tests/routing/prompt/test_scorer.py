@@ -14,8 +14,8 @@ from routing.prompt.scorer import UNIT, WORD, PromptRouter, Scorer, Term
 TERMS = (Term("prove", 2, 1.5), Term("that", 7, 0.25), Term("list", 3, -2.0), Term("prove that", 1, 3.0))
 
 
-def made(terms: tuple[Term, ...] = TERMS, *, characters: int = 2000, sublinear: bool = False) -> Scorer:
-    return Scorer(terms, documents=10, intercept=-0.5, characters=characters, sublinear=sublinear)
+def made(terms: tuple[Term, ...] = TERMS, *, characters: int = 2000) -> Scorer:
+    return Scorer(terms, documents=10, intercept=-0.5, characters=characters)
 
 
 def idf(documents: int) -> float:
@@ -29,13 +29,6 @@ def test_a_text_is_scored_by_its_terms_pairs_included() -> None:
     odds = (weights["prove"] * 1.5 + weights["that"] * 0.25 + weights["prove that"] * 3.0) / length - 0.5
     assert pytest.approx(odds, abs=1e-12) == made().decision("Prove THAT it can (prove) a unknownword")
     assert pytest.approx(1 / (1 + math.exp(-odds)), abs=1e-12) == made().score("Prove THAT it can (prove) a unknownword")
-
-
-def test_sublinear_counts_grow_by_their_logarithm() -> None:
-    """1 + ln of the count."""
-    weights = {"prove": (1 + math.log(3)) * idf(2), "list": idf(3)}
-    odds = (weights["prove"] * 1.5 - weights["list"] * 2) / math.hypot(*weights.values()) - 0.5
-    assert pytest.approx(odds, abs=1e-12) == made(sublinear=True).decision("prove list prove, prove")
 
 
 @pytest.mark.parametrize("text", ["", "  ", "a b c", "日", "unknown words only", "\x00\ufffd"])
