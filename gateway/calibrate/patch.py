@@ -83,6 +83,7 @@ def patched(text: bytes, where: Where, cascade: Plain) -> bytes:
     made = ("\n" + " " * spot.column).join(lines).replace("\n" + " " * spot.column + "\n", "\n\n")
     before, after = _cut(decoded, spot)
     whole = (before.rstrip(" ") if lines[0] == "" else before) + made + after
+    whole += "" if whole.endswith("\n") else "\n"  # a gateway takes a last line without an end for a file that is cut off
     _check(whole.encode(), wanted)
     return whole.encode()
 

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gateway.demo import comparison, scenes_answers, scenes_policy, scenes_protocol, scenes_refusals, scenes_routing, table
+from gateway.demo import (
+    comparison,
+    scenes_answers,
+    scenes_calibrate,
+    scenes_policy,
+    scenes_protocol,
+    scenes_refusals,
+    scenes_routing,
+    table,
+)
 from gateway.demo.setting import Setting
 
 Scene = Callable[[Setting], str]
@@ -16,6 +25,7 @@ SCENES: tuple[tuple[str, Scene], ...] = (
     ("sticky split", scenes_routing.sticky_split),
     ("explained before", scenes_policy.explained),
     ("policy's tests", scenes_policy.noticed),
+    ("calibrated", scenes_calibrate.calibrated),
     ("one protocol", scenes_protocol.same_answers),
     ("cache", scenes_answers.kept),
     ("shadow", scenes_answers.mirrored),

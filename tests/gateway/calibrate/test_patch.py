@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from typing import Any
 
 import pytest
@@ -27,6 +28,7 @@ def made(before: dict[str, Any] | None = None) -> dict[str, Any]:
 def changed(text: str, where: Where = DEFAULT) -> list[str]:
     """The lines that differ, once it is sure that the gateway takes the whole and it says what it should."""
     whole = patched(text.encode(), where, made())
+    assert whole.endswith(b"\n")  # else a gateway that reloads it takes it for half a file
     document: Any = parse(whole, "p").value
     assert made() == document["models"][where.model]["routes"][where.index]["cascade"]
     assert load_policy(whole, "p").models[where.model].routes[where.index].cascade
@@ -58,6 +60,11 @@ def test_of_a_route_that_had_none() -> None:
 def test_a_document_as_a_program_writes_it(flow: bool) -> None:
     """All of it in braces, or all in lines."""
     changed(yaml.safe_dump(yaml.safe_load(POLICY), default_flow_style=flow, sort_keys=False))
+
+
+def test_a_document_without_a_last_line_end() -> None:
+    """JSON, for instance."""
+    changed(json.dumps(yaml.safe_load(POLICY)))
 
 
 def test_line_ends_of_another_system() -> None:
