@@ -16,7 +16,7 @@ Bools = NDArray[np.bool_]
 SKIP = np.inf  # in place of a cut: this stage is not asked at all
 FINEST = 40  # cuts of one stage
 MOST = 1000  # combinations of all stages' cuts
-TESTED = 30  # of them that are tested: each more is a further chance to fail
+TESTED = 20  # of them that are tested: each more is a further chance to fail
 BLOCK = 20_000_000  # cells of one array
 
 

@@ -24,10 +24,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 BETA = 0.001  # the chance that the region misses g or q, half for each
-STEPS = 12  # values of g
-REACH = 5.0  # standard deviations that are summed, and 20 more rows; what lies outside is taken as against the cascade
+STEPS = 9  # values of g, and as many again around the best of them
+REACH = 4.0  # standard deviations that are summed, and 20 more rows; what lies outside is taken as against the cascade
 TIE = 1e-9  # statistics closer than this are equal
 
 
@@ -70,8 +71,25 @@ def p_value(pairs: Pairs, quality: float, guess: float = 1.0) -> float:
     if bar > 0 or margin <= 0:
         return 1.0
     low, high = lowest(pairs.gains, pairs.rows, BETA / 4), highest(pairs.gains, pairs.rows, BETA / 4)
-    chances = np.linspace(low, min(high, (1 - margin) / 2), STEPS)
-    return min(1.0, max(_Sums(pairs.rows, bar, order).at(g + margin, g) for g in chances.tolist()) + BETA)
+    high = min(high, (1 - margin) / 2)
+    if low >= high:  # with so many gains there is no room for the losses of a broken promise
+        return BETA
+    return min(1.0, _worst(pairs.rows, margin, (low, high), bar, order) + BETA)
+
+
+def _worst(n: int, margin: float, gains: tuple[float, float], bar: float, order: float) -> float:
+    """The largest chance of a score of at most `bar` where losses are likelier than gains by `margin`, over g in its interval."""
+    roots = np.linspace(np.sqrt(gains[0]), np.sqrt(gains[1]), STEPS)  # in even steps of its standard deviation
+    top = int(_window(n, gains[1] + margin)[-1])
+    fewest = _fewest(min(n, top + 1) + 1, n, bar, order)  # one more than top: a root's square is not quite its square
+
+    def at(root: float) -> float:
+        return _chance(n, root * root + margin, root * root, fewest)
+
+    found = [at(root) for root in roots.tolist()]
+    best = int(np.argmax(found))
+    near = np.linspace(roots[max(0, best - 1)], roots[min(STEPS - 1, best + 1)], STEPS)
+    return max(*found, *(at(root) for root in near.tolist()))
 
 
 def lower_bound(pairs: Pairs, delta: float, guess: float = 1.0) -> float:
@@ -90,24 +108,29 @@ def largest(holds: Callable[[float], bool]) -> float:
     return 1 - float(np.exp(missing))
 
 
-class _Sums:
-    """Sums of multinomial chances over the pairs of `n` rows whose statistic is at most `bar`."""
-
-    def __init__(self, n: int, bar: float, order: float) -> None:
-        self._n, self._bar, self._order = n, bar, order
-
-    def at(self, loss: float, gain: float) -> float:
-        """Where rows are losses and gains with these chances."""
-        n, facts = self._n, log_factorials(self._n)
-        losses, gains = _window(n, loss), _window(n, gain)
-        rest = n - np.add.outer(losses, gains)
-        lost, won = losses * np.log(loss) - facts[losses], gains * np.log(gain or 1.0) - facts[gains]
-        logs = np.add.outer(lost, won) + rest * np.log1p(-min(loss + gain, 1 - 1e-12)) - facts[np.maximum(rest, 0)]
-        above = (score(losses[:, None].astype(np.float64), gains.astype(np.float64), n, self._order) > self._bar) & (rest >= 0)
-        return 1.0 - float(np.exp(logs[above] + facts[n]).sum())
+def _chance(n: int, loss: float, gain: float, fewest: Ints) -> float:
+    """P(gains >= fewest[losses]) where each of n rows is a loss or a gain with these chances."""
+    losses, gains, facts = _window(n, loss), _window(n, gain), log_factorials(n)
+    rest = n - np.add.outer(losses, gains)
+    below = (gains < fewest[losses][:, None]) & (rest >= 0)
+    lost, won = losses * np.log(loss) - facts[losses], gains * np.log(gain or 1.0) - facts[gains]
+    rest = rest[below]
+    logs = np.add.outer(lost, won)[below] + rest * np.log1p(-min(loss + gain, 1 - 1e-12)) - facts[rest]
+    return 1.0 - float(np.exp(logs + facts[n]).sum())
 
 
-def _window(n: int, chance: float) -> NDArray[np.int64]:
+def _fewest(count: int, n: int, bar: float, order: float) -> Ints:
+    """For 0 up to `count` losses (exclusive) the fewest gains with which the score is at most `bar`."""
+    losses = np.arange(float(count))
+    low, high = np.full(count, -1), np.full(count, n + 1)
+    while np.any(high - low > 1):
+        middle = np.maximum(0, (low + high) // 2)
+        enough = score(losses, middle.astype(np.float64), n, order) <= bar
+        low, high = np.where(enough, low, middle), np.where(enough, middle, high)
+    return high
+
+
+def _window(n: int, chance: float) -> Ints:
     middle, spread = n * chance, REACH * np.sqrt(n * chance * (1 - chance))
     return np.arange(max(0, int(middle - spread)), min(n, int(middle + spread) + 20 * (chance > 0)) + 1)
 
