@@ -22,9 +22,9 @@ from routing.plan import Plan, Target
 from routing.planner import Planner, reading
 from routing.principal import Principal
 from routing.rollout.latency_points import LatencyPoints
-from routing.rollout.rolling import Ended, Outcome, Rolling, cells
+from routing.rollout.rolling import Ended, Outcome, Reader, Rolling
 from routing.rollout.tally import Batch, Tally
-from routing.rollout.units import Excluded, Holdout, holding, placing
+from routing.rollout.units import Excluded, Holdout, holding, placing, remembered
 
 Stream = Callable[[Call], AsyncGenerator[Answer, None]]
 OK: Outcome = "ok"
@@ -46,7 +46,7 @@ class Lane:
         self.rolling = rolling
         self._chance = chance
         self.sides = rolling.stable, rolling.candidate.variant
-        self.measures = rolling.measures
+        self.cells = Reader(rolling.measures)
         self.share = 0.0
         self.watching = False
         self.attempt = ""
@@ -62,7 +62,8 @@ class Lane:
         if attempt != self.attempt:
             self.attempt = attempt
             self.tally = Tally(self.rolling.terms.metrics, self.rolling.terms.sticky)
-            self._place = placing(attempt, self.rolling.excluded)
+            place = placing(attempt, self.rolling.excluded)
+            self._place = remembered(place) if self.rolling.terms.sticky else place
             self.noted = []
         self.share, self.watching = share, watching
 
@@ -122,7 +123,7 @@ class Draw:
         """It has come to this."""
         lane = self._lane
         if self._share:
-            self._tally.saw(self._place, self._share, cells(lane.measures, lane.points, ended, self.candidate))
+            self._tally.saw(self._place, self._share, lane.cells(lane.points, ended, self.candidate))
         if not self.candidate and ended.outcome == "ok":
             lane.points.add(ended.seconds)
 

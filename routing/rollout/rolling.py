@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
@@ -61,30 +61,39 @@ class Ended(msgspec.Struct, frozen=True, gc=False):
     response: InferenceResponse | None = None
 
 
-def cells(measures: Sequence[Measure], points: LatencyPoints, ended: Ended, candidate: bool) -> list[int]:
-    """One cell for each metric, as a Tally wants them."""
-    found, outcome = [], ended.outcome
-    plain: int | None = None  # of the stable side's seconds, which no scale changes
-    for measure in measures:
-        if measure.what == "error":
-            found.append(1 if outcome in ("error", "broken", "late") else 0)
-        elif measure.what == "timeout":
-            found.append(1 if outcome == "late" else 0)
-        elif measure.what != "latency":
-            found.append(_seen(measure, ended))
-        else:
+class Reader:
+    """Reads what became of a request: one cell for each metric, for a Tally. What hangs on the outcome alone it knows."""
+
+    def __init__(self, measures: Sequence[Measure]) -> None:
+        self._known = {outcome: [_known(measure, outcome) for measure in measures] for outcome in get_args(Outcome)}
+        each = list(enumerate(measures))
+        self._latencies = [(index, measure.scale, measure.cut) for index, measure in each if measure.what == "latency"]
+        self._looking = [(index, measure) for index, measure in each if measure.looks]
+
+    def __call__(self, points: LatencyPoints, ended: Ended, candidate: bool) -> list[int]:
+        """In the order of the measures."""
+        found = self._known[ended.outcome].copy()
+        plain: int | None = None  # of the stable side's seconds, which no scale changes
+        for index, scale, cut in self._latencies:
             if candidate:
-                cell = points.cell(ended.seconds / measure.scale)
+                cell = points.cell(ended.seconds / scale)
             else:
                 cell = plain = points.cell(ended.seconds) if plain is None else plain
-            found.append((1 if cell > measure.cut else 0) if measure.cut and cell > 0 else cell)
-    return found
+            found[index] = (1 if cell > cut else 0) if cut and cell > 0 else cell
+        if ended.response is not None:
+            for index, measure in self._looking:
+                found[index] = (unparseable if measure.what == "unparseable" else flagged)(ended.response, measure.output)
+        return found
 
 
-def _seen(measure: Measure, ended: Ended) -> int:
-    """What was looked for in the answer; without one there is nothing to see."""
-    if measure.what == "unparseable" and ended.outcome == "broken":
-        return 1
-    if ended.response is None or not measure.looks:
-        return UNMEASURED
-    return (unparseable if measure.what == "unparseable" else flagged)(ended.response, measure.output)
+def _known(measure: Measure, outcome: Outcome) -> int:
+    """Of an error, a timeout, an answer that nobody can read; what has to be looked for is unmeasured where nothing came."""
+    match measure.what:
+        case "error":
+            return int(outcome in ("error", "broken", "late"))
+        case "timeout":
+            return int(outcome == "late")
+        case "unparseable" if outcome == "broken":
+            return 1
+        case _:
+            return UNMEASURED

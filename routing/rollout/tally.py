@@ -86,9 +86,18 @@ class Tally:
         table = self._tables.get(weight) or self._table(weight)
         candidate = place < weight
         if self._sticky:
-            cells = self._aside(place, weight, cells)
-        for start, cell in zip(self._starts, cells, strict=True):
-            table[start + 2 * cell + candidate] += 1
+            for start, seen, cell in zip(self._starts, self._seen, cells, strict=False):
+                if cell > UNMEASURED:  # a sticky unit's events go by name, and nothing of a unit that is known counts
+                    if seen.knows(place, weight):
+                        cell = _ASIDE
+                    elif cell > NOTHING:
+                        seen.coin(place, weight)
+                        self._reveals.append(Reveal(self._starts.index(start), cell, weight, place))
+                        cell = _ASIDE
+                table[start + 2 * cell + candidate] += 1
+        else:
+            for start, cell in zip(self._starts, cells, strict=True):
+                table[start + 2 * cell + candidate] += 1
 
     def beside(self, metric: int, cell: int, weight: float, candidate: bool) -> None:
         """Something that is no request of its own was measured; it was the candidate's with the chance `weight`."""
@@ -117,18 +126,6 @@ class Tally:
 
     def _table(self, weight: float) -> list[int]:
         return self._tables.setdefault(weight, [0] * self._size)
-
-    def _aside(self, place: float, weight: float, cells: Sequence[int]) -> list[int]:
-        """What a sticky unit's request still says: its events go by name, and nothing of a unit that is known counts."""
-        left = []
-        for index, cell in enumerate(cells):
-            if cell > NOTHING:
-                if self._seen[index].coin(place, weight):
-                    self._reveals.append(Reveal(index, cell, weight, place))
-                left.append(_ASIDE)
-            else:
-                left.append(_ASIDE if cell == NOTHING and self._seen[index].knows(place, weight) else cell)
-        return left
 
     def _reveal(self, metric: int, cell: int, place: float, weight: float) -> None:
         if self._seen[metric].coin(place, weight):

@@ -18,6 +18,8 @@ import msgspec
 
 from routing.split import line
 
+MOST_REMEMBERED = 4096  # units; about 0.5 MB
+
 
 class Excluded(msgspec.Struct, frozen=True):
     """Only units whose place on the group's line lies in [low, high) take part; `group` "" asks nothing."""
@@ -47,3 +49,19 @@ def holding(holdout: Holdout) -> Callable[[str], bool]:
     """Whether a unit is held out."""
     held = line("holdout")
     return lambda unit: held(unit) < holdout.share
+
+
+def remembered(place: Callable[[str], float | None]) -> Callable[[str], float | None]:
+    """The same; for units that come again, which then cost a tenth of their hash."""
+    known: dict[str, float | None] = {}
+
+    def found(unit: str) -> float | None:
+        try:
+            return known[unit]
+        except KeyError:
+            if len(known) >= MOST_REMEMBERED:
+                known.clear()
+            at = known[unit] = place(unit)
+            return at
+
+    return found

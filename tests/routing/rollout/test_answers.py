@@ -11,7 +11,7 @@ from backends.tensors import Tensor, from_array, pack_bytes
 from routing.rollout.answers import flagged, unparseable
 from routing.rollout.betting import UNMEASURED
 from routing.rollout.latency_points import LatencyPoints
-from routing.rollout.rolling import Ended, Measure, cells
+from routing.rollout.rolling import Ended, Measure, Reader
 
 
 class Broken:
@@ -70,7 +70,7 @@ def test_in_cells() -> None:
     measures = (Measure("error"), Measure("unparseable"), Measure("guardrail", output="flag"), Measure("elsewhere"))
     flag = response(from_array("flag", "BOOL", np.array([True])))
     found = {
-        outcome: cells(measures, LatencyPoints(), Ended(outcome, 1.0, flag if outcome == "ok" else None), candidate=True)
+        outcome: Reader(measures)(LatencyPoints(), Ended(outcome, 1.0, flag if outcome == "ok" else None), candidate=True)
         for outcome in ("ok", "error", "broken", "left")
     }
     assert {

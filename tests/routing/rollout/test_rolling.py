@@ -6,7 +6,7 @@ import pytest
 
 from routing.rollout.betting import POINTS, UNMEASURED
 from routing.rollout.latency_points import LatencyPoints
-from routing.rollout.rolling import Ended, Measure, Outcome, cells
+from routing.rollout.rolling import Ended, Measure, Outcome, Reader
 
 MEASURES = (Measure("error"), Measure("timeout"), Measure("latency", 1.2), Measure("latency", 1.2, POINTS.index(0.9) + 1))
 
@@ -35,9 +35,9 @@ def points() -> LatencyPoints:
 )
 def test_cells(points: LatencyPoints, outcome: Outcome, seconds: float, candidate: bool, expected: list[int]) -> None:
     """One for each metric, in their order."""
-    assert expected == cells(MEASURES, points, Ended(outcome, seconds), candidate)
+    assert expected == Reader(MEASURES)(points, Ended(outcome, seconds), candidate)
 
 
 def test_without_points_latency_is_not_measured() -> None:
     """Until enough of the stable side is known."""
-    assert [0, 0, UNMEASURED, UNMEASURED] == cells(MEASURES, LatencyPoints(), Ended("ok", 1.0), True)
+    assert [0, 0, UNMEASURED, UNMEASURED] == Reader(MEASURES)(LatencyPoints(), Ended("ok", 1.0), True)

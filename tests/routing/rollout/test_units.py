@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routing.rollout.units import Excluded, Holdout, holding, placing
+from routing.rollout.units import Excluded, Holdout, holding, placing, remembered
 
 COUNT = 20_000
 UNITS = [f"tenant-{index}" for index in range(COUNT)]
@@ -82,3 +82,18 @@ def test_lines_are_independent() -> None:
         assert at is not None
         counts[int(held(unit)), part, int(at < 0.5)] += 1
     assert ((counts - COUNT / 8) ** 2 / (COUNT / 8)).sum() < 29.9  # one in 10 000
+
+
+def test_units_that_come_again() -> None:
+    """Stand where they stood, and are hashed once, however many others come between."""
+    hashed: list[str] = []
+
+    def place(unit: str) -> float:
+        hashed.append(unit)
+        return float(unit) / 10_000
+
+    found = remembered(place)
+    assert [0.0001, 0.0001, 0.0002] == [found(unit) for unit in ("1", "1", "2")]
+    assert ["1", "2"] == hashed
+    assert [number / 10_000 for number in range(9_000)] == [found(str(number)) for number in range(9_000)]
+    assert 0.0001 == found("1")

@@ -91,7 +91,7 @@ def test_the_parts_together_keep_the_promise(clients: int) -> None:
     """
     ends = [whole.run(Candidate(), clients, 4_000, seed).rollout for seed in range(RUNS // 2)]
     assert sum(end.state == "rolled-back" for end in ends) <= MOST * len(ends)
-    assert sum(end.state == "promoted" for end in ends) >= (0.6 if clients else 0.85) * len(ends)
+    assert sum(end.state == "promoted" for end in ends) >= (0.5 if clients else 0.85) * len(ends)
 
 
 @pytest.mark.parametrize("candidate", [Candidate(errors=8.0), Candidate(latency=2.0)])
