@@ -90,7 +90,7 @@ def _train(arguments: argparse.Namespace) -> int:
         print(msgspec.json.encode({"file": str(arguments.output), "sha256": named, **msgspec.to_builtins(found)}).decode())
         return 0
     print("\n".join(told(found)))
-    print(f"\nwritten: {arguments.output} ({len(content) >> 10} KiB). Nothing uses it until a policy says:\n")
+    print(f"\nwritten: {arguments.output} ({len(content):,} bytes). Nothing uses it until a policy says:\n")
     print(patch(arguments.output.name, named, found.wanted.at_least if found.wanted else None))
     return 0
 

@@ -69,7 +69,8 @@ def told(worth: Worth) -> Iterator[str]:
     costly = worth.points[0].cost is not None
     yield ""
     yield "to strong  at_least  of its gain" + ("  cost of always strong" if costly else "")
-    for point in (*worth.points, *(() if worth.wanted is None else (worth.wanted,))):
+    shown = (*worth.points, *(() if worth.wanted is None else (worth.wanted,)))
+    for point in sorted(shown, key=lambda each: each.share):
         mark = "  ← wanted" if point is worth.wanted else ""
         cost = "" if point.cost is None else f"  {point.cost:>21.1%}"
         yield f"{point.share:>9.1%}  {point.at_least:<8.6g}  {point.recovered:>11.1%}{cost}{mark}"
