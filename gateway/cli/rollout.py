@@ -109,6 +109,10 @@ def _stands(each: Report) -> str:
 
 def _lines(each: Report, ink: Ink) -> list[str]:
     said = [ink.strong(f"{each.model}/{each.rollout}") + f"  attempt {each.attempt}", f"  {_stands(each)}", f"  {each.text}"]
+    if each.away:
+        said.append(f"  {each.away}")
+    elif len(each.gateways) > 1:
+        said.append(f"  decided together by {len(each.gateways)} gateways: {', '.join(each.gateways)}")
     for index, step in enumerate(each.steps):
         here = f"  ← held {duration(round(each.held))}, {each.samples} requests" if index == each.step and each.verdict else ""
         said.append(f"  step {index + 1}: {share(step.weight)}, hold {duration(step.hold)}, {step.samples} requests{here}")

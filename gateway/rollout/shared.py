@@ -18,6 +18,7 @@ import hashlib
 import logging
 import random
 import secrets
+import struct
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
@@ -54,8 +55,12 @@ class Shared:
         for _ in range(TRIES):
             here = msgspec.msgpack.encode(led.present)
             there = await self._pages.look(Look(name, self._name, here, led.line, led.version, led.offset))
-            written = None
-            if there is not None and (line := self._follow(led, there, rolling)) is not None:
+            written, line = None, None
+            try:
+                line = None if there is None else self._follow(led, there, rolling)
+            except (msgspec.DecodeError, struct.error, IndexError) as error:
+                _log.error("rollout %s: what the store has of it makes no sense: %s", "/".join(key), error)
+            if there is not None and line is not None:
                 if led.elsewhere:
                     return "elsewhere"
                 written = await self._changed(led, name, there, line, change)
@@ -68,16 +73,12 @@ class Shared:
         return "busy"
 
     def _follow(self, led: Led, there: There, rolling: Rolling) -> str | None:
-        """Takes over what is there; the line that the next page belongs to, None where that cannot be read."""
+        """Takes over what is there; the line that the next page belongs to, None where it is not of this rollout."""
         led.alone, led.elsewhere, led.gateways = None, False, tuple(sorted(there.gateways))
         if not there.line or (there.line == led.line and there.version < led.version):  # the store has lost it
             led.sent = None
             return secrets.token_hex(8)
-        try:
-            page = msgspec.msgpack.decode(there.page, type=Page) if there.page else led.page
-        except msgspec.DecodeError as error:
-            _log.error("rollout %s/%s: what the store has cannot be read: %s", led.rollout.model, led.rollout.stable, error)
-            return None
+        page = msgspec.msgpack.decode(there.page, type=Page) if there.page else led.page
         assert page is not None, "what it does not send was read before"
         if page.definition != led.definition:
             led.sent = led.waiting = None
@@ -85,6 +86,9 @@ class Shared:
             if not led.elsewhere:
                 led.begin(anew(page.rollout, rolling, page.rollout.attempt + 1))
             return secrets.token_hex(8)
+        if page.rollout.terms != rolling.terms or not 0 <= page.rollout.step < len(rolling.terms.steps):
+            _log.error("rollout %s/%s: what the store has is of another", led.rollout.model, led.rollout.stable)
+            return None
         if there.page:
             another = page.rollout.id != led.rollout.id
             self._became(led, page.rollout, False)

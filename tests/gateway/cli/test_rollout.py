@@ -12,13 +12,15 @@ import msgspec
 import pytest
 
 from gateway.cli import main
+from gateway.rollout.file import Kept
+from gateway.rollout.led import Led
 from gateway.rollout.report import report
 from routing.rollout.betting import Metric
 from routing.rollout.rollout import Note, Rollout, Step, Terms
 
 NOTE = Note(1000.0, "alice", "start", "warming", 0.0, "release 2.1")
 ROLLOUT = Rollout("digits", "live", "next", Terms((Step(0.05, 3600.0, 10),), (Metric("error-rate"),)), notes=(NOTE,))
-TOLD = json.loads(msgspec.json.encode(report(ROLLOUT)))
+TOLD = json.loads(msgspec.json.encode(report(Led(Kept("", ROLLOUT)))))
 
 
 class Admin(HTTPServer):
@@ -73,6 +75,13 @@ def test_list_and_show(admin: Admin, capsys: pytest.CaptureFixture[str]) -> None
     said = capsys.readouterr().out
     for words in ("attempt 1", "step 1: 5 %, hold 1h, 10 requests", "error-rate: 0 of 0", "1970-01-01T00:16:40Z alice: start"):
         assert words in said
+    admin.content = {**TOLD, "gateways": ["one/1", "two/2"]}
+    assert 0 == run(admin, "show", "digits/live")
+    assert "decided together by 2 gateways: one/1, two/2" in capsys.readouterr().out
+    admin.content = {**TOLD, "away": "the store is away"}
+    assert 0 == run(admin, "show", "digits/live")
+    assert "  the store is away\n" in capsys.readouterr().out
+    admin.content = TOLD
     assert 0 == run(admin, "show", "digits/live", "--json")
     assert TOLD == json.loads(capsys.readouterr().out)
     admin.content = {"rollouts": []}

@@ -5,13 +5,14 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
 from backends.errors import InferenceError
 from gateway.aside import here
 from gateway.rollout.leader import AwayError, Leader, Ways
-from gateway.rollout.words import Fitness, Look, Order, There, Told, Write
+from gateway.rollout.words import Fitness, Look, Order, Page, There, Told, Write
 from gateway.shadow.report import Report as ShadowReport
 from gateway.telemetry.rollouts import RolloutNumbers
 from routing.match import RouteTable
@@ -338,3 +339,20 @@ async def test_what_cannot_be() -> None:
         await two.act("pause")
     assert "warming 0" == await two.act("start")
     assert {2} == {each.rollout.attempt for each in (one, two) if await each.round()}
+
+
+@pytest.mark.parametrize("field", ["page", "units", "step"])
+async def test_a_page_that_makes_no_sense(field: str) -> None:
+    """Moves nothing, and is said; all goes on when it does again."""
+    store = Store()
+    one, _ = await gates(store)
+    ((key, (line, version, page, units)),) = store.pages.items()
+    read = msgspec.msgpack.decode(page, type=Page)
+    wrong = msgspec.msgpack.encode(replace(read, rollout=replace(read.rollout, step=7)))
+    found = {"page": (b"nonsense", b""), "units": (page, b"nonsense"), "step": (wrong, b"")}[field]
+    store.pages[key] = line, version + 1, *found
+    assert "running 0.5" == await one.round()
+    assert "the store is away" in (await one.leader.shown())[0].away
+    store.pages[key] = line, version + 2, page, units
+    assert "running 0.5" == await one.round()
+    assert "" == (await one.leader.shown())[0].away
