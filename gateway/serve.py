@@ -163,7 +163,7 @@ class Gateway:
         auditor = Auditor(found, self.document.state_folder, self._recording, self.metrics.audits)
         self.rollouts.exchange(leader.orders)
         self.audits.exchange(auditor.orders)
-        told = experiment_ways(self.reloader, leader, self.desk.alone)
+        told = experiment_ways(self.reloader, leader, self.desk.alone, self.pages)
         return leader, auditor, Experiments(told, self.document.state_folder, self._recording, self.metrics.rollouts.feedback)
 
     async def start(self, http: Sequence[socket] = ()) -> None:

@@ -30,12 +30,33 @@ class Counted(msgspec.Struct, frozen=True):
     full: bool = False
 
 
+class Sums(msgspec.Struct, frozen=True):
+    """What gateways of a store tell each other of one attempt at one weight, where each request is a unit."""
+
+    drawn: tuple[int, int]
+    sides: Mapping[str, Sides]
+    feedback: Sequence[Feedback]
+
+
+def together(every: Sequence[Sums]) -> Sums:
+    """All of them; of those that take other metrics than the first nothing."""
+    first, drawn = every[0], [0, 0]
+    sides: dict[str, Sides] = {}
+    for each in every:
+        if list(each.feedback) == list(first.feedback):
+            drawn = [drawn[0] + each.drawn[0], drawn[1] + each.drawn[1]]
+            for name, more in each.sides.items():
+                had = sides.get(name, Sides())
+                sides[name] = Sides(_plus(had.stable, more.stable), _plus(had.candidate, more.candidate))
+    return Sums((drawn[0], drawn[1]), sides, first.feedback)
+
+
 class Counts:
     """Of one attempt at one weight. The metrics' places in `feedback` are their bits, as long as it is the same."""
 
     def __init__(self, kept: Counted, feedback: Sequence[Feedback], sticky: bool, most: int = MOST) -> None:
         same = tuple(kept.feedback) == tuple(feedback)
-        self._kept, self._sticky, self._most = kept, sticky, most
+        self._kept, self.sticky, self._most = kept, sticky, most
         self.feedback = tuple(feedback)
         self.drawn = list(kept.drawn)
         keep = {each.metric for each in feedback if each in tuple(kept.feedback)}
@@ -57,7 +78,7 @@ class Counts:
         """A request was counted; a sticky unit's first makes it one of its side's."""
         if stood.weight != self._kept.weight:
             return
-        if self._sticky:
+        if self.sticky:
             if stood.place in self._known:
                 return
             if len(self._known) >= self._most:
@@ -71,7 +92,7 @@ class Counts:
         `full` for one that is not remembered."""
         if stood.weight != self._kept.weight:
             return "earlier"
-        if self._sticky:
+        if self.sticky:
             known = self._known.get(stood.place)
             if known is None:
                 return "full"
@@ -86,9 +107,9 @@ class Counts:
             self._sides[feedback.metric] = Sides(_more(sides.stable, number), sides.candidate)
         return "joined"
 
-    def sides(self, metric: str) -> Sides:
-        """What was told of it."""
-        return self._sides.get(metric, Sides())
+    def sums(self) -> Sums:
+        """What was told, by metric."""
+        return Sums((self.drawn[0], self.drawn[1]), dict(self._sides), self.feedback)
 
     def kept(self) -> Counted:
         """For a file."""
@@ -101,6 +122,10 @@ class Counts:
 
 def _more(arm: Arm, number: float) -> Arm:
     return Arm(arm.number + 1, arm.total + number, arm.squares + number * number)
+
+
+def _plus(one: Arm, other: Arm) -> Arm:
+    return Arm(one.number + other.number, one.total + other.total, one.squares + other.squares)
 
 
 def _moved(bits: int, old: Sequence[Feedback], new: Sequence[Feedback]) -> int:

@@ -16,14 +16,16 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 
 import msgspec
+from msgspec.structs import replace
 
 from gateway.aside import Runner
-from gateway.experiment.counts import Counted, Counts
+from gateway.experiment.counts import Counted, Counts, Sums
 from gateway.experiment.journal import Journal, Stood
 from gateway.experiment.report import Report, report
-from gateway.experiment.words import Gathered, Given
+from gateway.experiment.words import Gathered, Given, Hear, Hearsay
 from gateway.kept_file import load, store
 from gateway.reload.reloader import Reloader
 from gateway.rollout.leader import Leader
@@ -35,11 +37,20 @@ from routing.rollout.rollout import ASKING
 
 TICK = 0.5  # seconds from round to round
 AGAIN = 3  # rounds in which what is not known yet is looked for
+FOREIGN = 9  # in place of a round: it comes from another gateway
+PARCEL = 2_000  # of them that are handed on in a round
 STORED = 10.0  # seconds from file to file
 STORE_SECONDS = 5.0  # that a round waits for the folder
 MOST = 20_000  # given that wait for a round
 FILE = "experiments.msgpack"
 _log = logging.getLogger(__name__)
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """What the file has. `name`: the gateway's among those of its store, the same after a restart."""
+
+    counted: dict[str, Counted]
+    name: str
 
 
 class Joined(msgspec.Struct, frozen=True):
@@ -62,15 +73,20 @@ class Ways:
     joined: Callable[[Key, Sequence[Joined]], None]
     wall: Callable[[], float]
     clock: Callable[[], float]
+    hearsay: Hearsay | None = None  # where several gateways share a store
 
 
-def experiment_ways(policy: Reloader, leader: Leader, gather: Callable[[], Awaitable[Sequence[Gathered]]]) -> Ways:
+def experiment_ways(
+    policy: Reloader, leader: Leader, gather: Callable[[], Awaitable[Sequence[Gathered]]], hearsay: Hearsay | None
+) -> Ways:
     """Of a process that keeps the policy and leads its rollouts."""
 
     def joined(key: Key, told: Sequence[Joined]) -> None:
         leader.heard(key, [Later(each.attempt, each.metric, *each.stood, each.value > 0.5) for each in told])
 
-    return Ways(lambda: policy.in_force.blueprint.tables, lambda: leader.orders, gather, joined, time.time, time.monotonic)
+    return Ways(
+        lambda: policy.in_force.blueprint.tables, lambda: leader.orders, gather, joined, time.time, time.monotonic, hearsay
+    )
 
 
 class Experiments:
@@ -83,8 +99,11 @@ class Experiments:
         self._path, self._run = folder and folder / FILE, run
         self._numbers = numbers
         self._journal = Journal() if journal is None else journal
-        kept = self._path and load(self._path, dict[str, Counted], "what was told of A/B tests begins at nothing")
-        self._kept: dict[Key, Counted] = {_key(name): each for name, each in (kept or {}).items()}
+        kept = (self._path and load(self._path, Kept, "what was told of A/B tests begins at nothing")) or Kept({}, token_hex(8))
+        self._kept: dict[Key, Counted] = {_key(name): each for name, each in kept.counted.items()}
+        self._others: dict[Key, list[Sums]] = {}
+        self._passed: list[Given] = []  # what others may know of
+        self._hear = Hear(kept.name)
         self._counts: dict[Key, Counts] = {}
         self._attempts: dict[Key, str] = {}
         self._waiting: list[tuple[int, Given]] = []  # in how many rounds it was looked for
@@ -116,7 +135,9 @@ class Experiments:
                     for asked in noted.asked:
                         self._counts[key].asked(Stood(asked.place, asked.weight))
             self._numbers.count("lost", sum(each.lost for each in gathered))
-            self._join([*self._waiting, *((0, given) for each in gathered for given in each.given)], now)
+            heard = await self._heard()
+            given = [*self._waiting, *((0, given) for each in gathered for given in each.given)]
+            self._join([*given, *((FOREIGN, each) for each in heard)], now)
             if now >= self._due:
                 self._due = now + STORED
                 await self.store()
@@ -130,11 +151,14 @@ class Experiments:
         """Every rollout of the policy in force of which clients may tell something."""
         await self.round()
         orders = {(order.model, order.stable): order for order in self._ways.orders()}
-        return [report(key, rolling, orders.get(key), self._counts.get(key)) for key, rolling in sorted(self._rollings().items())]
+        return [
+            report(key, rolling, orders.get(key), self._counts.get(key), self._others.get(key, ()))
+            for key, rolling in sorted(self._rollings().items())
+        ]
 
     async def store(self) -> None:
         """Writes it down, where there is a folder."""
-        kept = {"/".join(key): counts.kept() for key, counts in self._counts.items()}
+        kept = Kept({"/".join(key): counts.kept() for key, counts in self._counts.items()}, self._hear.name)
         path, written = self._path, msgspec.msgpack.encode(kept) if self._path else b""
         if path is None or written == self._stored:
             return
@@ -164,6 +188,7 @@ class Experiments:
             if begins is not None:
                 self._counts[key] = Counts(begins, rolling.feedback, rolling.terms.sticky)
                 self._attempts[key] = begins.attempt
+                self._others.pop(key, None)
 
     def _begun(self, order: Order | None, standing: Counted | None) -> Counted | None:
         """What an attempt begins with that has another weight than what was counted until now; None where all goes on."""
@@ -173,13 +198,33 @@ class Experiments:
             return None
         return Counted(order.attempt, order.weight, self._ways.wall())
 
+    async def _heard(self) -> list[Given]:
+        """What other gateways of the store were told and do not know. They are told the same, and what was added up here."""
+        if self._ways.hearsay is None:
+            return []
+        passed, self._passed = self._passed[:PARCEL], self._passed[PARCEL:]
+        plain = {key: counts for key, counts in self._counts.items() if not counts.sticky}
+        counts = [(_name(each.standing), msgspec.msgpack.encode(each.sums())) for each in plain.values()]
+        told = replace(self._hear, parcel=msgspec.msgpack.encode(passed) if passed else b"", counts=counts)
+        heard = await self._ways.hearsay.hear(told)
+        if heard is None:
+            self._passed = [*passed, *self._passed]
+            return []
+        self._numbers.count("passed", len(passed))
+        self._hear = replace(self._hear, last=heard.last)
+        for key, others in zip(plain, heard.counts, strict=True):
+            self._others[key] = [msgspec.msgpack.decode(each, type=Sums) for each in others]
+        return [each for parcel in heard.parcels for each in msgspec.msgpack.decode(parcel, type=list[Given])]
+
     def _join(self, given: Sequence[tuple[int, Given]], now: float) -> None:
         self._waiting, joined = [], dict[Key, list[Joined]]()
         for rounds, each in given:
             found = self._joined(each, now, joined)
             if found == "unknown" and rounds < AGAIN and len(self._waiting) < MOST:
                 self._waiting.append((rounds + 1, each))
-            else:
+            elif found == "unknown" and rounds < FOREIGN and self._ways.hearsay is not None and len(self._passed) < MOST:
+                self._passed.append(each)
+            elif found != "unknown" or rounds < FOREIGN:
                 self._numbers.count(found)
         for key, several in joined.items():
             self._ways.joined(key, several)
@@ -203,6 +248,10 @@ class Experiments:
                 found = stood
             word = found if word in ("metric", "value", "unknown") else word
         return word
+
+
+def _name(standing: Counted) -> str:
+    return f"{standing.attempt}/{standing.weight!r}"
 
 
 def _key(name: str) -> Key:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import msgspec
 
-from gateway.experiment.counts import Counts
+from gateway.experiment.counts import Counts, Sums, together
 from gateway.rollout.words import Key, Order
 from routing.rollout.comparison import Compared, Question, Sides, compared
 from routing.rollout.rolling import Rolling
@@ -16,7 +17,8 @@ NARROWEST = 10_000.0  # units after which an interval is the narrowest, where th
 
 class Report(msgspec.Struct, frozen=True):
     """One rollout of which clients tell something. `state` is the rollout's; `weight` and `drawn` (units of the stable side and
-    of the candidate) are of what is compared, `since` when that began; `full`: units beyond those remembered do not count."""
+    of the candidate) are of what is compared, `since` when that began; `full`: units beyond those remembered do not count;
+    `gateways`: of how many it is; sticky units, which come to several, are only those of this one."""
 
     model: str
     rollout: str  # the stable variant
@@ -29,17 +31,17 @@ class Report(msgspec.Struct, frozen=True):
     since: str
     drawn: tuple[int, int]
     full: bool
+    gateways: int
     metrics: tuple[Compared, ...]
 
 
-def report(key: Key, rolling: Rolling, order: Order | None, counts: Counts | None) -> Report:
-    """`counts` is None where no unit was ever drawn."""
+def report(key: Key, rolling: Rolling, order: Order | None, counts: Counts | None, others: Sequence[Sums] = ()) -> Report:
+    """`counts` is None where no unit was ever drawn; `others`: what other gateways have come to."""
     standing = None if counts is None else counts.standing
     weight = standing.weight if standing is not None else rolling.terms.steps[0].weight
-    drawn = (0, 0) if counts is None else (counts.drawn[0], counts.drawn[1])
+    sums = Sums((0, 0), {}, ()) if counts is None else together([counts.sums(), *others])
     wanted = next((step.samples for step in rolling.terms.steps if step.weight == weight), 0)
-    question = Question(weight, rolling.terms.alpha, wanted / weight if wanted else NARROWEST, drawn)
-    sides = {each.metric: Sides() if counts is None else counts.sides(each.metric) for each in rolling.feedback}
+    question = Question(weight, rolling.terms.alpha, wanted / weight if wanted else NARROWEST, sums.drawn)
     since = "" if standing is None else datetime.fromtimestamp(standing.since, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return Report(
         *key,
@@ -50,7 +52,8 @@ def report(key: Key, rolling: Rolling, order: Order | None, counts: Counts | Non
         weight=weight,
         alpha=rolling.terms.alpha,
         since=since,
-        drawn=drawn,
+        drawn=sums.drawn,
         full=counts is not None and counts.full,
-        metrics=tuple(compared(each, sides[each.metric], question) for each in rolling.feedback),
+        gateways=1 + len(others),
+        metrics=tuple(compared(each, sums.sides.get(each.metric, Sides()), question) for each in rolling.feedback),
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import msgspec
 
 from routing.principal import Principal
@@ -44,3 +46,31 @@ class Gathered(msgspec.Struct, frozen=True):
 def owner(principal: Principal) -> str:
     """Whose requests these are: the tenant's, or where there is none, the subject's own."""
     return f"t/{principal.tenant}" if principal.tenant else f"s/{principal.subject}"
+
+
+class Hear(msgspec.Struct, frozen=True, tag=True):
+    """What a gateway tells the others of its store: `parcel` for whoever answered, and by test what it has added up.
+
+    `last`: the number of the last parcel that it has heard; "" for none.
+    """
+
+    name: str
+    last: str = ""
+    parcel: bytes = b""
+    counts: list[tuple[str, bytes]] = []
+
+
+class Heard(msgspec.Struct, frozen=True):
+    """The others' parcels since, and for each test that was told what the others have added up."""
+
+    last: str
+    parcels: list[bytes]
+    counts: list[list[bytes]]
+
+
+class Hearsay(Protocol):
+    """The way to the other gateways of a store."""
+
+    async def hear(self, told: Hear) -> Heard | None:
+        """Tells, and what there is to hear; None where the store does not answer, and nobody knows whether it was told."""
+        ...

@@ -12,8 +12,10 @@ from typing import Any
 
 import msgspec
 
+from gateway.experiment.words import Hear, Heard
 from gateway.rollout.words import Look, There, Write
 from gateway.store.connection import Connection
+from gateway.store.hearsay import HEAR, hear
 from gateway.store.link import Link
 from gateway.store.scripts import digest
 from gateway.store.trouble import StoreError
@@ -67,7 +69,10 @@ Spawn = Callable[[Coroutine[Any, Any, None], str], object]
 
 
 class StorePages:
-    """Implements gateway.rollout.words.Pages. Connects when it is first asked: most gateways have no rollouts."""
+    """Implements gateway.rollout.words.Pages and gateway.experiment.words.Hearsay.
+
+    Connects when it is first asked: most gateways have no rollouts.
+    """
 
     def __init__(self, link: Link, spawn: Spawn) -> None:
         self._link = link
@@ -103,10 +108,27 @@ class StorePages:
             connection.fail(error)
             return None
 
+    async def hear(self, told: Hear) -> Heard | None:
+        """As gateway.experiment.words.Hearsay says."""
+        connection = await self._connection()
+        if connection is None:
+            return None
+        try:
+            return await hear(connection, told)
+        except StoreError as error:
+            connection.fail(error)
+            return None
+
     async def relay(self, told: bytes) -> bytes:
-        """The same for a parent, whose worker this is: its Look or Write, and the answer, as msgpack; "" for None."""
-        asked = msgspec.msgpack.decode(told, type=Look | Write)
-        answer = await (self.look(asked) if isinstance(asked, Look) else self.write(asked))
+        """The same for a parent, whose worker this is: its Look, Write or Hear, and the answer, as msgpack; "" for None."""
+        answer: There | Heard | bool | None
+        match msgspec.msgpack.decode(told, type=Look | Write | Hear):
+            case Look() as asked:
+                answer = await self.look(asked)
+            case Write() as asked:
+                answer = await self.write(asked)
+            case Hear() as asked:
+                answer = await self.hear(asked)
         return b"" if answer is None else msgspec.msgpack.encode(answer)
 
     async def _connection(self) -> Connection | None:
@@ -118,7 +140,7 @@ class StorePages:
 
     async def _greet(self, connection: Connection) -> None:
         self._known.clear()
-        for script in (LOOK, WRITE):
+        for script in (LOOK, WRITE, HEAR):
             await connection.ask("SCRIPT", "LOAD", script)
 
 

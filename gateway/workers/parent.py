@@ -84,10 +84,11 @@ class Parent:
         self._spawner = Spawner()
         records = Records(document.state_folder, here, self._spawner.spawn)
         self._reloader = Reloader(file, (reading, first), self._hand_on, self._metrics.policy_refused, records)
+        self._pages = None if document.store == MEMORY else RelayedPages(self._page)
         self._leader = self._leads()
         found = auditor_ways(self._reloader, self._exchange_audits)
         self._auditor = Auditor(found, self._written.state_folder, here, self._metrics.audits)
-        ways = experiment_ways(self._reloader, self._leader, self._gather)
+        ways = experiment_ways(self._reloader, self._leader, self._gather, self._pages)
         self._experiments = Experiments(ways, self._written.state_folder, here, self._metrics.rollouts.feedback)
         self._totals = Totals(without=ParentMetrics.WHOLE)
         http, self._http = reserve(document.listen.http, document.workers, document.listen.shared)
@@ -141,8 +142,7 @@ class Parent:
             close([*self._http, *self._grpc])
 
     def _leads(self) -> Leader:
-        pages = None if self._written.store == MEMORY else RelayedPages(self._page)
-        ways = leader_ways(self._reloader, self._exchange, self.shadow_reports, pages)
+        ways = leader_ways(self._reloader, self._exchange, self.shadow_reports, self._pages)
         return Leader(ways, self._written.state_folder, here, self._metrics.rollouts)
 
     async def _exchange(self, orders: Sequence[words.Order]) -> list[list[words.Told]]:

@@ -6,11 +6,12 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
+from gateway.experiment.words import Hear, Heard
 from gateway.rollout.words import Look, There, Write
 
 
 class RelayedPages:
-    """Implements gateway.rollout.words.Pages. `ask` has a worker's answer; "" where there is none."""
+    """Implements gateway.rollout.words.Pages and gateway.experiment.words.Hearsay. `ask` has a worker's answer; "" if none."""
 
     def __init__(self, ask: Callable[[bytes], Awaitable[bytes]]) -> None:
         self._ask = ask
@@ -24,3 +25,8 @@ class RelayedPages:
         """As the protocol says."""
         told = await self._ask(msgspec.msgpack.encode(write))
         return msgspec.msgpack.decode(told, type=bool) if told else None
+
+    async def hear(self, told: Hear) -> Heard | None:
+        """As the protocol says."""
+        heard = await self._ask(msgspec.msgpack.encode(told))
+        return msgspec.msgpack.decode(heard, type=Heard) if heard else None

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from routing.rollout.units import Holdout, holding
-from tests.features.conftest import CALLERS, Reply, ask, framed
+from tests.features.conftest import CALLERS, Reply, ask, framed, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
     from tests.features.conftest import Running, Start
+    from tests.real_parts import Redis
 
 POLICY = """
 version: 1
@@ -191,3 +192,33 @@ async def test_thumbs_down_take_a_candidate_back(start: Start) -> None:
     await gate.gateway.leader.round()
     found = await shown(gate)
     assert ("rolled-back", "more") == (found["state"], found["metrics"][0]["found"])
+
+
+@pytest.mark.slow
+async def test_gateways_of_one_store(tmp_path: Path, redis: Redis) -> None:
+    """Whichever is told of a request, the one that answered it joins it; each reports what all have come to."""
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    gates = [await run(tmp_path / name, policy(), store=redis.url) for name in ("one", "two")]
+    try:
+        await started(gates[0])
+        while ["running"] * 2 != [(await shown(gate))["state"] for gate in gates]:
+            for gate in gates:
+                assert gate.gateway.leader is not None
+                await gate.gateway.leader.round()
+        told: list[list[dict[str, Any]]] = [[], []]
+        for index in range(40):
+            reply = await gates[index % 2].infer([index])
+            told[(index // 2) % 2].append({"request": reply.headers["x-request-id"], "metric": "bought"})
+        for gate, items in zip(gates, told, strict=True):
+            assert {"accepted": 20} == (await tell(gate, items)).json
+        found = [[await outcomes(gate) for gate in gates] for _ in range(3)][-1]
+        assert [{"joined": 20, "passed": 10}] * 2 == found
+        reports = [await shown(gate) for gate in gates]
+        assert [(2, 40, [1.0, 1.0])] * 2 == [
+            (each["gateways"], sum(each["drawn"]), each["metrics"][0]["means"]) for each in reports
+        ]
+        assert 40 == sum(reports[0]["drawn"])
+    finally:
+        for gate in gates:
+            await gate.stop()
