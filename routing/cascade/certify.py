@@ -12,8 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
-from math import ceil, exp, log
+from functools import cached_property, partial
+from itertools import takewhile
+from math import ceil, exp, log, sqrt
 from statistics import NormalDist
 
 import numpy as np
@@ -32,7 +33,8 @@ FIT = 1 / 3  # of the rows
 LEAST = 30  # rows of the fit part
 SPARE = 1 / 8  # of the losses that the promise allows: what a good cascade is assumed to lose, where labels are planned
 POWER = 0.8  # the chance that such a one is certified
-MORE = (2, 4, 8, 16)  # times as many labels
+MORE = (2, 4, 8)  # times as many labels
+WORTH = 0.005  # of relative cost: less is not worth labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,7 @@ class Point:
         return exact.lower_bound(self.pairs, self.promise.delta, self.before.dear / self.before.rows)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Certified:
     """What came out. Without `chosen` the answer is: call the dearest directly, and `why` says for what reason."""
 
@@ -108,7 +110,20 @@ class Certified:
     curve: tuple[Point, ...]  # the candidates, safest first, as they were tested
     fit_rows: int
     certify_rows: int
-    more: tuple[tuple[int, float], ...]  # (labels in all, relative cost to hope for), where that is less than now
+
+    @cached_property
+    def more(self) -> tuple[tuple[int, float], ...]:
+        """(labels in all, relative cost to hope for), where that is less than now, if more labels are like these."""
+        found = []
+        passed = sum(point.certified for point in self.curve)
+        least = self.chosen.cost if self.chosen else 1.0
+        for times in MORE:
+            passed += sum(1 for _ in takewhile(partial(_would_pass, times), self.curve[passed:]))
+            cost = min((point.cost for point in self.curve[:passed]), default=1.0)
+            if cost < least - WORTH:
+                found.append(((self.fit_rows + self.certify_rows) * times, cost))
+                least = cost
+        return tuple(found)
 
 
 def calibrate(labelled: Labelled, promise: Promise, seed: int = 0, first: int | None = None) -> Certified:
@@ -132,7 +147,7 @@ def calibrate(labelled: Labelled, promise: Promise, seed: int = 0, first: int | 
     passed = [point for point in curve if point.certified and point.cost < 1]
     chosen = min(passed, key=lambda point: point.cost, default=None)
     why = _why(chosen, curve, trial)
-    return Certified(promise, chosen, why, calibrations, curve, count, rows - count, _more(chosen, curve, count))
+    return Certified(promise, chosen, why, calibrations, curve, count, rows - count)
 
 
 def _maps(labelled: Labelled, rows: Ints) -> tuple[Calibration, ...]:
@@ -221,23 +236,13 @@ def _why(chosen: Point | None, curve: tuple[Point, ...], trial: _Trial) -> str:
     )
 
 
-def _more(chosen: Point | None, curve: tuple[Point, ...], count: int) -> tuple[tuple[int, float], ...]:
-    """What more labels like these would do: the cheapest candidate that would pass then with a chance of POWER."""
-    found = []
-    least = chosen.cost if chosen else 1.0
-    for times in MORE:
-        cost = min((point.cost for point in curve if _passes(point, times)), default=1.0)
-        if cost < least - 0.005:
-            found.append(((count + curve[0].pairs.rows) * times, cost))
-            least = cost
-    return tuple(found)
-
-
-def _passes(point: Point, times: int) -> bool:
-    pairs, promise, normal = point.pairs, point.promise, NormalDist()
-    margin = (1 - promise.quality) * max(pairs.dear, 1) / pairs.rows
-    bar = normal.inv_cdf(promise.delta) - normal.inv_cdf(POWER)
-    return float(exact.score((pairs.losses + 0.5) * times, pairs.gains * times, pairs.rows * times, margin)) <= bar
+def _would_pass(times: int, point: Point) -> bool:
+    """Whether it would with so many times the rows, with a chance of POWER."""
+    pairs = point.pairs
+    unlucky = NormalDist().inv_cdf(POWER) * sqrt((pairs.losses + pairs.gains + 0.5) * times)
+    losses = min(ceil(pairs.losses * times + unlucky), pairs.dear * times)
+    more = Pairs(pairs.rows * times, pairs.dear * times, losses, pairs.gains * times, pairs.truth)
+    return exact.p_value(more, point.promise.quality, point.before.dear / point.before.rows) <= point.promise.delta
 
 
 def labels_needed(promise: Promise, dear_quality: float = 1.0) -> int:

@@ -108,7 +108,8 @@ def escalated(group: Group, how: str) -> float:
     for part in (half, ~half) if how != "raw" else ():
         maps = fit(whole.score[part, 0], labels[part].tolist(), right[part, 0].astype(np.float64))
         score[~part] = maps.apply(whole.score[~part, 0], labels[~part].tolist())
-    seen = outcomes(np.unique(score)[:, None], Answers(right, score[:, None], whole.cost))
+    cuts = np.unique(np.quantile(score, np.arange(500) / 500, method="lower"))
+    seen = outcomes(cuts[:, None], Answers(right, score[:, None], whole.cost))
     fine = seen.losses - seen.gains <= (1 - PROMISE.quality) * right[:, -1].sum()
     return float(seen.shares[fine, 1].min(initial=1.0))
 
