@@ -122,7 +122,7 @@ class Gateway:
         self._store = store_of(document, metrics)
         self._near = LocalStore(document.cache, time.monotonic)
         self._answers: LocalStore | SharedAnswers = self._near
-        signatures = Signatures()
+        self._signatures = signatures = Signatures()
         self.rollouts = Rollouts(self.spawner)
         means = self.spawner.spawn, metrics.shadowed, document.telemetry.pairs, metrics.costs.mirrored
         self.shadows = running(*means, self.rollouts.held)
@@ -137,7 +137,6 @@ class Gateway:
         self.drains = Drains(self.endpoints, self.hold)
         metrics.in_flight, metrics.serving, metrics.lanes = self._in_flight, self._serving, self._lanes
         metrics.cache_size = self._kept_bytes
-        self._signatures = signatures
         self._access_log = access_log_of(document)
         self._samples = samples_of(document)
 
