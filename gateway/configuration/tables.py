@@ -130,7 +130,12 @@ def _epoch(model: policy.Model, backends: Mapping[str, policy.Backend]) -> bytes
     """Stands for all that the document says of the model's answers and of where it is, in every process the same."""
     used = {name: backends[name] for name in {variant.backend for variant in model.variants.values()}}
     places = {name: (backend.protocol, [str(each) for each in backend.endpoints]) for name, backend in used.items()}
-    return hashlib.sha256(msgspec.json.encode((replace(model, shadows=(), rollouts={}), places), order="sorted")).digest()
+    routes = tuple(
+        replace(route, cascade=replace(route.cascade, audit=None)) if route.cascade is not None else route
+        for route in model.routes
+    )
+    answering = replace(model, routes=routes, shadows=(), rollouts={})
+    return hashlib.sha256(msgspec.json.encode((answering, places), order="sorted")).digest()
 
 
 def _route(route: policy.Route, targets: Targets, timeout: float) -> Route:

@@ -55,3 +55,16 @@ def test_the_epoch() -> None:
         made(GOOD, "output: p, metric: entropy"),
     ]
     assert 5 == len({epoch, *(each.epoch for each in others)})
+
+
+def test_answers_that_are_kept_stay_kept() -> None:
+    """An audit changes no answer: with another one the cache keeps what it has; with other thresholds it does not."""
+
+    def epoch(audit: str, confidence: str = CLASSES) -> bytes:
+        text = policy(audit, confidence).replace(b"    routes:", b"    cache: {ttl: 1m}\n    routes:")
+        cache = route_tables(load_policy(text, "p"))["digits"].cache
+        assert cache is not None
+        return cache.epoch
+
+    assert epoch(GOOD) == epoch("share: 5%, on_alarm: dear")
+    assert epoch(GOOD) != epoch(GOOD, "output: p, metric: entropy")

@@ -89,7 +89,7 @@ plan
   then     dear (triton: d version 1), 40 a row
            if it fails: fast
   cost     2 if fast is sure of every row, 82 if nobody is
-  layers   deadline → authorize → cascade → fallback  (without effect: limit, cache, coalesce, shadow, rollout)"""
+  layers   deadline → authorize → cascade → fallback  (without effect: limit, cache, budget, coalesce, shadow, audit, rollout)"""
 
 SPLIT = """\
 
@@ -145,3 +145,18 @@ def test_mirrored() -> None:
         text = "\n".join(lines(explain(document, request, "abc"), "policy.yaml", Ink(io.StringIO())))
         assert f"  mirrored {expected}" in text
         assert "deadline → authorize → shadow" in text
+
+
+def test_audited() -> None:
+    """What share of the rows that stay, against whom and what is promised; not a caller whose rows never are."""
+    audit = b", audit: {share: 1%, on_alarm: dear, except: {tenant: shy}}}\n    fallback"
+    text = POLICY.replace(b"}\n    fallback", audit).replace(b"cost: 40,", b"cost: 40, pure: true,")
+    document = load_policy(text, "policy.yaml")
+    for tenant, expected in (
+        ("acme", "1 % of the rows that stay are held against dear; promised 99 % alike; after an alarm dear answers alone"),
+        ("shy", "no: this caller's rows never are"),
+    ):
+        request = Request("digits", Caller(tenant=tenant), 2)
+        shown = "\n".join(lines(explain(document, request, "abc"), "policy.yaml", Ink(io.StringIO())))
+        assert f"  audited  {expected}" in shown
+        assert "deadline → authorize → audit → cascade" in shown
