@@ -172,11 +172,20 @@ class Kept(msgspec.Struct, frozen=True, gc=False):
     more: tuple[InferenceResponse, ...] = ()  # of a stream: its other answers, in order
 
 
+class Ending(msgspec.Struct, frozen=True, gc=False):
+    """How an ask ended: `outcome` is `ok`, an error's kind, or `abandoned`; `cost` is of all its attempts together."""
+
+    rows: int
+    seconds: float
+    outcome: str
+    cost: float
+
+
 class Observer(Protocol):
     """Who is told what happened; metrics are one. Never raises, never awaits."""
 
-    def asked(self, model: str, target: Target, rows: int, seconds: float, outcome: str, cost: float) -> None:
-        """One ask of a target ended: `outcome` is `ok`, an error's kind, or `abandoned`; `cost` of all its attempts together."""
+    def asked(self, model: str, target: Target, ending: Ending) -> None:
+        """One ask of a target ended."""
         ...
 
     def escalated(self, model: str, source: str, target: str, outcome: str) -> None:

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from backends.errors import ErrorKind, InferenceError
 from backends.inference import Backend, InferenceResponse
-from policies.call import Answer, Ask, Call, Observer, Policy, Share, translated
+from policies.call import Answer, Ask, Call, Ending, Observer, Policy, Share, translated
 from policies.spending import Ended, spent, wanted, wanting
 from routing.cost import Costs
 from routing.plan import Plan
@@ -79,9 +79,10 @@ class _Core:
         self._costs = costs
 
     async def ask(self, call: Call) -> Answer:
-        target, rows = call.target, call.request.rows or 1
+        target, bill, rows = call.target, call.bill, call.request.rows or 1
         assert target is not None, "a layer above chooses the target"
-        unit, sent = call.principal.tenant or call.principal.subject, list[float]()
+        unit = call.principal.tenant or call.principal.subject
+        sent: list[float] = []
         request = replace(call.request, model=target.model, version=target.version, unit=unit, sent=sent)
         start, outcome = self._clock(), "abandoned"
         deadline = call.deadline.hop(start)
@@ -89,8 +90,8 @@ class _Core:
             deadline = deadline.within(target.timeout, start)
         if target.price is not None:
             request = wanting(request, target.price)
-        if call.bill is not None:
-            call.bill.asked()
+        if bill is not None:
+            bill.asked()
         response: InferenceResponse | None = None
         told: InferenceError | None = None
         try:
@@ -104,9 +105,13 @@ class _Core:
             raise told from error
         finally:
             now = self._clock()
-            cost = self._paid(call, rows, Ended(outcome, response, sent, start, now))
-            if told is not None:
-                told.cost, told = cost, None  # else it would hold this frame, and the frame it
+            if outcome == "ok" and target.price is None and bill is None and len(sent) < 2:  # nearly always
+                cost = target.cost * rows
+                self._observer.asked(call.model, target, Ending(rows, now - start, outcome, cost))
+            else:
+                cost = self._paid(call, rows, Ended(outcome, response, sent, start, now))
+                if told is not None:
+                    told.cost, told = cost, None  # else it would hold this frame, and the frame it
         if target.price is not None:
             response = wanted(response, call.request, target.price)
         share = Share(target.variant, rows, response.model or target.model, response.version)
@@ -118,11 +123,8 @@ class _Core:
         assert target is not None
         if outcome == "abandoned" and ended.now >= call.deadline.at:
             outcome = ErrorKind.DEADLINE.value  # the deadline's layer gave it up, not the client
-        if outcome == "ok" and target.price is None and len(ended.sent) < 2:
-            own, beside = target.cost * rows, 0.0
-        else:
-            own, beside = spent(self._costs, call.model, target, rows, ended)
-        self._observer.asked(call.model, target, rows, ended.now - ended.start, outcome, own + beside)
+        own, beside = spent(self._costs, call.model, target, rows, ended)
+        self._observer.asked(call.model, target, Ending(rows, ended.now - ended.start, outcome, own + beside))
         if call.bill is not None:
             call.bill.pay(own)
         return own

@@ -25,7 +25,7 @@ from backends.errors import ErrorKind, InferenceError
 from backends.inference import InferenceResponse
 from backends.protocols.v2_http_response import HttpAnswer
 from policies.beside import Places, Spawn, Work
-from policies.call import Answer, Ask, Call
+from policies.call import Answer, Ask, Call, Ending
 from routing.plan import Mirror, Plan, Target
 from routing.shadow.compare import Found, compare, printable
 from routing.shadow.pairs import Pair, Side, side
@@ -261,7 +261,7 @@ class ShadowPolicy:
 class Untold:
     """The Observer of mirrors: they cost their askers nothing and are nobody's answers."""
 
-    def asked(self, model: str, target: Target, rows: int, seconds: float, outcome: str, cost: float) -> None:
+    def asked(self, model: str, target: Target, ending: Ending) -> None:
         """Not counted."""
 
     def escalated(self, model: str, source: str, target: str, outcome: str) -> None:

@@ -56,8 +56,11 @@ def spent(costs: Costs, model: str, target: Target, rows: int, ended: Ended) -> 
     return Spent(own, sum([costs.let_go(model, target, rows, now - each) for each in others]))
 
 
-def streamed(costs: Costs, model: str, target: Target, rows: int, ended: Ended, tokens: float | None) -> float:
-    """The same of a stream whose answers told so many tokens. One that is let go costs what it has taken until then."""
+def streamed(costs: Costs, model: str, target: Target, ended: Ended, size: tuple[int, float | None]) -> float:
+    """The same of a stream; its `size` are rows, and the tokens that its answers told. One that is let go costs what it has taken
+    until then.
+    """
+    rows, tokens = size
     if ended.outcome == "ok" or (ended.outcome in _LET_GO and ended.sent):
         return costs.answered(model, target, rows, ended.now - (ended.sent or (ended.start,))[-1], tokens)
     return 0.0
@@ -75,7 +78,8 @@ def wanting(request: InferenceRequest, price: Price) -> InferenceRequest:
     """The request, asking for the output that tells tokens, too."""
     if _told(request, price):
         return request
-    return replace(request, outputs=(*request.outputs, RequestedOutput(price.tokens)))
+    outputs = (*request.outputs, RequestedOutput(price.tokens))
+    return replace(request, outputs=outputs, payload=Tensors(request.payload.tensors()))  # as it came it would ask for less
 
 
 def wanted(response: InferenceResponse, request: InferenceRequest, price: Price) -> InferenceResponse:

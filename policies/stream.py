@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from backends.errors import ErrorKind, InferenceError
 from backends.inference import Backend, InferenceResponse
-from policies.call import Answer, Call, Observer, Share, translated
+from policies.call import Answer, Call, Ending, Observer, Share, translated
 from policies.spending import Ended, counted, streamed
 from routing.cost import Costs
 
@@ -24,19 +24,28 @@ def streaming(
 
     A target's own timeout is for the whole stream.
     """
-    costs = costs or Costs()
+    return _Streams(clusters, observer, clock, costs or Costs()).ask
 
-    async def ask(call: Call) -> AsyncGenerator[Answer, None]:
-        target = call.target
+
+class _Streams:
+    def __init__(self, clusters: Mapping[str, Backend], observer: Observer, clock: Callable[[], float], costs: Costs) -> None:
+        self._clusters = clusters
+        self._observer = observer
+        self._clock = clock
+        self._costs = costs
+
+    async def ask(self, call: Call) -> AsyncGenerator[Answer, None]:
+        target, rows, clock = call.target, call.request.rows or 1, self._clock
         assert target is not None, "the data plane chooses the target"
-        unit, sent = call.principal.tenant or call.principal.subject, list[float]()
+        unit = call.principal.tenant or call.principal.subject
+        sent: list[float] = []
         request = replace(call.request, model=target.model, version=target.version, unit=unit, sent=sent)
-        rows, start, outcome = call.request.rows or 1, clock(), "abandoned"
+        start, outcome = clock(), "abandoned"
         cost = target.cost * rows + (target.price.call if target.price is not None else 0.0)
         deadline = call.deadline.hop(start)
         if target.timeout is not None:
             deadline = deadline.within(target.timeout, start)
-        answers = clusters[target.backend].stream(request, deadline)
+        answers = self._clusters[target.backend].stream(request, deadline)
         tokens: float | None = 0.0
         if call.bill is not None:
             call.bill.asked()
@@ -55,13 +64,15 @@ def streaming(
             raise told from error
         finally:
             await answers.aclose()
-            now = clock()
-            paid = streamed(costs, call.model, target, rows, Ended(outcome, None, sent, start, now), tokens)
-            observer.asked(call.model, target, rows, now - start, outcome, paid)
-            if call.bill is not None:
-                call.bill.pay(paid)
+            self._paid(call, Ended(outcome, None, sent, start, clock()), tokens)
 
-    return ask
+    def _paid(self, call: Call, ended: Ended, tokens: float | None) -> None:
+        target, rows = call.target, call.request.rows or 1
+        assert target is not None
+        paid = streamed(self._costs, call.model, target, ended, (rows, tokens))
+        self._observer.asked(call.model, target, Ending(rows, ended.now - ended.start, ended.outcome, paid))
+        if call.bill is not None:
+            call.bill.pay(paid)
 
 
 async def _next(answers: AsyncGenerator[InferenceResponse, None], at: float) -> InferenceResponse | None:

@@ -15,6 +15,7 @@ from gateway.telemetry.record import RequestRecord
 from gateway.telemetry.rollouts import RolloutNumbers
 from gateway.telemetry.series import Cell, Distribution, Distributions, Numbers
 from gateway.telemetry.usage import Usage
+from policies.call import Ending
 from routing.plan import Target
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -118,17 +119,17 @@ class Metrics:
         elif record.reason == CLIENT_LEFT:
             self._abandoned.cell("request").value += 1
 
-    def asked(self, model: str, target: Target, rows: int, seconds: float, outcome: str, cost: float) -> None:
+    def asked(self, model: str, target: Target, ending: Ending) -> None:
         """One ask of a target ended."""
         key = (model, target.backend, target.variant)
         cells = self._asks.get(key)
         if cells is None:
             cells = _Asked(self.costs.asked(model, target.variant), self._backend_seconds.cell(target.backend, target.variant))
             self._asks[key] = cells
-        cells.seconds.observe(seconds)
-        cells.cost.value += cost
+        cells.seconds.observe(ending.seconds)
+        cells.cost.value += ending.cost
         cells.asks.value += 1
-        cells.rows.value += rows
+        cells.rows.value += ending.rows
 
     def sent(self, backend: str, endpoint: str, outcome: str) -> None:
         """One attempt at an endpoint ended: `ok`, an error's kind, or `abandoned`."""

@@ -10,6 +10,7 @@ from gateway.savings import Part, savings
 from gateway.telemetry.merge import Totals
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.record import RequestRecord
+from policies.call import Ending
 from routing.plan import Target
 
 FAST, DEAR = Target("fast", "t", "f", cost=1.0), Target("dear", "t", "d", cost=40.0)
@@ -20,9 +21,9 @@ def answered(metrics: Metrics, rows: int, up: int, kept: float = 0.0, cascade: b
     asked = round(rows * (1 - kept))
     cost = asked * 1.0 + up * 40.0
     if asked:
-        metrics.asked("digits", FAST, asked, 0.001, "ok", asked * 1.0)
+        metrics.asked("digits", FAST, Ending(asked, 0.001, "ok", asked * 1.0))
     if up:
-        metrics.asked("digits", DEAR, up, 0.001, "ok", up * 40.0)
+        metrics.asked("digits", DEAR, Ending(up, 0.001, "ok", up * 40.0))
     record = RequestRecord("id", "POST", "/", "")
     record.model, record.route, record.variant, record.code = "digits", "default" if cascade else "cheap", "fast", "200"
     record.cost, record.baseline, record.kept, record.cascade = cost, 40.0 * rows, kept, cascade
@@ -37,7 +38,7 @@ def test_what_was_saved_and_by_what() -> None:
     answered(metrics, 32, 3)
     answered(metrics, 10, 0, cascade=False)
     answered(metrics, 4, 0, kept=0.75)
-    metrics.asked("digits", DEAR, 2, 0.5, "abandoned", 80.0)
+    metrics.asked("digits", DEAR, Ending(2, 0.5, "abandoned", 80.0))
     found = savings(metrics.exposition())
     (model,) = found.models
     assert ("digits", 3, 32 + 120 + 10 + 1 + 80, 46 * 40.0) == (model.model, model.requests, model.cost, model.baseline)

@@ -10,7 +10,7 @@ import pytest
 from backends.deadline import Deadline
 from backends.inference import InferenceRequest, InferenceResponse, Tensors, TensorSpec
 from backends.tensors import from_array
-from policies.call import Answer, Call, Share
+from policies.call import Answer, Call, Ending, Share
 from routing.plan import Confidence, Plan, Stage, Target
 from routing.principal import Principal
 
@@ -24,9 +24,9 @@ class Written:
         self.lines: list[tuple[object, ...]] = []
         self.cost = 0.0
 
-    def asked(self, model: str, target: Target, rows: int, seconds: float, outcome: str, cost: float) -> None:
-        self.cost += cost
-        self.lines.append(("asked", model, target.variant, rows, outcome))
+    def asked(self, model: str, target: Target, ending: Ending) -> None:
+        self.cost += ending.cost
+        self.lines.append(("asked", model, target.variant, ending.rows, ending.outcome))
 
     def escalated(self, model: str, source: str, target: str, outcome: str) -> None:
         self.lines.append(("escalated", model, source, target, outcome))

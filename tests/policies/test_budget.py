@@ -234,52 +234,57 @@ async def test_questions_that_no_budget_counts_pass_as_they_are(make_call: Make)
     await Till(replace(limit(cost=1.0), bound=Bound(tiers=frozenset({"free"})))).policy(call, ask)
 
 
-@settings(max_examples=40, deadline=None)
-@given(
-    st.lists(st.tuples(st.integers(1, 3), st.sampled_from(["ok", "error", "leave"]), st.floats(0, 1)), min_size=1, max_size=30)
-)
-def test_no_concurrency_overspends(questions: list[tuple[int, str, float]]) -> None:
-    """All at once, ending in any order in any way: spent is at most the sum, and is known exactly."""
-    till, spent = Till(limit(cost=100.0)), 0.0
+class Crowd:
+    """Questions that all come at once, and what was spent on them."""
 
-    async def run() -> None:
-        nonlocal spent
+    def __init__(self) -> None:
+        self.till = Till(limit(cost=100.0))
+        self.spent = 0.0
 
-        async def one(rows: int, ending: str, part: float) -> None:
-            nonlocal spent
+    async def question(self, rows: int, ending: str, part: float) -> None:
+        """It takes a while, and uses a part of what it may."""
 
-            async def ask(asked: Call) -> Answer:
-                nonlocal spent
-                assert asked.bill is not None
-                asked.bill.asked()
-                cost = 0.0
-                try:
-                    for _ in range(int(part * 5)):
-                        await asyncio.sleep(0)
-                    if ending == "error":
-                        raise InferenceError(ErrorKind.BROKEN, "no")
-                    cost = part * 40 * rows
-                finally:
-                    spent += cost
-                    asked.bill.pay(cost)
-                return answered(asked, cost)
-
+        async def ask(asked: Call) -> Answer:
+            assert asked.bill is not None
+            asked.bill.asked()
+            cost = 0.0
             try:
-                await till.policy(CALLS[rows], ask)
-            except InferenceError as error:
-                error.ended()
+                for _ in range(int(part * 5)):
+                    await asyncio.sleep(0)
+                if ending == "error":
+                    raise InferenceError(ErrorKind.BROKEN, "no")
+                cost = part * 40 * rows
+            finally:
+                self.spent += cost
+                asked.bill.pay(cost)
+            return answered(asked, cost)
 
-        tasks = [asyncio.ensure_future(one(*each)) for each in questions]
+        try:
+            await self.till.policy(CALLS[rows], ask)
+        except InferenceError as error:
+            error.ended()
+
+    async def run(self, questions: list[tuple[int, str, float]]) -> None:
+        """Some leave while others run."""
+        tasks = [asyncio.ensure_future(self.question(*each)) for each in questions]
         for task, (_, ending, _) in zip(tasks, questions, strict=True):
             if ending == "leave":
                 await asyncio.sleep(0)
                 task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    asyncio.run(run())
-    assert spent <= 100.0 + 1e-6
-    left = till.treasury.take(wants(limit(cost=100.0), CALLS[1].principal, "digits", NOON)).left
-    assert 100.0 - spent == pytest.approx(left[0], abs=1e-6)
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(1, 3), st.sampled_from(["ok", "error", "leave"]), st.floats(0, 1)), min_size=1, max_size=30)
+)
+def test_no_concurrency_overspends(questions: list[tuple[int, str, float]]) -> None:
+    """All at once, ending in any order in any way: spent is at most the sum, and is known exactly."""
+    crowd = Crowd()
+    asyncio.run(crowd.run(questions))
+    assert crowd.spent <= 100.0 + 1e-6
+    left = crowd.till.treasury.take(wants(limit(cost=100.0), CALLS[1].principal, "digits", NOON)).left
+    assert 100.0 - crowd.spent == pytest.approx(left[0], abs=1e-6)
 
 
 CALLS: dict[int, Call] = {}

@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.telemetry.metrics import CLIENT_LEFT, Metrics
 from gateway.telemetry.record import RequestRecord
-from policies.call import Observer
+from policies.call import Ending, Observer
 from routing.plan import Target
 
 FAST = Target("fast", "triton", "digits_fast", cost=1.0)
@@ -30,7 +30,7 @@ def scraped(metrics: Metrics) -> dict[str, float]:
 def test_metrics_are_an_observer() -> None:
     """What policies tell, metrics take."""
     observer: Observer = Metrics()
-    observer.asked("digits", FAST, 1, 0.1, "ok", 1.0)
+    observer.asked("digits", FAST, Ending(1, 0.1, "ok", 1.0))
 
 
 def test_request_is_counted_timed_and_priced(finished: Finished) -> None:
@@ -50,8 +50,8 @@ def test_request_is_counted_timed_and_priced(finished: Finished) -> None:
 def test_cost_is_what_the_answers_of_all_stages_cost(finished: Finished) -> None:
     """Each stage's rows at its own price; the total is the record's."""
     metrics = Metrics()
-    metrics.asked("digits", FAST, 32, 0.001, "ok", 32.0)
-    metrics.asked("digits", ACCURATE, 3, 0.002, "ok", 120.0)
+    metrics.asked("digits", FAST, Ending(32, 0.001, "ok", 32.0))
+    metrics.asked("digits", ACCURATE, Ending(3, 0.002, "ok", 120.0))
     metrics.requested(finished(cost=32 * 1.0 + 3 * 40.0))
     found = scraped(metrics)
     assert 32 == found['cost_total{model="digits",variant="fast"}']
@@ -63,11 +63,14 @@ def test_cost_is_what_the_answers_of_all_stages_cost(finished: Finished) -> None
 def test_an_ask_is_counted_with_what_it_has_cost(outcome: str, cost: float) -> None:
     """However it ended: who says what that is are the policies."""
     metrics = Metrics()
-    metrics.asked("digits", FAST, 32, 0.5, outcome, cost)
+    metrics.asked("digits", FAST, Ending(32, 0.5, outcome, cost))
     found = scraped(metrics)
     assert cost == found['cost_total{model="digits",variant="fast"}']
     assert 1 == found['backend_seconds_count{backend="triton",variant="fast"}']
-    assert (1, 32) == (found['asks_total{model="digits",variant="fast"}'], found['asked_rows_total{model="digits",variant="fast"}'])
+    assert (1, 32) == (
+        found['asks_total{model="digits",variant="fast"}'],
+        found['asked_rows_total{model="digits",variant="fast"}'],
+    )
 
 
 @pytest.mark.parametrize("outcome", ["ok", "broken", "deadline", "overtaken", "abandoned"])
@@ -185,7 +188,7 @@ def test_every_name_is_one_that_users_were_promised(finished: Finished) -> None:
     """Families have Prometheus' endings: counters `_total`, histograms `_seconds`."""
     metrics = Metrics(lambda: {"triton": 0})
     metrics.requested(finished(reason="max-in-flight"))
-    metrics.asked("digits", FAST, 1, 0.1, "abandoned", 1.0)
+    metrics.asked("digits", FAST, Ending(1, 0.1, "abandoned", 1.0))
     metrics.policy_loaded("one")
     types = re.findall(r"^# TYPE penstock_(\S+) (\S+)$", metrics.exposition().decode(), re.MULTILINE)
     endings = {"counter": "_total", "histogram": "_seconds", "gauge": ""}
@@ -197,7 +200,7 @@ def test_request_costs_microseconds(finished: Finished) -> None:
     metrics, record = Metrics(), finished()
 
     def one() -> None:
-        metrics.asked("digits", FAST, 32, 0.0037, "ok", 32.0)
+        metrics.asked("digits", FAST, Ending(32, 0.0037, "ok", 32.0))
         metrics.requested(record)
 
     assert min(timeit.repeat(one, number=1000, repeat=20)) / 1000 < 10e-6
