@@ -129,7 +129,7 @@ def test_more_labels_are_worth_something() -> None:
 
 
 def test_it_says_how_many_labels_to_plan() -> None:
-    """About 540 to certify at .99 (473 where the dearest is the truth, 559 where it is right in nine of ten), half of that to fit."""
+    """About 540 to certify at .99: 473 where the dearest is the truth, 559 where it is right in nine of ten."""
     assert [473, 543, 559] == [certify_rows_needed(PROMISE, quality) for quality in (1.0, 0.92, 0.9)]
     assert 710 == labels_needed(PROMISE)
     assert labels_needed(Promise(0.95)) < labels_needed(PROMISE) < labels_needed(Promise(0.999)) < 8000

@@ -139,7 +139,7 @@ def _table(title: str, of: Sequence[Group], columns: dict[str, tuple[Method, int
 
 
 def _one(method: Method, rows: int, runs: int, truth: bool, group: Group) -> Kept:
-    return many(method, rows, runs if group.worth_it else max(1, runs // 10), group, truth)
+    return many(method, rows, runs if group.worth_it else max(1, runs // 50), group, truth)
 
 
 def _cell(kept: Kept) -> str:
@@ -178,8 +178,8 @@ SETTINGS = """# What certified cuts are worth on real services
 `python -m tests.routing.simulations.cascades --runs {runs}`, seeded. Three sets of FrugalML (tests/routing/cascade/data), four
 services each, all pairs and triples in the order of their prices; rows are drawn with replacement, and what comes of them is
 judged on the whole set. rho = .99, delta = .05. Where there is a star the dearest is right less often than the first, so that the
-first alone keeps any promise (a tenth of the draws). No cascade counts as a cost of 1. Bars: broken in at most 5 % of the draws
-of each pair and 2 % on average; a relative cost of at most .71 with two stages at n = 5 000, of .52 with three.
+first alone keeps any promise (a fiftieth of the draws). No cascade counts as a cost of 1. Bars: broken in at most 5 % of the
+draws of each pair and 2 % on average; a relative cost of at most .71 with two stages at n = 5 000, of .52 with three.
 """
 
 
