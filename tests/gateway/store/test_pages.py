@@ -8,7 +8,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 from gateway.rollout.words import Look, There, Write
@@ -16,7 +15,6 @@ from gateway.store.address import parse
 from gateway.store.link import Link
 from gateway.store.login import Login
 from gateway.store.pages import ANSWER_SECONDS, GATEWAYS, PREFIX, StorePages
-from gateway.workers.relayed import RelayedPages
 from tests.real_parts import Redis
 
 pytestmark = pytest.mark.slow
@@ -107,24 +105,6 @@ async def test_a_redis_that_is_away(bench: Bench, redis: Redis) -> None:
     assert b"" == (await bench.look(("line", 1, 5))).page
     redis.kill()
     assert await bench.pages.look(Look("key", "gate", b"")) is None
-
-
-async def test_through_a_worker(bench: Bench) -> None:
-    """A parent has the same answers."""
-    relayed = RelayedPages(bench.pages.relay)
-    assert await relayed.write(FIRST) is None  # nobody has looked: there is no connection yet
-    assert "" == getattr(await relayed.look(Look("key", "parent", b"here")), "line", None)
-    assert await relayed.write(FIRST) is True
-    assert await relayed.write(FIRST) is False
-    there = await relayed.look(Look("key", "parent", b"here"))
-    assert b"one" == (there.page if there else None)
-
-    async def nobody(_: bytes) -> bytes:
-        return b""
-
-    assert await RelayedPages(nobody).look(Look("key", "parent", b"here")) is None
-    assert await RelayedPages(nobody).write(FIRST) is None
-    assert FIRST == msgspec.msgpack.decode(msgspec.msgpack.encode(FIRST), type=Look | Write)
 
 
 async def test_the_rights_that_the_documentation_gives(bench: Bench, redis: Redis, tmp_path: Path) -> None:
