@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.isotonic import IsotonicRegression
 
 from routing.cascade.calibration import FEW, OTHER, Calibration, fit
 from tests.routing.simulations.services import Group, population
@@ -73,3 +74,12 @@ def test_a_label_called_other_has_no_map_of_its_own() -> None:
 def test_nothing_to_learn_from_accepts_nothing() -> None:
     """Where no row has a score, every row comes out with a chance of nothing."""
     assert [0.0] == fit(np.full(50, np.nan), ["a"] * 50, np.ones(50)).apply(np.array([0.9]), ["a"]).tolist()
+
+
+def test_levels_are_those_of_isotonic_regression() -> None:
+    """As scikit-learn has them, on real services with many equal scores: each knot at the mean score of its level."""
+    whole = population(Group("ferplus", (1, 2)))
+    raw, right = whole.score[:, 0], whole.right[:, 0].astype(np.float64)
+    levels = IsotonicRegression().fit(raw, right).predict(raw)
+    expected = [(raw[levels == level].mean(), level) for level in np.unique(levels)]
+    assert np.array(expected) == pytest.approx(np.array(fit(raw, [""] * len(raw), right).maps[OTHER]), abs=1e-6)

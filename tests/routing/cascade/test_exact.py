@@ -9,6 +9,7 @@ from math import ceil, comb, sqrt
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from routing.cascade.exact import BETA, Pairs, binomial, highest, lower_bound, lowest, p_value, score
 
@@ -108,9 +109,10 @@ def test_a_bound_keeps_what_it_says() -> None:
 
 
 def test_shares_have_the_bounds_of_clopper_and_pearson() -> None:
-    """Against the sums that define them."""
-    top = highest(3, 50, 0.01)
-    assert 0.01 == pytest.approx(sum(comb(50, k) * top**k * (1 - top) ** (50 - k) for k in range(4)), rel=0.01)
-    assert 1 - top == pytest.approx(lowest(47, 50, 0.01))
-    assert (0.0, 1.0) == (lowest(0, 50, 0.01), highest(50, 50, 0.01))
-    assert 1.0 == binomial(5, 5, 0.3)
+    """As scipy has them, by the beta distribution, and rounded to the safe side; of none and of all they are 0 and 1."""
+    for count, n in ((1, 50), (3, 50), (47, 50), (2900, 3333), (12, 40_000)):
+        top, bottom = stats.beta.isf(0.01, count + 1, n - count), stats.beta.ppf(0.01, count, n - count + 1)
+        assert top * (1 - 1e-9) <= highest(count, n, 0.01) <= top * 1.0002
+        assert bottom - 0.0002 <= lowest(count, n, 0.01) <= bottom * (1 + 1e-9)
+        assert stats.binom.cdf(count, n, 0.01) == pytest.approx(binomial(count, n, 0.01), rel=1e-9)
+    assert (0.0, 1.0, 1.0) == (lowest(0, 50, 0.01), highest(50, 50, 0.01), binomial(5, 5, 0.3))
