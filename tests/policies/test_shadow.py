@@ -156,6 +156,19 @@ async def test_what_is_counted(bench: Bench, make_call: MakeCall, candidate: int
     assert (candidate != 1, again != 1) == (field.differed, field.noisy)
 
 
+async def test_who_wants_to_know_what_was_compared(bench: Bench, make_call: MakeCall) -> None:
+    """Hears of each question that the primary was asked twice: do the candidate's answer and the second one differ?"""
+    heard: list[tuple[str, str, bool, bool]] = []
+    means = dataclasses.replace(bench.means, held=lambda model, shadow, *differ: heard.append((model, shadow.to, *differ)))
+    bench.policy = ShadowPolicy(bench.asks, bench.accounts, means)
+    bench.backend.values = {"next": [2], "fast": [1]}
+    await bench.asked(mirrored(make_call()))
+    bench.chances = [0.0, 0.6]
+    await bench.asked(mirrored(make_call(), replace(DARK, noise=0.5)))
+    await ended(bench)
+    assert [("digits", "next", True, False)] == heard
+
+
 async def test_a_primary_that_fails(bench: Bench, make_call: MakeCall) -> None:
     """The client hears of it; of a broken answer the candidate is asked whether it has a better one, of an outage nobody."""
     kinds = [ErrorKind.BROKEN, ErrorKind.OVERLOADED, ErrorKind.DEADLINE]
