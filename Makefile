@@ -47,7 +47,7 @@ faults: .venv/.dev-stamp serving redis ## break what can break and print each fi
 	@FAULTS=long $(BIN)/python -m pytest -q -rN tests/faults $(PROOFS:%=--ignore=%)
 
 .PHONY: proofs
-proofs: .venv/.dev-stamp redis ## what is promised of cache, shadows and rollouts at full size, each figure next to its bar, about 15 minutes
+proofs: .venv/.dev-stamp redis ## what is promised of cache, shadows, rollouts and audits at full size, each figure next to its bar, about 20 minutes
 	@FAULTS=long $(BIN)/python -m pytest -q -rN $(PROOFS)
 	@$(BIN)/python -m tests.routing.simulations
 	@$(BIN)/python -m tests.routing.simulations.drift
