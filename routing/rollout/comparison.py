@@ -104,4 +104,7 @@ def _count(number: int) -> str:
 
 
 def _told(feedback: Feedback, number: float, sign: str = "") -> str:
-    return f"{number:{sign}.3%}" if feedback.yes_or_no else f"{number:{sign}.4g}"
+    """A rate in per cent, a difference of rates in points."""
+    if feedback.yes_or_no:
+        return f"{100 * number:+.3f} points" if sign else f"{number:.3%}"
+    return f"{number:{sign}.4g}"

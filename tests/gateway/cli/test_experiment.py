@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
+import msgspec
 import pytest
 
 from gateway.cli import main
+from gateway.experiment.counts import Counted, Counts
+from gateway.experiment.journal import Stood
+from gateway.experiment.report import report
+from gateway.rollout.words import Order
+from tests.gateway.cli.test_rollout import Admin, admin
+from tests.gateway.experiment.test_experiments import GOOD, KEY, tables
 
 
 def test_the_plan_says_units_days_and_the_price(capsys: pytest.CaptureFixture[str]) -> None:
@@ -43,3 +51,47 @@ def test_what_makes_no_sense_is_used_wrongly(wrong: str, capsys: pytest.CaptureF
 def test_nothing_can_be_found(capsys: pytest.CaptureFixture[str]) -> None:
     """Exit status 1: the answer is no."""
     assert 1 == main(["experiment", "plan", "--rate", "3%", "--units", "2"])
+
+
+def told() -> dict[str, Any]:
+    """What a port tells of a test in which a quarter of the candidate's 400 requests buys."""
+    (rolling,) = tables(GOOD)["digits"].rollouts
+    counts = Counts(Counted("a/1", 0.5, 86_400.0), rolling.feedback, sticky=False)
+    for number in range(800):
+        stood = Stood((number % 2) * 0.5 + 0.1, 0.5)
+        counts.asked(stood)
+        if number % 8 == 0:
+            counts.told(0, 1.0, stood)
+    found: dict[str, Any] = json.loads(msgspec.json.encode(report(KEY, rolling, Order(*KEY, "d", "a/1", "running", 0.5), counts)))
+    return found
+
+
+def test_the_report_in_words_and_as_json(admin: Admin, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is more, what is open, how many units, since when."""
+    admin.content = told()
+    where = ["--admin", f"http://127.0.0.1:{admin.server_port}"]
+    assert 0 == main(["experiment", "report", "digits/dear", *where])
+    text = capsys.readouterr().out
+    assert "digits/dear  next at 50 %, running" in text
+    assert "400 and 400 requests, each a unit, since 1970-01-02T00:00:00Z" in text
+    assert "bought: MORE; 0.000% of 400 units, the candidate 25.000% of 400 units: +25.000 points (" in text
+    assert "stars: too little is known" in text
+    assert ("GET", "/api/experiments/digits/dear", None) == admin.asked[0]
+    assert 0 == main(["experiment", "report", "digits/dear", "--json", *where])
+    assert told() == json.loads(capsys.readouterr().out)
+
+
+def test_no_reports(admin: Admin, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a policy without, of a name that there is none of, of no name."""
+    where = ["--admin", f"http://127.0.0.1:{admin.server_port}"]
+    admin.content = {"experiments": []}
+    assert 0 == main(["experiment", "report", *where])
+    assert "docs/experiment.md" in capsys.readouterr().out
+    admin.status, admin.content = 404, {"error": "there is none"}
+    assert 1 == main(["experiment", "report", "digits/none", *where])
+    assert 2 == main(["experiment", "report", "digits", *where])
+    admin.status, admin.content = 403, {"error": "not yours"}
+    assert 2 == main(["experiment", "report", *where])
+
+
+__all__ = ["admin"]

@@ -7,8 +7,10 @@ import pytest
 from gateway.configuration.load import load_policy
 from gateway.configuration.tables import route_tables
 from routing.rollout.betting import POINTS, Metric
+from routing.rollout.feedback import Feedback
 from routing.rollout.rolling import Measure, Rolling
 from routing.rollout.rollout import Step, Terms
+from routing.rollout.units import Excluded, Holdout
 from tests.gateway.configuration.test_checks_rollouts import GOOD, policy
 
 GUARDS = "[{metric: latency-p99, max_increase: 20%}, {metric: error-rate, max_increase: 0.5%}, {metric: latency}]"
@@ -48,3 +50,23 @@ def test_the_same_definition() -> None:
         assert caching is not None
         epochs.add(caching.epoch)
     assert 1 == len(epochs)
+
+
+def test_what_clients_tell() -> None:
+    """True or false, a number between two, or a label for one; it is no part of the definition, as a part of a group is."""
+    told = "feedback: [{metric: a}, {metric: b, of: told, low: 1, high: 5}, {metric: c, labels: {good: 1, bad: -1}}], proof"
+    found = rolling(GOOD.replace("proof", told))
+    labels = {"good": 1.0, "bad": -1.0}
+    assert (Feedback("a"), Feedback("b", "told", 1.0, 5.0), Feedback("c", "all", -1.0, 1.0, labels)) == found.feedback
+    assert rolling(GOOD).definition == found.definition
+    grouped = rolling(GOOD.replace("proof", "group: {name: g, from: 10%, to: 40%}, proof"))
+    assert Excluded("g", 0.1, 0.4) == grouped.excluded
+    assert rolling(GOOD).definition != grouped.definition
+
+
+def test_the_holdout_is_of_every_table_with_rollouts() -> None:
+    """And no part of a definition."""
+    document = load_policy(policy(GOOD) + b"holdout: {share: 5%, unit: subject}\n", "policy.yaml")
+    table = route_tables(document)["digits"]
+    assert Holdout(0.05, "subject") == table.holdout
+    assert rolling(GOOD).definition == table.rollouts[0].definition

@@ -11,6 +11,7 @@ from gateway.cli.policy.explained import lines
 from gateway.configuration.load import load_policy
 from gateway.configuration.schema_tests import Caller, Request
 from gateway.review.explain import explain
+from routing.rollout.units import Holdout, holding
 
 POLICY = b"""
 version: 1
@@ -160,3 +161,26 @@ def test_audited() -> None:
         shown = "\n".join(lines(explain(document, request, "abc"), "policy.yaml", Ink(io.StringIO())))
         assert f"  audited  {expected}" in shown
         assert "deadline → authorize → audit → cascade" in shown
+
+
+def test_held_out_and_in_a_group() -> None:
+    """Of which part of which group a rollout is, and whether this caller is held out of all."""
+    rollout = b"""    rollouts:
+      dear:
+        candidate: other
+        unit: tenant
+        proof: person
+        steps: [{weight: 50%}]
+        guards: [{metric: error-rate}]
+        group: {name: g, from: 0%, to: 40%}
+holdout: {share: 50%}
+"""
+    variants = POLICY.replace(b"    variants:\n", b"    variants:\n      other: {backend: triton, model: o, cost: 50}\n", 1)
+    document = load_policy(variants + rollout, "policy.yaml")
+    held = holding(Holdout(0.5, "tenant"))
+    for tenant in ("a", "b", "c", "d", "e"):
+        request = Request("digits", Caller(tier="gold", tenant=tenant), 2, {"x-a": "1"})
+        text = "\n".join(lines(explain(document, request, "abc"), "policy.yaml", Ink(io.StringIO())))
+        assert "other in the place of dear for its share of its part of group g, 0 % to 40 %, by tenant" in text
+        expected = "this one too: no candidate of any rollout" if held(tenant) else "not this one"
+        assert f"held out   50 % by tenant, {expected}" in text
