@@ -20,7 +20,7 @@ from routing.cascade.certify import FIT, LEAST, Bools, Floats, Labelled
 
 MAX_ROWS = 1_000_000
 LOOK_EVERY = 4096  # rows between two looks at how far it has come
-MAX_LABEL = 200  # characters
+MAX_LABEL = 100  # characters
 FEWEST = math.ceil(LEAST / FIT)  # rows; of fewer nothing can be said at all
 RECORDED = ("model", "request", "row")  # columns of recorded pairs
 LABEL, CONFIDENCE, CORRECT, VERSION, TRUTH = "_label", "_confidence", "_correct", "_version", "truth"

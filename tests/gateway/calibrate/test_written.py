@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,21 @@ def test_the_gateway_keeps_the_rows_that_were_certified(judged: tuple[Rows, Cert
     kept = sure(route.action.confidence, stage, answer, len(score)) >= (stage.accept or 0)
     assert 0 < expected.sum() < len(score)
     assert expected[known].tolist() == kept[known].tolist()
+
+
+def test_a_stage_that_is_worth_nothing(tmp_path: Path) -> None:
+    """Is left out of the patch: who goes through it pays for nothing."""
+    three = Stages({"fast": 1.0, "balanced": 6.0, "accurate": 40.0}, {name: name for name in ("fast", "balanced", "accurate")})
+    found = gather([write(tmp_path / "r.csv", rows())], three.columns)
+    judged = calibrate(found.at([1, 6, 40]), Promise(0.97))
+    assert judged.chosen is not None
+    without = replace(judged, chosen=replace(judged.chosen, cuts=(None, 0.75)))
+    said = report(without, found, three, Chosen(("r.csv",), 0, None))
+    assert any("fast is worth nothing" in note for note in said.notes)
+    whole = written(of_policy(POLICY.encode(), "p", "digits", "default"), said, without, NOTHING)
+    assert whole is not None
+    cascade: Any = load_policy(whole.policy, "p").models["digits"].routes[1].cascade
+    assert [("balanced", 0.75), ("accurate", None)] == [(stage.use, stage.accept) for stage in cascade.stages]
 
 
 def test_a_route_without_a_cascade(judged: tuple[Rows, Certified]) -> None:
