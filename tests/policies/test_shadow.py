@@ -163,6 +163,7 @@ async def test_who_wants_to_know_what_was_compared(bench: Bench, make_call: Make
     bench.policy = ShadowPolicy(bench.asks, bench.accounts, means)
     bench.backend.values = {"next": [2], "fast": [1]}
     await bench.asked(mirrored(make_call()))
+    await ended(bench)
     bench.chances = [0.0, 0.6]
     await bench.asked(mirrored(make_call(), replace(DARK, noise=0.5)))
     await ended(bench)
