@@ -46,18 +46,16 @@ def fitted(texts: Sequence[str], needed: np.ndarray[tuple[int, ...], np.dtype[np
 
 def estimators(settings: Settings) -> tuple[Any, Any]:
     """The two, not fitted yet. Raises RowsError where scikit-learn is not installed."""
-    try:
-        text, linear = (importlib.import_module(f"sklearn.{name}") for name in ("feature_extraction.text", "linear_model"))
-    except ImportError as error:
-        raise RowsError(f"what learns is not installed here (the gateway itself does not need it): {INSTALL}") from error
-    vectorizer = text.TfidfVectorizer(ngram_range=(1, settings.words), max_features=MAX_TERMS)
-    return vectorizer, linear.LogisticRegression(max_iter=1000)
+    vectorizer = _learning("feature_extraction.text").TfidfVectorizer(ngram_range=(1, settings.words), max_features=MAX_TERMS)
+    return vectorizer, _learning("linear_model").LogisticRegression(max_iter=1000)
 
 
 def unseen(prompts: Prompts, settings: Settings) -> Numbers:
-    """Each text's score by a router that was fitted without it and a fifth of the others: what new traffic would get."""
-    selection = importlib.import_module("sklearn.model_selection")
-    folds = selection.StratifiedKFold(FOLDS, shuffle=True, random_state=settings.seed)
+    """Each text's score by a router that was fitted without it and a fifth of the others: what new traffic would get.
+
+    Raises RowsError as `fitted`.
+    """
+    folds = _learning("model_selection").StratifiedKFold(FOLDS, shuffle=True, random_state=settings.seed)
     scores = np.zeros(len(prompts.texts))
     for learnt, left in folds.split(prompts.texts, prompts.needed):
         made = scorer(fitted([prompts.texts[at] for at in learnt], prompts.needed[learnt], settings))
@@ -73,3 +71,11 @@ def scored(made: Scorer, texts: Sequence[str]) -> Numbers:
 def _documents(weights: Any) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
     """In how many texts each term is."""
     return np.asarray(weights.getnnz(axis=0))
+
+
+def _learning(name: str) -> Any:
+    """A module of scikit-learn's. Raises RowsError where that is not installed."""
+    try:
+        return importlib.import_module(f"sklearn.{name}")
+    except ImportError as error:
+        raise RowsError(f"what learns is not installed here (the gateway itself does not need it): {INSTALL}") from error

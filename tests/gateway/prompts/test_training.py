@@ -71,8 +71,10 @@ def test_texts_without_words_are_refused() -> None:
         fitted(["a", "?"], np.array([True, False]), Settings())
 
 
-def test_without_scikit_learn_the_command_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("missing", ["feature_extraction.text", "linear_model", "model_selection"])
+def test_without_scikit_learn_the_command_says_what_to_install(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """And nothing else breaks."""
-    monkeypatch.setitem(sys.modules, "sklearn.feature_extraction.text", None)
+    monkeypatch.setitem(sys.modules, f"sklearn.{missing}", None)
+    texts = ["one two", "three"] * 10
     with pytest.raises(RowsError, match=r"pip install 'penstock\[offline\]'"):
-        fitted(["one two", "three"], np.array([True, False]), Settings())
+        unseen(Prompts(texts, np.arange(20) % 2.0), Settings())
