@@ -22,6 +22,7 @@ MAX_ROWS = 1_000_000
 LOOK_EVERY = 4096  # rows between two looks at how far it has come
 MAX_LABEL = 100  # characters
 FEWEST = math.ceil(LEAST / FIT)  # rows; of fewer nothing can be said at all
+LOOKED = 100_000  # recorded lines that are looked through for names of stages
 RECORDED = ("model", "request", "row")  # columns of recorded pairs
 LABEL, CONFIDENCE, CORRECT, VERSION, TRUTH = "_label", "_confidence", "_correct", "_version", "truth"
 
@@ -56,13 +57,16 @@ def named(paths: Sequence[Path]) -> list[str]:
                 for end in (LABEL, CONFIDENCE):
                     if column.endswith(end) and len(column) > len(end):
                         found.setdefault(column.removesuffix(end))
-            if seen >= (1000 if _recorded(cells) else 0):
+            if seen >= (LOOKED if _recorded(cells) else 0):
                 break
     return list(found)
 
 
-def gather(paths: Sequence[Path], columns: Mapping[str, str], look: Callable[[int], None] = lambda _: None) -> Rows:
-    """The files' rows. `columns`: by stage, cheapest first, how its columns begin. Raises RowsError and OSError."""
+def gather(
+    paths: Sequence[Path], columns: Mapping[str, str], look: Callable[[int], None] = lambda _: None, model: str = ""
+) -> Rows:
+    """The files' rows. `columns`: by stage, cheapest first, how its columns begin. `model`: whose recorded pairs are meant, ""
+    where there is only one. Raises RowsError and OSError."""
     rows: Iterable[_Row] = _all(paths, look)
     first = next(iter(rows := iter(rows)), None)
     if first is None:
@@ -70,7 +74,7 @@ def gather(paths: Sequence[Path], columns: Mapping[str, str], look: Callable[[in
     rows = _again(first, rows)
     joined = None
     if recorded := _recorded(first[1]):
-        joined = _joined(rows, columns)
+        joined = _joined(rows, columns, model)
         rows = joined.rows
     told = _told(first[1], columns, recorded)
     _check_columns(first, columns, told, recorded)
@@ -157,36 +161,56 @@ class _Joined:
     mixed: tuple[str, ...]
 
 
-def _joined(rows: Iterable[_Row], columns: Mapping[str, str]) -> _Joined:
-    """Recorded lines of one row as one.
+class _Join:
+    """Makes one of recorded lines that are about the same row of one request.
 
     A client may send one request id twice: lines that contradict each other are of two rows.
     """
-    found: dict[tuple[Cell, ...], tuple[Place, dict[str, Cell]]] = {}
-    done: list[tuple[Place, dict[str, Cell]]] = []
-    wanted = {begin + LABEL for begin in columns.values()}
-    versions: dict[str, set[Cell]] = {stage: set() for stage in columns}
-    for place, cells in rows:
+
+    def __init__(self, columns: Mapping[str, str]) -> None:
+        self._columns = columns
+        self._latest: dict[tuple[Cell, ...], dict[str, Cell]] = {}
+        self._rows: list[tuple[Place, dict[str, Cell]]] = []
+        self._versions: dict[str, set[Cell]] = {stage: set() for stage in columns}
+
+    def take(self, place: Place, cells: Mapping[str, Cell]) -> None:
+        """One line. Raises RowsError."""
+        for stage, begin in self._columns.items():
+            if begin + VERSION in cells:
+                self._versions[stage].add(cells[begin + VERSION])
         key = tuple(cells.get(column) for column in RECORDED)
         mine = {column: value for column, value in cells.items() if column.endswith((LABEL, CONFIDENCE))}
-        for stage, begin in columns.items():
-            if begin + VERSION in cells:
-                versions[stage].add(cells[begin + VERSION])
-        known = found.get(key)
-        if (
-            known is not None
-            and not mine.keys() <= known[1].keys()
-            and all(known[1][column] == value for column, value in mine.items() if column in known[1])
-        ):
-            known[1].update(mine)
-            continue
-        found[key] = fresh = (place, {**mine, "request": cells["request"]})
-        done.append(fresh)
-        if len(done) > MAX_ROWS:
+        known = self._latest.get(key, {})
+        agree = all(known[column] == value for column, value in mine.items() if column in known)
+        if known and agree and not mine.keys() <= known.keys():
+            known.update(mine)
+            return
+        self._latest[key] = fresh = {**mine, "request": cells["request"]}
+        self._rows.append((place, fresh))
+        if len(self._rows) > MAX_ROWS:
             raise wrong(*place, f"more than {MAX_ROWS:,} rows: some thousands are enough, drawn by chance")
-    whole: list[_Row] = [(place, cells) for place, cells in done if cells.keys() >= wanted]
-    mixed = tuple(stage for stage, seen in versions.items() if len(seen) > 1)
-    return _Joined(whole, len({cells["request"] for _, cells in whole}), len(done) - len(whole), mixed)
+
+    def joined(self) -> _Joined:
+        """All of them."""
+        wanted = {begin + LABEL for begin in self._columns.values()}
+        whole: list[_Row] = [(place, cells) for place, cells in self._rows if cells.keys() >= wanted]
+        mixed = tuple(stage for stage, seen in self._versions.items() if len(seen) > 1)
+        return _Joined(whole, len({cells["request"] for _, cells in whole}), len(self._rows) - len(whole), mixed)
+
+
+def _joined(rows: Iterable[_Row], columns: Mapping[str, str], model: str) -> _Joined:
+    """The lines of one model, joined. Raises RowsError."""
+    join, models = _Join(columns), dict[str, None]()
+    for place, cells in rows:
+        whose = str(cells["model"])
+        models[whose] = None
+        if not model and len(models) > 1:
+            raise wrong(*place, f"pairs of the models {', '.join(models)}: say which (--model)")
+        if whose == (model or whose):
+            join.take(place, cells)
+    if model and model not in models:
+        raise RowsError(f"no pairs of model {shown(model)}; there are those of {', '.join(models)}")
+    return join.joined()
 
 
 def _told(cells: Mapping[str, Cell], columns: Mapping[str, str], recorded: bool) -> Told:

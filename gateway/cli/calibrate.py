@@ -62,7 +62,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     wish.add_argument("--plan", action="store_true", help="only say how many rows are needed")
     whose = parser.add_argument_group("the cascade")
     whose.add_argument("--policy", metavar="FILE", help="the policy document that has the route and the costs; - is stdin")
-    whose.add_argument("--model", metavar="MODEL", help="in it; may be left out where there is only one with a cascade")
+    whose.add_argument(
+        "--model", metavar="MODEL", help="in it, and in recorded pairs; may be left out where there is only one with a cascade"
+    )
     whose.add_argument("--route", metavar="ROUTE", help="of the model (default: the one with a cascade, else the last)")
     whose.add_argument("--stages", metavar="A,B[,C]", help="cheapest first (default: those of the route's cascade)")
     whose.add_argument("--column", action="append", default=[], metavar="STAGE=NAME", help="its columns begin with NAME_")
@@ -160,7 +162,9 @@ def _gathered(arguments: argparse.Namespace) -> tuple[Rows, Stages, Policy | Non
     cascade = [stage["use"] for stage in policy.cascade["stages"]] if policy is not None and policy.cascade is not None else []
     stages = chosen(named(arguments.rows), wanted, (aliases, cost), cascade)
     progress = Progress(_PROGRAM)
-    return gather(arguments.rows, stages.columns, lambda count: progress.tell(f"{counted(count, 'row')} read")), stages, policy
+    model = policy.where.model if policy is not None else arguments.model or ""
+    rows = gather(arguments.rows, stages.columns, lambda count: progress.tell(f"{counted(count, 'row')} read"), model)
+    return rows, stages, policy
 
 
 def _alias(text: str) -> tuple[str, str]:

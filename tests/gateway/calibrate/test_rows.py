@@ -116,6 +116,26 @@ def test_recorded_pairs_are_joined(tmp_path: Path) -> None:
     assert ["accurate", "fast", "balanced"] == named([tmp_path / "r.jsonl"])
 
 
+def test_pairs_of_several_models(tmp_path: Path) -> None:
+    """Only one model's count, and it must be said which, since its variants may be called as another's."""
+    told = [pair(each, number, "accurate", "fast") for number, each in enumerate(rows(200))]
+    told = [{**each, "model": "digits" if number < 120 else "letters"} for number, each in enumerate(told)]
+    (tmp_path / "r.jsonl").write_text("\n".join(map(json.dumps, told)))
+    assert 120 == len(gather([tmp_path / "r.jsonl"], COLUMNS, model="digits").right)
+    with pytest.raises(RowsError, match=r"pairs of the models digits, letters: say which \(--model\)"):
+        gather([tmp_path / "r.jsonl"], COLUMNS)
+    with pytest.raises(RowsError, match="no pairs of model 'digit'; there are those of digits, letters"):
+        gather([tmp_path / "r.jsonl"], COLUMNS, model="digit")
+
+
+def test_versions_mixed(tmp_path: Path) -> None:
+    """Are noticed: a promise is for the models that answered."""
+    told = [pair(each, number, "accurate", "fast") for number, each in enumerate(rows(100))]
+    told[50]["fast_version"] = "2"
+    (tmp_path / "r.jsonl").write_text("\n".join(map(json.dumps, told)))
+    assert ("fast",) == gather([tmp_path / "r.jsonl"], COLUMNS).mixed
+
+
 def test_a_request_id_that_comes_twice(tmp_path: Path) -> None:
     """Clients choose ids: two lines that contradict each other are two rows, never one made of both."""
     made = rows(100)
