@@ -17,6 +17,7 @@ CASCADE = (
     "{name: climb, match: {tier: a}, cascade: {confidence: {output: p, metric: margin}, "
     "stages: [{use: fast, accept: 0.9}, {use: accurate}]}}"
 )
+MAPS = "calibration: {maps: {other: [[0, 0.1], [1, 0.95]]}}"
 LAST = "{name: default, use: fast}"
 
 
@@ -63,6 +64,34 @@ def told(old: list[str], new: list[str]) -> list[tuple[str, str]]:
             [CASCADE, LAST],
             [CASCADE.replace("margin", "entropy"), LAST],
             [("climb.cascade", "confidence: margin of p → entropy of p")],
+        ),
+        (
+            [CASCADE, LAST],
+            [CASCADE.replace("margin", "margin, logits: true"), LAST],
+            [("climb.cascade", "confidence: margin of p → margin of the softmax of p")],
+        ),
+        (
+            [CASCADE, LAST],
+            [CASCADE.replace("margin", "min-logprob, path: 'l[*]'").replace("0.9", "-1"), LAST],
+            [
+                ("climb.cascade", "confidence: margin of p → min-logprob of $.l[*] in p"),
+                ("climb.cascade", "fast keeps rows from 0.9 → -1"),
+            ],
+        ),
+        (
+            [CASCADE, LAST],
+            [CASCADE.replace("margin", f"margin, {MAPS}"), LAST],
+            [("climb.cascade", "what the scores of fast are worth: as they are → 1 maps, 2 knots (4055ad72)")],
+        ),
+        (
+            [CASCADE.replace("margin", f"margin, {MAPS}"), LAST],
+            [CASCADE.replace("0.9}", f"0.9, {MAPS.replace('0.95', '0.96')}}}"), LAST],
+            [("climb.cascade", "what the scores of fast are worth: 1 maps, 2 knots (4055ad72) → 1 maps, 2 knots (e833bcc2)")],
+        ),
+        (
+            [CASCADE, LAST],
+            [CASCADE.replace("stages:", "speculate: 60%, stages:"), LAST],
+            [("climb.cascade", "it asks ahead never → where 60 % of the rows are expected to go up")],
         ),
         (
             [CASCADE, LAST],

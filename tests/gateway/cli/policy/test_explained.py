@@ -118,6 +118,23 @@ def test_the_whole_text(sample: Request, text: str) -> None:
     assert text in told(sample)
 
 
+def test_more_of_a_cascade() -> None:
+    """What its scores are worth, rows that stay together, and what is asked before its turn."""
+    maps = b"calibration: {maps: {'0': [[0, 0.1]], other: [[0, 0.95]]}}"
+    text = POLICY.replace(
+        b"stages: [{use: fast, accept: 0.9}", b"speculate: 60%, stages: [{use: fast, accept: 0.9, " + maps + b"}"
+    )
+
+    def said(text: bytes) -> str:
+        request = Request("digits", Caller(tier="gold"), 2)
+        return "\n".join(lines(explain(load_policy(text, "policy.yaml"), request), "policy.yaml", Ink(io.StringIO())))
+
+    assert "           rows with margin of p, calibrated, of at least 0.9 keep its answer\n" in said(text)
+    assert "  ahead    the next at once, where time is short and 60 % of the rows are expected to need it\n" in said(text)
+    together = text.replace(b"model: f,", b"model: f, row_independent: false,")
+    assert "           its answer stays if every row has margin of p, calibrated, of at least 0.9\n" in said(together)
+
+
 def test_a_split_that_is_decided() -> None:
     """The unit, every side's bid, and who won."""
     said = told(Request("digits", Caller(tenant="acme", tier="free")))

@@ -141,6 +141,13 @@ def test_endpoints_that_do_not_agree() -> None:
     )
 
 
+def reading(metric: str) -> str:
+    """The policy with this metric, and a threshold in its range."""
+    return POLICY.replace("max-softmax", f'"{metric}"').replace(
+        "accept: 0.9", "accept: -1" if "logprob" in metric else "accept: 0.9"
+    )
+
+
 @pytest.mark.parametrize(
     ("metric", "output", "expected"),
     [
@@ -149,12 +156,13 @@ def test_endpoints_that_do_not_agree() -> None:
         ("entropy", Input("FP32", (-1,)), "FP32 [-1]: entropy needs one list" + CLASSES),
         ("margin", Input("FP32", (-1, 3, 10)), "FP32 [-1, 3, 10]: margin needs one list" + CLASSES),
         ("output:p", Input("BF16", (-1, 1)), "BF16 [-1, 1]: BF16 cannot be compared with a threshold"),
+        ("json:score", Input("FP32", (-1, 1)), "FP32 [-1, 1]: json:$.score needs JSON documents, in BYTES"),
+        ("min-logprob", Input("BYTES", (-1, 1)), "BYTES [-1, 1]: min-logprob needs log-probabilities, in FP16, FP32 or FP64"),
     ],
 )  # fmt: skip
 def test_an_output_unfit_for_the_metric(metric: str, output: Input, expected: str) -> None:
     """At the stage whose confidence is read from it; the last stage's is not read."""
-    policy = POLICY.replace("max-softmax", f'"{metric}"')
-    told = said(policy, heard(with_outputs(p=output), with_outputs(p=output)))
+    told = said(reading(metric), heard(with_outputs(p=output), with_outputs(p=output)))
     assert [f"p:13: models.digits.routes[0].cascade.stages[0].use: output 'p' of 'fast' is {expected}"] == told
 
 
@@ -165,12 +173,14 @@ def test_an_output_unfit_for_the_metric(metric: str, output: Input, expected: st
         ("margin", Input("FP64", (-1, -1))),
         ("entropy", Input("FP32", (-1, 1, 10))),
         ("output:p", Input("INT32", (-1,))),
+        ("json:score", Input("BYTES", (-1, 1))),
+        ("mean-logprob", Input("FP32", (-1, -1))),
     ],
 )
 def test_an_output_fit_for_the_metric(metric: str, output: Input) -> None:
     """Probabilities for the metrics that read them, any number for one that is the confidence itself."""
     fits = with_outputs(p=output)
-    assert [] == said(POLICY.replace("max-softmax", f'"{metric}"'), heard(fits, fits))
+    assert [] == said(reading(metric), heard(fits, fits))
 
 
 def test_an_output_that_is_not_there() -> None:
@@ -178,6 +188,24 @@ def test_an_output_that_is_not_there() -> None:
     told = said(POLICY.replace("output: p,", "output: q1,"), heard(with_outputs(q=P, r=P), with_outputs(q=P, r=P)))
     where = "p:13: models.digits.routes[0].cascade.stages[0].use: "
     assert [where + "'fast' has no output 'q1' to read the confidence from; it has 'q', 'r' — did you mean 'q'?"] == told
+
+
+@pytest.mark.parametrize(
+    ("outputs", "expected"),
+    [
+        ({"l": Input("INT64", (-1, 1))}, []),
+        ({"l": Input("BYTES", (-1,))}, []),
+        ({"l": Input("FP32", (-1,))}, ["output 'l' of 'fast' is FP32 [-1]: no label is a fraction"]),
+        ({"lbl": P}, ["'fast' has no output 'l' to read the label from; it has 'p', 'lbl'"]),
+    ],
+)
+def test_an_output_with_the_label(outputs: dict[str, Input], expected: list[str]) -> None:
+    """Is there, and is a text or a whole number."""
+    told = said(
+        POLICY.replace("max-softmax", "max-softmax, calibration: {label: l, maps: {other: [[0, 1]]}}"),
+        heard(with_outputs(p=P, **outputs), with_outputs(p=P, **outputs)),
+    )
+    assert [f"p:13: models.digits.routes[0].cascade.stages[0].use: {each}" for each in expected] == told
 
 
 @pytest.mark.parametrize("match", ["text_length: {txt: 5..}", "any: [{tier: a}, {not: {text_length: {txt: 5..}}}]"])

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from backends.tensors import Tensor
 from gateway.review.traffic.forecast import Forecast, facts, forecast
 from gateway.telemetry.sample import UNIT, Ask, Sample, stages
+from routing.cascade.calibration import Calibration
 from routing.cascade.escalation import Escalation
 from routing.plan import Confidence, Plan, Stage, Target
 from tests.gateway.review.recorded import CASCADE, gold, sample
@@ -55,6 +57,20 @@ def test_other_confidences_tell_nothing() -> None:
     assert Forecast(2.0, 94.0, None) == forecast(ASKED, facts(other))
     unscored = sample(rows=300, asks=(Ask("fast", 300, 2.0),))
     assert Forecast(300.0, 14_100.0, None) == forecast(unscored, facts(plan(0.5, 0.8, None)))
+
+
+def test_scores_of_another_scale_tell_nothing() -> None:
+    """What maps made of scores is not held against raw thresholds, nor logits against probabilities."""
+    stages = plan(0.5, 0.8, None).stages
+    maps = Calibration({"other": ((0.0, 0.1), (1.0, 0.9))})
+    mapped = replace(plan(0.5, 0.8, None), stages=(replace(stages[0], calibration=maps), *stages[1:]))
+    logits = replace(plan(0.5, 0.8, None), confidence=Confidence("p", "margin", logits=True))
+    bounds = [
+        Forecast(2.0, 54.0, None),
+        Forecast(2.0, 94.0, None),
+    ]  # what `balanced` thinks of the second row is on its old scale
+    assert bounds == [forecast(ASKED, facts(each)) for each in (mapped, logits)]
+    assert Forecast(2.0, 2.0, (("triton/f/", 2),)) == forecast(ASKED, facts(plan(0.5, 0.8, None)))
 
 
 def test_any_number_of_rows_takes_no_longer() -> None:
