@@ -19,7 +19,8 @@ import logging
 import random
 import secrets
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Literal
 
 import msgspec
@@ -82,7 +83,7 @@ class Shared:
         assert page is not None, "what it does not send was read before"
         if page.definition != led.definition:
             led.sent = led.waiting = None
-            led.elsewhere = any(each.definition == page.definition for each in self._others(there))
+            led.elsewhere = any(each.definition == page.definition for each in _present(there, self._name))
             if not led.elsewhere:
                 led.begin(anew(page.rollout, rolling, page.rollout.attempt + 1))
             return secrets.token_hex(8)
@@ -107,7 +108,7 @@ class Shared:
         kept = False
         try:
             rollout = before if counts is None else observe(before, counts.batch, led.seen)
-            after = change(rollout, there.moment, [each for each in self._present(there) if each.definition == led.definition])
+            after = change(rollout, there.moment, [each for each in _present(there) if each.definition == led.definition])
             if counts is None and line == there.line and untold(before, after):
                 return True
             if after.attempt != before.attempt:
@@ -149,12 +150,15 @@ class Shared:
             applied[self._name] = counts.number
         return dict(list(applied.items())[-MOST:])
 
-    def _present(self, there: There) -> Sequence[Presence]:
-        return [msgspec.msgpack.decode(each, type=Presence) for each in there.gateways.values()]
 
-    def _others(self, there: There) -> Sequence[Presence]:
-        others = {name: each for name, each in there.gateways.items() if name != self._name}
-        return [msgspec.msgpack.decode(each, type=Presence) for each in others.values()]
+def _present(there: There, but: str = "") -> list[Presence]:
+    """What the gateways that are there find, one of them left out. Who says it in other words (a later version) is not heard."""
+    found = []
+    for name, told in there.gateways.items():
+        if name != but:
+            with suppress(msgspec.DecodeError):
+                found.append(msgspec.msgpack.decode(told, type=Presence))
+    return found
 
 
 def _places(rollout: Rollout, seen: Mapping[str, Seen], batch: Batch) -> list[tuple[str, float, float | None]]:

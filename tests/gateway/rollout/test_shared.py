@@ -46,7 +46,9 @@ class Store:
         line, version, page, units = self.pages.get(look.key, ("", 0, b"", b""))
         offset = look.offset if line == look.line else 0
         same = (line, version) == (look.line, look.version)
-        present = {name: told for name, (at, told) in self.present.items() if self.now - at < 3}
+        present = {
+            name: told for name, (at, told) in self.present.items() if self.now - at < 3
+        }  # whose `at` lies ahead is there for ever
         found = There(self.now, line, version, b"" if same else page, offset, b"" if same else units[offset:], present)
         while self.between:
             await self.between.pop().round(seconds=0.0)
@@ -154,6 +156,14 @@ async def test_all_warm_up() -> None:
     await one.act("start")
     assert ["warming 0"] * 3 == [await one.round(seconds=0.1) for _ in range(3)]
     assert {"warming 0", "running 0.5"} == {await two.round(seconds=0.1) for _ in range(3)}
+
+
+async def test_who_speaks_otherwise_is_not_heard() -> None:
+    """A gateway of another version hinders nobody."""
+    store = Store()
+    store.present["later"] = 1e9, b"in other words"
+    one, _ = await gates(store)
+    assert "running 0.5" == await one.round(counted(1, 1))
 
 
 async def test_the_evidence_of_all_takes_it_back_at_all() -> None:
