@@ -7,7 +7,7 @@ equal questions, so that each has its own: the one that asks pays, the others se
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import NamedTuple, Protocol
@@ -16,10 +16,10 @@ from msgspec.structs import replace
 
 from policies.call import Answer, Ask, Call, Counted, LimitedError, Quota
 from routing.bill import Bill
-from routing.budgets import COME_BACK, Accounts, Budget, Grant, Want
+from routing.budgets import COME_BACK, Accounts, Budget, Grant, Want, period_of
 from routing.cost import Costs
 from routing.demand import Verdict
-from routing.limits import Limit, binds, wants
+from routing.limits import Limit, accounts, binds
 from routing.principal import Principal
 
 REMEMBERED = 8192  # principals with a model, and what binds them there
@@ -58,10 +58,12 @@ class LocalTreasury:
 
 
 class _Bound(NamedTuple):
-    """A limit that binds a principal's questions to a model, with one of its budgets."""
+    """A limit that binds a principal's questions to a model, with one of its budgets and the account that pays for them."""
 
     limit: Limit
     budget: Budget
+    account: str
+    counted: Counted
 
 
 class _Reserved(NamedTuple):
@@ -70,6 +72,7 @@ class _Reserved(NamedTuple):
     wants: tuple[Want, ...]
     bound: tuple[_Bound, ...]
     grant: Grant
+    least: float  # what its first stage costs at most
 
     def most(self, kind: str) -> float:
         """Of this kind, by the tightest budget."""
@@ -94,6 +97,7 @@ class BudgetPolicy:
         self._wall = wall
         self._limited = limited
         self._known: dict[tuple[Principal, str], tuple[_Bound, ...]] = {}
+        self._periods: dict[str, tuple[str, float]] = {}  # those that run now
 
     def __call__(self, call: Call, ask: Ask) -> Awaitable[Answer]:
         """The answer from below, with what is left; raises LimitedError. Questions that no budget counts pass as they are."""
@@ -107,7 +111,7 @@ class BudgetPolicy:
 
     async def _answer(self, call: Call, ask: Ask, bound: tuple[_Bound, ...]) -> Answer:
         reserved = await self._reserve(call, bound)
-        bill = self._bill(call, reserved)
+        bill = self._bill(reserved)
         try:
             return replace(await ask(replace(call, bill=bill)), quota=_quota(reserved, self._wall()))
         finally:
@@ -117,7 +121,7 @@ class BudgetPolicy:
         self, call: Call, ask: Callable[[Call], AsyncGenerator[Answer, None]], bound: tuple[_Bound, ...]
     ) -> AsyncGenerator[Answer, None]:
         reserved = await self._reserve(call, bound)
-        bill, quota = self._bill(call, reserved), _quota(reserved, self._wall())
+        bill, quota = self._bill(reserved), _quota(reserved, self._wall())
         try:
             async with aclosing(ask(replace(call, bill=bill))) as answers:
                 async for answer in answers:
@@ -127,31 +131,29 @@ class BudgetPolicy:
 
     async def _reserve(self, call: Call, bound: tuple[_Bound, ...]) -> _Reserved:
         """Raises LimitedError."""
-        wanted, plan, rows = self._wants(call, bound), call.plan, call.request.rows or 1
+        plan, rows = call.plan, call.request.rows or 1
         least = self._costs.stage(call.model, plan, plan.stages[0].target, rows)
         sums = {"cost": (least, self._costs.whole(call.model, plan, rows)), "escalations": (0.0, rows * (len(plan.stages) - 1.0))}
-        asked = []
-        for want, each in zip(wanted, bound, strict=True):
-            low, high = sums[each.budget.kind]
-            asked.append(replace(want, least=low, most=high))
-        found = self._treasury.take(asked)
-        reserved = _Reserved(tuple(asked), bound, found if isinstance(found, Grant) else await found)
+        wants = tuple([self._want(each, *sums[each.budget.kind]) for each in bound])
+        found = self._treasury.take(wants)
+        reserved = _Reserved(wants, bound, found if isinstance(found, Grant) else await found, least)
         if reserved.grant.refused is not None:
             raise self._refused(reserved, reserved.grant.refused)
         return reserved
 
-    def _wants(self, call: Call, bound: tuple[_Bound, ...]) -> list[Want]:
-        now, limits = self._wall(), {each.limit.name: each.limit for each in bound}
-        return [want for limit in limits.values() for want in wants(limit, call.principal, call.model, now)]
+    def _want(self, bound: _Bound, least: float, most: float) -> Want:
+        now, total = self._wall(), bound.budget.sum
+        name, ends = self._periods.get(total.period, ("", 0.0))
+        if now >= ends or now < ends - _SECONDS[total.period]:  # a clock that was set back is in an earlier one
+            name, ends = self._periods[total.period] = period_of(total.period, now)
+        return Want(f"{bound.account}:{name}", least, most, total.amount, ends)
 
-    def _bill(self, call: Call, reserved: _Reserved) -> Bill:
-        first = self._costs.stage(call.model, call.plan, call.plan.stages[0].target, call.request.rows or 1)
-
+    def _bill(self, reserved: _Reserved) -> Bill:
         def settle(paid: float, raised: int) -> None:
             used = [paid if each.budget.kind == "cost" else float(raised) for each in reserved.bound]
             self._treasury.settle(reserved.wants, reserved.grant, used)
 
-        return Bill(max(0.0, reserved.most("cost") - first), reserved.most("escalations"), settle)
+        return Bill(max(0.0, reserved.most("cost") - reserved.least), reserved.most("escalations"), settle)
 
     def _refused(self, reserved: _Reserved, at: int) -> LimitedError:
         limit, want, now = reserved.bound[at].limit, reserved.wants[at], self._wall()
@@ -167,19 +169,20 @@ class BudgetPolicy:
         if found is None:
             if len(self._known) >= REMEMBERED:
                 self._known.clear()
-            found = self._known[key] = tuple(
-                _Bound(limit, budget) for limit in self._limits if binds(limit, *key) for budget in limit.budgets
-            )
+            found = self._known[key] = tuple(each for limit in self._limits if binds(limit, *key) for each in _bound(limit, *key))
         return found
+
+
+def _bound(limit: Limit, principal: Principal, model: str) -> Iterator[_Bound]:
+    for budget, account in zip(limit.budgets, accounts(limit, principal, model), strict=True):
+        total = budget.sum
+        yield _Bound(limit, budget, account, Counted(limit.name, budget.kind, math.ceil(total.amount), _SECONDS[total.period]))
 
 
 def _quota(reserved: _Reserved, now: float, pause: float = 0.0) -> Quota:
     """What is left once what is reserved is spent; it may be more."""
     left, at = reserved.grant.left, reserved.grant.refused
-    counted = tuple(
-        Counted(each.limit.name, each.budget.kind, math.ceil(each.budget.sum.amount), _SECONDS[each.budget.sum.period])
-        for each in reserved.bound
-    )
+    counted = tuple([each.counted for each in reserved.bound])
     shares = [part / want.amount for part, want in zip(left, reserved.wants, strict=True)]
     told = shares.index(min(shares)) if at is None else at
     verdict = Verdict(at, pause, math.floor(left[told]), max(0.0, reserved.wants[told].ends - now), told)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from routing.budgets import Budget, Want, period_of
+from routing.budgets import Budget
 from routing.demand import Demand, Kind
 from routing.explain import Finding
 from routing.principal import Principal
@@ -81,19 +81,15 @@ def demands(limit: Limit, principal: Principal, model: str) -> tuple[Demand, ...
     return tuple(Demand(f"{key}:{each.kind}", each.kind, 1, each.rate, each.burst) for each in limit.allowances)
 
 
-def wants(limit: Limit, principal: Principal, model: str, now: float) -> tuple[Want, ...]:
-    """The accounts that a question of the principal's is paid from, one for each budget; Unix time in seconds.
+def accounts(limit: Limit, principal: Principal, model: str) -> tuple[str, ...]:
+    """From which accounts a question of the principal's is paid, one for each budget; each has one for every period.
 
     An account knows nothing of the sum: whoever raises it in the middle of a day does not give back what was spent.
     """
     bound = [sorted(words) for words in msgspec.structs.astuple(limit.bound)]
     said = hashlib.blake2b(msgspec.json.encode((bound, limit.per)), digest_size=8).hexdigest()
     key = f"{said}:{_short(whose(limit, principal, model))}"
-    found = []
-    for each in limit.budgets:
-        period, ends = period_of(each.sum.period, now)
-        found.append(Want(f"{key}:{each.kind}:{each.sum.period}:{period}", 0.0, 0.0, each.sum.amount, ends))
-    return tuple(found)
+    return tuple(f"{key}:{each.kind}:{each.sum.period}" for each in limit.budgets)
 
 
 def mark(limit: Limit) -> str:

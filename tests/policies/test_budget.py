@@ -16,9 +16,9 @@ from policies.budget import BudgetPolicy, LocalTreasury
 from policies.call import Answer, Call, LimitedError
 from policies.cascade import CascadePolicy
 from policies.purse import Purses
-from routing.budgets import Budget, Sum
+from routing.budgets import Budget, Sum, Want, period_of
 from routing.cost import Costs
-from routing.limits import Bound, Limit, wants
+from routing.limits import Bound, Limit, accounts
 from routing.principal import Principal
 
 Make = Callable[..., Call]
@@ -283,7 +283,8 @@ def test_no_concurrency_overspends(questions: list[tuple[int, str, float]]) -> N
     crowd = Crowd()
     asyncio.run(crowd.run(questions))
     assert crowd.spent <= 100.0 + 1e-6
-    left = crowd.till.treasury.take(wants(limit(cost=100.0), CALLS[1].principal, "digits", NOON)).left
+    (account,), (day, ends) = accounts(limit(cost=100.0), CALLS[1].principal, "digits"), period_of("day", NOON)
+    left = crowd.till.treasury.take([Want(f"{account}:{day}", 0.0, 0.0, 100.0, ends)]).left
     assert 100.0 - crowd.spent == pytest.approx(left[0], abs=1e-6)
 
 
