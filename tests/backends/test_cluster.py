@@ -98,6 +98,18 @@ async def test_a_sick_endpoint_is_not_asked_around() -> None:
     assert other.asked == 0
 
 
+async def test_a_model_is_left_alone_where_every_endpoint_is_shut() -> None:
+    """One that takes questions about it is enough."""
+    found = cluster(One("a", SICK), One("b", SICK))
+    shut = []
+    for _ in range(2 * found.endpoints[0].ejection.failures):
+        shut.append(found.shut("m", ""))
+        with pytest.raises(InferenceError):
+            await found.infer(REQUEST, LATER)
+    assert {False} == set(shut)
+    assert (True, False) == (found.shut("m", ""), found.shut("other", ""))
+
+
 async def test_all_gone() -> None:
     """When no endpoint can be reached the first one's failure is the answer."""
     with pytest.raises(InferenceError) as caught:

@@ -107,6 +107,22 @@ def test_a_model_that_is_not_ready() -> None:
     assert (NONE, False) == (found.doubt(KEY, 2.0), found.sound)
 
 
+@pytest.mark.parametrize("kind", [ErrorKind.BROKEN, ErrorKind.UNAVAILABLE])
+def test_what_the_next_question_is_not_to_be_lost_on(kind: ErrorKind) -> None:
+    """A model that keeps failing, or a server that cannot be reached, until its time is over: then one may try. Checks are none
+    of it: who does not answer those may answer."""
+    found = failing(kind)
+    assert (True, True, False) == (found.shut(KEY, 0.0), found.shut(KEY, 4.9), found.shut(KEY, 5.0))
+    assert (kind is ErrorKind.UNAVAILABLE) == found.shut(OTHER, 0.0)
+    found.enter(KEY, 5.0)
+    assert found.shut(KEY, 5.0)  # somebody is trying
+    silent = endpoint()
+    silent.seen(False, frozenset(), 0.0)
+    assert not silent.shut(KEY, 0.0)
+    silent.drain(True, 0.0)
+    assert silent.shut(KEY, 0.0)
+
+
 def test_slow_start() -> None:
     """One that comes back gets its weight by and by, whichever way it comes."""
     found = endpoint()
