@@ -77,4 +77,4 @@ def test_without_scikit_learn_the_command_says_what_to_install(missing: str, mon
     monkeypatch.setitem(sys.modules, f"sklearn.{missing}", None)
     texts = ["one two", "three"] * 10
     with pytest.raises(RowsError, match=r"pip install 'penstock\[offline\]'"):
-        unseen(Prompts(texts, np.arange(20) % 2.0), Settings())
+        unseen(Prompts(texts, (np.arange(20) % 2).astype(float)), Settings())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from gateway.configuration.integrity import sealed
 from gateway.review.report import report
 
@@ -51,3 +53,16 @@ def test_failing_tests() -> None:
     """A document whose own tests fail cannot be used."""
     found = report(POLICY + FAILING, "f")
     assert (None, [8]) == (found.document, [problem.line for problem in found.problems])
+
+
+def test_files_that_the_policy_names(tmp_path: Path) -> None:
+    """A prompt router that is not beside the policy is one of its mistakes."""
+    routers = b'    routers: {r: {file: r.json, sha256: "' + b"a" * 64 + b'", input: text}}\n'
+    route = b"{name: hard, match: {prompt: {r: {below: 0.5}}}, use: fast}, {name: a"
+    text = CLOSED.replace(b"    routes:", routers + b"    routes:").replace(b"{name: a", route)
+    (problem,) = report(text, str(tmp_path / "policy.yaml")).problems
+    assert ("models.digits.routers.r.file", 8) == (problem.path, problem.line)
+    assert f"{tmp_path / 'r.json'}: No such file or directory" == problem.message
+    (tmp_path / "r.json").write_bytes(b"another")
+    (problem,) = report(text, str(tmp_path / "policy.yaml")).problems
+    assert "another content than the policy's sha256 says" in problem.message

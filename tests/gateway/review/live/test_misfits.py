@@ -223,6 +223,20 @@ def test_a_text_that_is_not_there(match: str) -> None:
     assert [] == said(policy, heard(fits, fits))
 
 
+def test_a_router_s_input_that_is_not_there() -> None:
+    """What a prompt router reads must be an input of every variant, and a text."""
+    routers = f'    routers: {{hard: {{file: r.json, sha256: "{"a" * 64}", input: prompt}}}}\n    routes:\n'
+    route = "      - {name: hard, match: {prompt: {hard: {at_least: 0.6}}}, use: dear}\n"
+    policy = POLICY.replace("    routes:\n", routers + route)
+    text, number = with_inputs(promt=Input("BYTES", (-1, 1))), with_inputs(prompt=Input("INT32", (-1, 1)))
+    where = "p:9: models.digits.routers.hard.input: "
+    meant = "variant 'fast' has no input 'prompt'; it takes 'promt' — did you mean 'promt'?"
+    assert [where + meant] == said(policy, heard(text, text))
+    assert [where + "input 'prompt' of variant 'fast' is INT32; only BYTES have texts"] == said(policy, heard(number, number))
+    fits = with_inputs(prompt=Input("BYTES", (-1, 1)))
+    assert [] == said(policy, heard(fits, fits))
+
+
 def test_versions_that_are_not_there() -> None:
     """A version that clients may ask for by name must be one that some variant has."""
     policy = POLICY.replace("    routes:", "    version_policy: specific(2, 21)\n    routes:")
