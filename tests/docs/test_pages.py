@@ -47,7 +47,7 @@ def test_every_block_is_of_a_known_kind() -> None:
 def test_every_metric_stands_in_its_table() -> None:
     """Each with its labels."""
     metrics = Metrics()
-    more = (metrics.rollouts, metrics.audits, metrics.audited, metrics._usage)
+    more = (metrics.costs, metrics.rollouts, metrics.audits, metrics.audited, metrics._usage)
     families = (*vars(metrics).values(), *(family for each in more for family in each.families()))
     own = (family for family in families if isinstance(family, Numbers | Distributions))
     expected = {family._name: ",".join(family._labels) for family in own}
