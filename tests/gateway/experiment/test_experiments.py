@@ -105,7 +105,7 @@ async def test_reasons() -> None:
     world.told(0.1, owner="t/other", metric="stars", value=3)
     for _ in range(AGAIN + 1):
         await experiments.round()
-    world.now += KEPT / 50
+    world.now += KEPT / 20
     await experiments.round()
     world.asked(0.2)  # what is young is put away
     await experiments.round()
