@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
-import subprocess
-import sys
 from collections import Counter
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from gateway.cli import main
 from gateway.demo.expect import true, until
 from gateway.demo.heldout import Rows
 from gateway.demo.policy import MODEL
-from gateway.demo.processes import ROOT
 from gateway.demo.scenes_routing import answered
 from gateway.demo.setting import Setting
 
@@ -86,10 +86,11 @@ def keepers(report: Any, setting: Setting) -> tuple[Rows, int]:
 
 
 def _report(words: list[str]) -> Any:
-    command = [sys.executable, "-m", "gateway", "calibrate", "--json", *words]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
-    true("exit status 0 or 1 of penstock calibrate", done.returncode in (0, 1), f"{done.returncode}: {done.stderr}")
-    return json.loads(done.stdout)
+    said, wrong = io.StringIO(), io.StringIO()
+    with redirect_stdout(said), redirect_stderr(wrong):
+        status = main(["calibrate", "--json", *words])
+    true("exit status 0 or 1 of penstock calibrate", status in (0, 1), f"{status}: {wrong.getvalue()}")
+    return json.loads(said.getvalue())
 
 
 def _version(setting: Setting) -> str:

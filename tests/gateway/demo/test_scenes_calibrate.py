@@ -24,8 +24,6 @@ from routing.match import Cascade
 from tests.gateway.calibrate.answers import rows
 from tests.gateway.demo.stage import POLICY
 
-pytestmark = pytest.mark.slow
-
 Make = Callable[..., Setting]
 NAMES = {"fast": "digits_fast_1", "balanced": "digits_balanced_1", "accurate": "digits_accurate_1"}
 
