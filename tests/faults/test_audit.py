@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import os
+import signal
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -13,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests.faults.candidates import workers
 from tests.faults.figures import LONG, Figures, percentile
 from tests.faults.test_shadow import CANDIDATES, TAKES, server, times
 from tests.features.conftest import image
@@ -116,7 +119,7 @@ def audit(gate: GatewayProcess) -> Any:
 
 
 def test_a_fast_model_that_turns_wrong(tmp_path: Path, figures: Figures) -> None:
-    """With two workers: it is found, the dearest answers alone in both, a kill forgets nothing, and a person ends it."""
+    """With two workers: it is found, the dearest answers alone in both, kills forget nothing, and a person ends it."""
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
     settings = {"workers": 2, "state": str(tmp_path / "state")}
@@ -137,6 +140,10 @@ def test_a_fast_model_that_turns_wrong(tmp_path: Path, figures: Figures) -> None
         figures.at_most("Audit, two workers", "requests until a model that is always wrong is found", needed, 60, "")
         assert {"dear"} == {variant(gate) for _ in range(20)}
         assert 1 == gate.metric("penstock_audit_fallen") == gate.metric("penstock_audit_alarm")
+        before = workers(gate)
+        os.kill(min(before), signal.SIGKILL)
+        until(lambda: min(before) not in workers(gate) and 2 == gate.metric("penstock_workers"), 10)
+        assert {"dear"} == {variant(gate) for _ in range(20)}
         stands = audit(gate)
         assert "audit digits/default: alarm: " in gate.log()
         gate.process.kill()
