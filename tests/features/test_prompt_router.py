@@ -127,6 +127,23 @@ async def test_a_router_is_taken_whole_with_its_policy_or_not_at_all(gate: Runni
     assert before != gate.gateway.plane.snapshot.version
 
 
+async def test_what_is_kept_is_kept_under_its_router(gate: Running, tmp_path: Path) -> None:
+    """A hit has the route that its score gives, however often it is asked; another router finds nothing that was kept before."""
+    kept = "  chat:\n    cache: {ttl: 1h}\n"
+    await gate.reload(policy().replace("  chat:\n", kept))
+
+    async def told(text: bytes) -> tuple[str, bool]:
+        reply = await gate.ask("POST", "/v2/models/chat/infer", *packed([text]))
+        return reply.headers["x-penstock-route"], "hit" in reply.headers["cache-status"]
+
+    assert [("hard", False), ("easy", False)] == [await told(text) for text in (b"prove", b"hello")]
+    for _ in range(4):
+        assert [("hard", True), ("easy", True)] == [await told(text) for text in (b"prove", b"hello")]
+    (tmp_path / "other.json").write_bytes(OTHER)
+    await gate.reload(policy(OTHER, "other.json").replace("  chat:\n", kept))
+    assert [("hard", False), ("hard", False), ("hard", True)] == [await told(text) for text in (b"prove", b"hello", b"hello")]
+
+
 async def test_scores_are_recorded_and_replayed(gate: Running, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """As numbers, never the text: another threshold can be tried on the same traffic, another router cannot."""
     log = tmp_path / "samples.jsonl"
