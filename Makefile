@@ -41,14 +41,14 @@ FUZZ_SECONDS ?= 600
 fuzz: .venv/.dev-stamp ## hostile bytes for the gate, the tensor head, the JSON, the answers and the policy; FUZZ_SECONDS=600 for all
 	@$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) --only "$(FUZZ_ONLY)" $(if $(FUZZ_SEED),--seed $(FUZZ_SEED))
 
-PROOFS := $(addprefix tests/faults/test_,$(addsuffix .py,crossed_cache redis_cache leases shadow shadow_verdicts rollout audit))
+PROOFS := $(addprefix tests/faults/test_,$(addsuffix .py,crossed_cache redis_cache leases shadow shadow_verdicts rollout rollout_shared audit))
 .PHONY: faults
 faults: .venv/.dev-stamp serving redis ## break what can break and print each figure next to its bar, under 10 minutes
 	@FAULTS=long $(BIN)/python -m pytest -q -rN tests/faults $(PROOFS:%=--ignore=%)
 
 .PHONY: proofs
 proofs: .venv/.dev-stamp redis ## what is promised of cache, shadows, rollouts and audits at full size, each figure next to its bar, about 20 minutes
-	@FAULTS=long $(BIN)/python -m pytest -q -rN $(PROOFS)
+	@FAULTS=long $(BIN)/python -m pytest -q -rN $(PROOFS) tests/gateway/rollout/test_shared.py
 	@$(BIN)/python -m tests.routing.simulations
 	@$(BIN)/python -m tests.routing.simulations.drift
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 
@@ -19,8 +20,9 @@ from routing.match import RouteTable
 from routing.plan import Target
 from routing.rollout.betting import Metric
 from routing.rollout.rolling import Measure, Rolling
-from routing.rollout.rollout import Note, Rollout, Step, Terms
+from routing.rollout.rollout import Note, Rollout, Step, Terms, memory, observe
 from routing.rollout.tally import Batch, Tally
+from tests.faults.figures import LONG
 
 KEY = ("digits", "live")
 TERMS = Terms((Step(0.5, 60.0, 10), Step(0.75, 60.0, 10)), (Metric("error-rate"),), proof="time", sticky=False)
@@ -366,3 +368,42 @@ async def test_a_page_that_makes_no_sense(field: str) -> None:
     store.pages[key] = line, version + 2, page, units
     assert "running 0.5" == await one.round()
     assert "" == (await one.leader.shown())[0].away
+
+
+@pytest.mark.skipif(not LONG, reason="hundreds of rollouts: FAULTS=long")
+@pytest.mark.slow
+async def test_three_gateways_keep_the_promise_of_one() -> None:
+    """Clients that always fail ask whichever gateway: an unchanged candidate goes in one of a hundred rollouts at most, also where
+    writes are lost and the store is away and forgets; by what each gateway counted for itself many more would go."""
+    taken_back, naive, runs = 0, 0, 400
+    for seed in range(runs):
+        chance, store = random.Random(seed), Store()
+        several = [Gate(store, replace(ROLLING, terms=replace(TERMS, sticky=True), definition="sticky")) for _ in range(3)]
+        for gate in several:
+            await gate.round()
+        await several[0].act("start")
+        await running(several)
+        clients = [chance.random() for _ in range(60)]
+        failing = [place for place in clients if chance.random() < 0.4]
+        tallies = [Tally(TERMS.metrics, sticky=True) for _ in several]
+        alone, fooled = [gate.rollout for gate in several], False
+        memories = [memory(rollout) for rollout in alone]
+        for _ in range(90):
+            index = chance.randrange(3)
+            for _ in range(4):
+                place = chance.choice(clients)
+                tallies[index].drew(place, 0.5)
+                tallies[index].saw(place, 0.5, [int(place in failing)])
+            batch = tallies[index].take()
+            alone[index] = observe(alone[index], batch, memories[index])
+            odds = sum(each.evidence["error-rate"].fortune for each in alone if each.evidence)
+            fooled = fooled or odds >= math.log(1 / TERMS.alpha)
+            store.away = chance.random() < 0.1
+            store.fails = [chance.random() < 0.5] if chance.random() < 0.1 else []
+            if chance.random() < 0.02:
+                store.pages.clear()
+            await several[index].round(batch, seconds=0.1)
+        taken_back += any(gate.rollout.state == "rolled-back" for gate in several)
+        naive += fooled
+    assert taken_back <= 0.017 * runs
+    assert naive > 0.017 * runs
