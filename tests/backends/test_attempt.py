@@ -8,6 +8,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from backends.attempt import Attempt
 from backends.deadline import Deadline
@@ -64,3 +65,22 @@ async def test_elsewhere(scripted: Make) -> None:
     with pytest.raises(InferenceError) as caught:
         first.elsewhere("late")
     assert ErrorKind.UNAVAILABLE is caught.value.kind
+
+
+async def test_whoever_asks_knows_what_was_sent(scripted: Make) -> None:
+    """The moment of each attempt, but for those that the endpoint refused: these have cost nobody anything."""
+    found, sent = scripted(Rules(), "a"), list[float]()
+
+    def begin() -> Attempt:
+        request = replace(REQUEST, sent=sent)
+        return Attempt(found.cluster, found.cluster.endpoints[0], PLAIN, request, Deadline(monotonic() + 60))
+
+    before = monotonic()
+    with begin():
+        assert 1 == len(sent)
+    for ending in (asyncio.CancelledError(), InferenceError(ErrorKind.DEADLINE, "late"), InferenceError(ErrorKind.BROKEN, "no")):
+        with pytest.raises(type(ending)), begin():
+            raise ending
+    assert 3 == len(sent)
+    assert sorted(sent) == sent
+    assert before <= sent[0] <= sent[-1] <= monotonic()
