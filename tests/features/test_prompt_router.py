@@ -205,3 +205,5 @@ def test_real_processes_before_a_real_triton(tmp_path: Path) -> None:
             assert wanted == [asked(gateway, text) for text in ("Prove it", "hello") * 4]
         finally:
             assert 0 == gateway.stop()
+            triton.process.kill()  # nobody waits for an orderly end here
+    triton.log.unlink()
