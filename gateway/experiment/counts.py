@@ -24,7 +24,7 @@ class Counted(msgspec.Struct, frozen=True):
     since: float  # seconds since 1970
     drawn: tuple[int, int] = (0, 0)
     sides: Mapping[str, Sides] = {}
-    feedback: Sequence[Feedback] = ()
+    feedback: tuple[Feedback, ...] = ()
     places: bytes = b""
     bits: bytes = b""
     full: bool = False
@@ -35,7 +35,7 @@ class Sums(msgspec.Struct, frozen=True):
 
     drawn: tuple[int, int]
     sides: Mapping[str, Sides]
-    feedback: Sequence[Feedback]
+    feedback: tuple[Feedback, ...]
 
 
 def together(every: Sequence[Sums]) -> Sums:
@@ -43,7 +43,7 @@ def together(every: Sequence[Sums]) -> Sums:
     first, drawn = every[0], [0, 0]
     sides: dict[str, Sides] = {}
     for each in every:
-        if list(each.feedback) == list(first.feedback):
+        if each.feedback == first.feedback:
             drawn = [drawn[0] + each.drawn[0], drawn[1] + each.drawn[1]]
             for name, more in each.sides.items():
                 had = sides.get(name, Sides())

@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from gateway.aside import here
 from gateway.configuration.load import load_policy
 from gateway.configuration.tables import route_tables
+from gateway.experiment.counts import Sums
 from gateway.experiment.experiments import AGAIN, FILE, STORED, Experiments, Joined, Ways
 from gateway.experiment.journal import KEPT
-from gateway.experiment.words import Asked, Gathered, Given, Noted
+from gateway.experiment.words import Asked, Gathered, Given, Hear, Heard, Hearsay, Noted
 from gateway.rollout.words import Key, Order
 from gateway.telemetry.rollouts import FeedbackNumbers
 from tests.gateway.configuration.test_checks_rollouts import policy
@@ -40,6 +43,7 @@ class World:
     gathered: list[Gathered] = field(default_factory=list)
     joined: list[tuple[Key, Sequence[Joined]]] = field(default_factory=list)
     now: float = 1000.0
+    hearsay: Hearsay | None = None
     numbers: FeedbackNumbers = field(default_factory=FeedbackNumbers)
 
     async def gather(self) -> list[Gathered]:
@@ -50,7 +54,9 @@ class World:
         def joined(key: Key, several: Sequence[Joined]) -> None:
             self.joined.append((key, several))
 
-        ways = Ways(lambda: self.tables, lambda: [self.order], self.gather, joined, lambda: self.now, lambda: self.now)
+        ways = Ways(
+            lambda: self.tables, lambda: [self.order], self.gather, joined, lambda: self.now, lambda: self.now, self.hearsay
+        )
         return Experiments(ways, folder, here, self.numbers)
 
     def asked(self, *places: float, weight: float = 0.5) -> None:
@@ -184,3 +190,42 @@ async def test_before_it_is_started() -> None:
         found.since,
         [each.found for each in found.metrics],
     )
+
+
+class Store:
+    """Other gateways, as one hears of them."""
+
+    def __init__(self) -> None:
+        self.told: list[Hear] = []
+        self.heard: Heard | None = Heard("1", [], [])
+
+    async def hear(self, told: Hear) -> Heard | None:
+        self.told.append(told)
+        return self.heard
+
+
+async def test_other_gateways() -> None:
+    """What is unknown here is handed on, again where the store was away; what they do not know is looked for once, uncounted;
+    what they have come to is added, but for what cannot be read."""
+    world = World()
+    world.hearsay = store = Store()
+    experiments = world.experiments()
+    world.asked(0.1, 0.9)
+    world.told(0.7)
+    store.heard = None
+    for _ in range(AGAIN + 2):
+        await experiments.round()
+    assert {} == world.counted
+    others = Sums((3, 4), {}, world.tables["digits"].rollouts[0].feedback)
+    parcel = [Given("t/acme", name, "bought", True) for name in ("r0.1", "r0.8")]
+    parcels, counts = [b"\xc1", msgspec.msgpack.encode(parcel)], [b"\xc1", msgspec.msgpack.encode(others)]
+    store.heard = Heard("7", parcels, [counts])
+    await experiments.round()
+    assert [Given("t/acme", "r0.7", "bought", True)] == msgspec.msgpack.decode(store.told[-1].parcel, type=list[Given])
+    assert [("a/1/0.5", Sums((1, 1), {}, others.feedback))] == [
+        (name, msgspec.msgpack.decode(each, type=Sums)) for name, each in store.told[-1].counts
+    ]
+    store.heard = Heard("7", [], [counts])
+    (found,) = await experiments.shown()
+    assert ((4, 5), 2, (0.0, 0.2)) == (found.drawn, found.gateways, found.metrics[0].means)
+    assert ({"joined": 1, "passed": 1}, "7") == (world.counted, store.told[-1].last)
