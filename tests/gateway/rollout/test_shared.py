@@ -373,8 +373,8 @@ async def test_a_page_that_makes_no_sense(field: str) -> None:
 @pytest.mark.skipif(not LONG, reason="hundreds of rollouts: FAULTS=long")
 @pytest.mark.slow
 async def test_three_gateways_keep_the_promise_of_one() -> None:
-    """Clients that always fail ask whichever gateway: an unchanged candidate goes in one of a hundred rollouts at most, also where
-    writes are lost and the store is away and forgets; by what each gateway counted for itself many more would go."""
+    """Clients that always fail ask whichever gateway: an unchanged candidate goes in one of a hundred rollouts at most,
+    though writes are lost and the store is away and forgets; by what each gateway counted for itself many more would go."""
     taken_back, naive, runs = 0, 0, 400
     for seed in range(runs):
         chance, store = random.Random(seed), Store()
