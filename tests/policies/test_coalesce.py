@@ -14,6 +14,7 @@ from backends.errors import ErrorKind, InferenceError
 from gateway.spawner import Spawner
 from policies.call import Answer, Call
 from policies.coalesce import CoalescePolicy
+from routing.bill import Bill
 from tests.policies.leased import STEPS, Crowd, Held, Process, Shared, Step
 
 MakeCall = Callable[..., Call]
@@ -319,3 +320,29 @@ async def test_whatever_happens_nothing_is_left(question: Call, backend: Backend
     assert [1] * len(crowd.shared.given) == [len(each.released) for each in crowd.shared.given]
     assert crowd.asked <= len(crowd.shared.given) + crowd.shared.refused
     assert [{}] * 3 == [each.policy._flights for each in crowd.processes]
+
+
+async def test_a_flight_is_on_the_bill_of_who_began_it(policy: CoalescePolicy, backend: Backend, question: Call) -> None:
+    """Though he has left: it is settled when it lands. Who joined pays nothing."""
+    settlements: list[tuple[str, float]] = []
+
+    def bill(name: str) -> Bill:
+        return Bill(settle=lambda paid, _: settlements.append((name, paid)))
+
+    first, second = bill("first"), bill("second")
+    leaving = asyncio.ensure_future(policy(replace(question, bill=first), backend))
+    await settled()
+    staying = asyncio.ensure_future(policy(replace(question, bill=second), backend))
+    await settled()
+    leaving.cancel()
+    await settled()
+    first.close()
+    assert [] == settlements
+    first.asked()
+    first.pay(40.0)
+    assert [] == settlements
+    backend.go.set()
+    await staying
+    second.close()
+    await settled()
+    assert [("first", 40.0), ("second", 0.0)] == sorted(settlements)

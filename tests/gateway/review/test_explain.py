@@ -12,6 +12,7 @@ from gateway.configuration.schema_tests import Caller, Request
 from gateway.configuration.tables import route_tables
 from gateway.review.decision import Decider
 from gateway.review.explain import Check, Explanation, Refusal, Turn, explain
+from routing.price import Price
 
 POLICY = b"""
 version: 1
@@ -169,3 +170,18 @@ def test_it_is_json_and_repeats() -> None:
     found = explained(sample)
     assert "digits" == json.loads(msgspec.json.encode(found))["model"]
     assert found == explain(DOCUMENT, sample, "abc", Decider(route_tables(DOCUMENT), DOCUMENT.aliases))
+
+
+def test_money() -> None:
+    """Prices by their parts, a cascade's budget, and the layers of rates and of sums, each where some limit has them."""
+    priced = POLICY.replace(b"cost: 40", b"cost: {call: 3, row: 40, gpu_ms: 1}")
+    priced = priced.replace(b"{use: dear}]}", b"{use: dear}], budget: {share: 20%}}")
+    priced += b"limits: [{per: tenant, cost: 100/day, match: {tier: [silver, free]}}, {requests: 1/s, match: {tier: free}}]\n"
+    document = load_policy(priced, "policy.yaml")
+    silver, free = (explain(document, Request("digits", Caller(tier=tier), rows=2)) for tier in ("silver", "free"))
+    (answer,) = silver.answers
+    assert (2, 2 + 83, 0.2) == (answer.least, answer.most, answer.budget)
+    assert Price(call=3.0, gpu_ms=1.0) == answer.asked[1].price
+    assert ("deadline", "authorize", "budget", "cascade", "fallback") == answer.layers
+    assert ("deadline", "authorize", "limit", "budget", "fallback") == free.answers[0].layers
+    assert ["cost 100/day", "1/s"] == [each.allows for each in free.limits]

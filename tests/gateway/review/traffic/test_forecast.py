@@ -16,6 +16,7 @@ from gateway.telemetry.sample import UNIT, Ask, Sample, stages
 from routing.cascade.calibration import Calibration
 from routing.cascade.escalation import Escalation
 from routing.plan import Confidence, Plan, Stage, Target
+from routing.price import Price
 from tests.gateway.review.recorded import CASCADE, gold, sample
 
 TARGETS = [Target(name, "triton", name[0], cost=cost) for name, cost in (("fast", 1.0), ("balanced", 6.0), ("accurate", 40.0))]
@@ -49,6 +50,15 @@ ASKED = sample(rows=2, asks=(Ask("fast", 2, 2.0, (950_000, 500_000)), Ask("balan
 def test_costs(found: Sample, plan: Plan, wanted: Forecast) -> None:
     """Kept plans, one variant, lower and higher thresholds, stages left out or put in another order, whole requests."""
     assert wanted == forecast(found, facts(plan))
+
+
+def test_asks_have_a_price_of_their_own() -> None:
+    """However many rows they have; time and tokens of what was not asked nobody knows."""
+    dear = replace(TARGETS[2], price=Price(call=5.0, gpu_ms=1.0))
+    cascade = Plan("default", (Stage(TARGETS[0], 0.9), Stage(dear)), 1.0, Confidence("p", "margin"))
+    assert Forecast(42.0 + 5, 42.0 + 5, (("triton/f/", 2), ("triton/a/", 1))) == forecast(ASKED, facts(cascade))
+    assert 85.0 == forecast(ASKED, facts(Plan("default", (Stage(dear),), 1.0))).low
+    assert (3.0, 3 * 41 + 5.0) == (lambda found: (found.low, found.high))(forecast(gold(3), facts(cascade)))
 
 
 def test_other_confidences_tell_nothing() -> None:
