@@ -29,6 +29,7 @@ class World:
     draw: Draw
     effect: float
     weight: float = 0.5
+    narrowest: float = 2_000  # units after which the interval is the narrowest
 
 
 @dataclass(frozen=True)
@@ -85,10 +86,10 @@ WORLDS = {
 
 
 def half_widths(
-    number: tuple[Floats, Floats], total: tuple[Floats, Floats], squares: tuple[Floats, Floats], alpha: float
+    number: tuple[Floats, Floats], total: tuple[Floats, Floats], squares: tuple[Floats, Floats], alpha: float, narrowest: float
 ) -> Floats:
     """As routing.rollout.experiment.difference has it (a test compares), of many at once; infinite where it says nothing."""
-    units, narrowest = number[0] + number[1], 2_000
+    units = number[0] + number[1]
     mean, least = (total[0] + total[1]) / units, np.minimum(*number)
     spread = np.zeros_like(units)
     for n, s, q in zip(number, total, squares, strict=True):
@@ -107,25 +108,25 @@ def looked_at(world: World, runs: int, units: int, seed: int, alpha: float = 0.0
         part = min(100, runs - done)
         candidate = rng.random((part, units)) < world.weight
         stable, mine = world.draw(rng, (part, units))
-        counts += _part(candidate, np.where(candidate, mine, stable), world.effect, alpha)
+        counts += _part(candidate, np.where(candidate, mine, stable), world, alpha)
         done += part
     return Found(*(counts / runs))
 
 
 def sticky(runs: int, requests: int, seed: int, alpha: float = 0.05) -> Found:
     """A few heavy users that differ from each other, no effect: units by their first value, beside all their requests."""
-    rng, wrong, naive = np.random.default_rng(seed), 0, 0
+    rng, wrong, naive, same = np.random.default_rng(seed), 0, 0, rates(0.2, 0.2)
     for _ in range(runs):
         user = (rng.pareto(0.7, requests) * 3).astype(int) % 2_000
         rate, candidate = rng.beta(0.5, 2, 2_000), rng.random(2_000) < 0.5
         values = (rng.random(requests) < rate[user]).astype(float)
         first = np.sort(np.unique(user, return_index=True)[1])
-        wrong += int(_part(candidate[user[first]][None], values[first][None], 0.0, alpha)[0])
-        naive += int(_part(candidate[user][None], values[None], 0.0, alpha)[1])
+        wrong += int(_part(candidate[user[first]][None], values[first][None], same, alpha)[0])
+        naive += int(_part(candidate[user][None], values[None], same, alpha)[1])
     return Found(wrong / runs, naive / runs, wrong / runs)
 
 
-def _part(candidate: Bits, values: Floats, effect: float, alpha: float) -> Floats:
+def _part(candidate: Bits, values: Floats, world: World, alpha: float) -> Floats:
     """In how many of these runs the interval, and the naive one, are ever wrong, and the first ever shows a difference."""
     stops = np.arange(EVERY - 1, values.shape[1], EVERY)
 
@@ -135,12 +136,12 @@ def _part(candidate: Bits, values: Floats, effect: float, alpha: float) -> Float
     number, total, squares = summed(np.ones_like(values)), summed(values), summed(values**2)
     least = [np.maximum(each, 1) for each in number]
     estimate = total[1] / least[1] - total[0] / least[0]
-    wide = half_widths(number, total, squares, alpha)
+    wide = half_widths(number, total, squares, alpha, world.narrowest)
     error = np.sqrt(sum(np.maximum(q / n - (s / n) ** 2, 0) / n for n, s, q in zip(least, total, squares, strict=True)))
     looked = (np.minimum(*number) >= CALM) & (error > 0)
     wrong = (
-        np.abs(estimate - effect) > wide,
-        looked & (np.abs(estimate - effect) > 1.96 * error),
+        np.abs(estimate - world.effect) > wide,
+        looked & (np.abs(estimate - world.effect) > 1.96 * error),
         np.abs(estimate) > wide,
     )
     return np.array([each.any(axis=1).sum() for each in wrong], float)
