@@ -2,135 +2,16 @@
 
 from __future__ import annotations
 
-import math
-import random
-from collections.abc import Sequence
-
 import msgspec
 import pytest
 from msgspec.structs import replace
 
 from backends.errors import InferenceError
-from gateway.aside import here
-from gateway.rollout.leader import AwayError, Leader, Ways
-from gateway.rollout.words import Fitness, Look, Order, Page, There, Told, Write
-from gateway.shadow.report import Report as ShadowReport
-from gateway.telemetry.rollouts import RolloutNumbers
+from gateway.rollout.leader import AwayError
+from gateway.rollout.words import Page
 from routing.match import RouteTable
-from routing.plan import Target
-from routing.rollout.betting import Metric
-from routing.rollout.rolling import Measure, Rolling
-from routing.rollout.rollout import Note, Rollout, Step, Terms, memory, observe
 from routing.rollout.tally import Batch, Tally
-from tests.faults.figures import LONG
-
-KEY = ("digits", "live")
-TERMS = Terms((Step(0.5, 60.0, 10), Step(0.75, 60.0, 10)), (Metric("error-rate"),), proof="time", sticky=False)
-ROLLING = Rolling("live", Target("live", "b", "l"), Target("next", "b", "n"), "request", TERMS, (Measure("error"),), "definition")
-
-
-class Store:
-    """What a Redis is to gateways. `away`: it does not answer; `fails`: what becomes of the next writes, whose answers are lost:
-    whether they were done."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-        self.away = False
-        self.fails: list[bool] = []
-        self.pages: dict[str, tuple[str, int, bytes, bytes]] = {}
-        self.present: dict[str, tuple[float, bytes]] = {}
-        self.between: list[Gate] = []  # each writes once between another's look and write
-
-    async def look(self, look: Look) -> There | None:
-        if self.away:
-            return None
-        self.present[look.name] = self.now, look.present
-        line, version, page, units = self.pages.get(look.key, ("", 0, b"", b""))
-        offset = look.offset if line == look.line else 0
-        same = (line, version) == (look.line, look.version)
-        present = {
-            name: told for name, (at, told) in self.present.items() if self.now - at < 3
-        }  # whose `at` lies ahead is there for ever
-        found = There(self.now, line, version, b"" if same else page, offset, b"" if same else units[offset:], present)
-        while self.between:
-            await self.between.pop().round(seconds=0.0)
-        return found
-
-    async def write(self, write: Write) -> bool | None:
-        lost = self.fails.pop(0) if self.fails else None
-        if self.away or lost is False:
-            return None
-        line, version, _, units = self.pages.get(write.key, ("", 0, b"", b""))
-        done = (line, version) == write.before
-        if done:
-            known = units if line == write.line else b""
-            self.pages[write.key] = write.line, write.version, write.page, known + write.units
-        return None if lost else done
-
-
-class Gate:
-    """One gateway with one process."""
-
-    def __init__(self, store: Store, rolling: Rolling = ROLLING) -> None:
-        self.store = store
-        self.tables = {"digits": RouteTable("digits", (), rollouts=(rolling,))}
-        self.batch: Batch | None = None
-        self.orders: Sequence[Order] = ()
-        self.noted: list[Note] = []
-        self.numbers = RolloutNumbers()
-        self.mirror = ""
-        ways = Ways(lambda: self.tables, self.exchange, self.mirrors, lambda _, note: self.noted.append(note), lambda: 7.0, store)
-        self.leader = Leader(ways, None, here, self.numbers)
-
-    async def exchange(self, orders: Sequence[Order]) -> list[list[Told]]:
-        before, self.orders = self.orders, orders
-        batch, self.batch = self.batch or Tally(TERMS.metrics, sticky=False).take(), None
-        asked: tuple[Fitness, Fitness] = ("waiting", "fit")
-        return [[Told(each.model, each.stable, each.attempt, batch, asked[each.state == "warming"]) for each in before]]
-
-    async def mirrors(self) -> Sequence[ShadowReport]:
-        return []
-
-    @property
-    def rollout(self) -> Rollout:
-        return self.leader._led[KEY].rollout
-
-    async def round(self, batch: Batch | None = None, seconds: float = 0.5) -> str:
-        self.store.now += seconds
-        self.batch = batch
-        await self.leader.round()
-        (order,) = self.leader.orders
-        return f"{order.state} {order.weight:g}"
-
-    async def act(self, verb: str, why: str = "") -> str:
-        report = await self.leader.act(KEY, verb, "alice", why)  # type: ignore[arg-type]
-        return f"{report.state} {report.weight:g}"
-
-
-def counted(stable: int, candidate: int, failed: int = 0, weight: float = 0.5) -> Batch:
-    """So many requests of each side; of the candidate's so many failed."""
-    tally = Tally(TERMS.metrics, sticky=False)
-    for place, count in ((1.0, stable), (0.0, candidate)):
-        for number in range(count):
-            tally.drew(place, weight)
-            tally.saw(place, weight, [int(not place and number < failed)])
-    return tally.take()
-
-
-async def gates(store: Store, count: int = 2) -> list[Gate]:
-    """Gateways of one rollout that has weight."""
-    several = [Gate(store) for _ in range(count)]
-    for gate in several:
-        await gate.round()
-    assert "warming 0" == await several[0].act("start")
-    await running(several)
-    return several
-
-
-async def running(several: Sequence[Gate]) -> None:
-    """Returns when the candidate has weight at all of them."""
-    while {"running 0.5"} != {await gate.round() for gate in several}:
-        pass
+from tests.gateway.rollout.gates import ROLLING, TERMS, Gate, Store, counted, gates, running
 
 
 async def test_one_rollout() -> None:
@@ -202,27 +83,6 @@ async def test_a_write_of_which_nobody_knows(done: bool) -> None:
     await one.round(counted(100, 200))
     await one.round()
     assert (111, 222) == one.rollout.evidence["error-rate"].looked
-
-
-async def test_any_faults() -> None:
-    """Whatever is lost on the way, and whoever is killed: no count twice, and none is lost of gateways that live."""
-    for seed in range(20):
-        chance, store = random.Random(seed), Store()
-        several = await gates(store, 3)
-        told = 0
-        for _ in range(60):
-            gate = chance.choice(several)
-            store.away = chance.random() < 0.2
-            store.fails = [chance.random() < 0.5] if chance.random() < 0.3 else []
-            others = [each for each in several if each is not gate]
-            store.between = [chance.choice(others)] if chance.random() < 0.2 and not store.away else []
-            number = chance.randrange(5)
-            told += number
-            await gate.round(counted(number, number), seconds=0.1)
-        store.away, store.fails = False, []
-        for gate in 3 * several:
-            await gate.round(seconds=0.1)
-        assert {(told, told)} == {gate.rollout.evidence["error-rate"].looked for gate in several}, seed
 
 
 async def test_while_the_store_is_away() -> None:
@@ -368,42 +228,3 @@ async def test_a_page_that_makes_no_sense(field: str) -> None:
     store.pages[key] = line, version + 2, page, units
     assert "running 0.5" == await one.round()
     assert "" == (await one.leader.shown())[0].away
-
-
-@pytest.mark.skipif(not LONG, reason="hundreds of rollouts: FAULTS=long")
-@pytest.mark.slow
-async def test_three_gateways_keep_the_promise_of_one() -> None:
-    """Clients that always fail ask whichever gateway: an unchanged candidate goes in one of a hundred rollouts at most,
-    though writes are lost and the store is away and forgets; by what each gateway counted for itself many more would go."""
-    taken_back, naive, runs = 0, 0, 400
-    for seed in range(runs):
-        chance, store = random.Random(seed), Store()
-        several = [Gate(store, replace(ROLLING, terms=replace(TERMS, sticky=True), definition="sticky")) for _ in range(3)]
-        for gate in several:
-            await gate.round()
-        await several[0].act("start")
-        await running(several)
-        clients = [chance.random() for _ in range(60)]
-        failing = [place for place in clients if chance.random() < 0.4]
-        tallies = [Tally(TERMS.metrics, sticky=True) for _ in several]
-        alone, fooled = [gate.rollout for gate in several], False
-        memories = [memory(rollout) for rollout in alone]
-        for _ in range(90):
-            index = chance.randrange(3)
-            for _ in range(4):
-                place = chance.choice(clients)
-                tallies[index].drew(place, 0.5)
-                tallies[index].saw(place, 0.5, [int(place in failing)])
-            batch = tallies[index].take()
-            alone[index] = observe(alone[index], batch, memories[index])
-            odds = sum(each.evidence["error-rate"].fortune for each in alone if each.evidence)
-            fooled = fooled or odds >= math.log(1 / TERMS.alpha)
-            store.away = chance.random() < 0.1
-            store.fails = [chance.random() < 0.5] if chance.random() < 0.1 else []
-            if chance.random() < 0.02:
-                store.pages.clear()
-            await several[index].round(batch, seconds=0.1)
-        taken_back += any(gate.rollout.state == "rolled-back" for gate in several)
-        naive += fooled
-    assert taken_back <= 0.017 * runs
-    assert naive > 0.017 * runs
