@@ -43,7 +43,6 @@ def test_a_bad_candidate(tmp_path: Path, processes: int, figures: Figures) -> No
         )
 
 
-@pytest.mark.skipif(not LONG, reason="a kill of workers and their parent is the next test; of one process: FAULTS=long")
 def test_the_same_candidate_and_a_kill(tmp_path: Path) -> None:
     """A candidate that changes nothing is not taken back; killed outright and started again, the gateway goes on where it was."""
     with ExitStack() as stack:
