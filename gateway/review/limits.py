@@ -26,7 +26,7 @@ def allowed(limit: Limit) -> str:
     if limit.cost is not None:
         said.append(f"cost {total(limit.cost)}")
     if limit.escalations is not None:
-        said.append(f"{total(limit.escalations)} rows sent up")
+        said.append(f"rows sent up {total(limit.escalations)}")
     return "; ".join(said)
 
 

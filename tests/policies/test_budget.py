@@ -294,3 +294,10 @@ CALLS: dict[int, Call] = {}
 @pytest.fixture(autouse=True)
 def _calls(make_call: Make) -> None:
     CALLS.update({rows: make_call(rows, (("dear", None),)) for rows in (1, 2, 3)})
+
+
+def test_of_several_processes_each_has_its_part() -> None:
+    """Without a store that they share."""
+    treasury = LocalTreasury(lambda: NOON, processes=4)
+    asked = [Want("a", 10.0, 30.0, 100.0, NOON + 60)]
+    assert [(25.0,), ()] == [treasury.take(asked).amounts for _ in range(2)]
