@@ -109,6 +109,8 @@ def _ranges(match: Match) -> Iterator[Condition]:
         low, high = match.size.low, match.size.high
         words = f"{size(low) if low or high is None else ''}..{'' if high is None else size(high)}"
         yield _number("bytes", match.size, lambda question: question.size, words)
+    for name, wanted in match.parameter_ranges:
+        yield _number(f"parameter_range.{name}", wanted, _parameter_of(name))
     for name, wanted in match.text_lengths:
         yield _number(f"text_length.{name}", wanted, _length_of(name))
     for name, wanted in match.prompts:
@@ -119,7 +121,15 @@ def _length_of(name: str) -> Callable[[Question], int | None]:
     return lambda question: question.text_lengths.get(name)
 
 
-def _number(key: str, wanted: Range, read: Callable[[Question], int | None], words: str = "") -> Condition:
+def _parameter_of(name: str) -> Callable[[Question], float | None]:
+    def read(question: Question) -> float | None:
+        found = question.parameters.get(name)
+        return found if isinstance(found, int | float) and not isinstance(found, bool) else None
+
+    return read
+
+
+def _number(key: str, wanted: Range, read: Callable[[Question], float | None], words: str = "") -> Condition:
     def holds(question: Question) -> bool:
         return (found := read(question)) is not None and wanted.holds(found)
 

@@ -253,7 +253,7 @@ class Cover:
             Principal("", found.get(("tenant", ""), ""), found.get(("tier", ""), ""), frozenset(named("scope") | scopes)),
             named("header"),
             found.get(("rows", ""), 1),
-            {name: value for name, (_, value) in named("parameter").items()},
+            {name: value for name, (_, value) in named("parameter").items()} | named("parameter_range"),
             found.get(("version", ""), ""),
             "",
             found.get(("priority", "")),
@@ -277,6 +277,8 @@ def _plain(match: Match) -> Iterator[tuple[Key, Wanted]]:
             yield (what, ""), numbers
     for name, lengths in match.text_lengths:
         yield ("text_length", name), lengths
+    for name, amounts in match.parameter_ranges:
+        yield ("parameter_range", name), amounts
     for name, scores in match.prompts:
         yield ("prompt", name), scores
 

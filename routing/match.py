@@ -43,7 +43,7 @@ class Range(msgspec.Struct, frozen=True):
     low: int
     high: int | None = None
 
-    def holds(self, value: int) -> bool:
+    def holds(self, value: float) -> bool:
         """Whether the value lies inside."""
         return self.low <= value and (self.high is None or value <= self.high)
 
@@ -68,6 +68,7 @@ class Match(msgspec.Struct, frozen=True):
     priority: Range | None = None
     text_lengths: tuple[tuple[str, Range], ...] = ()
     prompts: tuple[tuple[str, Range], ...] = ()  # scores in millionths
+    parameter_ranges: tuple[tuple[str, Range], ...] = ()  # of parameters that are numbers
     every: tuple[Match, ...] = ()  # all of them
     some: tuple[Match, ...] = ()  # at least one of them; empty asks nothing
     never: Match | None = None  # its conditions must not all hold

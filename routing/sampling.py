@@ -45,7 +45,7 @@ def needed(table: RouteTable) -> Sampling:
     return Sampling(
         table.model,
         tuple(sorted({name for match in matches for name, _ in match.headers} | units)),
-        tuple(sorted({name for match in matches for name, _ in match.parameters})),
+        tuple(sorted({name for match in matches for name, _ in (*match.parameters, *match.parameter_ranges)})),
         looks_of(table),
         tuple(
             Sided(route.name, split.unit, tuple(target.variant for target, _ in split.shares))

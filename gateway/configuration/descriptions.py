@@ -123,6 +123,7 @@ DESCRIPTIONS: Mapping[Struct, Mapping[str, str]] = {
         "bytes": "The size of all input tensors in binary form, the same in every dialect.",
         "priority": "X-Priority, from 0, the highest, to 9; never holds for a request without it.",
         "text_length": "By input: the characters of its longest text. The inputs must be of datatype BYTES.",
+        "parameter_range": "Parameters that are numbers, and the whole numbers between which each must lie.",
         "prompt": "By router: which scores of the prompt. Never holds for a request without the router's input.",
         "all": "Further conditions, all of which must hold.",
         "any": "Conditions of which at least one must hold.",

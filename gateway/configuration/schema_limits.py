@@ -33,7 +33,9 @@ class LimitMatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whose requests a limit counts; all that is written must hold. Nothing that a client only claims can stand here."""
 
     NEVER: ClassVar[Mapping[str, str]] = {
-        **dict.fromkeys(("header", "parameter", "priority", "version", "rows", "bytes", "text_length", "prompt"), _CLAIMED),
+        **dict.fromkeys(
+            ("header", "parameter", "priority", "version", "rows", "bytes", "text_length", "prompt", "parameter_range"), _CLAIMED
+        ),
         **dict.fromkeys(("all", "any", "not"), _NESTED),
     }
     tenant: Words = ()

@@ -263,6 +263,7 @@ class Match(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     priority: Annotated[Range, read_priorities] | None = None
     text_length: Mapping[str, Annotated[Range, read_counts]] = msgspec.field(default_factory=dict)
     prompt: Mapping[Name, Scored] = msgspec.field(default_factory=dict)
+    parameter_range: Mapping[str, Annotated[Range, read_counts]] = msgspec.field(default_factory=dict)
     all: tuple[Match, ...] = ()
     any: tuple[Match, ...] = ()
     never: Match | None = msgspec.field(default=None, name="not")

@@ -81,6 +81,7 @@ def match_of(match: policy.Match | None) -> Match:
         priority=match.priority,
         text_lengths=tuple(sorted(match.text_length.items(), key=lambda item: item[0])),
         prompts=prompts_of(match.prompt),
+        parameter_ranges=tuple(sorted(match.parameter_range.items(), key=lambda item: item[0])),
         every=tuple(match_of(part) for part in match.all),
         some=tuple(match_of(part) for part in match.any),
         never=None if match.never is None else match_of(match.never),

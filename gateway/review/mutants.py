@@ -57,7 +57,7 @@ def parts(match: Match) -> Iterator[tuple[Match, Match]]:
     for name in ("tenants", "tiers", "scopes", "versions", "rows", "size", "priority", "some", "never"):
         if getattr(match, name) != getattr(whole, name):
             yield replace(match, **{name: getattr(whole, name)}), replace(whole, **{name: getattr(match, name)})
-    for name in ("headers", "parameters", "text_lengths", "prompts", "every"):
+    for name in ("headers", "parameters", "text_lengths", "prompts", "parameter_ranges", "every"):
         several = getattr(match, name)
         for at, each in enumerate(several):
             yield replace(match, **{name: several[:at] + several[at + 1 :]}), replace(whole, **{name: (each,)})

@@ -15,6 +15,7 @@ from routing.prompt.scorer import PromptRouter, Scorer, Term
 
 ACME, GOLD = Match(tenants=frozenset({"acme"})), Match(tiers=frozenset({"gold"}))
 BIG, URGENT, LONG = Match(size=Range(9)), Match(priority=Range(0, 3)), Match(text_lengths=(("prompt", Range(5)),))
+TOKENS = Match(parameter_ranges=(("max_tokens", Range(512, 2048)),))
 HARD = Match(prompts=(("difficulty", Range(620_000)),))
 
 
@@ -62,6 +63,10 @@ def test_empty_match_holds_for_everything() -> None:
         (URGENT, {"priority": 3}, {"priority": 4}),
         (URGENT, {"priority": 0}, {"priority": None}),
         (LONG, {"text_lengths": {"prompt": 5, "other": 1}}, {"text_lengths": {"prompt": 4, "other": 9}}),
+        (TOKENS, {"parameters": {"max_tokens": 512}}, {"parameters": {"max_tokens": 511}}),
+        (TOKENS, {"parameters": {"max_tokens": 2048.0}}, {"parameters": {"max_tokens": 2048.5}}),
+        (TOKENS, {"parameters": {"max_tokens": 600}}, {"parameters": {"max_tokens": "600"}}),
+        (Match(parameter_ranges=(("n", Range(0)),)), {"parameters": {"n": 1}}, {"parameters": {"n": True}}),
         (HARD, {"prompts": {"difficulty": 620_000}}, {"prompts": {"difficulty": 619_999}}),
         (HARD, {"prompts": {"difficulty": 1_000_000}}, {"prompts": {"other": 700_000}}),
         (Match(text_lengths=(("prompt", Range(0)),)), {"text_lengths": {"prompt": 0}}, {"text_lengths": {}}),

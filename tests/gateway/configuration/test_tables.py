@@ -38,6 +38,7 @@ models:
           bytes: 1KiB..
           priority: ..3
           text_length: {prompt: 5.., hint: ..5}
+          parameter_range: {max_tokens: 512..}
           all: [{tier: x}]
           any: [{tenant: t}, {not: {rows: 2..}}]
           not: {tenant: u}
@@ -73,6 +74,7 @@ def test_table() -> None:
         size=Range(1024),
         priority=Range(0, 3),
         text_lengths=(("hint", Range(0, 5)), ("prompt", Range(5))),
+        parameter_ranges=(("max_tokens", Range(512)),),
         every=(Match(tiers=frozenset({"x"})),),
         some=(Match(tenants=frozenset({"t"})), Match(never=Match(rows=Range(2)))),
         never=Match(tenants=frozenset({"u"})),

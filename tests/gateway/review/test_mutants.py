@@ -62,7 +62,8 @@ def test_every_kind_of_condition_is_a_part() -> None:
     match = Match(
         tenants=frozenset({"a"}), tiers=frozenset({"b"}), scopes=frozenset({"c"}), versions=frozenset({"1"}),
         headers=(("h", "1"), ("i", "2")), parameters=(("p", True),), rows=Range(1, 2), size=Range(3), priority=Range(0, 3),
-        text_lengths=(("t", Range(5)),), prompts=(("r", Range(5)),), every=(GOLD,), some=(ACME, MANY), never=GOLD,
+        text_lengths=(("t", Range(5)),), prompts=(("r", Range(5)),),
+        parameter_ranges=(("n", Range(5)),), every=(GOLD,), some=(ACME, MANY), never=GOLD,
     )  # fmt: skip
     found = list(parts(match))
     assert len(predicates(match)) == len(found)

@@ -46,6 +46,7 @@ def variant(found: Plan | InferenceError) -> str:
         ("scope: vip", {"scopes": ("models:infer", "vip")}, {}),
         ("header: {x-a: b}", {"headers": {"x-a": name("b")}}, {"headers": {"x-a": None}}),
         ("parameter: {deep: true}", {"parameters": {"deep": True}}, {"parameters": {"deep": 1}}),
+        ("parameter_range: {n: 512..}", {"parameters": {"n": 512}}, {"parameters": {"n": 511}}),
         ("parameter: {mode: slow}", {"parameters": {"mode": name("slow")}}, {"parameters": {"mode": "slow"}}),
         ("rows: 2..3", {"rows": 3}, {"rows": None}),
         ("bytes: 1KiB..", {"bytes": 1024, "looked": ("bytes",)}, {"bytes": 1023, "looked": ("bytes",)}),
