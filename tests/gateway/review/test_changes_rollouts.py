@@ -27,6 +27,12 @@ SAID = "next for dear by request: 5 % for 1h; guards error-rate; proof time"
         ),
         (
             GOOD,
+            GOOD.replace("error-rate}", "error-rate, max_ratio: 1.5}, {metric: guardrail-rate, output: flag, max_increase: 1%}"),
+            "dear.guards",
+            f"error-rate → error-rate × 1.5, guardrail-rate of flag +1 %{AGAIN}",
+        ),
+        (
+            GOOD,
             GOOD.replace("proof", "group: {name: g, from: 0%, to: 40%}, proof"),
             "dear.group",
             f"in none → g, 0 % to 40 %{AGAIN}",
