@@ -94,7 +94,7 @@ def predicted(confidence: Confidence, label: str, outputs: Mapping[str, Tensor],
 def _values(confidence: Confidence, output: Tensor, rows: int) -> Scores:
     """The numbers, with the dimension of which there is one score last."""
     array = output.array()
-    if array.ndim < 3 or confidence.metric not in CLASSES:
+    if array.ndim != 2 and (array.ndim < 2 or confidence.metric not in CLASSES):
         array = array.reshape(rows, -1)
     exact = confidence.metric == "max-softmax" and not confidence.logits and array.dtype.kind == "f"
     values = array if exact else array.astype(np.float64, copy=False)
@@ -132,7 +132,8 @@ def _margin(values: Scores) -> Scores:
     if values.shape[-1] < 2:
         return np.asarray(values[..., 0])
     top = np.partition(values, -2, axis=-1)
-    return np.asarray(top[..., -1] - top[..., -2])
+    with np.errstate(invalid="ignore"):
+        return np.asarray(top[..., -1] - top[..., -2])
 
 
 def _entropy(values: Scores) -> Scores:
@@ -145,7 +146,8 @@ def _least(values: Scores) -> Scores:
 
 
 def _mean(values: Scores) -> Scores:
-    return np.asarray(values.mean(axis=-1))
+    with np.errstate(invalid="ignore", over="ignore"):
+        return np.asarray(_sum(values, -1) / values.shape[-1])
 
 
 _SCORES: Mapping[str, Callable[[Scores], Scores]] = {

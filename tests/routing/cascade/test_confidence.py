@@ -39,6 +39,7 @@ def test_what_is_no_number_is_never_sure(metric: str, odd: float) -> None:
     found = scores(metric, [[odd, usual], [usual, usual]])
     assert found[0] == -math.inf
     assert math.isfinite(found[1])
+    assert scores(metric, [[odd, odd, -odd]]) == [-math.inf]
 
 
 @given(
