@@ -34,6 +34,7 @@ models:
       - name: mixed
         match: {any: [{tier: enterprise}, {all: [{header: {x-a: "1"}}, {not: {rows: 2..}}]}]}
         use: fast
+      - {name: long, match: {parameter_range: {max_tokens: 512..}}, use: fast}
       - {name: default, use: fast}
   texts:
     variants: {only: {backend: triton, model: echo}}
@@ -102,6 +103,19 @@ async def test_over_grpc(gate: Running) -> None:
         raw.raw_input_contents.append(np.zeros((rows, 4), "<f4").tobytes())
         typed.inputs[0].contents.fp32_contents.extend([0.0] * 4 * rows)
         assert [route, route] == [await over_grpc(gate, each, caller, headers) for each in (raw, typed)]
+
+
+@pytest.mark.parametrize(
+    ("given", "route"), [(512, "long"), (511, "default"), (1e6, "long"), ("512", "default"), (True, "default")]
+)
+async def test_the_size_of_a_parameter(gate: Running, given: Any, route: str) -> None:
+    """A number that the client gives, in JSON and over gRPC."""
+    assert route == (await gate.infer([0], parameters={"max_tokens": given})).headers["x-penstock-route"]
+    question = pb.ModelInferRequest(model_name="digits", raw_input_contents=[bytes(16)])
+    question.inputs.add(name="image", datatype="FP32", shape=[1, 4])
+    field = {bool: "bool_param", int: "int64_param", float: "double_param", str: "string_param"}[type(given)]
+    setattr(question.parameters["max_tokens"], field, given)
+    assert route == await over_grpc(gate, question, "free", {})
 
 
 @pytest.mark.parametrize("priority", ["10", "-1", "high", ""])
