@@ -156,3 +156,7 @@ def test_a_fast_model_that_turns_wrong(tmp_path: Path, figures: Figures) -> None
         ]
         said(again.admin, "POST", "/api/audits/digits/default/resume", again.bearer(scope="models:admin"))
         assert {"live"} == {variant(again) for _ in range(4)}
+        lines = tmp_path / "state" / "audit.jsonl"
+        until(
+            lambda: {"audit alarm", "audit resume"} <= {json.loads(line)["what"] for line in lines.read_text().splitlines()}, 10
+        )

@@ -116,7 +116,7 @@ async def test_the_alarm_and_the_dearest_stage_alone(start: Start) -> None:
 
 
 async def test_only_reported(start: Start) -> None:
-    """Without `on_alarm: dear` the cascade goes on; the API ends the alarm, and the audit log knows by whom."""
+    """Without `on_alarm: dear` the cascade goes on; the API ends the alarm, which needs a credential."""
     gate = await start(policy("label: label"))
     await drifted(gate)
     assert [103] == (await gate.infer([3])).output("label")
