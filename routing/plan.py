@@ -71,6 +71,12 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
     audit: Audit | None = None  # of a cascade; None: nobody looks whether what it keeps is right
     budget: float | None = None  # of a cascade: the share of its rows that may go up; None: all
 
+    @property
+    def row_independent(self) -> bool:
+        """Whether each of whom it may ask answers a row the same beside any other rows."""
+        asked = [stage.target.row_independent for stage in self.stages]
+        return False not in (asked + [target.row_independent for target in self.fallback.values()] if self.fallback else asked)
+
 
 class Mirror(msgspec.Struct, frozen=True, gc=False):
     """One shadow of a plan: the plan with the candidate in it, and the plan itself as it is asked again."""

@@ -232,7 +232,7 @@ def _course(model: Model | None, possibility: Possibility, request: Request, cou
         deadline_of=whose,
         asked=asked,
         confidence=plan.confidence.text if plan.confidence else "",
-        together=len(asked) > 1 and not (request.rows and all(stage.target.row_independent for stage in plan.stages)),
+        together=len(asked) > 1 and not (request.rows and plan.row_independent),
         ahead=plan.speculate,
         least=costs[0],
         most=sum(costs),

@@ -30,13 +30,13 @@ Places = npt.NDArray[np.intp]
 
 class Escalation:
     """One request's way up a cascade. `rows` is None where rows mean nothing: then all of it goes up or stays, as it does where
-    one of the stages answers a row otherwise beside other rows."""
+    one of the stages, or who stands in for it, answers a row otherwise beside other rows."""
 
     def __init__(self, plan: Plan, rows: int | None) -> None:
         assert plan.confidence is not None
         self._plan = plan
         self._confidence: Confidence = plan.confidence
-        self.whole = not rows or not all(stage.target.row_independent for stage in plan.stages)
+        self.whole = not rows or not plan.row_independent
         self.rows = rows or 1
         self._asked: list[Places] = []  # by stage, the rows that have its answer unless they went up
         self._outputs: dict[str, Tensor] = {}

@@ -202,6 +202,14 @@ def test_rows_that_depend_on_each_other_go_up_together() -> None:
     assert {0: [0.2], 1: [0.81]} == {stage: scores.tolist() for stage, scores in escalation.scores.items()}
 
 
+def test_who_stands_in_may_need_all_rows() -> None:
+    """A fallback that answers a row otherwise beside others gets the whole request, too."""
+    dependent = Target("spare", "b", "s", row_independent=False)
+    escalation = Escalation(replace(PLAN, fallback={"mid": dependent}), 3)
+    escalation.answered(0, answer([0.95, 0.95, 0.2], 0))
+    assert [0, 1, 2] == escalation.unsure.tolist()
+
+
 @pytest.mark.parametrize("rows", [None, 2])
 def test_a_confidence_that_is_not_there_is_no_certainty(rows: int | None) -> None:
     """Also where rows mean nothing: an answer without the output, or a scalar in its place, is the backend's break."""
