@@ -82,7 +82,10 @@ def _train(arguments: argparse.Namespace) -> int:
     settings = Settings(arguments.words, arguments.characters, arguments.seed)
     print(f"{len(prompts.texts):,} prompts; training six times, to know what it is worth …", file=sys.stderr)
     found = _worth(prompts, unseen(prompts, settings), arguments)
-    content = write_router(fitted(prompts.texts, prompts.needed, settings))
+    try:
+        content = write_router(fitted(prompts.texts, prompts.needed, settings))
+    except ValueError as error:
+        raise RowsError(f"the router {error}: train with --words 1, or with fewer --characters") from None
     with arguments.output.open("xb") as file:
         file.write(content)
     named = sha256(content).hexdigest()

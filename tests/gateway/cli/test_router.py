@@ -63,6 +63,16 @@ def test_a_file_that_is_there_is_kept(rows: Path, tmp_path: Path, capsys: pytest
     assert "mine" == (tmp_path / "r.json").read_text()
 
 
+def test_a_router_that_no_gateway_would_read_is_not_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Scripts without spaces make words of whole texts, and the file too large."""
+    lines = [json.dumps({"text": chr(0x4E00 + number) * 19_000, "needs": number % 2}) for number in range(120)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(lines) + "\n")
+    asked = ["--rows", str(tmp_path / "rows.jsonl"), "--label", "needs", "--characters", "20000"]
+    assert 1 == main(["router", "train", *asked, "--output", str(tmp_path / "r.json")])
+    assert "the router is larger than 4 MiB" in capsys.readouterr().err
+    assert not (tmp_path / "r.json").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "status", "said"),
     [
