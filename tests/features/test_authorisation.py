@@ -77,6 +77,7 @@ OF_MODEL = [(method, version, path) for method, path in (("POST", "/infer"), ("G
             ("GET", "/ready")) for version in ("", "/versions/1")]  # fmt: skip
 GENERAL = [("GET", "/v2"), ("POST", "/v2/repository/index"), ("GET", "/v2/models/stats")]
 PROBES = [("GET", "/v2/health/live"), ("GET", "/v2/health/ready")]
+TELLING = [("POST", "/v2/feedback")]
 
 
 class Callers:
@@ -259,10 +260,18 @@ async def test_a_stage_and_a_fallback_are_the_model_s(callers: Callers) -> None:
     assert ["digits_fast", "digits_accurate", "digits_balanced"] == [each.model for each in callers.gate.backend.asked]
 
 
+@pytest.mark.parametrize("who", [*PRINCIPALS, "shop"])
+async def test_feedback_wants_a_scope_of_its_own(callers: Callers, who: str) -> None:
+    """Who may ask may not tell, nor may an operator."""
+    (method, path), body = TELLING[0], b'{"request": "a", "metric": "bought"}'
+    reply = await callers.gate.ask(method, path, body, callers.credential(who), caller="")
+    assert (200 if who == "shop" else 401 if PRINCIPALS[who] is None else 403) == reply.status
+
+
 def test_the_walk_leaves_nothing_out() -> None:
     """Every kind of question over HTTP and every method over gRPC is walked above; a new one fails here until it is."""
     paths = [(method, f"/v2/models/m{version}{path}") for method, version, path in OF_MODEL]
-    assert set(get_args(Kind)) == {operation(method, path).kind for method, path in (*paths, *GENERAL, *PROBES)}
+    assert set(get_args(Kind)) == {operation(method, path).kind for method, path in (*paths, *GENERAL, *PROBES, *TELLING)}
     service = service_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"]
     walked = {*about("m"), *REFUSED, "ServerMetadata", "RepositoryIndex", "ModelStreamInfer"}
     assert {method.name for method in service.methods} == walked | {"ServerLive", "ServerReady"}
