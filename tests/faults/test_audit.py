@@ -130,29 +130,18 @@ def test_a_fast_model_that_turns_wrong(tmp_path: Path, figures: Figures) -> None
         document = policy({"triton": server.port}, {"digits": digits})
         gate = start_gateway(tmp_path / "one", document, settings=settings)
         stack.callback(gate.stop)
-        assert {"live"} == {variant(gate) for _ in range(60)}
-        until(lambda: 60 == audit(gate)["requests"], 10)
-        server.confidence["digits_fast"] = {3: 0.0}  # another class now, and still sure enough of it
-        needed = 0
-        while audit(gate)["state"] == "watching":
-            variant(gate)
-            needed += 1
+        needed = turned(gate, server)
         figures.at_most("Audit, two workers", "requests until a model that is always wrong is found", needed, 60, "")
-        assert {"dear"} == {variant(gate) for _ in range(20)}
-        assert 1 == gate.metric("penstock_audit_fallen") == gate.metric("penstock_audit_alarm")
-        before = workers(gate)
-        os.kill(min(before), signal.SIGKILL)
-        until(lambda: min(before) not in workers(gate) and 2 == gate.metric("penstock_workers"), 10)
-        assert {"dear"} == {variant(gate) for _ in range(20)}
+        a_worker_is_killed(gate)
         stands = audit(gate)
-        assert "audit digits/default: alarm: " in gate.log()
         gate.process.kill()
         gate.process.wait()
         again = start_gateway(tmp_path / "two", document, settings=settings)
         stack.callback(again.stop)
         assert {"dear"} == {variant(again) for _ in range(20)}
+        after = audit(again)
         assert [stands[key] for key in ("alarm", "requests", "different")] == [
-            audit(again)[key] for key in ("alarm", "requests", "different")
+            after[key] for key in ("alarm", "requests", "different")
         ]
         said(again.admin, "POST", "/api/audits/digits/default/resume", again.bearer(scope="models:admin"))
         assert {"live"} == {variant(again) for _ in range(4)}
@@ -160,3 +149,26 @@ def test_a_fast_model_that_turns_wrong(tmp_path: Path, figures: Figures) -> None
         until(
             lambda: {"audit alarm", "audit resume"} <= {json.loads(line)["what"] for line in lines.read_text().splitlines()}, 10
         )
+
+
+def turned(gate: GatewayProcess, server: Server) -> int:
+    """Asks the fast model while it is right, and then until it is found to be wrong: how often."""
+    assert {"live"} == {variant(gate) for _ in range(60)}
+    until(lambda: 60 == audit(gate)["requests"], 10)
+    server.confidence["digits_fast"] = {3: 0.0}  # another class now, and still sure enough of it
+    needed = 0
+    while audit(gate)["state"] == "watching":
+        variant(gate)
+        needed += 1
+    assert {"dear"} == {variant(gate) for _ in range(20)}
+    assert 1 == gate.metric("penstock_audit_fallen") == gate.metric("penstock_audit_alarm")
+    assert "audit digits/default: alarm: " in gate.log()
+    return needed
+
+
+def a_worker_is_killed(gate: GatewayProcess) -> None:
+    """Its successor knows who has fallen."""
+    before = workers(gate)
+    os.kill(min(before), signal.SIGKILL)
+    until(lambda: min(before) not in workers(gate) and 2 == gate.metric("penstock_workers"), 10)
+    assert {"dear"} == {variant(gate) for _ in range(20)}
