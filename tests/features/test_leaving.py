@@ -27,7 +27,8 @@ async def test_a_client_that_leaves(digits: Running) -> None:
     assert 1 == metrics["penstock_requests_total", ("digits", "default", "", "499")]
     assert [1, 1] == [metrics["penstock_abandoned_total", (stage,)] for stage in ("request", "backend")]
     assert 1 == metrics["penstock_backend_requests_total", ("triton", f"127.0.0.1:{digits.backend.port}", "abandoned")]
-    assert "penstock_cost_total" not in {name for name, _ in metrics if metrics[name, _]}
+    assert 1 == metrics["penstock_cost_total", ("digits", "fast")]  # the backend had it in hand
+    assert 0 == metrics["penstock_cost_baseline_total", ("digits",)]  # and nobody was answered
 
 
 async def test_stopping_lets_requests_end(digits: Running) -> None:
