@@ -57,6 +57,18 @@ models:
 FAST = Target("fast", "triton", "f", "", 1.0, 0.25)
 SLOW = Target("slow", "triton", "s", "2", 40.0)
 
+LATER = Match(
+    scopes=frozenset({"a"}),
+    versions=frozenset({"1", "2"}),
+    size=Range(1024),
+    priority=Range(0, 3),
+    text_lengths=(("hint", Range(0, 5)), ("prompt", Range(5))),
+    parameter_ranges=(("max_tokens", Range(512)),),
+    every=(Match(tiers=frozenset({"x"})),),
+    some=(Match(tenants=frozenset({"t"})), Match(never=Match(rows=Range(2)))),
+    never=Match(tenants=frozenset({"u"})),
+)
+
 
 def test_table() -> None:
     """Everything a policy says of a model stands in its table, in the routing's own values."""
@@ -68,22 +80,11 @@ def test_table() -> None:
         rows=Range(1, 8),
         parameters=(("p", 1.5), ("q", True)),
     )
-    later = Match(
-        scopes=frozenset({"a"}),
-        versions=frozenset({"1", "2"}),
-        size=Range(1024),
-        priority=Range(0, 3),
-        text_lengths=(("hint", Range(0, 5)), ("prompt", Range(5))),
-        parameter_ranges=(("max_tokens", Range(512)),),
-        every=(Match(tiers=frozenset({"x"})),),
-        some=(Match(tenants=frozenset({"t"})), Match(never=Match(rows=Range(2)))),
-        never=Match(tenants=frozenset({"u"})),
-    )
     expected = RouteTable(
         model="digits",
         routes=(
             Route("all", match, Use(SLOW), 2.0),
-            Route("later", later, Use(FAST), 0.5, 0.01),
+            Route("later", LATER, Use(FAST), 0.5, 0.01),
             Route("shared", Match(rows=Range(9, None)), Split(((FAST, 9.0), (SLOW, 1.0)), "header:x-user"), 0.5),
             Route("lonely", Match(rows=Range(1, 1)), Split(((SLOW, 1.0),), "request"), 0.5),
             Route(
