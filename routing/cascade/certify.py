@@ -34,6 +34,7 @@ LEAST = 30  # rows of the fit part
 SPARE = 1 / 8  # of the losses that the promise allows: what a good cascade is assumed to lose, where labels are planned
 POWER = 0.8  # the chance that such a one is certified
 MORE = (2, 4, 8)  # times as many labels
+ROUGH = 200  # losses and gains from which on a forecast, and nothing else, takes the normal approximation
 WORTH = 0.005  # of relative cost: less is not worth labels
 
 
@@ -226,7 +227,7 @@ def _why(chosen: Point | None, curve: tuple[Point, ...], trial: _Trial) -> str:
     safest = curve[0]
     if safest.certified:
         return "what passed costs no less than the dearest model alone"
-    guess = safest.before.dear / safest.before.rows
+    guess = max(safest.before.dear / safest.before.rows, exact.LEAST_GUESS)
     if exact.p_value(replace(safest.pairs, losses=0, gains=0), promise.quality, guess) > promise.delta:
         needed = labels_needed(promise, 1.0 if trial.truth else guess)
         return f"{rows} rows to certify are too few for any cascade to show that it keeps {wish}; plan {needed} labels"
@@ -242,7 +243,11 @@ def _would_pass(times: int, point: Point) -> bool:
     unlucky = NormalDist().inv_cdf(POWER) * sqrt((pairs.losses + pairs.gains + 0.5) * times)
     losses = min(ceil(pairs.losses * times + unlucky), pairs.dear * times)
     more = Pairs(pairs.rows * times, pairs.dear * times, losses, pairs.gains * times, pairs.truth)
-    return exact.p_value(more, point.promise.quality, point.before.dear / point.before.rows) <= point.promise.delta
+    guess, promise = point.before.dear / point.before.rows, point.promise
+    if more.losses + more.gains > ROUGH:
+        margin = (1 - promise.quality) * more.dear / more.rows
+        return float(exact.score(more.losses, more.gains, more.rows, margin)) <= NormalDist().inv_cdf(promise.delta)
+    return exact.p_value(more, promise.quality, guess) <= promise.delta
 
 
 def labels_needed(promise: Promise, dear_quality: float = 1.0) -> int:
@@ -255,6 +260,8 @@ def labels_needed(promise: Promise, dear_quality: float = 1.0) -> int:
 
 def certify_rows_needed(promise: Promise, dear_quality: float = 1.0) -> int:
     """The same without the fit part."""
+    if not exact.LEAST_GUESS <= dear_quality <= 1:
+        raise ValueError(f"the dearest model's quality lies between {exact.LEAST_GUESS} and 1")
     for losses in range(1000):
         rows = _rows_allowing(losses, promise, dear_quality)
         if exact.binomial(losses, rows, SPARE * (1 - promise.quality) * dear_quality) >= POWER:

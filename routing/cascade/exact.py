@@ -29,6 +29,7 @@ Ints = NDArray[np.int64]
 BETA = 0.001  # the chance that the region misses g or q, half for each
 STEPS = 9  # values of g, and as many again around the best of them
 REACH = 4.0  # standard deviations that are summed, and 20 more rows; what lies outside is taken as against the cascade
+LEAST_GUESS = 0.05
 TIE = 1e-9  # statistics closer than this are equal
 
 
@@ -65,10 +66,10 @@ def p_value(pairs: Pairs, quality: float, guess: float = 1.0) -> float:
     """
     if pairs.truth:
         return binomial(pairs.losses, pairs.rows, 1 - quality)
-    order = (1 - quality) * min(max(guess, 0.05), 1.0)
+    order = (1 - quality) * min(max(guess, LEAST_GUESS), 1.0)
     bar = float(score(float(pairs.losses), float(pairs.gains), pairs.rows, order)) + TIE
-    margin = (1 - quality) * lowest(pairs.dear, pairs.rows, BETA / 2)
-    if bar > 0 or margin <= 0:
+    margin = max((1 - quality) * lowest(pairs.dear, pairs.rows, BETA / 2), 1e-12)  # some, so that logarithms are finite
+    if bar > 0:
         return 1.0
     low, high = lowest(pairs.gains, pairs.rows, BETA / 4), highest(pairs.gains, pairs.rows, BETA / 4)
     high = min(high, (1 - margin) / 2)

@@ -150,3 +150,13 @@ def test_rows_that_do_not_fit_together_are_refused() -> None:
             replace(fine, **odd)
     with pytest.raises(ValueError, match="rows to fit"):
         calibrate(fine, PROMISE, first=100)
+
+
+def test_a_dearest_that_is_never_right_is_no_obstacle() -> None:
+    """Then the first alone is certified; where nobody is ever right, nothing is."""
+    never = np.zeros(400, dtype=np.bool_)
+    score, label, cost = np.linspace(0, 1, 400)[:, None], np.full((400, 1), "a"), np.array([1.0, 2.0])
+    found = calibrate(Labelled(np.stack((~never, never), axis=1), score, label, cost), PROMISE)
+    assert found.chosen is not None
+    assert (1.0, 0.0) == found.chosen.shares
+    assert calibrate(Labelled(np.stack((never, never), axis=1), score, label, cost), PROMISE).chosen is None
