@@ -99,7 +99,8 @@ DESCRIPTIONS: Mapping[Struct, Mapping[str, str]] = {
         "cost": "Of one row, in any unit you like; or by its parts. docs/cost.md says who pays for what.",
         "timeout": "For one answer of this variant; what is left of the route's timeout if that is less.",
         "deterministic": "Whether the same question always has the same answer; a cache on one that says false is refused.",
-        "row_independent": "Whether a row's answer is the same beside other rows; else none is kept, or goes up a cascade, alone.",
+        "row_independent": "Whether a row's answer is the same beside other rows; else none is kept, or goes up a cascade,"
+        " alone.",
         "pure": "Asking it changes nothing anywhere, so that a question may be asked again; only such variants are mirrored.",
     },
     policy.Route: {

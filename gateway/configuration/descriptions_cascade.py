@@ -17,7 +17,8 @@ DESCRIPTIONS: Mapping[type[msgspec.Struct], Mapping[str, str]] = {
         "speculate": "Where both stages would not be done in time one after the other, ask the next at once, if so large a share"
         " of the rows is expected to need it.",
         "budget": "How many of its rows may go up; the others keep the answer they have, and X-Penstock-Escalation says so.",
-        "audit": "Whether what it keeps is what the last stage would have answered: a share of the kept rows is asked there as well.",
+        "audit": "Whether what it keeps is what the last stage would have answered: a share of the kept rows is asked there"
+        " as well.",
     },
     cascade.Confidence: {
         "metric": "How the output's values become a confidence; `output:<name>` and `json:<path>` take the value itself.",

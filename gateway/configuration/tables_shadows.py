@@ -56,6 +56,7 @@ def _record(record: schema.Record) -> Record:
 
 
 def rule_of(rule: schema.Compare) -> Rule:
+    """What an output may differ by."""
     return Rule(
         exact=rule.exact,
         ignore=rule.ignore,
