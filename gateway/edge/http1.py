@@ -55,11 +55,9 @@ class Connection(asyncio.Protocol):
     )  # fmt: skip
 
     def __init__(self, shared: Shared) -> None:
-        self._shared = shared
-        self._limits = shared.limits
+        self._shared, self._limits = shared, shared.limits
         self._transport: asyncio.Transport
-        self._peer = ""
-        self._phase = HEAD
+        self._peer, self._phase = "", HEAD
         self._since = 0.0  # when the phase (in HEAD: the idling, then the head; in BODY: the rate's window) began
         self._mark = 0  # body bytes at the beginning of the rate's window; in LINGER: bytes thrown away
         self._buffer = b""
@@ -71,9 +69,8 @@ class Connection(asyncio.Protocol):
         self._body: BodyReader | None = None
         self._admitted: Admitted | None = None
         self._errand: Errand | None = None
-        self._advancing = False
         self._reading, self._repeats = True, False  # the last request will be known again: so may be the next
-        self._stuffed = False  # the client does not take its answers
+        self._advancing = self._stuffed = False  # stuffed: the client does not take its answers
         self._unsent, self._unsent_since = 0, 0.0
 
     # -- what the loop calls

@@ -74,67 +74,6 @@ async def test_answers_at_once_keep_their_place(place: Place) -> None:
     assert (b"last", "close", b"") == (reply.body, reply.headers["connection"], await client.rest())
 
 
-AGAIN = post("/again", b"x" * 500)
-
-
-async def test_a_request_that_may_be_known_again_is_not_read_again(place: Place) -> None:
-    """From its second time on it is answered by its bytes, on whichever connection, and the answer is as any other."""
-    app, connect = await place.start()
-    client, other = await connect(), await connect()
-    assert [b"read", b"known", b"known"] == [(await client.ask(AGAIN)).body for _ in range(3)]
-    assert [b"read", b"known"] == [(await other.ask(AGAIN)).body for _ in range(2)]  # it might have been another's first request
-    assert (2, ["127.0.0.1"] * 3) == (len(app.heads), app.again)
-    found = await client.ask(AGAIN)
-    assert found.headers.pop("date").endswith("GMT")
-    assert {"x-fixed": "1", "x-late": "True", "content-length": "5"} == found.headers
-    assert b"y" == (await client.ask(post("/a", b"y"))).body
-    assert b"read" == (await client.ask(AGAIN)).body  # the request before it was none of them
-    app.knows = False
-    assert [b"read", b"read"] == [(await client.ask(AGAIN)).body for _ in range(2)]
-    app.knows = True
-    assert [b"known", b"known"] == [(await client.ask(AGAIN)).body for _ in range(2)]
-
-
-NOT_AGAIN = {
-    "other bytes": [post("/again", b"y" * 500)],
-    "another header": [post("/again", b"x" * 500, "X-A: 1")],
-    "two at once": [AGAIN + AGAIN],
-    "more behind it": [AGAIN + b"POST"],
-    "in pieces": [AGAIN[:100], AGAIN[100:]],
-}
-
-
-@pytest.mark.parametrize("what", NOT_AGAIN)
-async def test_whatever_is_not_one_whole_known_request_is_read(place: Place, what: str) -> None:
-    """Nothing is guessed from a beginning, and nothing is lost."""
-    app, connect = await place.start()
-    client = await connect()
-    for _ in range(2):
-        await client.ask(AGAIN)
-    known = len(app.again)
-    probe = await connect()
-    for piece in NOT_AGAIN[what]:
-        client.send(piece)
-        await probe.turns(2)
-    assert b"read" == (await client.reply()).body
-    assert known == len(app.again)
-
-
-@pytest.mark.parametrize(
-    "request_", [post("/again", b"x", "Connection: close"), b"POST /again HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"]
-)
-async def test_what_needs_a_word_on_the_connection_is_not_known_again(place: Place, request_: bytes) -> None:
-    """A request that ends it, or of a client of old."""
-    app, connect = await place.start()
-    for _ in range(3):
-        client = await connect()
-        assert b"read" == (await client.ask(request_)).body
-        if b"keep-alive" in request_:
-            reply = await client.ask(request_)
-            assert (b"read", "keep-alive") == (reply.body, reply.headers["connection"])
-    assert not app.again
-
-
 async def test_the_next_request_waits_for_the_answer_before_it(place: Place) -> None:
     """While one request is being answered, the one behind it is not even admitted."""
     app, connect = await place.start()
