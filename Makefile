@@ -50,6 +50,7 @@ faults: .venv/.dev-stamp serving redis ## break what can break and print each fi
 proofs: .venv/.dev-stamp redis ## what is promised of cache, shadows, rollouts and audits at full size, each figure next to its bar, about 20 minutes
 	@FAULTS=long $(BIN)/python -m pytest -q -rN $(PROOFS) tests/gateway/rollout/test_shared_faults.py
 	@$(BIN)/python -m tests.routing.simulations
+	@$(BIN)/python -m tests.routing.simulations.intervals
 	@$(BIN)/python -m tests.routing.simulations.drift
 
 .PHONY: lint
