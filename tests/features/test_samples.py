@@ -86,7 +86,7 @@ async def test_a_request_is_recorded_however_it_ends(start: Start, tmp_path: Pat
     assert [["fast", 3], ["accurate", 2]] == [ask[:2] for ask in found["up"]["asks"]]
     assert [990_000, 500_000, 500_000] == [round(score, -3) for score in found["up"]["asks"][0][3]]
     assert [("fast", 1)] == [tuple(ask[:2]) for ask in found["instead"]["asks"]]
-    assert [["accurate", "triton/digits_accurate/", None]] == found["instead"]["stages"]
+    assert [["accurate", "triton/digits_accurate/", None, ""]] == found["instead"]["stages"]
     assert {"failed": ("502", "broken"), "late": ("504", "deadline"), "left": ("499", "client-left")} == {
         name: (found[name]["code"], found[name]["reason"]) for name in ("failed", "late", "left")
     }
