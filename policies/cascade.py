@@ -134,7 +134,7 @@ class CascadePolicy:
     def _worth(self, climb: _Climb, stage: int, least: float) -> bool:
         """Whether the stage after this one is to be asked at the same time as this one."""
         call, now = climb.call, self._clock()
-        if stage + 1 == len(call.plan.stages):
+        if stage + 1 == len(call.plan.stages) or not call.request.repeatable:  # nobody may be asked such a thing for nothing
             return False
         target, following = (call.plan.stages[each].target for each in (stage, stage + 1))
         share = self._foresight.share((call.model, call.plan.route, target.variant))

@@ -367,6 +367,16 @@ async def test_a_second_that_fails_ahead_is_skipped(expecting: tuple[CascadePoli
     assert ("skipped;error", [("fast", 10)]) == (answer.escalation, [(each.variant, each.rows) for each in answer.shares])
 
 
+async def test_what_must_not_be_asked_twice_is_not_asked_ahead(
+    expecting: tuple[CascadePolicy, Call], make_answer: Reply, observer: object
+) -> None:
+    """A model that remembers its sequence would remember a question that was for nothing."""
+    policy, call = expecting
+    call = replace(call, request=replace(call.request, parameters={"sequence_id": 7}))
+    await policy(call, Asked(make_answer, {"fast": [0.95] * 10}))
+    assert [] == observer.lines  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize(("least", "more"), [(0.95, 0.0), (0.8, 0.1), (0.8, -0.1)])
 async def test_one_after_the_other_where_that_is_better(
     expecting: tuple[CascadePolicy, Call], make_answer: Reply, observer: object, least: float, more: float
