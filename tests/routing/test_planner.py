@@ -1,8 +1,10 @@
 """From a table and a question to a plan."""
 
 import pytest
+from msgspec.structs import replace
 
 from backends.errors import ErrorKind, InferenceError
+from routing.cascade.calibration import Calibration
 from routing.match import Cascade, Match, Question, Route, RouteTable, Split, Use
 from routing.plan import Confidence, Stage, Target
 from routing.planner import planner, unit_of
@@ -36,6 +38,16 @@ def test_plan_carries_what_the_route_says() -> None:
     made = planner(table(REST))(asked())
     assert made.stages == (Stage(FAST, 0.9), Stage(DEAR))
     assert (made.confidence, made.timeout, made.dearest) == (CONFIDENCE, 2.0, 9)
+
+
+def test_who_takes_a_stage_s_place_is_judged_as_the_stage_was() -> None:
+    """By its threshold and its maps; what is said of the cascade stays, and what is said of the target is its own."""
+    maps = Calibration({"other": ((0.0, 0.1), (1.0, 0.95))})
+    newer = Target("fast-v2", "t", "f", version="2", row_independent=False)
+    route = replace(REST, action=Cascade(CONFIDENCE, (Stage(FAST, 0.9, maps, "label"), Stage(DEAR)), 0.6))
+    made, swapped = planner(table(route))(asked()), planner(table(route), {"fast": newer})(asked())
+    assert Stage(newer, 0.9, maps, "label") == swapped.stages[0]
+    assert (0.6, True, False) == (swapped.speculate, made.row_independent, swapped.row_independent)
 
 
 def test_no_route_is_not_found() -> None:
