@@ -45,7 +45,19 @@ def mirrored(setting: Setting) -> str:
     """A share of new questions, until the report knows; whoever asked has paid for one answer."""
     questions = [setting.digits(slice(row, row + 1), REFERENCE) for row in MIRRORED]
     equal("costs", {setting.policy.cost("accurate")}, {answered(setting, question).cost for question in questions})
-    until("a verdict on the shadow", lambda: _report(setting)["verdict"] == "different")
+    rows = iter(range(MIRRORED.stop, len(setting.held_out.images)))
+
+    def judged() -> bool:
+        """On a busy machine mirrors are dropped, and more are needed."""
+        if _report(setting)["verdict"] == "different":
+            return True
+        row = next(rows, None)
+        if row is not None:
+            questions.append(setting.digits(slice(row, row + 1), REFERENCE))
+            answered(setting, questions[-1])
+        return False
+
+    until("a verdict on the shadow", judged, 30.0)
     report = _report(setting)
     fields = {each["field"]: each for each in report["fields"]}
     equal("whether probabilities differ", "different", fields["probabilities"]["verdict"])
