@@ -14,16 +14,14 @@ from hypothesis import strategies as st
 from gateway.configuration.load import load_gateway, load_policy, version
 from gateway.configuration.problems import PolicyError
 from gateway.configuration.readers import Address
+from gateway.configuration.schema_cascade import Cascade, Confidence, Stage
 from gateway.configuration.schema_gateway import Auth, GatewayDocument, Issuer, Listen
 from gateway.configuration.schema_policy import (
     Backend,
-    Cascade,
-    Confidence,
     Match,
     Model,
     PolicyDocument,
     Route,
-    Stage,
     Variant,
 )
 from gateway.configuration.tables import route_tables
