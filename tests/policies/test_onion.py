@@ -22,7 +22,7 @@ Make = Callable[..., Call]
 
 
 def test_the_order_is_fixed() -> None:
-    """deadline, authorize, limit, cache, budget, coalesce, shadow → audit → cascade → fallback → rollout, in whatever order given."""
+    """Each has its reason (policies/onion.py), in whatever order they are given."""
     assert ORDER == (
         "deadline",
         "authorize",

@@ -58,8 +58,8 @@ def test_the_dearest_is_that_of_the_very_question() -> None:
 
 
 def test_the_most_that_a_plan_costs() -> None:
-    """All stages about all rows, and whoever stands in, for a stage may have taken its time in vain; measured parts by the dearest
-    row seen."""
+    """All stages about all rows, and whoever stands in: a stage may have taken its time in vain. Of what is measured the dearest
+    row that was seen."""
     cheap, dear = Target("cheap", "t", "c", cost=1), Target("dear", "t", "d", cost=40, price=Price(gpu_ms=1.0))
     plan = Plan("r", (Stage(cheap, 0.9), Stage(dear)), 1.0, fallback={"dear": ROWS_ONLY})
     costs = Costs()
