@@ -44,7 +44,12 @@ def found(*limits: str, after: str = "") -> list[tuple[str, int, str, str | None
         ("concurrency: 0", "limits[0].concurrency", "not a whole number of at least 1", None),
         ("concurrency: 3, burst: 9", "limits[0].burst", "a burst is of requests, and this limit has none", None),
         ("requests: 1/s, burst: 0", "limits[0].burst", "not a whole number of at least 1", None),
-        ("match: {tier: free}", "limits[0]", "allows everything: it has none of requests, concurrency, bytes, cost or escalations", None),
+        (
+            "match: {tier: free}",
+            "limits[0]",
+            "allows everything: it has none of requests, concurrency, bytes, cost or escalations",
+            None,
+        ),
         ("per: tennant, concurrency: 1", "limits[0].per", "is not one of tenant, subject, tier or model", "tenant"),
         ("per: [tenant, model], concurrency: 1", "limits[0].per", "for two write two limits, which hold together", None),
         ("name: a b, concurrency: 1", "limits[0].name", "is not a name", "a-b"),
