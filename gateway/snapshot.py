@@ -60,6 +60,7 @@ class Snapshot:
     clusters: Mapping[str, Cluster]
     specs: Mapping[str, ClusterSpec]
     aliases: Mapping[str, str] = field(default_factory=dict)
+    mark: object = field(default_factory=object, compare=False)  # this one's: whoever remembers by what it decided keeps no more
 
     def streams(self, target: Target) -> bool:
         """Whether the target's backend can give more than one answer to a question."""

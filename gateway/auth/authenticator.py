@@ -104,6 +104,7 @@ class Authenticator:
         self._anonymous = anonymous
         self._held_tokens = Remembered() if remembered is None else remembered
         self._held_keys = Remembered()
+        self._anybody = Standing(Remembered(0), math.inf)
         self._issuers = issuers
         self._reloading = asyncio.Lock()
 
@@ -132,7 +133,7 @@ class Authenticator:
             return self._held_keys.standing(_digest(api_key))
         if authorization is not None:
             return self._held_tokens.standing(_digest(authorization))
-        return Standing(self._held_keys, math.inf)
+        return self._anybody
 
     async def authenticate(self, headers: Mapping[str, str], now_wall: float, peer: str = "") -> Principal:
         """As `check`, but waits for the issuer's keys, at most one short fetch, when the token's is not known."""

@@ -35,7 +35,7 @@ def head(response: HttpResponse, length: int, closing: str) -> bytes:
 
 def parts(lines: str, body: bytes | memoryview) -> tuple[bytes, bytes, bytes]:
     """A good answer on a connection that stays: what is before further lines, between these and the date's, and behind it."""
-    return f"{_STATUS[200]}{lines}".encode(), f"\r\nContent-Length: {len(body)}\r\n".encode(), b"\r\n" + body
+    return f"{_STATUS[200]}{lines}".encode("utf-8", "replace"), f"\r\nContent-Length: {len(body)}\r\n".encode(), b"\r\n" + body
 
 
 def lines(headers: tuple[tuple[str, str], ...]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 LONGEST = 16 * 1024  # bytes of a request that is known again
 ROOM = 4 * 1024 * 1024  # bytes of all of them and their answers, about
+_log = logging.getLogger(__name__)
 _OVERHEAD = 1500  # of one, beside its bytes
 
 
@@ -90,7 +92,11 @@ class Shared:
         known = self._again.get(data)
         if known is None or self.draining:
             return None
-        answer = known[0](peer, monotonic(), self.date_line)
+        try:
+            answer = known[0](peer, monotonic(), self.date_line)
+        except Exception:  # noqa: BLE001 - whatever the application raises, the client gets an answer
+            _log.exception("the application raised where it must answer")
+            answer = None
         if answer is None:
             self._forget(data)
         return answer

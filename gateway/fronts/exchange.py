@@ -84,7 +84,9 @@ class Exchange(msgspec.Struct, gc=False):
         record, was = self.record, known.record
         record.rows, record.route, record.policy = was.rows, was.route, was.policy
         record.shares, record.variant, record.escalation = was.shares, was.variant, was.escalation
-        record.baseline, record.kept, record.cascade = was.baseline, was.kept, was.cascade
+        record.kept, record.cascade = was.kept, was.cascade
+        self.baseline = known.baseline
+        record.baseline = was.baseline if self.baseline is None else self.baseline(max(1, was.rows))
 
     def failed(self, error: InferenceError) -> None:
         """Notes why there was no answer."""

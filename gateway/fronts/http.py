@@ -102,11 +102,11 @@ class HttpFront:
         if "content-encoding" not in headers:
             repeat = self._repeats.find(place(exchange.principal, asked.model, headers.get(LENGTH_HEADER), body))
             if repeat is not None and (short := repeat.shortcut) is not None:
-                response = short.answer(self._plane, exchange, self._clock())
+                response = short.answer(self._plane, exchange, self._clock(), repeat.verbatim)
                 if response is not None:
                     exchange.record.bytes_in = len(body)
                     self._tell(exchange, "200", len(response.body))
-                    short.again = short.again or verbatim(self._parts, self._clock, short, exchange)
+                    repeat.verbatim = repeat.verbatim or verbatim(self._parts, self._clock, short, exchange)
                     return response
         return self._finish(exchange, partial(self._infer, exchange, asked), body)
 
@@ -176,7 +176,9 @@ class HttpFront:
         outcome = Outcome(await self._plane.ask(snapshot, call), call.plan, snapshot.version)
         exchange.answered(outcome)
         answer, described = self._written(outcome, request, at, repeat)
-        short = None if repeat is None else shortcut(self._plane, snapshot, call, outcome.answer, exchange)
+        short = None  # nor for an answer that is short only when deflated: what it is made of must not go while this is here
+        if repeat is not None and repeat.response is outcome.answer.response:
+            short = shortcut(self._plane, snapshot, call, outcome.answer, exchange)
         if "accept-encoding" in headers and len(answer) >= MIN_DEFLATE:
             answer, described = await _deflated(answer, headers["accept-encoding"], described)
         fixed, own = told(outcome, exchange.record.request_id, self._clock() - exchange.received)

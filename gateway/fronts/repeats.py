@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from backends.inference import InferenceRequest, InferenceResponse
 from backends.protocols.v2_http_request import HttpQuestion
+from gateway.edge.messages import Again
 from gateway.fronts.shortcut import Shortcut
 from routing.principal import Principal
 
@@ -31,14 +32,16 @@ def place(principal: Principal, model: str, length: str | None, body: bytes) -> 
 
 
 class Repeat:
-    """A question, read, and what its answer was last written from."""
+    """A question, read, and what its answer was last written from. `verbatim` leads to the shortcut, which must not lead
+    back: nobody collects it as garbage."""
 
-    __slots__ = ("request", "response", "shortcut", "written")
+    __slots__ = ("request", "response", "shortcut", "verbatim", "written")
 
     def __init__(self, request: InferenceRequest) -> None:
         self.request = request
         self.response: InferenceResponse | None = None
         self.shortcut: Shortcut | None = None
+        self.verbatim: Again | None = None
         self.written: Written = (b"", ())
 
     def again(self, version: str, headers: tuple[tuple[str, str], ...]) -> InferenceRequest:
@@ -82,7 +85,7 @@ class Repeats:
         """This is the answer to it, for as long as it says so itself."""
         if len(shortcut.body) <= LONGEST:
             self._take(shortcut.size - (repeat.shortcut.size if repeat.shortcut is not None else 0))
-            repeat.shortcut = shortcut
+            repeat.shortcut, repeat.verbatim = shortcut, None
 
     def _take(self, size: int) -> None:
         self._taken += size

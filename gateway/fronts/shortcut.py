@@ -37,7 +37,7 @@ class Shortcut(msgspec.Struct, gc=False):
     Where anything is not so, nothing has been counted or written, and the question takes the long way from its beginning.
     """
 
-    snapshot: Snapshot
+    mark: object  # the snapshot's: the snapshot itself would be kept as long as this
     heeded: Mapping[str, str]  # the headers without those that are PASSING
     target: Target
     signature: Signature | None
@@ -46,15 +46,17 @@ class Shortcut(msgspec.Struct, gc=False):
     exchange: Exchange  # of that hit
     body: bytes | memoryview = b""
     lines: str = ""  # those headers of its answers that repeat, written out
-    again: Again | None = None  # for requests that have no headers but those that are heeded
 
     @property
     def size(self) -> int:
         """Bytes that it takes, about."""
-        return 1000 + len(self.body) + sum([len(name) + len(value) + 150 for name, value in self.heeded.items()])
+        return 1000 + len(self.body) + sum([len(name) + len(value) + 150 for name, value in self.exchange.headers.items()])
 
-    def answer(self, plane: Dataplane, exchange: Exchange, now: float) -> HttpResponse | None:
-        """The answer, noted in the exchange; None: the long way. `now` on the clock of `received`."""
+    def answer(self, plane: Dataplane, exchange: Exchange, now: float, again: Again | None = None) -> HttpResponse | None:
+        """The answer, noted in the exchange; None: the long way. `now` on the clock of `received`.
+
+        `again` is for requests that have no headers but those that are heeded.
+        """
         known = self.exchange
         if exchange.principal is not known.principal:
             return None
@@ -65,12 +67,11 @@ class Shortcut(msgspec.Struct, gc=False):
             return None
         exchange.repeated(known)
         lines = self.lines + told_again(exchange.record.request_id, now - exchange.received, left)
-        again = self.again if self.again is not None and PASSING.isdisjoint(exchange.headers) else None
-        return HttpResponse(200, (), self.body, (), lines, again)
+        return HttpResponse(200, (), self.body, (), lines, again if again and PASSING.isdisjoint(exchange.headers) else None)
 
     def left(self, plane: Dataplane, received: float, now: float) -> float | None:
         """Seconds for which it is fresh, counted as a hit, for whoever has seen that the question is the same."""
-        if plane.snapshot is not self.snapshot or plane.signature(self.target) is not self.signature:
+        if plane.snapshot.mark is not self.mark or plane.signature(self.target) is not self.signature:
             return None
         return self.still.fresh() if now < received + self.timeout else None
 
@@ -90,4 +91,4 @@ def shortcut(plane: Dataplane, snapshot: Snapshot, call: Call, answer: Answer, e
         return None
     heeded, target = {name: value for name, value in exchange.headers.items() if name not in PASSING}, call.plan.stages[0].target
     timeout = call.deadline.at - call.received
-    return Shortcut(snapshot, heeded, target, plane.signature(target), timeout, answer.cached.still, exchange)
+    return Shortcut(snapshot.mark, heeded, target, plane.signature(target), timeout, answer.cached.still, exchange)

@@ -13,7 +13,6 @@ from gateway.fronts.exchange import Exchange
 from gateway.fronts.parts import FrontParts
 from gateway.fronts.shortcut import Shortcut
 from gateway.snapshot import PASSING
-from gateway.telemetry.record import RequestRecord
 
 Clock = Callable[[], float]
 
@@ -28,13 +27,13 @@ class Verbatim:
     """
 
     __slots__ = (
-        "_before", "_behind", "_between", "_clock", "_holds", "_left", "_new_id", "_plane", "_record", "_tell",
+        "_baseline", "_before", "_behind", "_between", "_clock", "_holds", "_left", "_new_id", "_plane", "_record", "_tell",
     )  # fmt: skip
 
-    def __init__(self, parts: FrontParts, clock: Clock, shortcut: Shortcut, record: RequestRecord, standing: Standing) -> None:
+    def __init__(self, parts: FrontParts, clock: Clock, shortcut: Shortcut, exchange: Exchange, standing: Standing) -> None:
         self._plane, self._tell, self._new_id = parts.plane, parts.record, parts.new_id
         self._clock, self._holds = clock, standing.holds
-        self._left, self._record = shortcut.left, record
+        self._left, self._record, self._baseline = shortcut.left, exchange.record, exchange.baseline
         self._before, self._between, self._behind = reply.parts(shortcut.lines, shortcut.body)
 
     def answer(self, peer: str, received: float, date: bytes) -> bytes | None:
@@ -48,6 +47,8 @@ class Verbatim:
         seconds = self._clock() - received
         record.request_id = self._new_id()
         record.peer = peer
+        if self._baseline is not None:
+            record.baseline = self._baseline(max(1, record.rows))
         record.seconds = record.overhead_seconds = seconds if seconds > 0.0 else 0.0
         self._tell(record)
         own = told_again(record.request_id, seconds, left).encode()
@@ -62,4 +63,4 @@ def verbatim(parts: FrontParts, clock: Clock, shortcut: Shortcut, exchange: Exch
     if not PASSING.isdisjoint(exchange.headers):
         return None
     standing = parts.authenticator.standing(exchange.headers)
-    return None if standing is None else Verbatim(parts, clock, shortcut, exchange.record, standing).answer
+    return None if standing is None else Verbatim(parts, clock, shortcut, exchange, standing).answer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import subprocess
 import sys
@@ -171,7 +172,13 @@ async def test_a_credential_stands_until_it_ends_or_its_keys_are_had_again(
     assert standing is not None
     await authenticator.reload()
     assert not standing.holds(NOW)
-    anyone = Authenticator(anonymous=True).standing({})
+
+
+async def test_whoever_shows_nothing_stands_for_ever(settings_of: AuthSettings, spawn: Spawner) -> None:
+    """Where that is allowed; keys that are had again change nothing of it."""
+    authenticator = await build(dataclasses.replace(settings_of, anonymous=True), spawn, environ={})
+    anyone = authenticator.standing({})
+    await authenticator.reload()
     assert anyone is not None
     assert anyone.holds(NOW * 2)
 

@@ -38,3 +38,12 @@ def test_no_header_can_end_a_line(headers: list[tuple[str, str]]) -> None:
     assert all(line in given_lines for line in lines[1:-3])
     assert b"\0" not in written
     assert len(lines) - 1 == written.count(b"\r") == written.count(b"\n")
+
+
+@given(st.text(alphabet="a→\ud800\r", max_size=8), st.binary(max_size=8))
+def test_an_answer_in_parts_is_the_same(value: str, body: bytes) -> None:
+    """Whatever a header says, text that is none included."""
+    lines, own, date = reply.lines((("x-a", value),)), "\r\nx-b: 1", "Date: now\r\n"
+    before, between, behind = reply.parts(lines, body)
+    expected = reply.head(HttpResponse(200, lines=lines + own), len(body), date) + body
+    assert expected == b"".join((before, own.encode(), between, date.encode(), behind))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from gateway.edge.http1 import Connection
 from gateway.edge.limits import Limits
 from gateway.edge.messages import HttpResponse
@@ -102,3 +104,16 @@ async def test_what_is_not_answered_any_more_is_forgotten() -> None:
     assert [None, None] == [shared.repeat(b"request", "a"), shared.repeat(b"request", "b")]
     assert ["a"] == asked
     assert 0 == shared._taken
+
+
+async def test_what_fails_to_answer_is_forgotten(caplog: pytest.LogCaptureFixture) -> None:
+    """And said: the request is read, and whoever fails then is told so."""
+
+    def failing(peer: str, received: float, date: bytes) -> bytes | None:
+        raise ValueError("a defect")
+
+    shared = Shared(None, Limits())  # type: ignore[arg-type]
+    assert shared.know(b"request", HttpResponse(200, again=failing))
+    assert shared.repeat(b"request", "a") is None
+    assert shared.repeat(b"request", "a") is None
+    assert ["a defect"] == [str(record.exc_info[1]) for record in caplog.records if record.exc_info]

@@ -231,6 +231,18 @@ async def test_a_coded_answer_is_remembered_coded(policy: Any) -> None:
     await close(pair)
 
 
+async def test_an_answer_that_is_short_only_when_coded_is_not_remembered() -> None:
+    """Else what it was made of could not go, however large, and nobody would count it."""
+    pair, (content, _) = twins(), body(0, False, id="")
+    asked = changed(Asked(body(0, False, id="a" * (LONGEST - len(content)))), headers={"accept-encoding": "gzip"})
+    assert LONGEST == len(asked.content[0])
+    for _ in range(5):
+        _, told = await same(pair, asked)
+        assert not pair[0].at_once
+    assert "gzip" == told["content-encoding"]
+    await close(pair)
+
+
 async def test_a_coded_question_is_not_short() -> None:
     """Its bytes are known only when they are unpacked; those that are no code are refused, whatever came before."""
     pair, (content, length) = twins(), BASE.content
@@ -251,7 +263,8 @@ async def test_what_is_remembered_of_it_has_a_bound() -> None:
     short = known.shortcut
     assert isinstance(short, Shortcut)
     taken = repeats._taken
-    repeats.settle(known, replace(short, heeded={**short.heeded, "x": "y" * 5000}))
+    exchange = replace(short.exchange, headers={**short.exchange.headers, "tracestate": "y" * 5000})
+    repeats.settle(known, replace(short, exchange=exchange))
     assert taken + 5000 < repeats._taken < taken + 6000
     repeats.settle(known, short)
     assert taken == repeats._taken

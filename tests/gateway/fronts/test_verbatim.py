@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from dataclasses import replace as changed
 from typing import Any
 
 import pytest
 
-from tests.gateway.fronts.test_shortcut import BASE, EVENTS, ROWS, STEADY, Twins, close, same, twins
+from gateway.compile import blueprint
+from gateway.fronts.repeats import Repeats
+from gateway.fronts.verbatim import Verbatim
+from gateway.snapshot import Snapshot
+from routing.plan import Target
+from routing.price import Price
+from tests.gateway.fronts.test_shortcut import BASE, EVENTS, POLICY, ROWS, STEADY, Twins, close, same, twins
 from tests.gateway.fronts.twins import Asked, Gateway
 
 BYTES = changed(BASE, headers={"user-agent": "one", "x-odd": "0"})  # without anything that is another request's each time
@@ -46,4 +53,48 @@ async def test_what_has_changed_meanwhile_is_noticed(event: Callable[[Gateway], 
         event(gateway)
     await same(pair, BYTES)
     assert not pair[0].unread
+    await close(pair)
+
+
+async def test_what_has_changed_leaves_nothing_behind() -> None:
+    """Policies come and go, and so does what was remembered under each: neither is kept by what nobody finds any more."""
+
+    def alive() -> tuple[int, int]:
+        gc.collect()
+        found = [type(each) for each in gc.get_objects()]
+        return found.count(Verbatim), found.count(Snapshot)
+
+    before = alive()
+    gateway = Gateway(Repeats(), STEADY)
+    for _ in range(5):
+        gateway.take(STEADY)
+        for _ in range(6):
+            await gateway.answer(BYTES)
+        assert gateway.unread
+    assert (1, 1) == tuple(now - was for now, was in zip(alive(), before, strict=True))
+    gateway.take(STEADY)
+    await gateway.answer(changed(BYTES, who="bob"))
+    assert (1, 1) == tuple(now - was for now, was in zip(alive(), before, strict=True))
+    gateway.known.clear()
+    gateway.front._repeats = Repeats()
+    assert (0, 1) == tuple(now - was for now, was in zip(alive(), before, strict=True))
+    await gateway.close()
+
+
+async def test_what_the_dearest_would_have_cost_is_what_it_usually_costs_now() -> None:
+    """Where that is known from what was asked: others ask meanwhile."""
+    priced = POLICY.replace("model: dear}", "model: dear, cost: {row: 1, token: 1, tokens: y}}")
+    pair = twins(blueprint(priced.encode(), "policy.yaml"))
+    await known(pair)
+    before = pair[0].records[-1].baseline
+    for gateway in pair:
+        target = Target("dear", "triton", "dear", cost=1, price=Price(token=1.0, tokens="y"))
+        gateway.lasting.costs.answered("digits", target, 2, 0.0, 50.0)
+    await same(pair, BYTES)
+    assert pair[0].unread
+    assert before == 2 < pair[0].records[-1].baseline
+    for gateway in pair:
+        gateway.lasting.costs.answered("digits", target, 2, 0.0, 500.0)
+    await same(pair, changed(BYTES, headers={**BYTES.headers, "x-request-id": "own"}))
+    assert pair[0].at_once
     await close(pair)
