@@ -87,8 +87,8 @@ async def test_what_the_dearest_would_have_cost_is_what_it_usually_costs_now() -
     pair = twins(blueprint(priced.encode(), "policy.yaml"))
     await known(pair)
     before = pair[0].records[-1].baseline
+    target = Target("dear", "triton", "dear", cost=1, price=Price(token=1.0, tokens="y"))
     for gateway in pair:
-        target = Target("dear", "triton", "dear", cost=1, price=Price(token=1.0, tokens="y"))
         gateway.lasting.costs.answered("digits", target, 2, 0.0, 50.0)
     await same(pair, BYTES)
     assert pair[0].unread
