@@ -47,11 +47,12 @@ faults: .venv/.dev-stamp serving redis ## break what can break and print each fi
 	@FAULTS=long $(BIN)/python -m pytest -q -rN tests/faults $(PROOFS:%=--ignore=%)
 
 .PHONY: proofs
-proofs: .venv/.dev-stamp redis ## what is promised of cache, shadows, rollouts and audits at full size, each figure next to its bar, about 20 minutes
+proofs: .venv/.dev-stamp redis ## what is promised of cache, shadows, rollouts, cascades and audits at full size, each figure next to its bar, about 25 minutes
 	@FAULTS=long $(BIN)/python -m pytest -q -rN $(PROOFS) tests/gateway/rollout/test_shared_faults.py
 	@$(BIN)/python -m tests.routing.simulations
 	@$(BIN)/python -m tests.routing.simulations.intervals
 	@$(BIN)/python -m tests.routing.simulations.drift
+	@$(BIN)/python -m tests.routing.simulations.cascades --runs 100 --results /dev/null
 
 .PHONY: lint
 lint: .venv/.dev-stamp
