@@ -148,8 +148,7 @@ class HttpFront:
 
     async def _infer(self, exchange: Exchange, asked: Operation, body: bytes) -> HttpResponse:
         headers = exchange.headers
-        coding = headers.get("content-encoding")
-        if coding:
+        if coding := headers.get("content-encoding"):
             body = await inflate(body, coding, self._parts.inflated)
         length, version = headers.get(LENGTH_HEADER), version_asked(asked.version, headers)
         at = place(exchange.principal, asked.model, length, body)
@@ -176,9 +175,8 @@ class HttpFront:
         outcome = Outcome(await self._plane.ask(snapshot, call), call.plan, snapshot.version)
         exchange.answered(outcome)
         answer, described = self._written(outcome, request, at, repeat)
-        short = None  # nor for an answer that is short only when deflated: what it is made of must not go while this is here
-        if repeat is not None and repeat.response is outcome.answer.response:
-            short = shortcut(self._plane, snapshot, call, outcome.answer, exchange)
+        same = repeat is not None and repeat.response is outcome.answer.response  # never one that is short only when deflated
+        short = shortcut(self._plane, snapshot, call, outcome.answer, exchange) if same else None
         if "accept-encoding" in headers and len(answer) >= MIN_DEFLATE:
             answer, described = await _deflated(answer, headers["accept-encoding"], described)
         fixed, own = told(outcome, exchange.record.request_id, self._clock() - exchange.received)
