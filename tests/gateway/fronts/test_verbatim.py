@@ -98,3 +98,19 @@ async def test_what_the_dearest_would_have_cost_is_what_it_usually_costs_now() -
     await same(pair, changed(BYTES, headers={**BYTES.headers, "x-request-id": "own"}))
     assert pair[0].at_once
     await close(pair)
+
+
+@pytest.mark.parametrize("name", ["x-request-id", "traceparent", "tracestate"])
+async def test_what_is_another_requests_each_time_is_read(name: str) -> None:
+    """Though it be the same this time: whoever sends it is told of it, and the log, too."""
+    pair = twins()
+    value = "00-" + "1" * 32 + "-" + "1" * 16 + "-01"
+    for asked in (changed(BYTES, headers={**BYTES.headers, name: value}), BYTES):
+        for _ in range(6):
+            await same(pair, asked)
+            assert not pair[0].unread or asked is BYTES
+    assert pair[0].unread
+    for _ in range(3):
+        await same(pair, changed(BYTES, headers={**BYTES.headers, name: value}))
+        assert (True, False) == (pair[0].at_once, pair[0].unread)
+    await close(pair)
