@@ -53,7 +53,7 @@ class Questions:
         """The answer to come; ConnectionError if the worker ends before. Who gives up waiting just drops it."""
         answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         if self._over:
-            answer.set_exception(ConnectionResetError("the worker has ended"))
+            _end(answer)
         else:
             self._open.append(answer)
             self._writer.write(_HEAD.pack(kind, len(content)) + content)
@@ -79,8 +79,12 @@ class Questions:
             self._writer.close()
             for answer in self._open:
                 if not answer.done():
-                    answer.set_exception(ConnectionResetError("the worker has ended"))
-                    answer.exception()  # nobody need be waiting for it
+                    _end(answer)
+
+
+def _end(answer: asyncio.Future[bytes]) -> None:
+    answer.set_exception(ConnectionResetError("the worker has ended"))
+    answer.exception()  # nobody need be waiting for it
 
 
 class Answers:

@@ -80,6 +80,19 @@ async def test_open_questions_end_with_the_worker(pair: Pair) -> None:
     assert b"farewell" == pair.questions.last
 
 
+async def test_nobody_need_wait_for_a_question_to_who_has_ended(pair: Pair) -> None:
+    """Whether it was asked before or after: what is dropped is no fault that a log would tell."""
+    complaints: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, what: complaints.append(what))
+    before = pair.questions.ask(POLICY)
+    pair.worker.close()
+    await pair.listening
+    after = pair.questions.ask(POLICY)
+    assert after.done()
+    del before, after
+    assert [] == complaints
+
+
 async def test_a_worker_notices_that_it_is_alone() -> None:
     """The end of the parent, in whatever way, ends its end of the line."""
     ours, theirs = socket.socketpair()
