@@ -7,7 +7,7 @@ Numbers are written with all their digits, since a row stays or goes up by the l
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +34,7 @@ class Where:
 
 
 @dataclass(frozen=True, slots=True)
-class Stages:
+class Thresholds:
     """The certified cascade: who is asked, above which calibrated score rows stay, and the maps of all but the last."""
 
     use: tuple[str, ...]
@@ -42,13 +42,14 @@ class Stages:
     calibrations: tuple[Calibration, ...]
 
 
-def cascade(before: Mapping[str, Any] | None, stages: Stages, confidence: Mapping[str, Any], label: str) -> Plain:
+def cascade(before: Mapping[str, Any] | None, thresholds: Thresholds, confidence: Mapping[str, Any], label: str) -> Plain:
     """The `cascade` of a route. What the one `before` says of anything else than its thresholds stays. `label` "": the largest
     of the confidence's output is the label."""
     old = dict(before or {})
     known = {str(stage.get("use")): stage for stage in old.get("stages", ())}
     made = []
-    for use, accept, calibration in zip(stages.use, (*stages.accept, None), (*stages.calibrations, None), strict=True):
+    steps = zip(thresholds.use, (*thresholds.accept, None), (*thresholds.calibrations, None), strict=True)
+    for use, accept, calibration in steps:
         stage = {"use": use, **{key: value for key, value in known.get(use, {}).items() if key not in ("accept", "calibration")}}
         if accept is not None and calibration is not None:
             maps = {name: _Flow([list(knot) for knot in knots]) for name, knots in calibration.maps.items()}
@@ -178,9 +179,3 @@ _Dumper.add_representer(_Flow, lambda dumper, knots: dumper.represent_sequence("
 
 def _dump(value: Any) -> str:
     return str(yaml.dump(value, Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=120, allow_unicode=True))
-
-
-def lines_of(text: str) -> Iterator[str]:
-    """For people: the fragment with its long lines cut."""
-    for line in text.splitlines():
-        yield line if len(line) <= 120 else line[:117] + "…"

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.calibrate.patch import PatchError, cascade, fragment, patched
-from gateway.calibrate.patch import Stages as Thresholds
+from gateway.calibrate.patch import PatchError, Thresholds, cascade, fragment, patched
 from gateway.calibrate.report import Report, facts, headline
 from gateway.calibrate.stages import Policy
 from gateway.configuration.integrity import Ends, ends, sealed

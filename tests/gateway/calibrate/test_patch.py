@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 import yaml
 
-from gateway.calibrate.patch import PatchError, Stages, Where, cascade, fragment, patched
+from gateway.calibrate.patch import PatchError, Thresholds, Where, cascade, fragment, patched
 from gateway.configuration.load import load_policy
 from gateway.configuration.yaml_source import parse
 from routing.cascade.calibration import Calibration
 from tests.gateway.calibrate.answers import POLICY
 
 MAPS = Calibration({"other": ((0.1, 0.2), (0.9, 1.0)), "0": ((0.12345678901234567, 1e-7), (0.9, 0.99999999))})
-CUTS = Stages(("fast", "accurate"), (0.97,), (MAPS,))
+CUTS = Thresholds(("fast", "accurate"), (0.97,), (MAPS,))
 CONFIDENCE = {"output": "probabilities", "metric": "max-softmax"}
 DEFAULT = Where("digits", "default", 1)
 
@@ -110,4 +110,4 @@ def test_what_cannot_be_patched() -> None:
         patched(split.encode(), Where("digits", "vip", 0), made())
     many = Calibration({"other": tuple((place / 1e6, place / 1e6) for place in range(20_000))})
     with pytest.raises(PatchError, match="more than 50,000 values"):
-        patched(POLICY.encode(), DEFAULT, cascade(None, Stages(("fast", "accurate"), (0.9,), (many,)), CONFIDENCE, ""))
+        patched(POLICY.encode(), DEFAULT, cascade(None, Thresholds(("fast", "accurate"), (0.9,), (many,)), CONFIDENCE, ""))
