@@ -78,7 +78,7 @@ class Signatures:
             found = None
         if found is None:
             self._known.pop(_place(target), None)
-        else:
+        elif found != self._known.get(_place(target)):  # else what was decided by the one there is still holds
             self._known[_place(target)] = found
 
 

@@ -94,6 +94,15 @@ async def test_a_reload_forgets_nothing(fake: Fake) -> None:
     assert signatures.get(replace(other, version="1")) is None
 
 
+async def test_a_model_that_stays_as_it_is(fake: Fake) -> None:
+    """What was found before is not replaced by its like: whoever has decided by it need not decide again."""
+    signatures, snapshot = Signatures(), fake.snapshot()
+    await signatures.look(snapshot)
+    before = signatures.get(fake.fast)
+    await signatures.look(snapshot)
+    assert before is signatures.get(fake.fast) is not None
+
+
 async def test_a_model_that_changes(fake: Fake) -> None:
     """A backend that comes back with another model is judged by the new description from the next look on."""
     signatures = Signatures()
