@@ -15,6 +15,7 @@ from gateway.cli import remote
 from gateway.cli.ink import Ink
 from gateway.shadow.report import percent
 
+_PROGRAM = "penstock audit"
 _ABOUT = "whether rows that cascades keep are answered as the dearest stage would"
 _EXAMPLE = """examples:
   PENSTOCK_API_KEY=pk_… penstock audit list
@@ -49,16 +50,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def _run(arguments: argparse.Namespace) -> int:
     command = arguments.audit_command
     if command != "list" and arguments.audit.count("/") != 1:
-        print("penstock audit: name an audit as MODEL/ROUTE", file=sys.stderr)
+        print(f"{_PROGRAM}: name an audit as MODEL/ROUTE", file=sys.stderr)
         return 2
-    try:
-        content = _asked(arguments, command)
-    except remote.RemoteError as error:
-        print(f"penstock audit: {error}", file=sys.stderr)
-        return 2
-    except remote.NoError as error:
-        print(json.dumps(error.content) if arguments.json else f"penstock audit: {error}", file=sys.stderr)
-        return 1
+    content = _asked(arguments, command)
+    if isinstance(content, int):
+        return content
     found = msgspec.convert(content["audits"] if command == "list" else [content], list[Report])
     if arguments.json:
         print(json.dumps(content))
@@ -70,12 +66,12 @@ def _run(arguments: argparse.Namespace) -> int:
     return int(any(each.alarm for each in found))
 
 
-def _asked(arguments: argparse.Namespace, command: str) -> dict[str, Any]:
+def _asked(arguments: argparse.Namespace, command: str) -> dict[str, Any] | int:
     if command == "list":
-        return remote.ask(arguments, "GET", "/api/audits")
+        return remote.asked(arguments, _PROGRAM, "GET", "/api/audits")
     if command == "show":
-        return remote.ask(arguments, "GET", f"/api/audits/{arguments.audit}")
-    return remote.ask(arguments, "POST", f"/api/audits/{arguments.audit}/resume", {"why": arguments.why})
+        return remote.asked(arguments, _PROGRAM, "GET", f"/api/audits/{arguments.audit}")
+    return remote.asked(arguments, _PROGRAM, "POST", f"/api/audits/{arguments.audit}/resume", {"why": arguments.why})
 
 
 def _line(each: Report, ink: Ink) -> str:

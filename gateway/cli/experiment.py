@@ -91,14 +91,9 @@ def _report(arguments: argparse.Namespace) -> int:
     if wanted and arguments.experiment.count("/") != 1:
         print("penstock experiment report: name an experiment as MODEL/VARIANT", file=sys.stderr)
         return 2
-    try:
-        content = remote.ask(arguments, "GET", f"/api/experiments{wanted}")
-    except remote.RemoteError as error:
-        print(f"penstock experiment report: {error}", file=sys.stderr)
-        return 2
-    except remote.NoError as error:
-        print(json.dumps(error.content) if arguments.json else f"penstock experiment report: {error}", file=sys.stderr)
-        return 1
+    content = remote.asked(arguments, "penstock experiment report", "GET", f"/api/experiments{wanted}")
+    if isinstance(content, int):
+        return content
     if arguments.json:
         print(json.dumps(content))
         return 0

@@ -10,7 +10,7 @@ import sys
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from gateway.cli.progress import SILENCE
@@ -76,6 +76,20 @@ def ask(
         waiting.cancel()
         connection.close()
     return _judged(answer.status, content, arguments.admin)
+
+
+def asked(
+    arguments: argparse.Namespace, program: str, method: str, path: str, body: object = None
+) -> dict[str, Any] | Literal[1, 2]:
+    """The gateway's JSON; where there is none stderr says why, and this is the exit status: 1 if its answer is no, else 2."""
+    try:
+        return ask(arguments, method, path, body)
+    except RemoteError as error:
+        print(f"{program}: {error}", file=sys.stderr)
+        return 2
+    except NoError as error:
+        print(json.dumps(error.content) if arguments.json else f"{program}: {error}", file=sys.stderr)
+        return 1
 
 
 def _judged(status: int, content: Any, where: str) -> dict[str, Any]:

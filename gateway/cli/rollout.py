@@ -6,7 +6,6 @@ import argparse
 import json
 import sys
 from datetime import UTC, datetime
-from typing import Any
 
 import msgspec
 
@@ -15,6 +14,7 @@ from gateway.cli.ink import Ink
 from gateway.review.words import duration, share
 from gateway.rollout.report import Report
 
+_PROGRAM = "penstock rollout"
 _ABOUT = "candidates that take a variant's place step by step, and are taken back when the evidence suffices"
 _EXAMPLE = """examples:
   PENSTOCK_API_KEY=pk_… penstock rollout list
@@ -55,7 +55,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    content = _asked(arguments, "GET", "/api/rollouts")
+    content = remote.asked(arguments, _PROGRAM, "GET", "/api/rollouts")
     if isinstance(content, int):
         return content
     if arguments.json:
@@ -79,9 +79,9 @@ def _act(arguments: argparse.Namespace) -> int:
 
 def _said(arguments: argparse.Namespace, method: str, more: str, body: object) -> int:
     if arguments.rollout.count("/") != 1:
-        print("penstock rollout: name a rollout as MODEL/VARIANT", file=sys.stderr)
+        print(f"{_PROGRAM}: name a rollout as MODEL/VARIANT", file=sys.stderr)
         return 2
-    content = _asked(arguments, method, f"/api/rollouts/{arguments.rollout}{more}", body)
+    content = remote.asked(arguments, _PROGRAM, method, f"/api/rollouts/{arguments.rollout}{more}", body)
     if isinstance(content, int):
         return content
     if arguments.json:
@@ -89,17 +89,6 @@ def _said(arguments: argparse.Namespace, method: str, more: str, body: object) -
     else:
         print("\n".join(_lines(msgspec.convert(content, Report), Ink(sys.stdout))))
     return 0
-
-
-def _asked(arguments: argparse.Namespace, method: str, path: str, body: object = None) -> dict[str, Any] | int:
-    try:
-        return remote.ask(arguments, method, path, body)
-    except remote.RemoteError as error:
-        print(f"penstock rollout: {error}", file=sys.stderr)
-        return 2
-    except remote.NoError as error:
-        print(json.dumps(error.content) if arguments.json else f"penstock rollout: {error}", file=sys.stderr)
-        return 1
 
 
 def _stands(each: Report) -> str:

@@ -46,13 +46,8 @@ def _report(arguments: argparse.Namespace) -> int:
     if wanted and arguments.shadow.count("/") != 1:
         print("penstock shadow report: name a shadow as MODEL/NAME", file=sys.stderr)
         return 2
-    try:
-        content = remote.ask(arguments, "GET", f"/api/shadows{wanted}")
-    except remote.RemoteError as error:
-        print(f"penstock shadow report: {error}", file=sys.stderr)
-        return 2
-    except remote.NoError as error:
-        print(json.dumps(error.content) if arguments.json else f"penstock shadow report: {error}", file=sys.stderr)
+    content = remote.asked(arguments, "penstock shadow report", "GET", f"/api/shadows{wanted}")
+    if isinstance(content, int):
         return 2
     found = msgspec.convert([content] if wanted else content["shadows"], list[Report])
     if not found and not arguments.json:

@@ -75,6 +75,16 @@ def test_no_is_an_answer(gateway: Gateway) -> None:
         remote.ask(given("--admin", gateway.url), "GET", "/")
 
 
+@pytest.mark.parametrize(("status", "found"), [(200, {"error": "no"}), (404, 1), (503, 2)])
+def test_what_commands_make_of_it(gateway: Gateway, capsys: pytest.CaptureFixture[str], status: int, found: object) -> None:
+    """The answer, or an exit status and why; for a script the gateway's own words."""
+    gateway.says = (status, {"error": "no"})
+    assert found == remote.asked(given("--admin", gateway.url), "penstock x", "GET", "/")
+    assert ("" if status == 200 else "penstock x: no\n") == capsys.readouterr().err
+    remote.asked(given("--admin", gateway.url, "--json"), "penstock x", "GET", "/")
+    assert ('{"error": "no"}\n' if status == 404 else "" if status == 200 else "penstock x: no\n") == capsys.readouterr().err
+
+
 @pytest.mark.parametrize("says", [(200, b"<html>"), (200, b""), (200, [1]), (404, {"detail": "x"})])
 def test_somebody_else_answers(gateway: Gateway, says: tuple[int, object]) -> None:
     """Something that is no admin port of ours."""
