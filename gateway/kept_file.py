@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
+
+from gateway.aside import Runner
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -36,3 +39,17 @@ def store(path: Path, kept: object) -> None:
         file.flush()
         os.fsync(file.fileno())
     new.replace(path)
+
+
+async def stored(path: Path, kept: object, what: str, run: Runner, seconds: float) -> bool:
+    """Whether it is, within so many seconds; if not the log says so of `what`, and whoever keeps it goes on."""
+    try:
+        async with asyncio.timeout(seconds):
+            await run(lambda: store(path, kept))
+    except TimeoutError:
+        _log.error("%s: does not answer; %s is written down when it does", path, what)
+        return False
+    except OSError as error:
+        _log.error("%s: %s cannot be written: %s", path, what, error.strerror or error)
+        return False
+    return True

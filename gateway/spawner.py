@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
+
+
+async def rounds(do: Callable[[], Awaitable[None]], seconds: float, of: str) -> None:
+    """Round after round, so many seconds apart, for ever. A defect in one is logged, and costs no other."""
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            await do()
+        except Exception:  # noqa: BLE001 - whatever it is, what is judged or told must go on being so
+            _log.exception("a round of %s failed; the next one follows", of)
 
 
 class Spawner:

@@ -11,12 +11,13 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from gateway import kept_file
 from gateway.aside import Runner
 from gateway.audit.audits import Key, audited
 from gateway.audit.report import Report, Standing, report
 from gateway.audit.words import Order, Told
+from gateway.kept_file import load, stored
 from gateway.reload.reloader import Reloader
+from gateway.spawner import rounds
 from gateway.telemetry.audits import AuditNumbers
 from routing.cascade.audit import Watch, observe
 from routing.cascade.audits import Audit
@@ -59,7 +60,7 @@ class Auditor:
         self._path = None if folder is None else folder / FILE
         self._run = run
         self._numbers = numbers
-        kept = self._path and kept_file.load(self._path, list[Standing], "audits begin anew, and no cascade has fallen")
+        kept = self._path and load(self._path, list[Standing], "audits begin anew, and no cascade has fallen")
         self._standings = {(each.model, each.route): each for each in kept or ()}
         self._audits: dict[Key, tuple[Audit, Target]] = {}
         self._turn = asyncio.Lock()
@@ -75,13 +76,8 @@ class Auditor:
         ]
 
     async def keep(self) -> None:
-        """Round after round, for ever. A defect in one is logged, and costs no other."""
-        while True:
-            await asyncio.sleep(TICK)
-            try:
-                await self.round()
-            except Exception:  # noqa: BLE001 - whatever it is, the cascades must go on being watched
-                _log.exception("a round of the audits failed; the next one follows")
+        """Round after round, for ever."""
+        await rounds(self.round, TICK, "the audits")
 
     async def round(self) -> None:
         """Takes in what was seen, judges, and has it obeyed at once."""
@@ -170,11 +166,5 @@ class Auditor:
         kept, path = list(self._standings.values()), self._path
         if path is None or kept == self._stored:
             return
-        try:
-            async with asyncio.timeout(STORE_SECONDS):
-                await self._run(lambda: kept_file.store(path, kept))
+        if await stored(path, kept, "the state of audits", self._run, STORE_SECONDS):
             self._stored = kept
-        except TimeoutError:
-            _log.error("%s: does not answer; how audits stand is written down when it does", path)
-        except OSError as error:
-            _log.error("%s: the state of audits cannot be written: %s", path, error.strerror or error)

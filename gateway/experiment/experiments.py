@@ -28,10 +28,11 @@ from gateway.experiment.counts import Counted, Counts, Sums
 from gateway.experiment.journal import Journal, Stood
 from gateway.experiment.report import Report, report
 from gateway.experiment.words import Gathered, Given, Hear, Hearsay
-from gateway.kept_file import load, store
+from gateway.kept_file import load, stored
 from gateway.reload.reloader import Reloader
 from gateway.rollout.leader import Leader
 from gateway.rollout.words import Key, Later, Order
+from gateway.spawner import rounds
 from gateway.telemetry.rollouts import FeedbackNumbers
 from routing.match import RouteTable
 from routing.rollout.rolling import Rolling
@@ -115,13 +116,8 @@ class Experiments:
         self._stored, self._due = b"", 0.0
 
     async def keep(self) -> None:
-        """Round after round, for ever. A defect in one is logged, and costs no other."""
-        while True:
-            await asyncio.sleep(TICK)
-            try:
-                await self.round()
-            except Exception:  # noqa: BLE001 - whatever it is, clients go on telling
-                _log.exception("a round of the A/B tests failed; the next one follows")
+        """Round after round, for ever."""
+        await rounds(self.round, TICK, "the A/B tests")
 
     async def round(self) -> None:
         """Takes in what processes have."""
@@ -166,14 +162,8 @@ class Experiments:
         path, written = self._path, msgspec.msgpack.encode(kept) if self._path else b""
         if path is None or written == self._stored:
             return
-        try:
-            async with asyncio.timeout(STORE_SECONDS):
-                await self._run(lambda: store(path, kept))
+        if await stored(path, kept, "what was told of A/B tests", self._run, STORE_SECONDS):
             self._stored = written
-        except TimeoutError:
-            _log.error("%s: does not answer; what was told of A/B tests is written down when it does", path.parent)
-        except OSError as error:
-            _log.error("%s: what was told of A/B tests cannot be written: %s", path.parent, error.strerror or error)
 
     def _rollings(self) -> dict[Key, Rolling]:
         tables = self._ways.tables()
@@ -223,15 +213,15 @@ class Experiments:
     async def _join(self, given: Sequence[tuple[int, Given]], now: float) -> None:
         """Requests get their turn in between: one of them takes some 10 µs."""
         self._waiting, joined = [], dict[Key, list[Joined]]()
-        for index, (rounds, each) in enumerate(given, 1):
+        for index, (looked, each) in enumerate(given, 1):
             if index % AT_ONCE == 0:
                 await asyncio.sleep(0)
             found = self._joined(each, now, joined)
-            if found == "unknown" and rounds < AGAIN and len(self._waiting) < MOST:
-                self._waiting.append((rounds + 1, each))
-            elif found == "unknown" and rounds < FOREIGN and self._ways.hearsay is not None and len(self._passed) < MOST:
+            if found == "unknown" and looked < AGAIN and len(self._waiting) < MOST:
+                self._waiting.append((looked + 1, each))
+            elif found == "unknown" and looked < FOREIGN and self._ways.hearsay is not None and len(self._passed) < MOST:
                 self._passed.append(each)
-            elif found != "unknown" or rounds < FOREIGN:
+            elif found != "unknown" or looked < FOREIGN:
                 self._numbers.count(found)
         for key, several in joined.items():
             self._ways.joined(key, several)

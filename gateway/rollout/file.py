@@ -24,8 +24,3 @@ class Kept(msgspec.Struct, frozen=True):
 def load(folder: Path | None) -> list[Kept]:
     """What was kept. What cannot be read is put aside: then every rollout begins anew, at no weight."""
     return [] if folder is None else kept_file.load(folder / FILE, list[Kept], "rollouts begin anew at no weight") or []
-
-
-def store(folder: Path, kept: list[Kept]) -> None:
-    """In the place of what was there. Raises OSError."""
-    kept_file.store(folder / FILE, kept)

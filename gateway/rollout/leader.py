@@ -13,13 +13,15 @@ from pathlib import Path
 
 from backends.errors import InferenceError
 from gateway.aside import Runner
+from gateway.kept_file import stored
 from gateway.reload.reloader import Reloader
-from gateway.rollout.file import Kept, load, store
+from gateway.rollout.file import FILE, Kept, load
 from gateway.rollout.led import Change, Led, anew, moved
 from gateway.rollout.report import Report, report
 from gateway.rollout.shared import Settled, Shared
 from gateway.rollout.words import Fitness, Key, Later, Order, Pages, Presence, Told
 from gateway.shadow.report import Report as ShadowReport
+from gateway.spawner import rounds
 from gateway.telemetry.rollouts import RolloutNumbers
 from routing.match import RouteTable
 from routing.rollout.betting import UNMEASURED
@@ -88,13 +90,8 @@ class Leader:
         ]
 
     async def keep(self) -> None:
-        """Round after round, for ever. A defect in one is logged, and costs no other."""
-        while True:
-            await asyncio.sleep(TICK)
-            try:
-                await self.round()
-            except Exception:  # noqa: BLE001 - whatever it is, the candidate must go on being judged
-                _log.exception("a round of the rollouts failed; the next one follows")
+        """Round after round, for ever."""
+        await rounds(self.round, TICK, "the rollouts")
 
     async def round(self) -> None:
         """Takes in what was counted, decides, and has it obeyed at once."""
@@ -229,15 +226,8 @@ class Leader:
         kept = [led.kept() for led in self._led.values()]
         if self._folder is None or kept == self._stored:
             return
-        folder = self._folder
-        try:
-            async with asyncio.timeout(STORE_SECONDS):
-                await self._run(lambda: store(folder, kept))
+        if await stored(self._folder / FILE, kept, "the state of rollouts", self._run, STORE_SECONDS):
             self._stored = kept
-        except TimeoutError:
-            _log.error("%s: does not answer; how rollouts stand is written down when it does", folder)
-        except OSError as error:
-            _log.error("%s: the state of rollouts cannot be written: %s", folder, error.strerror or error)
 
     def _rollings(self) -> dict[Key, Rolling]:
         return {(name, each.stable): each for name, table in self._ways.tables().items() for each in table.rollouts}

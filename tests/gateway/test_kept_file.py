@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
-from gateway.kept_file import load, store
+from gateway.aside import here
+from gateway.kept_file import load, store, stored
+
+T = TypeVar("T")
 
 
 def test_what_is_stored_comes_back(tmp_path: Path) -> None:
@@ -36,4 +42,20 @@ def test_what_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "state.new").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(OSError, match="symbolic"):
         store(path, [2])
+    assert [1] == load(path, list[int], "…")
+
+
+async def test_whoever_keeps_it_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """When it cannot be written, or that takes too long, the log says so of what."""
+
+    async def hangs(work: Callable[[], T]) -> T:
+        await asyncio.Event().wait()
+        return work()
+
+    path = tmp_path / "state"
+    assert await stored(path, [1], "what was told", here, 1.0)
+    assert not await stored(path, [2], "what was told", hangs, 0.0)
+    assert "does not answer; what was told" in caplog.text
+    assert not await stored(path / "below", [2], "what was told", here, 1.0)
+    assert "what was told cannot be written" in caplog.text
     assert [1] == load(path, list[int], "…")

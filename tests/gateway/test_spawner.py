@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from gateway.spawner import Spawner
+from gateway.spawner import Spawner, rounds
 
 
 async def test_work_runs_under_its_name_and_is_forgotten_at_its_end() -> None:
@@ -94,3 +94,20 @@ async def test_closed_spawner_takes_nothing_more() -> None:
 
     with pytest.raises(RuntimeError, match="closed"):
         spawner.spawn(work(), "late")
+
+
+async def test_a_defect_in_a_round_costs_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    """It is logged, with what the rounds are of."""
+    done = list[int]()
+
+    async def do() -> None:
+        done.append(len(done))
+        if len(done) == 1:
+            raise ValueError("nobody thought of that")
+        raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        await rounds(do, 0.0, "the sheep")
+    assert [0, 1] == done
+    assert "a round of the sheep failed" in caplog.text
+    assert "nobody thought of that" in caplog.text
