@@ -114,3 +114,19 @@ async def test_what_is_another_requests_each_time_is_read(name: str) -> None:
         await same(pair, changed(BYTES, headers={**BYTES.headers, name: value}))
         assert (True, False) == (pair[0].at_once, pair[0].unread)
     await close(pair)
+
+
+async def test_what_is_each_ones_own() -> None:
+    """Its address, its time, never less than none, and the date that is told."""
+    pair = twins()
+    await known(pair)
+    (again,) = pair[0].known.values()
+    for came, least in ((pair[0].clock() - 2, 2), (pair[0].clock() + 2, 0)):
+        raw = again("192.0.2.7", came, b"Date: now\r\n")
+        assert raw is not None
+        record = pair[0].records[-1]
+        assert ("192.0.2.7", int(record.seconds)) == (record.peer, least)
+        assert record.overhead_seconds == record.seconds >= 0
+        assert b"\r\nserver-timing: gateway;dur=%d" % (1000 * record.seconds) in raw
+        assert b"\r\nDate: now\r\n\r\n" in raw
+    await close(pair)
