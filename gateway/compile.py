@@ -39,7 +39,7 @@ from policies.audit import Means as AuditMeans
 from policies.authorize import AuthorizePolicy
 from policies.budget import LocalTreasury, Treasury
 from policies.cache import CachePolicy
-from policies.call import Answer, Call, Policy
+from policies.call import Answer, Call, Policy, StreamAsk
 from policies.cascade import CascadePolicy
 from policies.coalesce import CoalescePolicy, Leases
 from policies.deadline import DeadlinePolicy
@@ -51,7 +51,7 @@ from policies.onion import core, onion
 from policies.purse import Purses
 from policies.rollout import RolloutPolicy
 from policies.shadow import Means, ShadowPolicy
-from policies.stream import StreamAsk, streaming
+from policies.stream import streaming
 from policies.stream_cache import StreamCachePolicy
 from routing.cache.key import Keys
 from routing.cascade.foresight import Foresight

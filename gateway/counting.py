@@ -6,9 +6,8 @@ import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 
 from policies.budget import BudgetPolicy, Treasury
-from policies.call import Answer, Call, Policy
+from policies.call import Answer, Call, Policy, StreamAsk
 from policies.limit import LimitPolicy, Meter
-from policies.stream import StreamAsk
 from policies.stream_cache import StreamCachePolicy
 from routing.cost import Costs
 from routing.limits import Limit, may_bind

@@ -9,9 +9,8 @@ from backends.cluster import Cluster
 from backends.errors import ErrorKind, InferenceError
 from backends.rules import Rules
 from gateway.door import OPEN, Door
-from policies.call import Ask
+from policies.call import Ask, StreamAsk
 from policies.rollout import Rolled
-from policies.stream import StreamAsk
 from routing.conditions import Looks
 from routing.match import Versions
 from routing.plan import Target

@@ -22,7 +22,7 @@ from msgspec.structs import replace
 from backends.deadline import Deadline
 from backends.errors import ErrorKind, InferenceError
 from backends.inference import InferenceRequest, RequestedOutput, Tensors
-from policies.beside import Places, Spawn, Work
+from policies.beside import Places, Runner, Spawn, Work
 from policies.call import Answer, Ask, Call
 from routing.cascade.audit import Seen
 from routing.cascade.audits import Audit, differing, exempt, looked_at
@@ -43,7 +43,7 @@ class Means:
     chance: Callable[[], float]
     told: Callable[[str, str, str], None]
     paid: Callable[[str, str, float], None]
-    aside: Callable[[Callable[[], int | None]], Awaitable[int | None]]
+    aside: Runner
 
 
 class Account(Places):

@@ -12,12 +12,24 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
+from policies.call import Ending
+from routing.plan import Target
+
+T = TypeVar("T")
 Spawn = Callable[[Coroutine[Any, Any, None], str], "asyncio.Task[None]"]
 ROOM = 64 << 20  # bytes of questions that one may hold, waiting or asked
+
+
+class Runner(Protocol):
+    """Where work is done that would hold the loop."""
+
+    async def __call__(self, work: Callable[[], T]) -> T:
+        """What the work returns or raises. OSError where too much waits already."""
+        ...
 
 
 class Bounds(Protocol):
@@ -103,3 +115,16 @@ class Places:
                 work = self.waiting.popleft() if self.waiting else None
         finally:
             self.running -= 1
+
+
+class Untold:
+    """The Observer of work beside requests: it costs their askers nothing and is nobody's answer."""
+
+    def asked(self, model: str, target: Target, ending: Ending) -> None:
+        """Not counted."""
+
+    def escalated(self, model: str, source: str, target: str, outcome: str) -> None:
+        """Not counted."""
+
+    def fell_back(self, model: str, source: str, target: str) -> None:
+        """Not counted."""

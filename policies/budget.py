@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 
 from msgspec.structs import replace
 
-from policies.call import Answer, Ask, Call, Counted, LimitedError, Quota
+from policies.call import Answer, Ask, Call, Counted, LimitedError, Quota, StreamAsk
 from routing.bill import Bill
 from routing.budgets import COME_BACK, Accounts, Budget, Grant, Want, period_of
 from routing.cost import Costs
@@ -104,7 +104,7 @@ class BudgetPolicy:
         bound = self._bound(call)
         return self._answer(call, ask, bound) if bound else ask(call)
 
-    def stream(self, call: Call, ask: Callable[[Call], AsyncGenerator[Answer, None]]) -> AsyncGenerator[Answer, None]:
+    def stream(self, call: Call, ask: StreamAsk) -> AsyncGenerator[Answer, None]:
         """The same of a question with any number of answers, settled after the last."""
         bound = self._bound(call)
         return self._answers(call, ask, bound) if bound else ask(call)
@@ -117,9 +117,7 @@ class BudgetPolicy:
         finally:
             bill.close()
 
-    async def _answers(
-        self, call: Call, ask: Callable[[Call], AsyncGenerator[Answer, None]], bound: tuple[_Bound, ...]
-    ) -> AsyncGenerator[Answer, None]:
+    async def _answers(self, call: Call, ask: StreamAsk, bound: tuple[_Bound, ...]) -> AsyncGenerator[Answer, None]:
         reserved = await self._reserve(call, bound)
         bill, quota = self._bill(reserved), _quota(reserved, self._wall())
         try:

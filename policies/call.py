@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Literal, Protocol
 
 import msgspec
@@ -143,6 +143,7 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
 
 
 Ask = Callable[[Call], Awaitable[Answer]]
+StreamAsk = Callable[[Call], AsyncGenerator[Answer, None]]
 
 
 class Policy(Protocol):

@@ -10,7 +10,7 @@ from typing import Protocol
 import msgspec
 from msgspec.structs import replace
 
-from policies.call import Answer, Ask, Call, Counted, LimitedError, Quota
+from policies.call import Answer, Ask, Call, Counted, LimitedError, Quota, StreamAsk
 from routing.buckets import Buckets
 from routing.demand import Demand, Verdict
 from routing.limits import Limit, binds, demands, window
@@ -79,7 +79,7 @@ class LimitPolicy:
         bound = self._bound(call)
         return ask(call) if bound is None else self._answer(call, ask, bound)
 
-    def stream(self, call: Call, ask: Callable[[Call], AsyncGenerator[Answer, None]]) -> AsyncGenerator[Answer, None]:
+    def stream(self, call: Call, ask: StreamAsk) -> AsyncGenerator[Answer, None]:
         """The same of a question with any number of answers; it counts once, and is in flight until the last."""
         bound = self._bound(call)
         return ask(call) if bound is None else self._answers(call, ask, bound)
@@ -97,9 +97,7 @@ class LimitPolicy:
             if bound.held:
                 self._meter.give_back(demands)
 
-    async def _answers(
-        self, call: Call, ask: Callable[[Call], AsyncGenerator[Answer, None]], bound: _Binding
-    ) -> AsyncGenerator[Answer, None]:
+    async def _answers(self, call: Call, ask: StreamAsk, bound: _Binding) -> AsyncGenerator[Answer, None]:
         demands = _weighed(bound, call.size) if bound.weighed else bound.demands
         found = self._meter.take(demands)
         verdict = found if isinstance(found, Verdict) else await found

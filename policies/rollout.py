@@ -15,7 +15,7 @@ from random import random
 
 from backends.errors import ErrorKind, InferenceError
 from backends.inference import InferenceResponse
-from policies.call import Answer, Ask, Call
+from policies.call import Answer, Ask, Call, StreamAsk
 from policies.call import Draw as Drawn
 from routing.match import Question
 from routing.plan import Plan, Target
@@ -26,7 +26,6 @@ from routing.rollout.rolling import Ended, Outcome, Reader, Rolling
 from routing.rollout.tally import Batch, Tally
 from routing.rollout.units import Excluded, Holdout, holding, placing, remembered
 
-Stream = Callable[[Call], AsyncGenerator[Answer, None]]
 OK: Outcome = "ok"
 FAILED: Outcome = "error"
 BROKEN: Outcome = "broken"
@@ -176,7 +175,7 @@ class RolloutPolicy:
         finally:
             draw.end(_ended(outcome, call, start, self._clock(), response))
 
-    def over(self, stream: Stream) -> Stream:
+    def over(self, stream: StreamAsk) -> StreamAsk:
         """The same for streams, each of which counts as one request that takes until its first answer."""
 
         def counted(call: Call) -> AsyncGenerator[Answer, None]:
@@ -185,7 +184,7 @@ class RolloutPolicy:
 
         return counted
 
-    async def _streamed(self, draw: Drawn, call: Call, stream: Stream) -> AsyncGenerator[Answer, None]:
+    async def _streamed(self, draw: Drawn, call: Call, stream: StreamAsk) -> AsyncGenerator[Answer, None]:
         draw.begin()
         start, outcome, first = self._clock(), LEFT, 0.0
         try:

@@ -15,7 +15,7 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import msgspec
 from msgspec.structs import replace
@@ -24,25 +24,16 @@ from backends.deadline import Deadline
 from backends.errors import ErrorKind, InferenceError
 from backends.inference import InferenceResponse
 from backends.protocols.v2_http_response import HttpAnswer
-from policies.beside import Places, Spawn, Work
-from policies.call import Answer, Ask, Call, Ending
-from routing.plan import Mirror, Plan, Target
+from policies.beside import Places, Runner, Spawn, Work
+from policies.call import Answer, Ask, Call
+from routing.plan import Mirror, Plan
 from routing.shadow.compare import Found, compare, printable
 from routing.shadow.pairs import Pair, Side, side
 from routing.shadow.shadows import Shadow, spared
 from routing.shadow.tally import Ledger, Paired, differs
 
-T = TypeVar("T")
 LARGE = 64 << 10  # bytes of an answer that is compared beside the loop
 MAX_SHOWN = 1000  # characters of a payload that is kept
-
-
-class Runner(Protocol):
-    """Where work is done that would hold the loop."""
-
-    async def __call__(self, work: Callable[[], T]) -> T:
-        """What the work returns or raises. OSError where too much waits already."""
-        ...
 
 
 class Keep(Protocol):
@@ -256,19 +247,6 @@ class ShadowPolicy:
         if account is not None:
             account.ledger.count(outcome)
         self._means.told(call.model, shadow.name, outcome)
-
-
-class Untold:
-    """The Observer of mirrors: they cost their askers nothing and are nobody's answers."""
-
-    def asked(self, model: str, target: Target, ending: Ending) -> None:
-        """Not counted."""
-
-    def escalated(self, model: str, source: str, target: str, outcome: str) -> None:
-        """Not counted."""
-
-    def fell_back(self, model: str, source: str, target: str) -> None:
-        """Not counted."""
 
 
 def _unfit(shadow: Shadow, call: Call, answer: Answer | None, error: ErrorKind | None) -> str:

@@ -9,11 +9,9 @@ from msgspec.structs import replace
 
 from backends.errors import ErrorKind, InferenceError
 from backends.inference import Backend, InferenceResponse
-from policies.call import Answer, Call, Ending, Observer, Share, translated
+from policies.call import Answer, Call, Ending, Observer, Share, StreamAsk, translated
 from policies.spending import Ended, counted, streamed
 from routing.cost import Costs
-
-StreamAsk = Callable[[Call], AsyncGenerator[Answer, None]]
 
 
 def streaming(

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from backends.deadline import Deadline
 from backends.errors import InferenceError
 from backends.inference import InferenceResponse
-from policies.call import Answer, Cached, CacheStatus, Call, Kept
+from policies.call import Answer, Cached, CacheStatus, Call, Kept, StreamAsk
 from policies.keeping import (
     FAILURES,
     INLINE,
@@ -41,8 +41,6 @@ from routing.cache.worth import Worth
 MOST_ANSWERS = 4096  # of one stream: with more, or more bytes, nothing of it is kept
 MOST_BYTES = 4 << 20
 MOST_AT_ONCE = 64 << 20  # bytes that are noted of all streams under way; beyond, further ones are only passed on
-
-StreamAsk = Callable[[Call], AsyncGenerator[Answer, None]]
 
 
 class StreamCachePolicy:

@@ -12,12 +12,11 @@ from gateway.audit.words import Order, Told
 from gateway.own_clusters import Make, OwnClusters, own
 from gateway.snapshot import ClusterSpec
 from policies.audit import Account, Accounts, AuditPolicy, Means
-from policies.beside import Spawn
+from policies.beside import Spawn, Untold
 from policies.call import Policy
 from policies.cascade import CascadePolicy
 from policies.deadline import DeadlinePolicy
 from policies.onion import core, onion
-from policies.shadow import Untold
 from routing.cascade.audits import Audit
 from routing.match import Cascade, RouteTable
 from routing.plan import Target

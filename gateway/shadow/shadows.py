@@ -13,12 +13,12 @@ from gateway.own_clusters import Make, OwnClusters, own
 from gateway.shadow.report import Seen
 from gateway.snapshot import ClusterSpec
 from gateway.telemetry.pairs import pair_log
-from policies.beside import Spawn
+from policies.beside import Spawn, Untold
 from policies.call import Ask, Policy
 from policies.cascade import CascadePolicy
 from policies.deadline import DeadlinePolicy
 from policies.onion import core, onion
-from policies.shadow import Account, Accounts, Means, ShadowPolicy, Untold
+from policies.shadow import Account, Accounts, Means, ShadowPolicy
 from routing.match import RouteTable
 from routing.shadow.shadows import Shadow
 from routing.targets import targets
