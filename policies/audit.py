@@ -1,6 +1,6 @@
 """Asks the dearest stage about a random share of the rows that a cascade kept, and counts how many it answers otherwise.
 
-    answered ──a kept row drawn──> (refused: exempt, skipped, budget, room …)
+    answered ──a kept row drawn──> (refused: spared, skipped, budget, room …)
                        └─> waiting ──place──> asked ──> same or different, or timeout, error
                               └─> late
 
@@ -25,9 +25,10 @@ from backends.inference import InferenceRequest, RequestedOutput, Tensors
 from policies.beside import Places, Runner, Spawn, Work
 from policies.call import Answer, Ask, Call
 from routing.cascade.audit import Seen
-from routing.cascade.audits import Audit, differing, exempt, looked_at
+from routing.cascade.audits import Audit, differing, looked_at
 from routing.cascade.escalation import part
 from routing.plan import Plan, Stage
+from routing.principal import spared
 
 MANY = 16  # rows that are compared beside the loop
 MOST_SEEN = 10_000  # audited requests that nobody has asked for yet
@@ -194,8 +195,8 @@ def _kept(plan: Plan, answer: Answer, row: int) -> bool:
 
 def _unfit(audit: Audit, call: Call, answer: Answer) -> str:
     """Why these rows say nothing of what the cascade keeps because it is sure, or must not be asked; "" if neither."""
-    if exempt(audit, call.principal):
-        return "exempt"
+    if spared(audit, call.principal):
+        return "spared"
     if not call.request.repeatable:
         return "not-repeatable"
     if answer.escalation.startswith("skipped"):  # some were kept that were not sure, and nobody knows here which

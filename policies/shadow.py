@@ -27,9 +27,10 @@ from backends.protocols.v2_http_response import HttpAnswer
 from policies.beside import Places, Runner, Spawn, Work
 from policies.call import Answer, Ask, Call
 from routing.plan import Mirror, Plan
+from routing.principal import spared
 from routing.shadow.compare import Found, compare, printable
 from routing.shadow.pairs import Pair, Side, side
-from routing.shadow.shadows import Shadow, spared
+from routing.shadow.shadows import Shadow
 from routing.shadow.tally import Ledger, Paired, differs
 
 LARGE = 64 << 10  # bytes of an answer that is compared beside the loop

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-SLACK = 1e-9  # of a cost: sums of decimal prices are not exact in binary fractions
+from routing.budgets import SLACK
 
 
 class Bill:

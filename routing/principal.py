@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import msgspec
 
 INFER = "models:infer"  # the scope of whoever may ask every model
@@ -21,3 +23,22 @@ class Principal(msgspec.Struct, frozen=True, gc=False):
 
 
 ANONYMOUS = Principal(subject="anonymous", scopes=frozenset({INFER}))
+
+
+class Sparing(Protocol):
+    """What the policy says of something that is done beside requests, of whom it excepts."""
+
+    @property
+    def tenants(self) -> frozenset[str]:
+        """Whose requests it leaves alone."""
+        ...
+
+    @property
+    def tiers(self) -> frozenset[str]:
+        """The same."""
+        ...
+
+
+def spared(by: Sparing, principal: Principal) -> bool:
+    """Whether the caller's requests are left alone."""
+    return principal.tenant in by.tenants or principal.tier in by.tiers

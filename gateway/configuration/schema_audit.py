@@ -26,4 +26,4 @@ class Audit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_in_flight: Count = 8
     queue: Count = 32
     budget: Annotated[Rate, read_rate] | None = None
-    exempt: Except | None = msgspec.field(default=None, name="except")
+    spared: Except | None = msgspec.field(default=None, name="except")

@@ -23,7 +23,7 @@ def audit_of(cascade: schema.Cascade, targets: Mapping[str, Target]) -> Audit | 
     audit = cascade.audit
     if audit is None:
         return None
-    rules, spared, budget = _rules(cascade), audit.exempt or Except(), audit.budget
+    rules, spared, budget = _rules(cascade), audit.spared or Except(), audit.budget
     asked = [msgspec.structs.astuple(targets[stage.use])[:4] for stage in cascade.stages]
     what = msgspec.json.encode((cascade.confidence, cascade.stages, asked, rules, audit.promise), order="sorted")
     return Audit(

@@ -9,7 +9,7 @@ import msgspec
 
 from gateway.experiment.counts import Counts, Sums, together
 from gateway.rollout.words import Key, Order
-from routing.rollout.comparison import Compared, Question, Sides, compared
+from routing.rollout.comparison import Compared, Comparison, Sides, compared
 from routing.rollout.rolling import Rolling
 
 NARROWEST = 10_000.0  # units after which an interval is the narrowest, where the policy's step does not say how many it wants
@@ -41,7 +41,7 @@ def report(key: Key, rolling: Rolling, order: Order | None, counts: Counts | Non
     weight = standing.weight if standing is not None else rolling.terms.steps[0].weight
     sums = Sums((0, 0), {}, ()) if counts is None else together([counts.sums(), *others])
     wanted = next((step.samples for step in rolling.terms.steps if step.weight == weight), 0)
-    question = Question(weight, rolling.terms.alpha, wanted / weight if wanted else NARROWEST, sums.drawn)
+    comparison = Comparison(weight, rolling.terms.alpha, wanted / weight if wanted else NARROWEST, sums.drawn)
     since = "" if standing is None else datetime.fromtimestamp(standing.since, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return Report(
         *key,
@@ -55,5 +55,5 @@ def report(key: Key, rolling: Rolling, order: Order | None, counts: Counts | Non
         drawn=sums.drawn,
         full=counts is not None and counts.full,
         gateways=1 + len(others),
-        metrics=tuple(compared(each, sums.sides.get(each.metric, Sides()), question) for each in rolling.feedback),
+        metrics=tuple(compared(each, sums.sides.get(each.metric, Sides()), comparison) for each in rolling.feedback),
     )

@@ -49,6 +49,6 @@ def _value(name: str, audit: Audit) -> str:
             return rules(value) if value else "none"
         case "budget":
             return "none" if value is None else f"{value.units:g} of cost in {duration(value.seconds)}"
-        case "exempt":
+        case "spared":
             return spared(value or Except())
     return "none" if value is None else str(value)

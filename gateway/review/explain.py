@@ -20,17 +20,15 @@ from gateway.review.words import share
 from gateway.review.written import headers_of, principal_of
 from policies.onion import effective
 from routing.cache.key import told
-from routing.cascade.audits import exempt
 from routing.cost import Costs
 from routing.explain import Explained, Finding, Lot, Possibility, Tried
 from routing.limits import findings, whose
 from routing.plan import Mirror, Plan, Stage
 from routing.planner import reading
 from routing.price import Price
-from routing.principal import INFER, Principal
+from routing.principal import INFER, Principal, spared
 from routing.rollout.units import Holdout as Holding
 from routing.rollout.units import holding
-from routing.shadow.shadows import spared
 
 
 class Check(msgspec.Struct, frozen=True):
@@ -81,7 +79,7 @@ class Audited(msgspec.Struct, frozen=True):
     promise: float
     dear: str
     falls: bool  # after an alarm that variant answers alone
-    exempt: bool  # the caller's rows are never audited
+    spared: bool  # the caller's rows are never audited
 
 
 class Rolls(msgspec.Struct, frozen=True):
@@ -266,7 +264,7 @@ def _holdout(held: Holdout | None, decision: Decision, request: Request) -> str:
 
 def _audited(plan: Plan, principal: Principal) -> Audited | None:
     audit, dear = plan.audit, plan.stages[-1].target.variant
-    return None if audit is None else Audited(audit.share, round(1 - audit.most, 12), dear, audit.falls, exempt(audit, principal))
+    return None if audit is None else Audited(audit.share, round(1 - audit.most, 12), dear, audit.falls, spared(audit, principal))
 
 
 def _mirrored(mirror: Mirror, principal: Principal) -> Mirrored:

@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from backends.tensors import BYTES, Tensor, row_parts, take
-from routing.principal import Principal
 from routing.shadow.compare import FLOATS, Rule, compare
 
 
@@ -32,11 +31,6 @@ class Audit(msgspec.Struct, frozen=True, gc=False):
     tenants: frozenset[str] = frozenset()  # whose rows are never audited
     tiers: frozenset[str] = frozenset()
     epoch: str = ""
-
-
-def exempt(audit: Audit, principal: Principal) -> bool:
-    """Whether the caller's rows are never audited."""
-    return principal.tenant in audit.tenants or principal.tier in audit.tiers
 
 
 def looked_at(audit: Audit, outputs: Sequence[Tensor]) -> tuple[Tensor, ...] | None:

@@ -29,7 +29,7 @@ class Sides(msgspec.Struct, frozen=True):
     candidate: Arm = Arm()
 
 
-class Question(msgspec.Struct, frozen=True):
+class Comparison(msgspec.Struct, frozen=True):
     """What is asked of it. `drawn`: units by side; `narrowest`: after how many units the interval is so, settled beforehand."""
 
     weight: float
@@ -62,30 +62,30 @@ def bounds(feedback: Feedback) -> tuple[float, float]:
     return (min(feedback.low, 0.0), max(feedback.high, 0.0)) if feedback.of == "all" else (feedback.low, feedback.high)
 
 
-def compared(feedback: Feedback, sides: Sides, question: Question) -> Compared:
+def compared(feedback: Feedback, sides: Sides, comparison: Comparison) -> Compared:
     """The difference of the means and how sure it is."""
     low, high = bounds(feedback)
     span, arms = high - low, (sides.stable, sides.candidate)
     if feedback.of == "all":  # those of whom nothing was told are 0
-        arms = _filled(arms[0], question.drawn[0], -low / span), _filled(arms[1], question.drawn[1], -low / span)
+        arms = _filled(arms[0], comparison.drawn[0], -low / span), _filled(arms[1], comparison.drawn[1], -low / span)
     means = tuple(low + span * arm.total / arm.number if arm.number else None for arm in arms)
     of = arms[0].number, arms[1].number
     if means[0] is None or means[1] is None:
         text = f"of {_count(of[0])} on the stable side and {_count(of[1])} on the candidate's: nothing to compare yet"
         return Compared(feedback.metric, "insufficient", text, of, (means[0], means[1]), None, -span, span)
-    interval = difference(arms[0], arms[1], question.alpha, question.narrowest)
+    interval = difference(arms[0], arms[1], comparison.alpha, comparison.narrowest)
     least, most = span * interval.low, span * interval.high
     found: Found = "insufficient" if most - least >= 2 * span else "more" if least > 0 else "less" if most < 0 else "open"
     text = (
         f"{_told(feedback, means[0])} of {_count(of[0])}, the candidate {_told(feedback, means[1])} of {_count(of[1])}:"
         f" {_told(feedback, means[1] - means[0], '+')} ({_told(feedback, least, '+')} to {_told(feedback, most, '+')})"
     )
-    if mismatched({question.weight: question.drawn}):
+    if mismatched({comparison.weight: comparison.drawn}):
         found, text = (
             "mismatch",
-            f"the sides got {question.drawn[0]:,} and {question.drawn[1]:,} units, the candidate was to have",
+            f"the sides got {comparison.drawn[0]:,} and {comparison.drawn[1]:,} units, the candidate was to have",
         )
-        text += f" {question.weight:.3%}: no difference would be worth anything"
+        text += f" {comparison.weight:.3%}: no difference would be worth anything"
     return Compared(feedback.metric, found, text, of, (means[0], means[1]), span * interval.estimate, least, most)
 
 

@@ -1,10 +1,9 @@
-"""What the policy says of a shadow, as values, and whether a caller's questions may be mirrored."""
+"""What the policy says of a shadow, as values."""
 
 from __future__ import annotations
 
 import msgspec
 
-from routing.principal import Principal
 from routing.shadow.compare import Rule
 
 
@@ -43,8 +42,3 @@ class Shadow(msgspec.Struct, frozen=True):
     route: str = ""
     epoch: str = ""
     record: Record | None = None  # what is written down of the two answers; None: nothing
-
-
-def spared(shadow: Shadow, principal: Principal) -> bool:
-    """Whether the caller's questions are never mirrored."""
-    return principal.tenant in shadow.tenants or principal.tier in shadow.tiers

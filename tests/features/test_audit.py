@@ -176,4 +176,4 @@ async def test_who_is_exempt(start: Start) -> None:
     """By tenant; it is counted."""
     gate = await start(policy("except: {tenant: acme}"))
     await gate.infer([3])
-    assert {"exempt": 1} == outcomes(gate)
+    assert {"spared": 1} == outcomes(gate)

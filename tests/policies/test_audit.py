@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import dataclasses
+from collections.abc import AsyncIterator, Callable
+from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -21,6 +23,7 @@ from routing.plan import Stage, Target
 from routing.principal import Principal
 from routing.shadow.compare import Rule
 
+T = TypeVar("T")
 MakeCall = Callable[..., Call]
 AUDIT = Audit(1.0, rules=(("p", Rule(exact=True)),), epoch="e")
 DEAR = 9  # the value that the dearest stage gives every row, beside the row's own number
@@ -201,7 +204,7 @@ async def test_what_says_nothing_is_not_asked(bench: Bench, call: Call) -> None:
     bench.planned = True
     await bench.ask(replace(call, plan=replace(call.plan, swapped=("fast",))))
     await bench.ask(replace(call, plan=replace(call.plan, audit=replace(AUDIT, rules=(("other", Rule()),)))))
-    assert (["exempt", "skipped", "stand-in", "rollout", "outputs"], []) == (bench.told, bench.asked)
+    assert (["spared", "skipped", "stand-in", "rollout", "outputs"], []) == (bench.told, bench.asked)
 
 
 async def test_after_the_alarm(bench: Bench, call: Call) -> None:
@@ -226,17 +229,12 @@ async def test_rows_that_mean_nothing(bench: Bench, call: Call) -> None:
 async def test_many_rows_are_compared_beside_the_loop(bench: Bench, make_call: MakeCall) -> None:
     """Where that is too much at once, they are not judged."""
 
-    async def full(work: Callable[[], int | None]) -> int | None:
+    async def full(work: Callable[[], T]) -> T:
         raise OSError
 
-    aside: Callable[[Callable[[], int | None]], Awaitable[int | None]] = full
-    bench.policy = AuditPolicy({"route": bench.dear}, bench.accounts, replace_aside(bench.means, aside))
+    bench.policy = AuditPolicy({"route": bench.dear}, bench.accounts, dataclasses.replace(bench.means, aside=full))
     await bench.ask(audited(make_call(MANY + 1, stages=(("fast", 0.9), ("dear", None)))))
     assert ["busy"] == bench.told
-
-
-def replace_aside(means: Means, aside: Callable[[Callable[[], int | None]], Awaitable[int | None]]) -> Means:
-    return Means(means.spawn, means.clock, means.chance, means.told, means.paid, aside)
 
 
 async def test_late(bench: Bench, call: Call) -> None:

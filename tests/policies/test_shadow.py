@@ -15,8 +15,9 @@ from backends.inference import InferenceResponse, Tensors
 from backends.tensors import Tensor
 from gateway.aside import here
 from gateway.spawner import Spawner
+from policies.beside import Runner
 from policies.call import Answer, Ask, Call, Share
-from policies.shadow import Account, Accounts, Keep, Means, Runner, ShadowPolicy
+from policies.shadow import Account, Accounts, Keep, Means, ShadowPolicy
 from routing.plan import Mirror, Stage, Target
 from routing.principal import Principal
 from routing.shadow.pairs import Pair

@@ -126,7 +126,7 @@ def _mirrored(mirror: Mirrored) -> str:
 
 
 def _audited(audit: Audited) -> str:
-    if audit.exempt:
+    if audit.spared:
         return "no: this caller's rows never are"
     falls = f"; after an alarm {audit.dear} answers alone" if audit.falls else ""
     return (

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from backends.tensors import Tensor, from_array, take
-from routing.cascade.audits import Audit, differing, exempt, looked_at
-from routing.principal import Principal
+from routing.cascade.audits import Audit, differing, looked_at
 from routing.shadow.compare import Rule
 
 LARGEST = Audit(0.1, rules=(("p", Rule(label=True)),))
@@ -81,11 +80,3 @@ def test_what_is_looked_at() -> None:
     """Only what the rules name."""
     assert (KEPT[1],) == looked_at(LABEL, KEPT)
     assert looked_at(LABEL, KEPT[:1]) is None
-
-
-def test_exempt() -> None:
-    """By tenant or tier."""
-    audit = Audit(0.1, tenants=frozenset({"a"}), tiers=frozenset({"t"}))
-    assert [True, True, False] == [
-        exempt(audit, Principal("x", tenant=a, tier=t)) for a, t in (("a", ""), ("b", "t"), ("b", "u"))
-    ]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from routing.rollout.comparison import Question, Sides, bounds, compared, mismatched, scaled
+from routing.rollout.comparison import Comparison, Sides, bounds, compared, mismatched, scaled
 from routing.rollout.experiment import Arm
 from routing.rollout.feedback import Feedback
 
 BOUGHT, STARS = Feedback("bought"), Feedback("stars", "told", 1.0, 5.0)
-HALVES = Question(0.5, 0.05, 10_000, (5_000, 5_000))
+HALVES = Comparison(0.5, 0.05, 10_000, (5_000, 5_000))
 
 
 def events(stable: int, candidate: int) -> Sides:
@@ -46,13 +46,13 @@ def test_numbers_of_all_count_nothing_as_nothing() -> None:
 @pytest.mark.parametrize("drawn", [(0, 0), (5, 0), (3, 3)])
 def test_nothing_is_insufficient(drawn: tuple[int, int]) -> None:
     """Never good and never bad: no traffic, one side only, hardly anything."""
-    said = compared(BOUGHT, Sides(), Question(0.5, 0.05, 10_000, drawn))
+    said = compared(BOUGHT, Sides(), Comparison(0.5, 0.05, 10_000, drawn))
     assert ("insufficient", -1.0, 1.0) == (said.found, said.low, said.high)
 
 
 def test_wrong_shares_block_every_difference() -> None:
     """However large it is."""
-    said = compared(BOUGHT, events(300, 900), Question(0.5, 0.05, 10_000, (5_000, 4_000)))
+    said = compared(BOUGHT, events(300, 900), Comparison(0.5, 0.05, 10_000, (5_000, 4_000)))
     assert "mismatch" == said.found
     assert "the sides got 5,000 and 4,000 units" in said.text
     assert mismatched({0.5: (5_000, 4_000)})

@@ -8,7 +8,7 @@ from routing.match import Cascade, Match, Question, Route, RouteTable, Split, Us
 from routing.plan import Confidence, Plan, Stage, Target
 from routing.planner import planner
 from routing.principal import Principal
-from routing.shadow.shadows import Shadow, spared
+from routing.shadow.shadows import Shadow
 
 FAST, DEAR, NEXT = (Target(name, "t", name[0]) for name in ("fast", "dear", "next"))
 CASCADE = Cascade(Confidence("p", "margin"), (Stage(FAST, 0.9), Stage(DEAR)))
@@ -54,10 +54,3 @@ def test_a_variant_on_one_route_only() -> None:
 def test_who_insists_on_a_version_is_not_mirrored() -> None:
     """The candidate is another version."""
     assert () == plan("gold", DARK, version="1").mirrors
-
-
-def test_spared() -> None:
-    """By tenant or by tier; who has none is nobody's."""
-    shadow = replace(DARK, tenants=frozenset({"t"}), tiers=frozenset({"u"}))
-    callers = (Principal("a"), Principal("a", "t"), Principal("a", "x", "u"), Principal("t", "x", "y"))
-    assert [False, True, True, False] == [spared(shadow, each) for each in callers]
