@@ -7,7 +7,7 @@ import logging
 import secrets
 import socket
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -201,8 +201,10 @@ class Leader:
         }
         if not asking:
             return {}
-        shadows = {(each.model, each.of, each.to): each.verdict for each in await self._ways.mirrors()}
-        return {key: shadows.get((*key, rollout.candidate), "") for key, rollout in asking.items()}
+        found: dict[tuple[str, str, str], set[str]] = {}
+        for each in await self._ways.mirrors():
+            found.setdefault((each.model, each.of, each.to), set()).add(each.verdict)
+        return {key: _together(found.get((*key, rollout.candidate), set())) for key, rollout in asking.items()}
 
     def _became(self, led: Led, rollout: Rollout, own: bool) -> None:
         """Takes it over, and says what is new; a verdict is counted by whose own decision it is."""
@@ -252,6 +254,11 @@ def _present(key: Key, led: Led, told: Sequence[Sequence[Told]], mirror: str) ->
         fitness = "fit"
     led.waits = text if led.rollout.state == "warming" else ""
     return Presence(led.definition, led.rollout.id, fitness, text, mirror)
+
+
+def _together(verdicts: Set[str]) -> str:
+    """Of several shadows of one pair: different if one says so, the same if one does and none the contrary."""
+    return next((word for word in ("different", "same") if word in verdicts), "")
 
 
 def _wished(done: Change) -> Change:

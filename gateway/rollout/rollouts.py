@@ -93,7 +93,7 @@ class Rollouts:
             if order is None or order.definition != lane.rolling.definition:
                 lane.follow("", 0.0, watching=False)
                 continue
-            watching = order.state in ("pending", "warming") or (order.state in ASKING and order.weight < 1)
+            watching = order.state in ("pending", "warming") or order.state in ASKING
             lane.follow(order.attempt, order.weight, watching)
             known = self._warming.get(key)
             if order.state == "warming" and (known is None or known.attempt != order.attempt):

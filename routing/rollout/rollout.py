@@ -170,7 +170,7 @@ def tick(rollout: Rollout, now: float, mirror: str = "") -> Rollout:
             return _move(rollout, "harm", now, found.text)
         case (("warned" | "mismatch"), "running"):
             return _move(rollout, "warn", now, found.text)
-        case word, "running" if word == "healthy" or rollout.weight >= 1:  # at 1 there is no stable side to compare with
+        case word, "running" if word == "healthy" or (word == "insufficient" and _unopposed(rollout)):
             return _promoted(rollout, now, mirror, found)
         case (("healthy" | "insufficient" | "unmeasured"), "frozen") if found.now < 1:
             return _move(rollout, "calm", now, found.text)
@@ -197,6 +197,11 @@ def _promoted(rollout: Rollout, now: float, mirror: str, found: Verdict) -> Roll
         return rollout
     proof = "the shadow found the answers the same" if mirror == "same" else "time and requests suffice by the policy"
     return _move(rollout, _next(rollout), now, f"held for {rollout.held:.0f} s; {found.text}; {proof}")
+
+
+def _unopposed(rollout: Rollout) -> bool:
+    """Whether all that is missing is a stable side to compare with, which nobody has at 1."""
+    return rollout.weight >= 1 and rollout.samples >= max(rollout.terms.steps[rollout.step].samples, 1)
 
 
 def _next(rollout: Rollout) -> Happening:

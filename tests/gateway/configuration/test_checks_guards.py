@@ -53,6 +53,8 @@ def test_disagreement() -> None:
     assert (Measure("elsewhere"),) == found.measures
     refused(policy(guarded("metric: disagreement, max: 2%")), "no shadow is of 'dear' to 'next'")
     refused(policy(guarded("metric: disagreement, max_ratio: 2"), SHADOW), "say what is tolerated with max")
+    at_once = guarded("metric: disagreement, max: 2%").replace("[{weight: 5%, hold: 1h}]", "[{weight: 100%, hold: 1h}]")
+    refused(policy(at_once, SHADOW), "at 100% nothing is asked of the stable side that is mirrored")
 
 
 @pytest.mark.parametrize(

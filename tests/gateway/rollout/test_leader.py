@@ -49,7 +49,7 @@ class Bench:
         self.orders: Sequence[Order] = ()
         self.noted: list[tuple[str, Note]] = []
         self.numbers = RolloutNumbers()
-        self.mirror = "not enough"
+        self.mirrored = ["not enough"]
         self.folder = folder
         self.leader = self.another()
 
@@ -68,8 +68,8 @@ class Bench:
         return told
 
     async def mirrors(self) -> Sequence[ShadowReport]:
-        seen = SimpleNamespace(model="digits", of="live", to="next", verdict=self.mirror)
-        return [cast("ShadowReport", seen)]
+        seen = [SimpleNamespace(model="digits", of="live", to="next", verdict=each) for each in self.mirrored]
+        return cast("list[ShadowReport]", seen)
 
     async def round(self, batch: Batch | None = None, seconds: float = 1.0) -> str:
         self.now += seconds
@@ -112,7 +112,11 @@ async def test_the_mirror_has_to_find_the_answers_the_same(bench: Bench) -> None
     for _ in range(70):
         await bench.round()
     assert [0.5] == [order.weight for order in bench.orders]
-    bench.mirror = "same"
+    bench.mirrored = ["different", "same"]  # two shadows of the pair, of two routes
+    assert "running 0.5 healthy" == await bench.round()
+    bench.mirrored = ["same", "different"]
+    assert "running 0.5 healthy" == await bench.round()
+    bench.mirrored = ["same", "not enough"]
     await bench.round()
     assert [0.75] == [order.weight for order in bench.orders]
 

@@ -45,6 +45,16 @@ async def test_orders_hold_until_others_come(rollouts: Rollouts) -> None:
     assert {"live"} == drawn(rollouts)
 
 
+async def test_a_candidate_that_has_all_is_counted(rollouts: Rollouts) -> None:
+    """As long as it is not promoted: nothing ends without requests."""
+    for state, expected in (("running", 100), ("promoted", 0)):
+        rollouts.exchange([replace(ORDER, state=state, weight=1.0)])
+        rolled = rollouts.rolled(TABLES, PLANS)["digits"]
+        asked = [Question(Principal("s", "t", "", frozenset()), {}, 1, {}, "", f"q{unit}") for unit in range(100)]
+        assert expected == sum(len(rolled.plan(each)[1]) for each in asked)
+        assert {"next"} == drawn(rollouts)
+
+
 async def test_orders_of_another_definition(rollouts: Rollouts) -> None:
     """Are not obeyed: leader and process have different policies for a moment."""
     rollouts.exchange([ORDER])

@@ -22,6 +22,7 @@ from routing.rollout.rollout import (
     Terms,
     Verb,
     command,
+    judge,
     memory,
     observe,
     tick,
@@ -110,12 +111,25 @@ def test_a_step_waits_for_the_shadow() -> None:
 
 
 def test_a_blue_green_rollout_is_one_step() -> None:
-    """There is no stable side to compare with: after its time it is promoted, and the old side can be taken back to."""
-    rollout = running(Terms((Step(1.0, 600),), METRICS, proof="time"))
+    """There is no stable side to compare with: after its time and its requests it is promoted, and the old side can be taken
+    back to."""
+    rollout = running(Terms((Step(1.0, 600, 100),), METRICS, proof="time"))
     assert ("running", 1.0) == (rollout.state, rollout.weight)
-    rollout = told(rollout, requests=(0, 100), seconds=600)
+    rollout = told(rollout, requests=(0, 99), seconds=600)
+    assert "running" == rollout.state
+    rollout = told(rollout, requests=(0, 1), seconds=0)
     assert "promoted" == rollout.state
+    assert "100 requests of the candidate's in this step, 100 are needed" in rollout.notes[-1].text
     assert 0.0 == command(rollout, "rollback", "ann", 5000.0).weight
+
+
+def test_without_traffic_nothing_is_promoted_at_once() -> None:
+    """Not in one step either, whether it wants samples or not; nor with a guard that never reported."""
+    rollout = running(Terms((Step(1.0, 600),), METRICS, proof="time", sticky=False))
+    assert "running" == told(rollout, requests=(0, 0), seconds=86_400).state
+    blind = observe(rollout, Batch(((0, 500), (0, 0)), (Count(DRAWN, 0, 1.0, (0, 500)), Count(0, 0, 1.0, (0, 500)))), {})
+    assert "unmeasured" == judge(blind).word
+    assert "running" == told(blind, requests=(0, 0), seconds=86_400).state
 
 
 def test_who_was_away_did_not_hold_a_step() -> None:
