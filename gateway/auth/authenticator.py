@@ -66,10 +66,10 @@ class Remembered:
         self._held.clear()
         self.generation += 1
 
-    def standing(self, digest: bytes) -> Standing | None:
-        """Of a credential that holds."""
+    def standing(self, digest: bytes, principal: Principal) -> Standing | None:
+        """Of a credential that holds, and is this principal's."""
         found = self._held.get(digest)
-        return None if found is None else Standing(self, found[1])
+        return None if found is None or found[0] is not principal else Standing(self, found[1])
 
 
 class Standing:
@@ -126,13 +126,15 @@ class Authenticator:
             return ANONYMOUS
         raise refused("send a credential: Authorization: Bearer <JWT>, or X-API-Key", "no-credential")
 
-    def standing(self, headers: Mapping[str, str]) -> Standing | None:
-        """Of the credential in headers that have been checked; None if it is not remembered."""
+    def standing(self, headers: Mapping[str, str], principal: Principal) -> Standing | None:
+        """Of the credential in headers for which `check` gave this principal; None if it is not remembered, or gives another now:
+        keys may have been had anew since.
+        """
         api_key, authorization = headers.get("x-api-key"), headers.get("authorization")
         if api_key is not None:
-            return self._held_keys.standing(_digest(api_key))
+            return self._held_keys.standing(_digest(api_key), principal)
         if authorization is not None:
-            return self._held_tokens.standing(_digest(authorization))
+            return self._held_tokens.standing(_digest(authorization), principal)
         return self._anybody
 
     async def authenticate(self, headers: Mapping[str, str], now_wall: float, peer: str = "") -> Principal:

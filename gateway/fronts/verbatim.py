@@ -62,5 +62,5 @@ def verbatim(parts: FrontParts, clock: Clock, shortcut: Shortcut, exchange: Exch
     """
     if not PASSING.isdisjoint(exchange.headers):
         return None
-    standing = parts.authenticator.standing(exchange.headers)
+    standing = parts.authenticator.standing(exchange.headers, exchange.principal)
     return None if standing is None else Verbatim(parts, clock, shortcut, exchange, standing).answer

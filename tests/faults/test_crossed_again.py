@@ -55,8 +55,8 @@ class Doors(Authenticator):
             self.held.keep(name.encode(), found, float("inf"))
         return found
 
-    def standing(self, headers: Mapping[str, str]) -> Standing | None:
-        return self.held.standing(headers["authorization"].encode())
+    def standing(self, headers: Mapping[str, str], principal: Principal) -> Standing | None:
+        return self.held.standing(headers["authorization"].encode(), principal)
 
 
 class Telling:

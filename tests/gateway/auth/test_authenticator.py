@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -163,12 +164,14 @@ async def test_a_credential_stands_until_it_ends_or_its_keys_are_had_again(
     authenticator = await build(settings_of, spawn, environ={})
     token = {"authorization": f"Bearer {ed_signer.token({'exp': int(NOW) + 200 - LEEWAY})}"}
     for headers, ends in (({"x-api-key": KEY}, NOW + 100), (token, NOW + 200)):
-        assert authenticator.standing(headers) is None
-        authenticator.check(headers, NOW)
-        standing = authenticator.standing(headers)
+        assert authenticator.standing(headers, ALICE) is None
+        principal = authenticator.check(headers, NOW)
+        assert authenticator.standing(headers, msgspec.structs.replace(principal)) is None
+        standing = authenticator.standing(headers, principal)
         assert standing is not None
         assert [True, True, False] == [standing.holds(at) for at in (NOW, ends - 1, ends)]
-    standing = authenticator.standing({"x-api-key": KEY})
+    key = {"x-api-key": KEY}
+    standing = authenticator.standing(key, authenticator.check(key, NOW))
     assert standing is not None
     await authenticator.reload()
     assert not standing.holds(NOW)
@@ -177,7 +180,7 @@ async def test_a_credential_stands_until_it_ends_or_its_keys_are_had_again(
 async def test_whoever_shows_nothing_stands_for_ever(settings_of: AuthSettings, spawn: Spawner) -> None:
     """Where that is allowed; keys that are had again change nothing of it."""
     authenticator = await build(dataclasses.replace(settings_of, anonymous=True), spawn, environ={})
-    anyone = authenticator.standing({})
+    anyone = authenticator.standing({}, ANONYMOUS)
     await authenticator.reload()
     assert anyone is not None
     assert anyone.holds(NOW * 2)

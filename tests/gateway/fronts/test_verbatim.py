@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from gateway.compile import blueprint
+from gateway.edge.messages import HttpResponse, RequestHead
 from gateway.fronts.repeats import Repeats
 from gateway.fronts.verbatim import Verbatim
 from gateway.snapshot import Snapshot
@@ -130,3 +131,24 @@ async def test_what_is_each_ones_own() -> None:
         assert b"\r\nserver-timing: gateway;dur=%d" % (1000 * record.seconds) in raw
         assert b"\r\nDate: now\r\n\r\n" in raw
     await close(pair)
+
+
+@pytest.mark.parametrize("again", [False, True])
+async def test_a_credential_that_is_forgotten_before_the_body_comes(again: bool) -> None:
+    """It was good when it was shown: the request is answered. What it says now is for later ones to find out."""
+    quick, long = twins()
+    content, length = BYTES.content
+    for _ in range(3):
+        await quick.answer(BYTES)
+    headers = {"authorization": BYTES.who, **BYTES.headers, "inference-header-content-length": str(length)}
+    verdict = quick.front.admit(RequestHead("POST", "/v2/models/digits/infer", "", headers, "", quick.clock()))
+    quick.doors.held.clear()
+    if again:
+        quick.doors.check(headers, 0.0)
+    assert not isinstance(verdict, HttpResponse)
+    response = verdict(content)
+    assert isinstance(response, HttpResponse)
+    assert 200 == response.status
+    (repeat,) = [repeat for known in quick.front._repeats._known.values() for repeat in known.values()]
+    assert repeat.verbatim is None
+    await close((quick, long))

@@ -96,10 +96,10 @@ class Held(Doors):
             self.held[name] = super().check(headers, now_wall, peer)
         return self.held[name]
 
-    def standing(self, headers: Mapping[str, str]) -> Any:
+    def standing(self, headers: Mapping[str, str], principal: Principal) -> Any:
         """Until the principal is forgotten."""
         name = headers.get("authorization", "")
-        return Lasting(self, name, self.held[name]) if name in self.held else None
+        return Lasting(self, name, principal) if self.held.get(name) is principal else None
 
 
 class Forgetful(Repeats):
