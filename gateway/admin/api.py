@@ -20,7 +20,7 @@ from gateway.admin.rollouts import rollout_route, routes
 from gateway.audit.leader import Auditor
 from gateway.configuration.problems import PolicyError
 from gateway.experiment.experiments import Experiments
-from gateway.reload import audit
+from gateway.reload import audit_log
 from gateway.reload.history import Kept, Origin
 from gateway.reload.records import now
 from gateway.reload.reloader import Done, Refusal, Reloader, one_line
@@ -208,7 +208,7 @@ class Api:
         """In the log and in the audit log: something was done that changed no policy."""
         version = self._policy.in_force.version
         _log.info("%s of %s by %s", what, of, subject)
-        self._policy.records.told(audit.Change(now(), subject, "api", what, version, version, "ok", note=of))
+        self._policy.records.told(audit_log.Change(now(), subject, "api", what, version, version, "ok", note=of))
         await self._policy.records.written()
 
     async def _changed(self, change: Change) -> Mapping[str, Any]:

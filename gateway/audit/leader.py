@@ -19,8 +19,8 @@ from gateway.kept_file import load, stored
 from gateway.reload.reloader import Reloader
 from gateway.spawner import rounds
 from gateway.telemetry.audits import AuditNumbers
-from routing.cascade.audit import Watch, observe
 from routing.cascade.audits import Audit
+from routing.cascade.watch import Watch, observe
 from routing.match import RouteTable
 from routing.plan import Target
 

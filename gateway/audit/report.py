@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 import msgspec
 
 from gateway.shadow.report import percent
-from routing.cascade.audit import REACHED, Watch, level, rate, recently
 from routing.cascade.audits import Audit
+from routing.cascade.watch import REACHED, Watch, level, rate, recently
 from routing.shadow.excess import Interval
 
 JUDGED = ("same", "different")  # of the outcomes of drawn requests: those that say something

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from routing.cascade.audit import Seen
+from routing.cascade.watch import Seen
 
 
 class Order(msgspec.Struct, frozen=True):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.aside import Runner
-from gateway.reload.audit import Change, append
+from gateway.reload.audit_log import Change, append
 from gateway.reload.history import History, Kept, Origin
 
 WRITE_SECONDS = 1.0  # seconds that whoever asked for a change waits until it is written down

@@ -16,7 +16,7 @@ from gateway.compile import Blueprint, drawn
 from gateway.configuration.load import load_policy, version
 from gateway.configuration.problems import PolicyError, Problem
 from gateway.reload.adoption import Standing, objections
-from gateway.reload.audit import Change
+from gateway.reload.audit_log import Change
 from gateway.reload.history import Kept, Origin
 from gateway.reload.policy_file import PolicyFile, Reading
 from gateway.reload.records import Records, now

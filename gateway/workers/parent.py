@@ -34,7 +34,7 @@ from gateway.edge.leave import close_off
 from gateway.experiment.experiments import Experiments, experiment_ways
 from gateway.experiment.words import Gathered
 from gateway.mismatch import warn_of
-from gateway.reload.audit import Change
+from gateway.reload.audit_log import Change
 from gateway.reload.policy_file import PolicyFile
 from gateway.reload.records import Records, now
 from gateway.reload.reloader import BY_SIGNAL, Judged, Reloader, judged, one_line

@@ -12,8 +12,8 @@ from gateway.aside import here
 from gateway.audit.leader import FILE, Auditor, UnknownAuditError, Ways
 from gateway.audit.words import Order, Told
 from gateway.telemetry.audits import AuditNumbers
-from routing.cascade.audit import Seen
 from routing.cascade.audits import Audit
+from routing.cascade.watch import Seen
 from routing.match import Cascade, Match, Route, RouteTable
 from routing.plan import Confidence, Stage, Target
 

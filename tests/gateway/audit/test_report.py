@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from gateway.audit.report import Standing, report
-from routing.cascade.audit import Watch, observe
 from routing.cascade.audits import Audit
+from routing.cascade.watch import Watch, observe
 
 AUDIT = Audit(0.01, falls=True, epoch="e")
 

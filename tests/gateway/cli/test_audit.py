@@ -9,8 +9,8 @@ import pytest
 
 from gateway.audit.report import Standing, report
 from gateway.cli import main
-from routing.cascade.audit import Watch, observe
 from routing.cascade.audits import Audit
+from routing.cascade.watch import Watch, observe
 from tests.gateway.cli.conftest import Gateway
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from gateway.aside import Aside, here
-from gateway.reload.audit import Change
+from gateway.reload.audit_log import Change
 from gateway.reload.records import Records, now
 
 

@@ -13,7 +13,7 @@ from math import log, sqrt
 import numpy as np
 import numpy.typing as npt
 
-from routing.cascade.audit import REACHED, WEIGHTS, stakes
+from routing.cascade.watch import REACHED, WEIGHTS, stakes
 
 PROMISED, GOOD, BAD = 0.01, 0.006, 0.03
 WINDOW = 400  # audited requests that the usual methods look back

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from routing.cascade.audit import Watch, observe
+from routing.cascade.watch import Watch, observe
 from tests.faults.figures import LONG
 from tests.routing.simulations.drift import BAD, GOOD, METHODS, PROMISED, Detector, Draw, alarms, clumped, delays, steady
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.reload.audit import MAX_BYTES, MAX_LINE, Change, append
+from gateway.reload.audit_log import MAX_BYTES, MAX_LINE, Change, append
 
 CHANGE = Change("2026-11-21T09:00:00.000Z", "alice", "api", "rollback", "aaa", "bbb", "ok")
 

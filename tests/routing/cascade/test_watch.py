@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from routing.cascade.audit import REACHED, Watch, level, observe, rate, recently, stakes
+from routing.cascade.watch import REACHED, Watch, level, observe, rate, recently, stakes
 
 MOST = 0.01
 RIGHT, WRONG = (0, 1), (1, 1)
