@@ -70,15 +70,15 @@ class Account(msgspec.Struct, gc=False):
 class Grant(msgspec.Struct, frozen=True, gc=False):
     """What each want may spend, in order; or nothing, because the one at index `refused` did not fit.
 
-    `left` of each, what was granted taken off. `spent`: the refused one's is spent, and not only reserved by others. `alone`: by
-    one process for itself, that could not ask those with whom it shares.
+    `left` of each, what was granted taken off. `spent`: the refused one's is spent, and not only reserved by others. `name`: by
+    which those who share the accounts know it; "" where one process granted it to itself.
     """
 
     amounts: tuple[float, ...]
     left: tuple[float, ...]
     refused: int | None = None
     spent: bool = False
-    alone: bool = False
+    name: str = ""
 
 
 def granted(wants: Sequence[Want], accounts: Sequence[tuple[float, float]]) -> Grant:

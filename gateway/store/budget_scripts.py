@@ -2,8 +2,9 @@
 
 An account is a hash of what is `spent` and what is `held` of one budget in one period (routing/budgets.py has the rules), under
 a name that has the period in it: no clock is asked, and two gateways whose clocks differ by a second keep two accounts for that
-second, each with its own sum. It expires when the period has long been over. What a gateway that was killed had reserved stays
-reserved until then: it may have been spent.
+second, each with its own sum. Beside these it has every grant that is not settled, by its name: so a gateway that never heard
+whether it was granted, or whether it has settled, settles again, and it is done once. It expires when the period has long been
+over. What a gateway that was killed had reserved stays reserved until then: it may have been spent.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from routing.budgets import SLACK, Grant, Want, granted
 PREFIX = LIMITS + "spent:"
 AFTER = 86_400.0  # seconds that an account is kept beyond its period: what was asked in it may end later
 
-# KEYS: the accounts. ARGV: for each least, most, amount, and how long to keep it (ms).
+# KEYS: the accounts. ARGV: for each least, most, amount, and how long to keep it (ms); then the grant's name.
 # Answers spent and held of each, as they were; what fits is taken.
 TAKE = f"""
 local answer, grants, fits = {{}}, {{}}, true
@@ -33,23 +34,26 @@ for i = 1, #KEYS do
 end
 if fits then
   for i = 1, #KEYS do
-    if grants[i] > 0 then
-      redis.call('HSET', KEYS[i], 'held', string.format('%.17g', tonumber(answer[2 * i]) + grants[i]))
-      redis.call('PEXPIRE', KEYS[i], ARGV[4 * i])
-    end
+    local grant = string.format('%.17g', grants[i])
+    redis.call('HSET', KEYS[i], 'held', string.format('%.17g', tonumber(answer[2 * i]) + grants[i]), ARGV[#ARGV], grant)
+    redis.call('PEXPIRE', KEYS[i], ARGV[4 * i])
   end
 end
 return answer
 """
 
-# KEYS: the accounts. ARGV: for each what was granted, what was used, and how long to keep it (ms).
+# KEYS: the accounts. ARGV: for each what was used, and how long to keep it (ms); then the grant's name, "" of one that is not Redis's.
 SETTLE = """
+local name = ARGV[#ARGV]
 for i = 1, #KEYS do
-  local granted, used = tonumber(ARGV[3 * i - 2]), tonumber(ARGV[3 * i - 1])
-  local found = redis.call('HMGET', KEYS[i], 'spent', 'held')
-  local spent, held = tonumber(found[1] or 0) + used, math.max(0, tonumber(found[2] or 0) - granted)
-  redis.call('HSET', KEYS[i], 'spent', string.format('%.17g', spent), 'held', string.format('%.17g', held))
-  redis.call('PEXPIRE', KEYS[i], ARGV[3 * i])
+  local granted = name == '' and '0' or redis.call('HGET', KEYS[i], name)
+  if granted then
+    local found = redis.call('HMGET', KEYS[i], 'spent', 'held')
+    local spent, held = tonumber(found[1] or 0) + ARGV[2 * i - 1], math.max(0, tonumber(found[2] or 0) - granted)
+    redis.call('HSET', KEYS[i], 'spent', string.format('%.17g', spent), 'held', string.format('%.17g', held))
+    redis.call('HDEL', KEYS[i], name)
+    redis.call('PEXPIRE', KEYS[i], ARGV[2 * i])
+  end
 end
 """
 

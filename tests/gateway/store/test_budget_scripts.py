@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given, settings
@@ -46,15 +47,19 @@ def test_redis_counts_as_a_process_does(redis: Redis) -> None:
         await link.attempt()
         assert link.connection is not None
         near, amounts = Accounts(), {"one": 40.0, "all": 100.0}
-        for least, more, used, settled in steps:
+        for number, (least, more, used, settled) in enumerate(steps):
             wants = [Want(f"{key}{name}", least, least + more, amount, 60.0) for name, amount in amounts.items()]
-            far = grant(await run(link.connection, budget_scripts.TAKE, wants, [w for want in wants for w in _of(want)]), wants)
+            far = grant(
+                await run(link.connection, budget_scripts.TAKE, wants, [*(w for want in wants for w in _of(want)), str(number)]),
+                wants,
+            )
             own = near.take(wants, 0.0)
             assert own == far
             if settled and own.refused is None:
                 near.settle(wants, own, [used * each for each in own.amounts], 0.0)
-                words = [w for each in own.amounts for w in (each, used * each, 1000)]
-                await run(link.connection, budget_scripts.SETTLE, wants, words)
+                words = [*(w for each in own.amounts for w in (used * each, 1000)), str(number)]
+                for _ in range(2):  # the second does nothing
+                    await run(link.connection, budget_scripts.SETTLE, wants, words)
         link.close()
 
     keys = iter(range(10_000))
@@ -71,6 +76,6 @@ def _of(want: Want) -> tuple[float, float, float, int]:
     return want.least, want.most, want.amount, 1000
 
 
-async def run(connection: Connection, script: str, wants: list[Want], words: list[float]) -> object:
+async def run(connection: Connection, script: str, wants: list[Want], words: Sequence[float | str]) -> object:
     """One call of a script."""
     return await connection.ask("EVAL", script, len(wants), *(want.key for want in wants), *words)

@@ -9,10 +9,11 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from ipaddress import ip_address
 from pathlib import Path
+from typing import cast
 
 import pytest
 from cryptography import x509
@@ -30,6 +31,7 @@ from gateway.store.store import Store
 from gateway.telemetry.metrics import Metrics
 from policies.keeping import Around
 from policies.local_store import LocalStore
+from routing.budgets import Grant, Want
 from routing.cache.key import Keys
 from routing.demand import Demand, Verdict
 from tests.real_parts import ROOT, Redis, free_ports
@@ -79,6 +81,11 @@ async def test_the_rights_that_the_page_gives_are_enough(
         assert [True, True, True, False] == [store.up, *[await taken(store) for _ in range(3)]]
         store.meter.give_back(BOTH)
         await taken(store)  # answered after the permit
+        wants = [Want("a budget", 1.0, 2.0, 10.0, 0.0)]
+        grants = [await cast(Awaitable[Grant], store.treasury.take(wants)) for _ in range(2)]
+        store.treasury.settle(wants, grants[0], [1.5])
+        assert [(8.0,), (6.0,)] == [each.left for each in grants]
+        await taken(store)  # answered after the settlement
         assert store.up
         assert "0" == redis.told("DBSIZE")  # all of it in the database that the URL names
         assert b"\npenstock_store_up 1\n" in metrics.exposition()
@@ -87,7 +94,7 @@ async def test_the_rights_that_the_page_gives_are_enough(
         assert (False, 1) == (store.up, caplog.text.count("the rights that the user needs"))
         told = metrics.exposition()
         assert b'penstock_store_requests_total{outcome="permission"} 1\n' in told
-        assert b'penstock_store_requests_total{outcome="ok"} 4\n' in told
+        assert b'penstock_store_requests_total{outcome="ok"} 7\n' in told
         assert b"\npenstock_store_up 0\n" in told
 
 

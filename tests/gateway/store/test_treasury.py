@@ -109,7 +109,7 @@ async def test_alone_a_gateway_spends_its_part_of_what_was_left(gate: Open, redi
     one.link.connection.fail(_away())
     found = [await one.take([want(least=10.0, most=10.0)]) for _ in range(4)]
     assert [True, True, True, False] == [each.refused is None for each in found]
-    assert found[0].alone
+    assert "" == found[0].name
     for each in found[:3]:
         one.treasury.settle([want()], each, [9.0])
     one.treasury.settle([want()], held, [25.0])
@@ -122,6 +122,27 @@ def _away() -> StoreError:
     return StoreError("closed", "gone")
 
 
+async def test_what_nobody_has_confirmed_is_settled_once(gate: Open) -> None:
+    """A connection is lost behind a grant that is on its way, and behind settlements: all of it is free again, and paid once."""
+    one = await gate()
+    wants = [want("lost", 40.0, 40.0), want("also lost", 0.0, 0.0)]
+    for lost in (True, False):
+        held = await one.take(wants)
+        asking = asyncio.ensure_future(one.take(wants))
+        await asyncio.sleep(0)
+        assert one.link.connection is not None
+        one.treasury.settle(wants, held, [7.0, 3.0])
+        if lost:
+            one.link.connection.fail(_away())  # before anything is sent
+        else:
+            await asyncio.sleep(0)
+            one.link.connection.fail(_away())  # Redis may have it all, or nothing
+        alone = await asking
+        one.treasury.settle(wants, alone, [0.0, 0.0])
+        await one.link.attempt()
+    assert (86.0, 94.0) == (await one.left(want("lost")), await one.left(want("also lost")))
+
+
 async def test_garbage_is_no_answer(gate: Open, redis: Redis) -> None:
     """An account that somebody has spoilt ends the connection, and the gateway decides alone."""
     one = await gate()
@@ -130,7 +151,7 @@ async def test_garbage_is_no_answer(gate: Open, redis: Redis) -> None:
     names = await one.link.connection.ask("KEYS", "*spent*")
     assert isinstance(names, list)
     await one.link.connection.ask("HSET", names[0], "spent", "-1")
-    assert (await one.take([want("spoilt")])).alone
+    assert "" == (await one.take([want("spoilt")])).name
     assert one.link.connection is None
 
 
