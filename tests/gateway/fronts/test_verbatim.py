@@ -31,7 +31,12 @@ async def known(pair: Twins, asked: Asked = BYTES) -> None:
     assert [False] * 5 + [True] == found
 
 
-@pytest.mark.parametrize("policy", [STEADY, ROWS])
+CASCADE = POLICY.replace(
+    "use: fast}", "cascade: {confidence: {output: y, metric: max-softmax}, stages: [{use: fast, accept: 0.5}, {use: dear}]}}"
+)
+
+
+@pytest.mark.parametrize("policy", [STEADY, ROWS, blueprint(CASCADE.encode(), "policy.yaml")])
 async def test_the_same_bytes_are_not_read_again(policy: Any) -> None:
     """And each of their answers has an id and a record of its own."""
     pair = twins(policy)
