@@ -118,7 +118,7 @@ def _check_columns(columns: list[str], name: str) -> None:
 
 
 def _objects(lines: Iterator[str], name: str) -> Iterator[Record]:
-    """JSON lines: each an object of plain values."""
+    """JSON lines: each an object, of which the plain values count."""
     for number, line in enumerate(lines, 1):
         if line.isspace():
             continue
@@ -130,7 +130,7 @@ def _objects(lines: Iterator[str], name: str) -> Iterator[Record]:
             raise wrong(name, number, "not an object of JSON: write {…} in each line")
         if len(found) > MAX_COLUMNS:
             raise wrong(name, number, f"{len(found)} names; at most {MAX_COLUMNS} are read")
-        yield number, found
+        yield number, {name: value for name, value in found.items() if not isinstance(value, list | dict)}
 
 
 def _constant(word: str) -> float:

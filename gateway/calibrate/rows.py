@@ -129,7 +129,11 @@ class _Made:
         if len(text) > MAX_LABEL:
             judged = f"for answers that are not labels say who was right in {', '.join(b + CORRECT for b in self._begins)}"
             raise wrong(*place, f"{len(text)} characters are no label; {judged}", column)
-        return self._texts.setdefault(text, text)
+        if text not in self._texts:
+            if any("\ud800" <= each <= "\udfff" for each in text):  # which JSON can spell, and no document can hold
+                raise wrong(*place, f"{text[:60]!a} is no text", column)
+            self._texts[text] = text
+        return self._texts[text]
 
 
 def _all(paths: Sequence[Path], look: Callable[[int], None]) -> Iterator[_Row]:
@@ -178,7 +182,7 @@ class _Join:
         for stage, begin in self._columns.items():
             if begin + VERSION in cells:
                 self._versions[stage].add(cells[begin + VERSION])
-        key = tuple(cells.get(column) for column in RECORDED)
+        key = tuple(_cell(place, column, cells) for column in RECORDED)
         mine = {column: value for column, value in cells.items() if column.endswith((LABEL, CONFIDENCE))}
         known = self._latest.get(key, {})
         agree = all(known[column] == value for column, value in mine.items() if column in known)
@@ -202,7 +206,7 @@ def _joined(rows: Iterable[_Row], columns: Mapping[str, str], model: str) -> _Jo
     """The lines of one model, joined. Raises RowsError."""
     join, models = _Join(columns), dict[str, None]()
     for place, cells in rows:
-        whose = str(cells["model"])
+        whose = str(_cell(place, "model", cells))
         models[whose] = None
         if not model and len(models) > 1:
             raise wrong(*place, f"pairs of the models {', '.join(models)}: say which (--model)")

@@ -42,7 +42,7 @@ end
 return answer
 """
 
-# KEYS: the accounts. ARGV: for each what was used, and how long to keep it (ms); then the grant's name, "" of one that is not Redis's.
+# KEYS: the accounts. ARGV: for each what was used, and how long to keep it (ms); then the grant's name, "" if it is not Redis's.
 SETTLE = """
 local name = ARGV[#ARGV]
 for i = 1, #KEYS do

@@ -34,8 +34,10 @@ def test_csv(tmp_path: Path, packed: Callable[[bytes], bytes]) -> None:
 
 
 def test_json_lines(tmp_path: Path) -> None:
-    """Each an object; empty lines are passed over."""
-    assert [(1, {"a": 1, "b": None}), (3, {"a": 2.5})] == rows(tmp_path, b'{"a": 1, "b": null}\n\n{"a": 2.5}\n')
+    """Each an object; empty lines are passed over, and lists and objects in it."""
+    assert [(1, {"a": 1, "b": None}), (3, {"a": 2.5})] == rows(
+        tmp_path, b'{"a": 1, "b": null}\n\n{"a": 2.5, "c": [1], "d": {}}\n'
+    )
 
 
 def test_parquet(tmp_path: Path) -> None:

@@ -136,6 +136,24 @@ def test_versions_mixed(tmp_path: Path) -> None:
     assert ("fast",) == gather([tmp_path / "r.jsonl"], COLUMNS).mixed
 
 
+@pytest.mark.parametrize("column", ["model", "request", "row"])
+def test_recorded_pairs_that_do_not_say_whose_they_are(tmp_path: Path, column: str) -> None:
+    """Are refused with their line, also where a list stands there."""
+    told = [pair(each, number, "accurate", "fast") for number, each in enumerate(rows(100))]
+    told[50][column] = ["x"]
+    (tmp_path / "r.jsonl").write_text("\n".join(map(json.dumps, told)))
+    with pytest.raises(RowsError, match=f"r.jsonl:51: {column}: is missing here"):
+        gather([tmp_path / "r.jsonl"], COLUMNS)
+
+
+def test_labels_that_no_document_can_hold(tmp_path: Path) -> None:
+    """JSON can spell half of a character."""
+    made = [*rows(99), {**rows(1)[0], "fast_label": "\ud800"}]
+    (tmp_path / "r.jsonl").write_text("\n".join(map(json.dumps, made)))
+    with pytest.raises(RowsError, match=r"r.jsonl:100: fast_label: '\\ud800' is no text"):
+        gather([tmp_path / "r.jsonl"], COLUMNS)
+
+
 def test_a_request_id_that_comes_twice(tmp_path: Path) -> None:
     """Clients choose ids: two lines that contradict each other are two rows, never one made of both."""
     made = rows(100)
