@@ -70,3 +70,17 @@ async def test_what_needs_a_word_on_the_connection_is_not_known_again(place: Pla
             reply = await client.ask(request_)
             assert (b"read", "keep-alive") == (reply.body, reply.headers["connection"])
     assert not app.again
+
+
+async def test_a_body_that_looks_like_one_is_a_body(place: Place) -> None:
+    """Whatever the connection was sent before it, and though it comes alone."""
+    app, connect = await place.start()
+    client, probe = await connect(), await connect()
+    for _ in range(2):
+        await client.ask(AGAIN)
+    head, _, _ = post("/a", AGAIN).partition(b"\r\n\r\n")
+    for piece in (head + b"\r\n\r\n", AGAIN):
+        client.send(piece)
+        await probe.turns(2)
+    assert AGAIN == (await client.reply()).body
+    assert 1 == len(app.again)
