@@ -177,9 +177,10 @@ class ShadowPolicy:
         mirror, call = job.mirror, job.call
         if self._means.chance() >= mirror.shadow.noise:
             return await self._ask(ask, call, mirror.candidate, deadline), None
-        asks = [self._ask(ask, call, plan, deadline) for plan in (mirror.candidate, mirror.again)]
-        candidate, again = await asyncio.gather(*asks)
-        return candidate, again
+        turned = self._means.chance() >= 0.5  # whoever is asked second may be answered otherwise: it is each as often
+        plans = (mirror.again, mirror.candidate) if turned else (mirror.candidate, mirror.again)
+        first, second = await asyncio.gather(*(self._ask(ask, call, plan, deadline) for plan in plans))
+        return (second, first) if turned else (first, second)
 
     async def _ask(self, ask: Ask, call: Call, plan: Plan, deadline: Deadline) -> _Heard:
         try:

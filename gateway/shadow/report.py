@@ -9,9 +9,9 @@ import msgspec
 
 from routing.match import RouteTable
 from routing.plan import Target
-from routing.shadow.excess import FAR
+from routing.shadow.excess import FAR, proven
 from routing.shadow.shadows import Shadow
-from routing.shadow.tally import Example, Ledger, Slice, Tally, Times, merged
+from routing.shadow.tally import Example, Ledger, Pace, Slice, Tally, Times, merged
 from routing.shadow.verdict import FieldVerdict, Verdict, judged
 from routing.targets import targets
 
@@ -89,7 +89,7 @@ def report(model: str, shadow: Shadow, who: tuple[Target, Target | None], ledger
         slices=dict(sorted(tally.slices.items(), key=lambda each: -each[1].compared)),
         compared=compared,
         examples=tuple(tally.examples),
-        promotion=_promotion(who, found, compared),
+        promotion=_promotion(who, found, compared, _pace(tally.pace, shadow.alpha)),
         earlier=tuple(each.versions for each in ledger.tallies[:-1]),
         times={name: _quantiles(getattr(tally, name)) for name in ("primary", "candidate", "again")},
     )
@@ -134,8 +134,8 @@ def _why(found: Verdict, tally: Tally, shadow: Shadow) -> str:
     return f"{len(open_)} of {len(found.fields)} fields undecided after {tally.pairs:,} pairs{wait}"
 
 
-def _promotion(who: tuple[Target, Target | None], found: Verdict, compared: tuple[Compared, ...]) -> str:
-    """What would be otherwise if the candidate took the place."""
+def _promotion(who: tuple[Target, Target | None], found: Verdict, compared: tuple[Compared, ...], pace: str) -> str:
+    """What would be otherwise if the candidate took the place; nothing that noise may be."""
     candidate, original = who
     changes = [each for each in found.fields if each.verdict == "different"]
     said = [
@@ -144,10 +144,21 @@ def _promotion(who: tuple[Target, Target | None], found: Verdict, compared: tupl
     ]
     if original is not None and original.cost != candidate.cost:
         said.append(f"a row costs {candidate.cost:g}, not {original.cost:g}")
-    ratio = next((each.ratio for each in compared if each.what == "p99"), None)
-    if ratio is not None and abs(ratio - 1) > 0.05:
-        said.append(f"p99 {'rises' if ratio > 1 else 'falls'} by {percent(abs(ratio - 1))}")
+    if pace:
+        times = (f"{each.what} {seconds(each.primary)} → {seconds(each.candidate)}" for each in compared if each.what != "cost")
+        said.append(f"answers {pace}: {', '.join(times)}")
     return "; ".join(said) or "nothing that was seen here"
+
+
+def _pace(pace: Pace, alpha: float) -> str:
+    """Whether the candidate is slower or faster, in a few words; "" where chance would do. Wrongly so with a probability of at
+    most alpha, whenever one looks: of four coins (routing/shadow/excess.py)."""
+    ways = (("later", pace.later, pace.sooner), ("sooner", pace.sooner, pace.later))
+    tails = (("later", pace.much_later, pace.much_sooner), ("sooner", pace.much_sooner, pace.much_later))
+    found = {word for word, more, less in (*ways, *tails) if proven(more, less, alpha / 4)}
+    if found == {"later", "sooner"}:
+        return "come sooner as a rule and much later at times" if pace.sooner > pace.later else "come later as a rule"
+    return f"come {found.pop()}" if found else ""
 
 
 def _compared(tally: Tally) -> list[Compared]:

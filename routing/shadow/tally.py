@@ -71,6 +71,23 @@ class Times(msgspec.Struct):
         return 0.0
 
 
+class Pace(msgspec.Struct):
+    """Pairs in which one took longer than the other by more than a twentieth, and more than twice as long: the candidate
+    (`later`), or the primary's second answer (`sooner`). Equal models lead equally often, whatever the hour."""
+
+    later: int = 0
+    sooner: int = 0
+    much_later: int = 0
+    much_sooner: int = 0
+
+    def took(self, candidate: float, again: float) -> None:
+        """One pair more, in seconds."""
+        self.later += candidate > 1.05 * again
+        self.sooner += again > 1.05 * candidate
+        self.much_later += candidate > 2 * again
+        self.much_sooner += again > 2 * candidate
+
+
 class Example(msgspec.Struct, frozen=True):
     """One question that was answered otherwise. `payload` only where the policy keeps it."""
 
@@ -109,6 +126,7 @@ class Tally(msgspec.Struct):
     primary: Times = msgspec.field(default_factory=Times)
     candidate: Times = msgspec.field(default_factory=Times)
     again: Times = msgspec.field(default_factory=Times)
+    pace: Pace = msgspec.field(default_factory=Pace)
     costs: tuple[float, float, float] = (0.0, 0.0, 0.0)
     examples: list[Example] = msgspec.field(default_factory=list)
 
@@ -128,6 +146,9 @@ class Tally(msgspec.Struct):
         for times, seconds in zip((self.primary, self.candidate, self.again), paired.seconds, strict=True):
             if seconds:
                 times.took(seconds)
+        _, candidate, again = paired.seconds
+        if candidate and again:
+            self.pace.took(candidate, again)
         one, two, three = (a + b for a, b in zip(self.costs, paired.costs, strict=True))
         self.costs = (one, two, three)
         if differs(paired.found):
@@ -246,7 +267,7 @@ def _join(whole: Tally, part: Tally) -> None:
         _sum(whole.fields.setdefault(name, Field()), field)
     for name, each in part.slices.items():
         _sum(whole.slices.setdefault(name, Slice()), each)
-    for name in ("primary", "candidate", "again"):
+    for name in ("primary", "candidate", "again", "pace"):
         _sum(getattr(whole, name), getattr(part, name))
     one, two, three = (a + b for a, b in zip(whole.costs, part.costs, strict=True))
     whole.costs = (one, two, three)

@@ -144,6 +144,17 @@ async def test_noise_is_a_share_of_the_mirrors(bench: Bench, make_call: MakeCall
     assert (1, 0) == (tally.questions, tally.pairs)
 
 
+async def test_who_is_asked_first_is_drawn(bench: Bench, make_call: MakeCall) -> None:
+    """Else the candidate would never stand behind the second ask, and the two were no equals; each keeps its own answer."""
+    bench.chances = [0.0, 0.0, 0.5]
+    bench.backend.values = {"next": [2], "fast": [1]}
+    await bench.asked(mirrored(make_call()))
+    await ended(bench)
+    assert ["fast", "next"] == bench.backend.asked
+    field = bench.accounts["digits", "dark"].ledger.tallies[0].fields["y"]
+    assert (1, 0) == (field.worse, field.better)
+
+
 @pytest.mark.parametrize(
     ("candidate", "again", "worse", "better"), [(2, 1, 1, 0), (1, 2, 0, 1), (2, 2, 0, 0), (2, 3, 0, 0), (1, 1, 0, 0)]
 )

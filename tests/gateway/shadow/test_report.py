@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from gateway.shadow.report import Report, Seen, percent, report, reports, seconds
 from routing.match import Match, Route, RouteTable, Use
-from routing.shadow.tally import Ledger
+from routing.shadow.tally import Ledger, Pace
 from tests.gateway.shadow.shadowed import LIVE, NEXT, SHADOW, ledger, shown
 
 
@@ -28,6 +28,26 @@ def test_different() -> None:
     assert "label is otherwise in about 6.33 % more of the answers than now by noise" == label
     assert "a row costs 60, not 40" == cost
     assert {"7 → 9": 38} == found.fields[0].flips
+
+
+@pytest.mark.parametrize(
+    ("pace", "said"),
+    [
+        ((30, 30, 3, 3), "nothing that was seen here"),
+        ((30, 20, 9, 3), "nothing that was seen here"),  # looks slower, and chance does that
+        ((60, 10, 0, 0), "answers come later: p50 "),
+        ((30, 30, 14, 0), "answers come later: p50 "),  # in the tail alone
+        ((10, 60, 0, 0), "answers come sooner: p50 "),
+        ((10, 60, 14, 0), "answers come sooner as a rule and much later at times: p50 "),
+    ],
+)
+def test_chance_makes_nobody_slower(pace: tuple[int, int, int, int], said: str) -> None:
+    """What promotion would do to latency is said when it is known, not when two quantiles are apart."""
+    seen = ledger(200, 0.0)
+    seen.tallies[0].pace = Pace(*pace)
+    found = report("digits", SHADOW, (NEXT, None), seen)
+    assert any(each.what == "p99" and each.ratio != 1 for each in found.compared)
+    assert found.promotion.startswith(said)
 
 
 def test_noise_is_no_difference() -> None:

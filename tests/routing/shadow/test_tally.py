@@ -16,6 +16,7 @@ from routing.shadow.tally import (
     MAX_TALLIES,
     MAX_WORDS,
     Ledger,
+    Pace,
     Paired,
     Tally,
     Times,
@@ -40,6 +41,17 @@ def ledger(pairs: Seen) -> Ledger:
         made.count("compared")
         made.add(paired(score, noise, str(at)), ("1", version))
     return made
+
+
+def test_pace() -> None:
+    """Who took longer, by more than a twentieth, and by more than twice; what two processes saw adds up."""
+    seen = Ledger("e")
+    for candidate, again in ((1.0, 1.04), (1.04, 1.0), (1.1, 1.0), (1.0, 1.1), (2.1, 1.0), (1.0, 2.1), (9.0, None), (0.0, 9.0)):
+        seen.add(Paired("q", 5.0, {}, (Found("y"),), None, (1.0, candidate, again), (0, 0, 0)), ("1", "1"))
+    assert Pace(2, 2, 1, 1) == seen.tallies[0].pace
+    both = merged([seen, seen])
+    assert both is not None
+    assert Pace(4, 4, 2, 2) == both.tallies[0].pace
 
 
 @given(PAIRS, PAIRS)
