@@ -84,3 +84,23 @@ async def test_a_body_that_looks_like_one_is_a_body(place: Place) -> None:
         await probe.turns(2)
     assert AGAIN == (await client.reply()).body
     assert 1 == len(app.again)
+
+
+async def test_known_or_not_it_waits_for_a_client_that_takes_no_answers(place: Place) -> None:
+    """And is answered when the client has taken what was before it. Each of them begins its idling anew."""
+    app, connect = await place.start()
+    client = await connect()
+    for _ in range(2):
+        await client.ask(AGAIN)
+    (connection,) = place.listeners[0]._shared.connections
+    began = connection._since
+    await client.ask(AGAIN)
+    assert began < connection._since
+    probe = await connect()
+    known = len(app.again)
+    connection.pause_writing()
+    client.send(AGAIN)
+    await probe.turns(2)
+    assert (known, AGAIN) == (len(app.again), connection._buffer)
+    connection.resume_writing()
+    assert b"read" == (await client.reply()).body
