@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
 
-from gateway.admin.asked import Act, ApiError, ApiRequest, ApiResponse
-from gateway.admin.audits import audit_route, audit_routes
+from gateway.admin.asked import Act, ApiError, ApiRequest, ApiResponse, named, one_of
+from gateway.admin.audits import audit_routes
 from gateway.admin.drains import DrainBody, Drains
-from gateway.admin.experiments import experiment_route, experiment_routes
+from gateway.admin.experiments import experiment_routes
 from gateway.admin.operators import Clearance, shown
 from gateway.admin.purges import Heard, PurgeBody
-from gateway.admin.rollouts import rollout_route, routes
+from gateway.admin.rollouts import rollout_routes
 from gateway.audit.leader import Auditor
 from gateway.configuration.problems import PolicyError
 from gateway.experiment.experiments import Experiments
@@ -67,9 +67,6 @@ class Controls:
     exposition: Callable[[], Awaitable[bytes]] = _nothing  # of all processes, from which savings are told
 
 
-SHADOW = "/api/shadows/{model}/{name}"
-
-
 class Api:
     """Answers for one gateway. `judge` says whose credential it is; `spawn` starts what must not end with its caller."""
 
@@ -90,8 +87,8 @@ class Api:
             "/api/cache/purge": {"POST": self._purge},
             "/api/savings": {"GET": self._savings},
             "/api/shadows": {"GET": self._shadows},
-            SHADOW: {"GET": self._shadows},
-            **routes(controls.rollouts),
+            "/api/shadows/{model}/{name}": {"GET": self._shadows},
+            **rollout_routes(controls.rollouts),
             **experiment_routes(controls.experiments),
             **audit_routes(controls.audits),
         }
@@ -101,9 +98,7 @@ class Api:
         try:
             return ApiResponse(200, await self._act(asked))
         except ApiError as error:
-            return ApiResponse(
-                error.status, error.content, ", ".join(self._routes.get(_route(asked.path), ())) if error.status == 405 else ""
-            )
+            return ApiResponse(error.status, error.content, ", ".join(self._route(asked)[0]) if error.status == 405 else "")
 
     async def _act(self, asked: ApiRequest) -> Mapping[str, Any]:
         credentials = shown(asked.headers)
@@ -112,12 +107,17 @@ class Api:
         clearance = await self._judge(credentials)
         if clearance.status != 200:
             raise ApiError(clearance.status, clearance.error)
-        methods = self._routes.get(_route(asked.path))
-        if methods is None:
-            raise ApiError(404, f"not here; there is {', '.join(self._routes)}")
+        methods, names = self._route(asked)
         if asked.method not in methods:
             raise ApiError(405, f"this takes {' or '.join(methods)}")
-        return await methods[asked.method](asked, clearance.subject)
+        return await methods[asked.method](replace(asked, names=names), clearance.subject)
+
+    def _route(self, asked: ApiRequest) -> tuple[Mapping[str, Act], tuple[str, ...]]:
+        """What can be done there, by method, and the names in the path."""
+        for route, methods in self._routes.items():
+            if (names := named(route, asked.path)) is not None:
+                return methods, names
+        raise ApiError(404, f"not here; there is {', '.join(self._routes)}")
 
     async def _in_force(self, asked: ApiRequest, subject: str) -> Mapping[str, Any]:
         policy, refusal = self._policy, self._policy.refusal
@@ -172,14 +172,9 @@ class Api:
 
     async def _shadows(self, asked: ApiRequest, subject: str) -> Mapping[str, Any]:
         found = await self._controls.shadows()
-        if asked.path == "/api/shadows":
+        if not asked.names:
             return {"shadows": msgspec.to_builtins(found)}
-        model, _, name = asked.path.removeprefix("/api/shadows/").partition("/")
-        for each in found:
-            if (each.model, each.shadow) == (model, name):
-                return dict(msgspec.to_builtins(each))
-        there = ", ".join(f"{each.model}/{each.shadow}" for each in found) or "none"
-        raise ApiError(404, f"the policy in force has no such shadow; there is {there}")
+        return one_of(found, lambda each: (each.model, each.shadow), asked.names, "has no such shadow")
 
     async def _drain(self, asked: ApiRequest, subject: str) -> Mapping[str, Any]:
         try:
@@ -228,11 +223,6 @@ class Api:
             case _:
                 kept = ", ".join(each.version for each in self._policy.records.history.entries)
                 raise ApiError(404, f"that version is not kept; kept are {kept}")
-
-
-def _route(path: str) -> str:
-    """The route that a path belongs to, where a route has names in it."""
-    return SHADOW if path.startswith("/api/shadows/") else audit_route(experiment_route(rollout_route(path)))
 
 
 def _told(kept: Kept) -> dict[str, Any]:

@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any, get_args
 
 import msgspec
 
 from backends.errors import InferenceError
-from gateway.admin.asked import Act, ApiError, ApiRequest
+from gateway.admin.asked import Act, ApiError, ApiRequest, one_of
 from gateway.rollout.leader import AwayError, Leader, UnknownRolloutError
+from gateway.rollout.report import Report
 from routing.rollout.rollout import Verb
 
 ALL = "/api/rollouts"
 ONE = f"{ALL}/{{model}}/{{name}}"
 DONE = f"{ONE}/{{{'|'.join(get_args(Verb))}}}"
 LONGEST = 500  # characters of a reason
-_ONE = re.compile(r"/api/rollouts/(?P<model>[^/]+)/(?P<name>[^/]+)")
-_DONE = re.compile(rf"{_ONE.pattern}/(?P<verb>{'|'.join(get_args(Verb))})")
 
 
 class WhyBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Why somebody wants it; for the log, the audit log and whoever looks later."""
 
     why: str = ""
-
-
-def rollout_route(path: str) -> str:
-    """The route of a path about rollouts; the path itself if it is about something else."""
-    return DONE if _DONE.fullmatch(path) else ONE if _ONE.fullmatch(path) else path
 
 
 async def why_of(asked: ApiRequest) -> str:
@@ -43,7 +36,7 @@ async def why_of(asked: ApiRequest) -> str:
     return why
 
 
-def routes(leader: Leader | None) -> dict[str, dict[str, Act]]:
+def rollout_routes(leader: Leader | None) -> dict[str, dict[str, Act]]:
     """What can be asked of whoever leads the rollouts; without one, nothing."""
     if leader is None:
         return {}
@@ -52,21 +45,13 @@ def routes(leader: Leader | None) -> dict[str, dict[str, Act]]:
         return {"rollouts": msgspec.to_builtins(await leader.shown())}
 
     async def one(asked: ApiRequest, subject: str) -> Mapping[str, Any]:
-        found = _ONE.fullmatch(asked.path)
-        reports = await leader.shown()
-        for each in reports:
-            if found is not None and (each.model, each.rollout) == (found["model"], found["name"]):
-                return dict(msgspec.to_builtins(each))
-        there = ", ".join(f"{each.model}/{each.rollout}" for each in reports) or "none"
-        raise ApiError(404, f"the policy in force has no such rollout; there is {there}")
+        return one_of(await leader.shown(), _name, asked.names, "has no such rollout")
 
     async def act(asked: ApiRequest, subject: str) -> Mapping[str, Any]:
-        found = _DONE.fullmatch(asked.path)
-        assert found is not None, "the route is this path's"
+        model, name, verb = asked.names
         why = await why_of(asked)
-        verb = msgspec.convert(found["verb"], Verb)
         try:
-            return dict(msgspec.to_builtins(await leader.act((found["model"], found["name"]), verb, subject, why)))
+            return dict(msgspec.to_builtins(await leader.act((model, name), msgspec.convert(verb, Verb), subject, why)))
         except UnknownRolloutError as error:
             raise ApiError(404, str(error)) from error
         except AwayError as error:
@@ -75,3 +60,7 @@ def routes(leader: Leader | None) -> dict[str, dict[str, Act]]:
             raise ApiError(409, error.message) from error
 
     return {ALL: {"GET": all_of_them}, ONE: {"GET": one}, DONE: {"POST": act}}
+
+
+def _name(each: Report) -> tuple[str, str]:
+    return each.model, each.rollout
