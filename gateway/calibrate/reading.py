@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from gateway.configuration.problems import Problem, shown
+from gateway.configuration.problems import Problem, nearest, shown
 
 MAX_BYTES = 1 << 30  # of a file, unpacked
 MAX_LINE = 1 << 20  # bytes
@@ -39,6 +39,12 @@ class RowsError(Exception):
 def wrong(name: str, line: int, message: str, column: str = "", suggestion: str | None = None) -> RowsError:
     """An error at a place of a file: `rows.csv:7: fast_confidence: …`."""
     return RowsError(Problem(column, line, message, suggestion).text(name))
+
+
+def missing(place: tuple[str, int], column: str, cells: Mapping[str, Cell]) -> RowsError:
+    """The error that there is no such column in a file and line; it names those that there are."""
+    known = f"{', '.join(list(cells)[:12])}{', …' if len(cells) > 12 else ''}"
+    return wrong(*place, f"there is no column {shown(column)}; there are {known}", suggestion=nearest(column, cells))
 
 
 def read(path: Path, limit: int = MAX_BYTES) -> Iterator[Record]:

@@ -14,8 +14,8 @@ from typing import Literal
 
 import numpy as np
 
-from gateway.calibrate.reading import Cell, RowsError, read, wrong
-from gateway.configuration.problems import nearest, shown
+from gateway.calibrate.reading import Cell, RowsError, missing, read, wrong
+from gateway.configuration.problems import shown
 from routing.cascade.certify import FIT, LEAST, Bools, Floats, Labelled
 
 MAX_ROWS = 1_000_000
@@ -233,9 +233,7 @@ def _check_columns(first: _Row, columns: Mapping[str, str], told: Told, recorded
     needed += [] if told == "correct" else [begin + LABEL for begin in (*cheap, dearest)]
     for column in needed:
         if column not in cells and not recorded:
-            known = ", ".join(list(cells)[:12])
-            message = f"there is no column {shown(column)}; there are {known}{', …' if len(cells) > 12 else ''}"
-            raise wrong(place[0], 1, message, suggestion=nearest(column, cells))
+            raise missing((place[0], 1), column, cells)
 
 
 def _cell(place: Place, column: str, cells: Mapping[str, Cell]) -> Cell:

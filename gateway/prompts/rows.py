@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gateway.calibrate.reading import Cell, RowsError, read, wrong
+from gateway.calibrate.reading import Cell, RowsError, missing, read, wrong
 from gateway.configuration.problems import nearest, shown
 from routing.prompt.gain import Numbers
 
@@ -67,7 +67,8 @@ def gather(paths: Iterable[Path], columns: Columns) -> Prompts:
             if len(texts) == MAX_ROWS:
                 raise wrong(*place, f"more than {MAX_ROWS:,} rows: some thousands are enough, drawn by chance")
             for column in columns.wanted:
-                _check_column(place, column, cells)
+                if column not in cells:
+                    raise missing(place, column, cells)
             if columns.pairs is not None and _key(place, cells) not in columns.pairs:
                 continue  # not every question is mirrored
             texts.append(_text(place, columns.text, cells))
@@ -107,13 +108,6 @@ def check_enough(prompts: Prompts) -> None:
             f"{len(prompts.texts)} rows, {strong} of them strong and {weak} weak; a router needs {FEWEST},"
             f" and {FEWEST_OF_KIND} of each kind (some 1,500 make a good one)"
         )
-
-
-def _check_column(place: Place, column: str, cells: Mapping[str, Cell]) -> None:
-    if column not in cells:
-        known = ", ".join(list(cells)[:12])
-        message = f"there is no column {shown(column)}; there are {known}{', …' if len(cells) > 12 else ''}"
-        raise wrong(*place, message, suggestion=nearest(column, cells))
 
 
 def _text(place: Place, column: str, cells: Mapping[str, Cell]) -> str:
