@@ -19,8 +19,8 @@ from gateway.calibrate.report import Chosen, Report, facts, headline, report, ta
 from gateway.calibrate.rows import Rows, gather, named
 from gateway.calibrate.stages import Policy, Stages, WantedError, chosen, of_policy, prices
 from gateway.calibrate.written import Wish, Written, written
+from gateway.cli.columns import columns
 from gateway.cli.ink import Ink
-from gateway.cli.policy.traffic import table as columns
 from gateway.cli.progress import SILENCE, Progress
 from gateway.cli.source import read
 from gateway.configuration.problems import PolicyError, UnreadableError
@@ -232,4 +232,4 @@ def _lines(told: Report, ink: Ink) -> Iterator[str]:
     yield from (f"{'note':<12}{note}" for note in told.notes)
     yield ""
     head, rows = table(told)
-    yield from columns([list(head), *map(list, rows)])
+    yield from columns([head, *rows], numbers=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from gateway.cli import remote
+from gateway.cli.columns import columns
 from gateway.cli.ink import Ink
 from gateway.page import Table
 from gateway.shadow.page import page
@@ -98,8 +99,6 @@ def _details(report: Report) -> Iterator[str]:
             yield f"  {field.field}: {'; '.join(told)}"
 
 
-def _table(table: Table) -> list[str]:
+def _table(table: Table) -> Iterator[str]:
     head, rows = table
-    every = [head, *rows]
-    widths = [max(len(row[column]) for row in every) for column in range(len(head))]
-    return ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in every]
+    return columns([head, *rows])

@@ -11,8 +11,9 @@ from typing import Any
 
 import msgspec
 
+from gateway.cli.columns import columns
 from gateway.cli.ink import Ink
-from gateway.cli.policy.traffic import Loaded, loaded, recorded, table
+from gateway.cli.policy.traffic import Loaded, loaded, recorded
 from gateway.configuration.problems import PolicyError
 from gateway.review.traffic.backtest import Backtest, Result, Row
 from gateway.review.traffic.caveats import about_log, about_replay, tally_text
@@ -117,7 +118,7 @@ def _report(title: str, read: str, result: Result, notes: tuple[str, ...]) -> It
     yield read
     yield ""
     if result.rows[0].samples:
-        lines = list(table(list(_table(result))))
+        lines = list(columns(list(_table(result)), numbers=True))
         yield ink.faint(lines[0])
         yield from lines[1:]
         yield ""

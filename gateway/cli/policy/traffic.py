@@ -48,11 +48,3 @@ def recorded(paths: list[Path], tally: Tally, command: str, silence: float = SIL
         progress.tell(f"{counted(tally.samples, 'sample')}{part}")
 
     yield from read_samples(paths, tally, look)
-
-
-def table(lines: list[list[str]]) -> Iterator[str]:
-    """Columns under each other: the first to the left, the others to the right."""
-    widths = [max(len(line[index]) for line in lines) for index in range(len(lines[0]))]
-    for first, *others in lines:
-        cells = (cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True))
-        yield "  ".join((first.ljust(widths[0]), *cells)).rstrip()

@@ -31,8 +31,3 @@ def test_progress_is_told_to_who_waits(tmp_path: Path, capsys: pytest.CaptureFix
     assert "" == capsys.readouterr().err
     list(traffic.recorded([path], Tally(), "cmd", silence=0.0))
     assert capsys.readouterr().err.startswith(f"cmd: {LOOK_EVERY - 1:,} samples, ")
-
-
-def test_columns() -> None:
-    """The first to the left, figures to the right."""
-    assert ["a     1", "bcd  22"] == list(traffic.table([["a", "1"], ["bcd", "22"]]))
