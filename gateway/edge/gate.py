@@ -94,7 +94,7 @@ class Framing(NamedTuple):
     @property
     def plain(self) -> bool:
         """Whether its answer needs nothing said of the connection."""
-        return self.keep and self.modern and not self.expects
+        return self.keep and self.modern
 
 
 def request_line(line: bytes) -> RequestLine:

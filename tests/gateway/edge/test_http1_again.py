@@ -104,3 +104,19 @@ async def test_known_or_not_it_waits_for_a_client_that_takes_no_answers(place: P
     assert (known, AGAIN) == (len(app.again), connection._buffer)
     connection.resume_writing()
     assert b"read" == (await client.reply()).body
+
+
+async def test_two_without_bodies_are_two(place: Place) -> None:
+    """However often they come together."""
+    _, connect = await place.start()
+    client, two = await connect(), 2 * post("/again", b"")
+    for _ in range(3):
+        client.send(two)
+        assert [b"read", b"read"] == [(await client.reply()).body for _ in range(2)]
+
+
+async def test_who_would_wait_for_a_word_has_the_answer_at_once(place: Place) -> None:
+    """`Expect: 100-continue` with its body beside it: there is nothing to wait for (RFC 9110 section 10.1.1)."""
+    _, connect = await place.start()
+    client, asked = await connect(), post("/again", b"x", "Expect: 100-continue")
+    assert [(200, b"read"), (200, b"known"), (200, b"known")] == [(await client.ask(asked))[::2] for _ in range(3)]
