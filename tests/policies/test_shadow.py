@@ -84,6 +84,11 @@ class Bench:
         """What the client gets."""
         return await self.policy(call, ask or primary)
 
+    async def done(self, call: Call) -> None:
+        """The client has it, and everything that can go on has done so."""
+        await self.asked(call)
+        await ended(self)
+
 
 async def primary(call: Call) -> Answer:
     return answer("fast")
@@ -137,8 +142,7 @@ async def test_a_question_that_is_not_drawn_is_passed_on(bench: Bench, make_call
 async def test_noise_is_a_share_of_the_mirrors(bench: Bench, make_call: MakeCall) -> None:
     """The second ask is drawn before anything of the answers is known."""
     bench.chances = [0.0, 0.6]
-    await bench.asked(mirrored(make_call(), replace(DARK, noise=0.5)))
-    await ended(bench)
+    await bench.done(mirrored(make_call(), replace(DARK, noise=0.5)))
     assert ["next"] == bench.backend.asked
     (tally,) = bench.accounts["digits", "dark"].ledger.tallies
     assert (1, 0) == (tally.questions, tally.pairs)
@@ -148,8 +152,7 @@ async def test_who_is_asked_first_is_drawn(bench: Bench, make_call: MakeCall) ->
     """Else the candidate would never stand behind the second ask, and the two were no equals; each keeps its own answer."""
     bench.chances = [0.0, 0.0, 0.5]
     bench.backend.values = {"next": [2], "fast": [1]}
-    await bench.asked(mirrored(make_call()))
-    await ended(bench)
+    await bench.done(mirrored(make_call()))
     assert ["fast", "next"] == bench.backend.asked
     field = bench.accounts["digits", "dark"].ledger.tallies[0].fields["y"]
     assert (1, 0) == (field.worse, field.better)
@@ -161,8 +164,7 @@ async def test_who_is_asked_first_is_drawn(bench: Bench, make_call: MakeCall) ->
 async def test_what_is_counted(bench: Bench, make_call: MakeCall, candidate: int, again: int, worse: int, better: int) -> None:
     """Who is further from the first answer, if one of the two is further than the rule lets pass."""
     bench.backend.values = {"next": [candidate], "fast": [again]}
-    await bench.asked(mirrored(make_call()))
-    await ended(bench)
+    await bench.done(mirrored(make_call()))
     field = bench.accounts["digits", "dark"].ledger.tallies[0].fields["y"]
     assert (worse, better) == (field.worse, field.better)
     assert (candidate != 1, again != 1) == (field.differed, field.noisy)
@@ -174,11 +176,9 @@ async def test_who_wants_to_know_what_was_compared(bench: Bench, make_call: Make
     means = dataclasses.replace(bench.means, held=lambda model, shadow, *differ: heard.append((model, shadow.to, *differ)))
     bench.policy = ShadowPolicy(bench.asks, bench.accounts, means)
     bench.backend.values = {"next": [2], "fast": [1]}
-    await bench.asked(mirrored(make_call()))
-    await ended(bench)
+    await bench.done(mirrored(make_call()))
     bench.chances = [0.0, 0.6]
-    await bench.asked(mirrored(make_call(), replace(DARK, noise=0.5)))
-    await ended(bench)
+    await bench.done(mirrored(make_call(), replace(DARK, noise=0.5)))
     assert [("digits", "next", True, False)] == heard
 
 
@@ -232,8 +232,7 @@ async def test_places_queue_and_drops(bench: Bench, make_call: MakeCall) -> None
     bench.backend.go.clear()
     call = mirrored(make_call(), replace(DARK, in_flight=1, queue=2, timeout=5.0))
     for _ in range(4):
-        await bench.asked(call)
-        await ended(bench)
+        await bench.done(call)
     assert ["queue-full"] == bench.told
     assert 1 == len(bench.spawner)
     bench.now += 6
@@ -259,8 +258,7 @@ async def test_a_budget_comes_back_with_time(bench: Bench, make_call: MakeCall) 
     call = mirrored(make_call(), replace(DARK, budget=(1.0, 0.5)))
     for wait, outcome in ((0.0, "compared"), (1.9, "budget"), (0.2, "compared")):
         bench.now += wait
-        await bench.asked(call)
-        await ended(bench)
+        await bench.done(call)
         assert outcome == bench.told[-1]
 
 
@@ -293,8 +291,7 @@ async def test_a_process_with_too_much_to_do(make_call: MakeCall) -> None:
 async def test_a_process_that_ends(bench: Bench, make_call: MakeCall) -> None:
     """Its mirrors end at once, and give their places back."""
     bench.backend.go.clear()
-    await bench.asked(mirrored(make_call()))
-    await ended(bench)
+    await bench.done(mirrored(make_call()))
     await bench.spawner.close()
     assert ["abandoned"] == bench.told
     assert (0, 0) == (bench.accounts["digits", "dark"].running, bench.accounts["digits", "dark"].held)
@@ -312,8 +309,7 @@ async def test_large_answers_are_compared_beside_the_loop(bench: Bench, make_cal
         tensor = Tensor("y", "UINT8", (1 << 17,), bytes(1 << 17))
         return replace(answer("fast"), response=InferenceResponse("fast", "1", "q", {}, Tensors((tensor,))))
 
-    await bench.asked(mirrored(make_call()), large)
-    await ended(bench)
+    await bench.done(mirrored(make_call()), large)
     assert ["busy"] == bench.told
 
 
@@ -341,8 +337,7 @@ async def test_payloads_that_would_take_long_to_read_are_not_kept(bench: Bench, 
     bench.backend.values = {"next": [2]}
     call = mirrored(make_call(), replace(DARK, payloads=True))
     await bench.asked(call)
-    await bench.asked(replace(call, size=1 << 20))
-    await ended(bench)
+    await bench.done(replace(call, size=1 << 20))
     examples = bench.accounts["digits", "dark"].ledger.tallies[0].examples
     assert [[], ["candidate y", "primary y", "question x"]] == sorted(sorted(each.payload) for each in examples)
 
@@ -350,14 +345,12 @@ async def test_payloads_that_would_take_long_to_read_are_not_kept(bench: Bench, 
 async def test_mirrors_from_before_a_reload(bench: Bench, make_call: MakeCall) -> None:
     """Count for nobody: neither one that is under way nor a question that was planned by the policy before."""
     bench.backend.go.clear()
-    await bench.asked(mirrored(make_call()))
-    await ended(bench)
+    await bench.done(mirrored(make_call()))
     account = bench.accounts["digits", "dark"]
     account.follow("new")
     bench.backend.go.set()
     await ended(bench)
-    await bench.asked(mirrored(make_call()))
-    await ended(bench)
+    await bench.done(mirrored(make_call()))
     assert ("new", {}, [], 0) == (account.ledger.epoch, account.ledger.outcomes, account.ledger.tallies, account.running)
     del bench.accounts["digits", "dark"]
     await bench.asked(mirrored(make_call()))
@@ -386,8 +379,7 @@ async def test_pairs_are_written_down(bench: Bench, make_call: MakeCall) -> None
     bench.backend.values["next"] = [5]
     await bench.asked(mirrored(make_call(), recorded))
     await bench.asked(mirrored(make_call()))
-    await bench.asked(mirrored(make_call(), replace(DARK, record=Record("z", "output"))))
-    await ended(bench)
+    await bench.done(mirrored(make_call(), replace(DARK, record=Record("z", "output"))))
     (pair,) = kept.pairs
     assert [("fast", ["1"], [1.0]), ("next", ["5"], [5.0])] == [
         (side.variant, list(side.labels), side.scores.tolist()) for side in pair.sides
@@ -401,6 +393,5 @@ async def test_of_a_cascade_nothing_is_written(bench: Bench, make_call: MakeCall
     kept = Keeper()
     bench.keep(kept)
     call = mirrored(make_call(), replace(DARK, record=Record("y", "output", label="y")))
-    await bench.asked(replace(call, plan=replace(call.plan, stages=(*call.plan.stages[:1], Stage(NEXT)))))
-    await ended(bench)
+    await bench.done(replace(call, plan=replace(call.plan, stages=(*call.plan.stages[:1], Stage(NEXT)))))
     assert (["compared"], [], []) == (bench.told, kept.pairs, kept.why)
