@@ -84,9 +84,9 @@ class Bench:
         """What the client gets."""
         return await self.policy(call, ask or primary)
 
-    async def done(self, call: Call) -> None:
+    async def done(self, call: Call, ask: Ask | None = None) -> None:
         """The client has it, and everything that can go on has done so."""
-        await self.asked(call)
+        await self.asked(call, ask)
         await ended(self)
 
 
