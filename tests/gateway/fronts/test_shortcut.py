@@ -191,6 +191,16 @@ async def test_an_answer_that_took_anothers_place_is_given(policy: Any) -> None:
 
 UNSTEADY = {
     "a limit counts it": POLICY + "limits:\n  - {name: all, per: subject, requests: 1000/h}\n",
+    "a rollout may begin at any time": POLICY
+    + """\
+    rollouts:
+      fast:
+        candidate: dear
+        unit: request
+        proof: time
+        steps: [{weight: 50%, hold: 24h}]
+        guards: [{metric: error-rate, max_increase: 0.5%}]
+""",
     "the id decides": POLICY.replace(DEFAULT, "{name: default, split: {fast: 50, dear: 50}}"),
     "a route looks at the id": POLICY.replace('x-odd: "1"', "x-request-id: b"),
     "a route looks at the trace": POLICY.replace('{x-odd: "1"}', "{x-odd: a}, not: {any: [{header: {tracestate: a=1}}]}"),
