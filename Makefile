@@ -41,7 +41,7 @@ FUZZ_SECONDS ?= 600
 fuzz: .venv/.dev-stamp ## hostile bytes for the gate, the tensor head, the JSON, the answers and the policy; FUZZ_SECONDS=600 for all
 	@$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) --only "$(FUZZ_ONLY)" $(if $(FUZZ_SEED),--seed $(FUZZ_SEED))
 
-PROOFS := $(addprefix tests/faults/test_,$(addsuffix .py,crossed_cache redis_cache leases shadow shadow_verdicts rollout rollout_shared audit))
+PROOFS := $(addprefix tests/faults/test_,$(addsuffix .py,crossed_cache crossed_again redis_cache leases shadow shadow_verdicts rollout rollout_shared audit))
 .PHONY: faults
 faults: .venv/.dev-stamp serving redis ## break what can break and print each figure next to its bar, under 10 minutes
 	@FAULTS=long $(BIN)/python -m pytest -q -rN tests/faults $(PROOFS:%=--ignore=%)
