@@ -147,26 +147,22 @@ class Parent:
 
     async def _exchange(self, orders: Sequence[words.Order]) -> list[list[words.Told]]:
         """What every worker that serves has counted; those too that start hear how rollouts stand now."""
-        content = msgspec.msgpack.encode(orders)
-        told = await asyncio.gather(*(life.tell(channel.ROLLOUTS, content) for life in self._lives()))
-        return [msgspec.msgpack.decode(each, type=list[words.Told]) for each in told if each]
+        told = await _heard(self._lives(), channel.ROLLOUTS, msgspec.msgpack.encode(orders))
+        return [msgspec.msgpack.decode(each, type=list[words.Told]) for each in told]
 
     async def _gather(self) -> list[Gathered]:
         """What clients have told every worker of their requests, and of which they may."""
-        told = await asyncio.gather(*(life.tell(channel.GATHER) for life in self._lives() if life.serving))
-        return [msgspec.msgpack.decode(each, type=Gathered) for each in told if each]
+        return [msgspec.msgpack.decode(each, type=Gathered) for each in await _heard(self._serving(), channel.GATHER)]
 
     async def _page(self, asked: bytes) -> bytes:
         """By the first worker that serves: the parent has no connections that its workers could come to share."""
-        for life in self._lives():
-            if life.serving:
-                return await life.tell(channel.PAGE, asked)
+        for life in self._serving():
+            return await life.tell(channel.PAGE, asked)
         return b""
 
     async def _exchange_audits(self, orders: Sequence[AuditOrder]) -> list[list[AuditTold]]:
-        content = msgspec.msgpack.encode(orders)
-        told = await asyncio.gather(*(life.tell(channel.AUDITS, content) for life in self._lives()))
-        return [msgspec.msgpack.decode(each, type=list[AuditTold]) for each in told if each]
+        told = await _heard(self._lives(), channel.AUDITS, msgspec.msgpack.encode(orders))
+        return [msgspec.msgpack.decode(each, type=list[AuditTold]) for each in told]
 
     async def exposition(self) -> bytes:
         """The sum of what all workers count, and of those that have ended."""
@@ -177,25 +173,23 @@ class Parent:
 
     async def endpoints(self) -> list[EndpointState]:
         """How every endpoint does, as all workers see it."""
-        told = await asyncio.gather(*(life.tell(channel.ENDPOINTS) for life in self._lives() if life.serving))
-        return merged(msgspec.json.decode(each, type=list[EndpointState]) for each in told if each)
+        told = await _heard(self._serving(), channel.ENDPOINTS)
+        return merged(msgspec.json.decode(each, type=list[EndpointState]) for each in told)
 
     async def shadow_reports(self) -> list[Report]:
         """What every shadow of the policy in force has seen, in all workers together."""
-        told = await asyncio.gather(*(life.tell(channel.SHADOWS) for life in self._lives() if life.serving))
-        seen = [each for part in told if part for each in msgspec.json.decode(part, type=list[Seen])]
+        told = await _heard(self._serving(), channel.SHADOWS)
+        seen = [each for part in told for each in msgspec.json.decode(part, type=list[Seen])]
         return reports(self._reloader.in_force.blueprint.tables, seen)
 
     async def hold(self, drained: Drained) -> None:
         """Every worker asks nothing new of what an operator has drained, nor does one that starts later."""
-        content = msgspec.json.encode(drained)
-        await asyncio.gather(*(life.tell(channel.HOLD, content) for life in self._lives()))
+        await _heard(self._lives(), channel.HOLD, msgspec.json.encode(drained))
 
     async def purge(self, which: Purge) -> Heard:
         """Every worker that keeps something throws away what is meant."""
-        content = msgspec.json.encode(Order(which, secrets.token_hex(8)))
-        told = await asyncio.gather(*(life.tell(channel.PURGE, content) for life in self._lives()))
-        heard = [msgspec.json.decode(each, type=Heard) for each in told if each]
+        told = await _heard(self._lives(), channel.PURGE, msgspec.json.encode(Order(which, secrets.token_hex(8))))
+        heard = [msgspec.json.decode(each, type=Heard) for each in told]
         return True if True in heard else False if False in heard else None
 
     async def _notice(self) -> None:
@@ -206,6 +200,9 @@ class Parent:
     def _lives(self) -> list[Life]:
         """All workers, those too that start or are being replaced: what they are told then holds when they serve."""
         return [life for seat in self._seats for life in seat.lives]
+
+    def _serving(self) -> list[Life]:
+        return [life for life in self._lives() if life.serving]
 
     def _orders(self) -> Orders:
         drained = msgspec.json.encode(self._drains.drained)
@@ -283,7 +280,7 @@ class Parent:
         if self._stopping.asked.is_set():
             return STOPPING
         asked = msgspec.json.encode(credentials)
-        for life in [life for life in self._lives() if life.serving]:
+        for life in self._serving():
             if clearance := await life.tell(channel.OPERATOR, asked):
                 return msgspec.json.decode(clearance, type=Clearance)
         return Clearance(503, error="no worker can check the credential now: try again")
@@ -351,6 +348,11 @@ class Parent:
         for seat in self._seats:
             seat.kill()
         await ended
+
+
+async def _heard(lives: Sequence[Life], what: bytes, content: bytes = b"") -> list[bytes]:
+    """What these workers answer, of those that do."""
+    return [each for each in await asyncio.gather(*(life.tell(what, content) for life in lives)) if each]
 
 
 async def _until(event: asyncio.Event) -> None:
