@@ -24,9 +24,9 @@ from backends.errors import ErrorKind, InferenceError
 from backends.inference import InferenceRequest, RequestedOutput, Tensors
 from policies.beside import Places, Runner, Spawn, Work
 from policies.call import Answer, Ask, Call
-from routing.cascade.watch import Seen
 from routing.cascade.audits import Audit, differing, looked_at
 from routing.cascade.escalation import part
+from routing.cascade.watch import Seen
 from routing.plan import Plan, Stage
 from routing.principal import spared
 

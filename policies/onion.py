@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from backends.errors import ErrorKind, InferenceError
 from backends.inference import Backend, InferenceResponse
 from policies.call import Answer, Ask, Call, Ending, Observer, Policy, Share, translated
-from policies.spending import Ended, spent, wanted, wanting
+from policies.spending import Ended, spent, with_tokens, without_tokens
 from routing.cost import Costs
 from routing.plan import Plan
 
@@ -89,7 +89,7 @@ class _Core:
         if target.timeout is not None:
             deadline = deadline.within(target.timeout, start)
         if target.price is not None:
-            request = wanting(request, target.price)
+            request = with_tokens(request, target.price)
         if bill is not None:
             bill.asked()
         response: InferenceResponse | None = None
@@ -113,7 +113,7 @@ class _Core:
                 if told is not None:
                     told.cost, told = cost, None  # else it would hold this frame, and the frame it
         if target.price is not None:
-            response = wanted(response, call.request, target.price)
+            response = without_tokens(response, call.request, target.price)
         share = Share(target.variant, rows, response.model or target.model, response.version)
         return Answer(response, (share,), cost, now - start)
 

@@ -66,7 +66,7 @@ def streamed(costs: Costs, model: str, target: Target, ended: Ended, size: tuple
     return 0.0
 
 
-def counted(tokens: float | None, price: Price | None, rows: int, response: InferenceResponse) -> float | None:
+def more_tokens(tokens: float | None, price: Price | None, rows: int, response: InferenceResponse) -> float | None:
     """So many tokens and those of one answer more; None where one of them does not say."""
     if price is None or not price.tokens or tokens is None:
         return tokens
@@ -74,7 +74,7 @@ def counted(tokens: float | None, price: Price | None, rows: int, response: Infe
     return None if told is None else min(tokens + told, float(MOST_TOKENS * rows))
 
 
-def wanting(request: InferenceRequest, price: Price) -> InferenceRequest:
+def with_tokens(request: InferenceRequest, price: Price) -> InferenceRequest:
     """The request, asking for the output that tells tokens, too."""
     if _told(request, price):
         return request
@@ -82,7 +82,7 @@ def wanting(request: InferenceRequest, price: Price) -> InferenceRequest:
     return replace(request, outputs=outputs, payload=Tensors(request.payload.tensors()))  # as it came it would ask for less
 
 
-def wanted(response: InferenceResponse, request: InferenceRequest, price: Price) -> InferenceResponse:
+def without_tokens(response: InferenceResponse, request: InferenceRequest, price: Price) -> InferenceResponse:
     """The response without it, where the `request` as it came did not ask for it."""
     if _told(request, price):
         return response

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from backends.errors import ErrorKind, InferenceError
 from backends.inference import Backend, InferenceResponse
 from policies.call import Answer, Call, Ending, Observer, Share, StreamAsk, translated
-from policies.spending import Ended, counted, streamed
+from policies.spending import Ended, more_tokens, streamed
 from routing.cost import Costs
 
 
@@ -49,7 +49,7 @@ class _Streams:
             call.bill.asked()
         try:
             while (response := await _next(answers, deadline.at)) is not None:
-                tokens = counted(tokens, target.price, rows, response)
+                tokens = more_tokens(tokens, target.price, rows, response)
                 share = Share(target.variant, rows, response.model or target.model, response.version)
                 yield Answer(response, (share,), cost, clock() - start)
                 cost = 0.0

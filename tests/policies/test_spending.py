@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from backends.inference import InferenceResponse, RequestedOutput, Tensors
 from backends.tensors import Tensor, from_array
 from policies.call import Call
-from policies.spending import MOST_TOKENS, Ended, counted, spent, streamed, wanted, wanting
+from policies.spending import MOST_TOKENS, Ended, more_tokens, spent, streamed, with_tokens, without_tokens
 from routing.cost import Costs
 from routing.plan import Target
 from routing.price import Price
@@ -65,18 +65,18 @@ def test_a_count_has_its_bound() -> None:
     """No backend spends anybody's budget with one number."""
     assert 2.0 * MOST_TOKENS == cost(Costs(), usage(1e300))
     huge = usage(2**64 - 1, datatype="UINT64", numpy="<u8")
-    assert 2.0 * MOST_TOKENS == counted(5.0, PRICE, 2, response(huge))
+    assert 2.0 * MOST_TOKENS == more_tokens(5.0, PRICE, 2, response(huge))
 
 
 def test_a_stream_s_tokens_are_those_of_all_its_answers() -> None:
     """Where one of them does not say, as many as usual; of a broken stream nothing is paid, and of one that is let go what it has
     told."""
     costs, ended = Costs(), Ended("ok", None, (1.0,), 0.0, 2.0)
-    tokens = counted(counted(0.0, PRICE, 1, response(usage(3))), PRICE, 1, response(usage(4)))
+    tokens = more_tokens(more_tokens(0.0, PRICE, 1, response(usage(3))), PRICE, 1, response(usage(4)))
     assert 7.0 == tokens == streamed(costs, "m", TARGET, ended, (1, tokens))
-    assert counted(tokens, PRICE, 1, response()) is None
-    assert counted(None, PRICE, 1, response(usage(3))) is None
-    assert 0.0 == counted(0.0, None, 1, response(usage(3)))
+    assert more_tokens(tokens, PRICE, 1, response()) is None
+    assert more_tokens(None, PRICE, 1, response(usage(3))) is None
+    assert 0.0 == more_tokens(0.0, None, 1, response(usage(3)))
     assert [7.0, 7.0, 0.0] == [
         streamed(costs, "m", TARGET, ended._replace(outcome=outcome), (1, 7.0)) for outcome in ("abandoned", "deadline", "broken")
     ]
@@ -87,10 +87,10 @@ def test_the_output_is_asked_for_and_taken_away_again(make_call: Make) -> None:
     request = make_call().request
     named = replace(request, outputs=(RequestedOutput("p"),))
     both = replace(request, outputs=(RequestedOutput("usage"), RequestedOutput("p")))
-    assert ["p", "usage"] == [output.name for output in wanting(named, PRICE).outputs]
+    assert ["p", "usage"] == [output.name for output in with_tokens(named, PRICE).outputs]
     answer = response(from_array("p", "FP32", np.zeros(1, np.float32)), usage(3))
-    assert ["p"] == [tensor.name for tensor in wanted(answer, named, PRICE).payload.tensors()]
+    assert ["p"] == [tensor.name for tensor in without_tokens(answer, named, PRICE).payload.tensors()]
     for each in (request, both):
-        assert wanting(each, PRICE) is each
-        assert wanted(answer, each, PRICE) is answer
-    assert wanting(named, Price(call=1.0)) is named
+        assert with_tokens(each, PRICE) is each
+        assert without_tokens(answer, each, PRICE) is answer
+    assert with_tokens(named, Price(call=1.0)) is named
