@@ -58,7 +58,9 @@ def _add_plan(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--mean", type=float, metavar="NUMBER", help="of a number instead: the stable side's mean")
     parser.add_argument("--deviation", type=float, metavar="NUMBER", help="and the standard deviation of one unit's number")
     parser.add_argument("--effect", metavar="CHANGE", help="the difference to find: 0.3%% of a rate (points), 2 of a number")
-    parser.add_argument("--relative", type=_share, metavar="SHARE", help="the same as a part of the rate or mean: 10%%")
+    parser.add_argument(
+        "--relative", type=_change, metavar="SHARE", help="the same as a part of the rate or mean: 10%%; --relative=-10%% for less"
+    )
     parser.add_argument(
         "--units", type=int, metavar="N", help="instead of an effect: what can so many show, both sides together?"
     )
@@ -152,11 +154,15 @@ def _effect(written: str | None, number: bool, relative: float | None, start: fl
         return None
     if number:
         return float(written)
-    sign = -1 if written.startswith("-") else 1
     try:
-        return sign * read_share(written.lstrip("+-"))
-    except UnreadableError as error:
+        return _change(written)
+    except argparse.ArgumentTypeError as error:
         raise ValueError(f"--effect: {error}") from error
+
+
+def _change(text: str) -> float:
+    """A share with a sign; `-` is less."""
+    return -_share(text[1:]) if text.startswith("-") else _share(text.removeprefix("+"))
 
 
 def _share(text: str) -> float:

@@ -52,7 +52,7 @@ def duration(seconds: float) -> str:
         size = float(SECONDS[unit])
         if seconds >= size:
             return f"{seconds / size:.10g}{unit}"
-    return f"{seconds * 1e6:.10g}us"
+    return f"{seconds * 1e6:.10g}us" if seconds else "0s"
 
 
 def share(fraction: float, sign: str = "") -> str:

@@ -31,6 +31,13 @@ def test_the_plan_says_units_days_and_the_price(capsys: pytest.CaptureFixture[st
     assert f"looked at {found['looks']} times" in told
 
 
+@pytest.mark.parametrize("change", ["--relative=-10%", "--effect=-0.3%"])
+def test_less_is_an_effect_too(change: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a rate, as a part of it or in points."""
+    assert 0 == main(["experiment", "plan", "--rate", "3%", change])
+    assert "to find 3 % → 2.7 % (-10 %)" in capsys.readouterr().out
+
+
 def test_two_weeks_can_show_so_much(capsys: pytest.CaptureFixture[str]) -> None:
     """With days in place of an effect the effect is told; half of those who come take part."""
     assert 0 == main(["experiment", "plan", "--rate", "3%", "--days", "14", "--per-day", "20000", "--share", "50%", "--json"])

@@ -46,7 +46,7 @@ def test_values() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"), [(0.0005, "500us"), (0.15, "150ms"), (2, "2s"), (90, "1.5m"), (86400, "24h"), (0.001, "1ms")]
+    ("seconds", "said"), [(0.0005, "500us"), (0.15, "150ms"), (2, "2s"), (90, "1.5m"), (86400, "24h"), (0.001, "1ms"), (0, "0s")]
 )
 def test_durations(seconds: float, said: str) -> None:
     """In the unit that people would take."""
