@@ -20,6 +20,7 @@ _UNITS = {
     "cost": ';qu="cost"',
     "escalations": ';qu="rows"',
 }
+_NOISE = 1e-6  # seconds: moments on a clock that has run long are that exact at least, and nobody waits a second for less
 _SUFFIX = {kind: "" if kind == "requests" else f":{kind}" for kind in _UNITS}  # one limit may be several of the draft's policies
 
 
@@ -29,7 +30,7 @@ def quota_headers(quota: Quota | None) -> Headers:
         return ()
     verdict = quota.verdict
     told = quota.counted[verdict.told]
-    reset = f";t={math.ceil(verdict.reset)}" if told.window else ""  # nobody knows when others' requests end
+    reset = f";t={math.ceil(verdict.reset - _NOISE)}" if told.window else ""  # nobody knows when others' requests end
     return (("ratelimit-policy", _policies(quota.counted)), ("ratelimit", f"{_name(told)};r={verdict.remaining}{reset}"))
 
 

@@ -17,6 +17,12 @@ def test_headers() -> None:
     assert {"ratelimit-policy": POLICY, "ratelimit": '"free";r=41;t=2'} == headers
 
 
+def test_a_second_is_not_made_of_nothing() -> None:
+    """An hour from a moment on a clock is an hour and a rounding error."""
+    quota = Quota(COUNTED, Verdict(None, 0.0, 0, (63_421.1 + 3600) - 63_421.1 + 1e-11, 0))
+    assert '"free";r=0;t=3600' == dict(quota_headers(quota))["ratelimit"]
+
+
 def test_nobody_knows_when_others_end() -> None:
     """Of what is in flight at the same time no reset is told."""
     assert '"free:concurrency";r=3' == dict(quota_headers(Quota(COUNTED, Verdict(None, 0.0, 3, 1.0, 2))))["ratelimit"]
