@@ -59,7 +59,10 @@ def _add_plan(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--deviation", type=float, metavar="NUMBER", help="and the standard deviation of one unit's number")
     parser.add_argument("--effect", metavar="CHANGE", help="the difference to find: 0.3%% of a rate (points), 2 of a number")
     parser.add_argument(
-        "--relative", type=_change, metavar="SHARE", help="the same as a part of the rate or mean: 10%%; --relative=-10%% for less"
+        "--relative",
+        type=_change,
+        metavar="SHARE",
+        help="the same as a part of the rate or mean: 10%%; --relative=-10%% for less",
     )
     parser.add_argument(
         "--units", type=int, metavar="N", help="instead of an effect: what can so many show, both sides together?"
