@@ -64,3 +64,34 @@ def test_the_epoch_stands_for_the_model_and_where_it_is() -> None:
     assert epoch(text) == epoch(text + b"aliases: {numbers: digits}\n")
     for was, now in ((b"model: f", b"model: g"), (b"8000", b"8001"), (b"triton-http", b"triton-grpc"), (b"ttl: 1m", b"ttl: 2m")):
         assert epoch(text) != epoch(text.replace(was, now))
+
+
+def test_the_epoch_stands_for_what_routes_by_prompts_and_how_sure_a_cascade_must_be() -> None:
+    """Another router of the same name, another threshold, another map: nothing from before is found."""
+
+    def epoch(text: str) -> bytes:
+        caching = route_tables(load_policy(text.encode(), "policy.yaml"))["digits"].cache
+        assert caching is not None
+        return caching.epoch
+
+    routed = (
+        POLICY.replace("CACHE", "ttl: 1m")
+        .replace("MARK", "cost: 1")
+        .replace(
+            "routes: [{name: a, use: fast}]",
+            """routers:
+      hard: {file: r.json, sha256: SHA, input: prompt}
+    routes:
+      - {name: hard, match: {prompt: {hard: {at_least: 0.6}}}, use: dear}
+      - name: a
+        cascade:
+          confidence: {output: p, metric: max-softmax}
+          stages: [{use: fast, accept: 0.9, calibration: {maps: {other: [[0.1, 0.2], [0.8, 0.95]]}}}, {use: dear}]
+""",
+        )
+    )
+    text = routed.replace("SHA", "0" * 64)
+    assert epoch(text) == epoch(text)
+    for was, now in (("0" * 64, "1" * 64), ("0.6", "0.7"), ("accept: 0.9", "accept: 0.8"), ("0.8, 0.95", "0.8, 0.96")):
+        assert was in text
+        assert epoch(text) != epoch(text.replace(was, now))
