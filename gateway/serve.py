@@ -30,7 +30,6 @@ from gateway.admin.port import listen as listen_admin
 from gateway.admin.purges import Heard
 from gateway.aside import Aside, alone
 from gateway.audit.audits import running as running_audits
-from gateway.audit.leader import Auditor, auditor_ways
 from gateway.auth.authenticator import Authenticator
 from gateway.auth.authenticator import build as build_authenticator
 from gateway.auth.fetching import Handed
@@ -45,18 +44,17 @@ from gateway.edge.limits import Limits
 from gateway.edge.listener import HttpListener, serve
 from gateway.edge.listener import listen as listen_http
 from gateway.experiment.desk import Desk
-from gateway.experiment.experiments import Experiments, experiment_ways
 from gateway.fronts.grpc import GrpcFront
 from gateway.fronts.http import HttpFront
 from gateway.fronts.parts import FrontParts
 from gateway.health import Health
 from gateway.ids import Ids
+from gateway.leads import Leads, Reach
 from gateway.mismatch import warn_of
 from gateway.process_parts import access_log_of, auth_settings, samples_of, store_of
 from gateway.reload.policy_file import PolicyFile
 from gateway.reload.records import Records
 from gateway.reload.reloader import BY_SIGNAL, Judged, Reloader, judged
-from gateway.rollout.leader import Leader, leader_ways
 from gateway.rollout.rollouts import Rollouts
 from gateway.shadow.report import Report, Seen, reports
 from gateway.shadow.shadows import running
@@ -92,9 +90,6 @@ class Ports:
 class Gateway:
     """One process's worth of gateway. Made by `start`; `reload` and `stop` are what signals ask for."""
 
-    leader: Leader | None
-    auditor: Auditor | None
-    experiments: Experiments | None
     ports: Ports
     _authenticator: Authenticator
     _stalls: StallProbe
@@ -132,7 +127,7 @@ class Gateway:
         self._lasting = self._kept(Keys(secrets.token_bytes(32), signatures.versions))
         snapshot = compile_snapshot(first.blueprint, None, metrics, time.monotonic, self._lasting)
         self.plane = Dataplane(snapshot, signatures)
-        self.leader, self.auditor, self.experiments = self._leads()
+        self.leads = self._leads()
         self.stopping = self.draining = False  # not ready, everything is served; until nothing new is taken
         self.drains = Drains(self.endpoints, self.hold)
         metrics.in_flight, metrics.serving, metrics.lanes = self._in_flight, self._serving, self._lanes
@@ -151,19 +146,16 @@ class Gateway:
         own = self.spawner, shadows, self.rollouts, self.audits
         return Lasting(store.meter, self._answers, keys, *own, store.leases, treasury=store.treasury)
 
-    def _leads(self) -> tuple[Leader, Auditor, Experiments] | tuple[None, None, None]:
+    def _leads(self) -> Leads | None:
         """Who decides on rollouts, audits and A/B tests here; of workers their parent does. What was decided before holds now."""
         self.rollouts.snapshot = lambda: self.plane.snapshot
         if self.reloader is None:
-            return None, None, None
-        ways = leader_ways(self.reloader, self.rollouts.alone, self.shadow_reports, self.pages)
-        leader = Leader(ways, self.document.state_folder, self._recording, self.metrics.rollouts)
-        found = auditor_ways(self.reloader, self.audits.alone)
-        auditor = Auditor(found, self.document.state_folder, self._recording, self.metrics.audits)
-        self.rollouts.exchange(leader.orders)
-        self.audits.exchange(auditor.orders)
-        told = experiment_ways(self.reloader, leader, self.desk.alone, self.pages)
-        return leader, auditor, Experiments(told, self.document.state_folder, self._recording, self.metrics.rollouts.feedback)
+            return None
+        reach = Reach(self.rollouts.alone, self.audits.alone, self.desk.alone, self.shadow_reports, self.pages)
+        leads = Leads(self.reloader, reach, self.document.state_folder, self._recording, self.metrics)
+        self.rollouts.exchange(leads.rollouts.orders)
+        self.audits.exchange(leads.audits.orders)
+        return leads
 
     async def start(self, http: Sequence[socket] = ()) -> None:
         """Opens the ports; operators ask a worker's parent, which gives it sockets to serve HTTP on.
@@ -173,8 +165,8 @@ class Gateway:
         document, listening = self.document, self.document.listen
         if self._store is not None:
             await self._store.start(self.spawner.spawn)
-        if self.leader and self.pages:
-            await self.leader.round()  # what all have come to holds from the first request on
+        if self.leads and self.pages:
+            await self.leads.rollouts.round()  # what all have come to holds from the first request on
         self._authenticator = await build_authenticator(auth_settings(document.auth), self.spawner.spawn, handed=self.handed)
         self.metrics.issuers = self._authenticator.issuers
         plane, inflated = self.plane, document.limits.inflated
@@ -201,17 +193,16 @@ class Gateway:
         )
         self._close_off = shared and not http  # the parent does it for its workers
         self._stalls = StallProbe(self.metrics.stalled)
-        kept = {"policy": self.reloader, "rollouts": self.leader, "audits": self.auditor, "experiments": self.experiments}
-        for what, each in kept.items():
-            if each is not None:
-                self.spawner.spawn(each.keep(), what)
+        if self.reloader is not None:
+            self.spawner.spawn(self.reloader.keep(), "policy")
+        if self.leads is not None:
+            self.leads.keep(self.spawner.spawn)
 
     async def _listen_admin(self) -> AdminPort:
         if self.reloader is None:
             return NoPort()
         address = self.document.listen.admin
-        own = self.leader, self.auditor, self.experiments, self.exposition
-        controls = Controls(self.drains, self.purge, self.shadow_reports, *own)
+        controls = Controls(self.drains, self.purge, self.shadow_reports, self.leads, self.exposition)
         api = Api(self.reloader, controls, self.judge, self.spawner.spawn)
         return await listen_admin(AdminState(self.exposition, self.unready, api.answer), address.host, address.port)
 
@@ -322,8 +313,8 @@ class Gateway:
         await draining
         if self.reloader is not None:
             await self.reloader.records.written()
-        if self.experiments is not None:
-            await self.experiments.end()
+        if self.leads is not None:
+            await self.leads.experiments.end()
         await self.spawner.close()
         with suppress(TimeoutError):  # a backend that never lets go must not hold the process
             async with asyncio.timeout(CLOSE_SECONDS):

@@ -17,16 +17,14 @@ from gateway.admin.experiments import experiment_routes
 from gateway.admin.operators import Clearance, shown
 from gateway.admin.purges import Heard, PurgeBody
 from gateway.admin.rollouts import rollout_routes
-from gateway.audit.leader import Auditor
 from gateway.configuration.problems import PolicyError
-from gateway.experiment.experiments import Experiments
+from gateway.leads import Leads
 from gateway.reload import audit_log
 from gateway.reload.history import Kept, Origin
 from gateway.reload.records import now
 from gateway.reload.reloader import Done, Refusal, Reloader, one_line
 from gateway.review.explain import Explanation, explain
 from gateway.review.written import read_request
-from gateway.rollout.leader import Leader
 from gateway.savings import savings
 from gateway.shadow.report import Report
 from routing.cache.caching import Purge
@@ -61,9 +59,7 @@ class Controls:
     drains: Drains
     purge: Callable[[Purge], Awaitable[Heard]]
     shadows: Callable[[], Awaitable[Sequence[Report]]] = _no_shadows
-    rollouts: Leader | None = None
-    audits: Auditor | None = None
-    experiments: Experiments | None = None
+    leads: Leads | None = None
     exposition: Callable[[], Awaitable[bytes]] = _nothing  # of all processes, from which savings are told
 
 
@@ -76,6 +72,7 @@ class Api:
         self._judge = judge
         self._spawn = spawn
         self._patience = patience
+        leads = controls.leads
         self._routes: dict[str, dict[str, Act]] = {
             "/api/policy": {"GET": self._in_force},
             "/api/policy/history": {"GET": self._history},
@@ -88,9 +85,9 @@ class Api:
             "/api/savings": {"GET": self._savings},
             "/api/shadows": {"GET": self._shadows},
             "/api/shadows/{model}/{name}": {"GET": self._shadows},
-            **rollout_routes(controls.rollouts),
-            **experiment_routes(controls.experiments),
-            **audit_routes(controls.audits),
+            **rollout_routes(leads.rollouts if leads else None),
+            **experiment_routes(leads.experiments if leads else None),
+            **audit_routes(leads.audits if leads else None),
         }
 
     async def answer(self, asked: ApiRequest) -> ApiResponse:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,6 @@ from gateway.audit.audits import Key, audited
 from gateway.audit.report import Report, Standing, report
 from gateway.audit.words import Order, Told
 from gateway.kept_file import load, stored
-from gateway.reload.reloader import Reloader
 from gateway.spawner import rounds
 from gateway.telemetry.audits import AuditNumbers
 from routing.cascade.audits import Audit
@@ -41,11 +39,6 @@ class Ways:
     exchange: Callable[[Sequence[Order]], Awaitable[Sequence[Sequence[Told]]]]
     noted: Callable[[str, str, str, str], None]
     wall: Callable[[], float]
-
-
-def auditor_ways(policy: Reloader, exchange: Callable[[Sequence[Order]], Awaitable[Sequence[Sequence[Told]]]]) -> Ways:
-    """Of a process that keeps the policy."""
-    return Ways(lambda: policy.in_force.blueprint.tables, exchange, policy.audited, time.time)
 
 
 class UnknownAuditError(Exception):

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -29,9 +28,7 @@ from gateway.experiment.journal import Journal, Stood
 from gateway.experiment.report import Report, report
 from gateway.experiment.words import Gathered, Given, Hear, Hearsay
 from gateway.kept_file import load, stored
-from gateway.reload.reloader import Reloader
-from gateway.rollout.leader import Leader
-from gateway.rollout.words import Key, Later, Order
+from gateway.rollout.words import Key, Order
 from gateway.spawner import rounds
 from gateway.telemetry.rollouts import FeedbackNumbers
 from routing.match import RouteTable
@@ -79,19 +76,6 @@ class Ways:
     wall: Callable[[], float]
     clock: Callable[[], float]
     hearsay: Hearsay | None = None  # where several gateways share a store
-
-
-def experiment_ways(
-    policy: Reloader, leader: Leader, gather: Callable[[], Awaitable[Sequence[Gathered]]], hearsay: Hearsay | None
-) -> Ways:
-    """Of a process that keeps the policy and leads its rollouts."""
-
-    def joined(key: Key, told: Sequence[Joined]) -> None:
-        leader.heard(key, [Later(each.attempt, each.metric, *each.stood, each.value > 0.5) for each in told])
-
-    return Ways(
-        lambda: policy.in_force.blueprint.tables, lambda: leader.orders, gather, joined, time.time, time.monotonic, hearsay
-    )
 
 
 class Experiments:

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import secrets
 import socket
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,6 @@ from pathlib import Path
 from backends.errors import InferenceError
 from gateway.aside import Runner
 from gateway.kept_file import stored
-from gateway.reload.reloader import Reloader
 from gateway.rollout.file import FILE, Kept, load
 from gateway.rollout.led import Change, Led, anew, moved
 from gateway.rollout.report import Report, report
@@ -47,16 +45,6 @@ class Ways:
     noted: Callable[[str, Note], None]
     wall: Callable[[], float]
     pages: Pages | None = None  # where several gateways share them
-
-
-def leader_ways(
-    policy: Reloader,
-    exchange: Callable[[Sequence[Order]], Awaitable[Sequence[Sequence[Told]]]],
-    mirrors: Callable[[], Awaitable[Sequence[ShadowReport]]],
-    pages: Pages | None,
-) -> Ways:
-    """Of a process that keeps the policy."""
-    return Ways(lambda: policy.in_force.blueprint.tables, exchange, mirrors, policy.rolled, time.time, pages)
 
 
 class UnknownRolloutError(Exception):

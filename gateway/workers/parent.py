@@ -23,7 +23,6 @@ from gateway.admin.port import AdminListener, AdminState
 from gateway.admin.port import listen as listen_admin
 from gateway.admin.purges import Heard, Order
 from gateway.aside import here
-from gateway.audit.leader import Auditor, auditor_ways
 from gateway.audit.words import Order as AuditOrder
 from gateway.audit.words import Told as AuditTold
 from gateway.auth.fetching import Fetched
@@ -31,15 +30,14 @@ from gateway.configuration.problems import PolicyError
 from gateway.configuration.readers import Address
 from gateway.configuration.schema_gateway import MEMORY, GatewayDocument
 from gateway.edge.leave import close_off
-from gateway.experiment.experiments import Experiments, experiment_ways
 from gateway.experiment.words import Gathered
+from gateway.leads import Leads, Reach
 from gateway.mismatch import warn_of
 from gateway.reload.audit_log import Change
 from gateway.reload.policy_file import PolicyFile
 from gateway.reload.records import Records, now
 from gateway.reload.reloader import BY_SIGNAL, Judged, Reloader, judged, one_line
 from gateway.rollout import words
-from gateway.rollout.leader import Leader, leader_ways
 from gateway.serve import CLOSE_SECONDS
 from gateway.shadow.report import Report, Seen, reports
 from gateway.spawner import Spawner
@@ -85,11 +83,8 @@ class Parent:
         records = Records(document.state_folder, here, self._spawner.spawn)
         self._reloader = Reloader(file, (reading, first), self._hand_on, self._metrics.policy_refused, records)
         self._pages = None if document.store == MEMORY else RelayedPages(self._page)
-        self._leader = self._leads()
-        found = auditor_ways(self._reloader, self._exchange_audits)
-        self._auditor = Auditor(found, self._written.state_folder, here, self._metrics.audits)
-        ways = experiment_ways(self._reloader, self._leader, self._gather, self._pages)
-        self._experiments = Experiments(ways, self._written.state_folder, here, self._metrics.rollouts.feedback)
+        reach = Reach(self._exchange, self._exchange_audits, self._gather, self.shadow_reports, self._pages)
+        self._leads = Leads(self._reloader, reach, document.state_folder, here, self._metrics)
         self._totals = Totals(without=ParentMetrics.WHOLE)
         http, self._http = reserve(document.listen.http, document.workers, document.listen.shared)
         grpc, self._grpc = reserve(document.listen.grpc, shared=document.listen.shared)
@@ -108,8 +103,7 @@ class Parent:
     async def run(self) -> None:
         """From the start of the workers to the end of the last."""
         address = self._document.listen.admin
-        own = self._leader, self._auditor, self._experiments, self.exposition
-        controls = Controls(self._drains, self.purge, self.shadow_reports, *own)
+        controls = Controls(self._drains, self.purge, self.shadow_reports, self._leads, self.exposition)
         api = Api(self._reloader, controls, self._judge, self._spawner.spawn)
         admin = await listen_admin(AdminState(self.exposition, self.unready, api.answer), address.host, address.port)
         self._heed_signals()
@@ -126,24 +120,18 @@ class Parent:
                 self._tell_ready(admin)
                 self._spawner.spawn(self._look(), "looking at workers")
                 self._spawner.spawn(self._reloader.keep(), "policy")
-                self._spawner.spawn(self._leader.keep(), "rollouts")
-                self._spawner.spawn(self._auditor.keep(), "audits")
-                self._spawner.spawn(self._experiments.keep(), "experiments")
+                self._leads.keep(self._spawner.spawn)
                 self._spawner.spawn(self._replacements(), "replacing workers")
                 await self._stopping.asked.wait()
                 await self._notice()
                 _log.info("stopping: requests in flight have %g s", self._document.drain.grace)
-                await self._experiments.end()
+                await self._leads.experiments.end()
         finally:
             await self._end(kept)
             await self._reloader.records.written()
             await self._spawner.close()
             await admin.close()
             close([*self._http, *self._grpc])
-
-    def _leads(self) -> Leader:
-        ways = leader_ways(self._reloader, self._exchange, self.shadow_reports, self._pages)
-        return Leader(ways, self._written.state_folder, here, self._metrics.rollouts)
 
     async def _exchange(self, orders: Sequence[words.Order]) -> list[list[words.Told]]:
         """What every worker that serves has counted; those too that start hear how rollouts stand now."""
@@ -206,8 +194,8 @@ class Parent:
 
     def _orders(self) -> Orders:
         drained = msgspec.json.encode(self._drains.drained)
-        rollouts = msgspec.msgpack.encode(self._leader.orders) if self._leader.orders else b""
-        audits = msgspec.msgpack.encode(self._auditor.orders) if self._auditor.orders else b""
+        rollouts = msgspec.msgpack.encode(self._leads.rollouts.orders) if self._leads.rollouts.orders else b""
+        audits = msgspec.msgpack.encode(self._leads.audits.orders) if self._leads.audits.orders else b""
         patience = self._document.drain.grace + LAST_SECONDS
         return Orders(self._policy, drained, patience, self._fetched, rollouts, audits)
 
@@ -286,10 +274,8 @@ class Parent:
         return Clearance(503, error="no worker can check the credential now: try again")
 
     def _work(self, http: Sockets, line: socket) -> int:
-        held, known = self._drains.drained, self._known
-        return work(
-            line, Task(self._document, self._file, self._policy, held, http, known, self._leader.orders, self._auditor.orders)
-        )
+        held, known, orders = self._drains.drained, self._known, (self._leads.rollouts.orders, self._leads.audits.orders)
+        return work(line, Task(self._document, self._file, self._policy, held, http, known, *orders))
 
     def _ended(self, exposition: bytes, unasked: bool) -> None:
         self._totals.ended(exposition)

@@ -50,8 +50,8 @@ def asked(gate: Running) -> list[tuple[str, list[int]]]:
 
 async def judged(gate: Running) -> Any:
     """The only audit, as the API shows it, after a round."""
-    assert gate.gateway.auditor is not None
-    (report,) = await gate.gateway.auditor.shown()
+    assert gate.gateway.leads is not None
+    (report,) = await gate.gateway.leads.audits.shown()
     return report
 
 

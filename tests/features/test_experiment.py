@@ -47,9 +47,9 @@ def policy(unit: str = "request") -> str:
 async def started(gate: Running) -> None:
     request = framed("POST", "/api/rollouts/digits/live/start", gate.credential("admin"))
     assert 200 == (await ask(gate.gateway.ports.admin.port, request)).status
-    assert gate.gateway.leader is not None
+    assert gate.gateway.leads is not None
     while (await shown(gate))["state"] != "running":
-        await gate.gateway.leader.round()
+        await gate.gateway.leads.rollouts.round()
 
 
 async def shown(gate: Running) -> Any:
@@ -145,7 +145,7 @@ async def test_a_restart_keeps_what_was_joined(start: Start, tmp_path: Path) -> 
     await started(gate)
     requests = [(await gate.infer([index])).headers["x-request-id"] for index in range(8)]
     await tell(gate, [{"request": each, "metric": "bought"} for each in requests[:4]])
-    await gate.gateway.experiments.end()  # type: ignore[union-attr]  # a gateway that is no worker has them
+    await gate.gateway.leads.experiments.end()  # type: ignore[union-attr]  # a gateway that is no worker has them
     before = await shown(gate)
     again = await start(policy(), state=str(tmp_path / "state"))
     assert before == await shown(again)
@@ -188,8 +188,8 @@ async def test_thumbs_down_take_a_candidate_back(start: Start) -> None:
         told.append({"request": reply.headers["x-request-id"], "metric": "thumbs-down", "value": bad})
     await tell(gate, told)
     assert {"joined": 80} == await outcomes(gate)
-    assert gate.gateway.leader is not None
-    await gate.gateway.leader.round()
+    assert gate.gateway.leads is not None
+    await gate.gateway.leads.rollouts.round()
     found = await shown(gate)
     assert ("rolled-back", "more") == (found["state"], found["metrics"][0]["found"])
 
@@ -204,8 +204,8 @@ async def test_gateways_of_one_store(tmp_path: Path, redis: Redis) -> None:
         await started(gates[0])
         while ["running"] * 2 != [(await shown(gate))["state"] for gate in gates]:
             for gate in gates:
-                assert gate.gateway.leader is not None
-                await gate.gateway.leader.round()
+                assert gate.gateway.leads is not None
+                await gate.gateway.leads.rollouts.round()
         told: list[list[dict[str, Any]]] = [[], []]
         for index in range(40):
             reply = await gates[index % 2].infer([index])

@@ -69,8 +69,8 @@ async def shown(gate: Running) -> Any:
 
 async def round_of(gate: Running) -> Any:
     """One round of the leader, now."""
-    assert gate.gateway.leader is not None
-    await gate.gateway.leader.round()
+    assert gate.gateway.leads is not None
+    await gate.gateway.leads.rollouts.round()
     return await shown(gate)
 
 
