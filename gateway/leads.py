@@ -53,7 +53,7 @@ class Reach:
 
 
 class Leads:
-    """Of the process that keeps the policy: the only one, or the workers' parent. `folder` has what was decided; `run` does what touches it."""
+    """Of the process that keeps the policy, the only one or the workers' parent. `folder` has what was decided."""
 
     def __init__(self, policy: Reloader, reach: Reach, folder: Path | None, run: Runner, numbers: OwnNumbers) -> None:
         def tables() -> Mapping[str, RouteTable]:
