@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from gateway.aside import Runner
 from gateway.audit.leader import Auditor
@@ -22,11 +21,10 @@ from gateway.rollout.leader import Leader
 from gateway.rollout.leader import Ways as RolloutWays
 from gateway.rollout.words import Key, Later, Order, Pages, Told
 from gateway.shadow.report import Report
+from gateway.spawner import Spawn
 from gateway.telemetry.audits import AuditNumbers
 from gateway.telemetry.rollouts import RolloutNumbers
 from routing.match import RouteTable
-
-Spawn = Callable[[Coroutine[Any, Any, None], str], "asyncio.Task[None]"]
 
 
 class Shared(Pages, Hearsay, Protocol):

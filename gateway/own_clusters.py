@@ -10,7 +10,7 @@ from backends.cluster import Cluster
 from backends.rules import Rules
 from gateway.admin.drains import Drained
 from gateway.snapshot import ClusterSpec
-from policies.beside import Spawn
+from gateway.spawner import Spawn
 
 Make = Callable[[ClusterSpec], Cluster]
 Key = tuple[str, str, str]  # model, whose they are, backend

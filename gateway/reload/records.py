@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from gateway.aside import Runner
 from gateway.reload.audit_log import Change, append
 from gateway.reload.history import History, Kept, Origin
+from gateway.spawner import Spawn
 
 WRITE_SECONDS = 1.0  # seconds that whoever asked for a change waits until it is written down
-Spawn = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
 _log = logging.getLogger(__name__)
 
 

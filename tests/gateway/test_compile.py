@@ -93,7 +93,7 @@ def test_only_models_that_a_limit_may_bind_have_its_layer() -> None:
     assert {"digits": [0, 1], "other": [0, 0]} == {
         name: [layers.count("LimitPolicy") for layers in depth[name]] for name in depth
     }
-    streams = [each.models[name].stream.__name__ for each in (plain, limited) for name in ("digits", "other")]  # type: ignore[attr-defined]
+    streams = [each.models[name].stream.__name__ for each in (plain, limited) for name in ("digits", "other")]
     assert ["cached", "cached", "<lambda>", "cached"] == streams
 
 

@@ -30,8 +30,8 @@ def _never() -> None:
 
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-MODEL = Model("digits", lambda _: PLAN, _never, _never, ())  # type: ignore[arg-type]
 PLAN = Plan("default", (Stage(Target("fast", "b", "m", cost=1.0)),), 1.0, dearest=40.0)
+MODEL = Model("digits", lambda _: PLAN, _never, _never, ())  # type: ignore[arg-type]
 
 
 def test_an_exchange_that_went_well(make_request: Callable[..., InferenceRequest]) -> None:
