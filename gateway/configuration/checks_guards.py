@@ -22,8 +22,8 @@ def check_guards(found: Findings, path: Path, model: policy.Model, stable: str) 
         if guard.metric == DISAGREEMENT and not any((shadow.of, shadow.to) == sides for shadow in model.shadows):
             shadow = f"no shadow is of {shown(stable)} to {shown(rollout.candidate)}"
             found.wrong((*here, "metric"), f"nobody could ever tell: {shadow}; docs/shadow.md says how to write one")
-        if guard.metric == DISAGREEMENT and rollout.steps and rollout.steps[0].weight >= 1:
-            found.wrong((*here, "metric"), "nobody could ever tell: at 100% nothing is asked of the stable side that is mirrored")
+        if guard.metric in (DISAGREEMENT, THUMBS_DOWN) and rollout.steps and rollout.steps[0].weight >= 1:
+            found.wrong((*here, "metric"), "nobody could ever tell: at 100% no stable side is asked, to be mirrored or told of")
         if guard.metric == THUMBS_DOWN and not any(each.metric == THUMBS_DOWN for each in rollout.feedback):
             found.wrong(
                 (*here, "metric"),

@@ -53,8 +53,16 @@ def test_disagreement() -> None:
     assert (Measure("elsewhere"),) == found.measures
     refused(policy(guarded("metric: disagreement, max: 2%")), "no shadow is of 'dear' to 'next'")
     refused(policy(guarded("metric: disagreement, max_ratio: 2"), SHADOW), "say what is tolerated with max")
-    at_once = guarded("metric: disagreement, max: 2%").replace("[{weight: 5%, hold: 1h}]", "[{weight: 100%, hold: 1h}]")
-    refused(policy(at_once, SHADOW), "at 100% nothing is asked of the stable side that is mirrored")
+
+
+@pytest.mark.parametrize(
+    ("guard", "feedback"),
+    [("metric: disagreement, max: 2%", ""), ("metric: thumbs-down", "feedback: [{metric: thumbs-down}], ")],
+)
+def test_at_once(guard: str, feedback: str) -> None:
+    """Where the first step is all, nobody is left of whom mirrors or clients could tell."""
+    at_once = guarded(guard, feedback).replace("[{weight: 5%, hold: 1h}]", "[{weight: 100%, hold: 1h}]")
+    refused(policy(at_once, SHADOW), "at 100% no stable side is asked")
 
 
 @pytest.mark.parametrize(
