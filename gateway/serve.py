@@ -29,7 +29,7 @@ from gateway.admin.port import AdminPort, AdminState, NoPort
 from gateway.admin.port import listen as listen_admin
 from gateway.admin.purges import Heard
 from gateway.aside import Aside, alone
-from gateway.audit.audits import running as running_audits
+from gateway.audit.audits import audits_of
 from gateway.auth.authenticator import Authenticator
 from gateway.auth.authenticator import build as build_authenticator
 from gateway.auth.fetching import Handed
@@ -57,7 +57,7 @@ from gateway.reload.records import Records
 from gateway.reload.reloader import BY_SIGNAL, Judged, Reloader, judged
 from gateway.rollout.rollouts import Rollouts
 from gateway.shadow.report import Report, Seen, reports
-from gateway.shadow.shadows import running
+from gateway.shadow.shadows import shadows_of
 from gateway.signatures import Signatures
 from gateway.spawner import Spawner
 from gateway.stopping import Stopping
@@ -120,9 +120,9 @@ class Gateway:
         self._signatures = signatures = Signatures()
         self.rollouts = Rollouts(self.spawner)
         means = self.spawner.spawn, metrics.shadowed, document.telemetry.pairs, metrics.costs.mirrored
-        self.shadows = running(*means, self.rollouts.held)
+        self.shadows = shadows_of(*means, self.rollouts.held)
         self.desk = Desk(self.rollouts.noted)
-        self.audits = running_audits(self.spawner.spawn, metrics.audited.told, metrics.audited.paid)
+        self.audits = audits_of(self.spawner.spawn, metrics.audited.told, metrics.audited.paid)
         self.pages = None if self._store is None else self._store.pages(self.spawner.spawn)
         self._lasting = self._kept(Keys(secrets.token_bytes(32), signatures.versions))
         snapshot = compile_snapshot(first.blueprint, None, metrics, time.monotonic, self._lasting)

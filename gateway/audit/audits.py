@@ -96,7 +96,7 @@ def _told(key: Key, account: Account) -> Told:
     return Told(*key, account.epoch, seen, outcomes, cost)
 
 
-def running(spawn: Spawn, told: Callable[[str, str, str], None], paid: Callable[[str, str, float], None]) -> Audits:
+def audits_of(spawn: Spawn, told: Callable[[str, str, str], None], paid: Callable[[str, str, float], None]) -> Audits:
     """Of a process that serves. `told` hears what became of each audited request by model, route and outcome, `paid` its cost."""
     aside = Aside("audit")
     return Audits(Means(spawn, time.monotonic, random.random, told, paid, aside), aside.close)

@@ -83,7 +83,7 @@ def _backends(table: RouteTable) -> set[str]:
     return {target.backend for target in (*targets(table), *(target for _, target in table.shadows))}
 
 
-def running(
+def shadows_of(
     spawn: Spawn,
     told: Callable[[str, str, str], None],
     pairs: Samples | None = None,

@@ -190,7 +190,7 @@ async def test_the_dearest_stage_fails(bench: Bench, call: Call, kind: ErrorKind
 
 
 async def test_what_says_nothing_is_not_asked(bench: Bench, call: Call) -> None:
-    """Exempt callers, skipped escalations, stand-ins, and candidates of rollouts."""
+    """Spared callers, skipped escalations, stand-ins, and candidates of rollouts."""
     spared = replace(
         call,
         principal=Principal("ann", tenant="acme"),

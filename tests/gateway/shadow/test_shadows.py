@@ -15,7 +15,7 @@ from backends.inference import InferenceRequest, Tensors
 from gateway.admin.drains import Drained
 from gateway.aside import here
 from gateway.compile import blueprint, cluster, compile_snapshot, lasting
-from gateway.shadow.shadows import Shadows, running
+from gateway.shadow.shadows import Shadows, shadows_of
 from gateway.snapshot import ClusterSpec
 from gateway.spawner import Spawner
 from gateway.telemetry.metrics import Metrics
@@ -107,7 +107,7 @@ async def test_the_end() -> None:
 async def test_streams_are_counted_and_not_mirrored() -> None:
     """Where a question would have been drawn; whether the stream then works makes no difference."""
     metrics, spawner = Metrics(), Spawner()
-    shadows = running(spawner.spawn, metrics.shadowed)
+    shadows = shadows_of(spawner.spawn, metrics.shadowed)
     kept = replace(lasting(monotonic), shadows=shadows)
     drawn = blueprint(POLICY.replace("protocol: triton-http", "protocol: triton-grpc").encode(), "p")
     snapshot = compile_snapshot(drawn, None, metrics, monotonic, kept)
