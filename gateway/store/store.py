@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from gateway.configuration.schema_gateway import GatewayDocument
+from gateway.store import pages, treasury
 from gateway.store.address import parse
 from gateway.store.answers import Observer, SharedAnswers
 from gateway.store.leases import StoreLeases
 from gateway.store.link import Link
 from gateway.store.login import Login
 from gateway.store.meter import SharedMeter
-from gateway.store.pages import ANSWER_SECONDS, MOST, StorePages
+from gateway.store.pages import StorePages
 from gateway.store.treasury import SharedTreasury
 from policies.keeping import Around
 from policies.local_store import LocalStore
@@ -32,19 +33,21 @@ class Store:
         address = parse(document.store)
         self._link = Link(address, login)
         self.meter = SharedMeter(self._link, observer, document.workers)
-        self.treasury = SharedTreasury(self._link, observer, lambda: self.meter.gateways)
+        alone = "each gateway spends its part of what budgets have left"
+        self._budgets_link = Link(address, login, treasury.ANSWER_SECONDS, alone)
+        self.treasury = SharedTreasury(self._budgets_link, observer, lambda: self.meter.gateways)
         # Of its own: answers are large, and must not delay what limits ask.
         self.answers_link = Link(address, login, alone="each gateway keeps answers for itself", most=redis.answers)
         alone = "each gateway keeps its rollouts' weights, and no step ends"
-        self._pages_link = Link(address, login, ANSWER_SECONDS, alone, most=MOST)
+        self._pages_link = Link(address, login, pages.ANSWER_SECONDS, alone, most=pages.MOST)
         self._observer = observer
         self._answers: SharedAnswers | None = None
         self.leases: StoreLeases | None = None  # where answers are shared
 
     @property
     def up(self) -> bool:
-        """Whether it may be asked now, about limits and for answers."""
-        return self._link.up and (self._answers is None or self.answers_link.up)
+        """Whether it may be asked now, about limits and budgets, and for answers."""
+        return self._link.up and self._budgets_link.up and (self._answers is None or self.answers_link.up)
 
     def share(self, near: LocalStore, keys: Keys, around: Around) -> LocalStore | SharedAnswers:
         """Where answers are kept: in memory, and if any may lie in Redis, there too."""
@@ -61,8 +64,10 @@ class Store:
     async def start(self, spawn: Spawn) -> None:
         """Tries once, for half a second at most: a Redis that is away delays no start and stops none."""
         shared = self._answers
-        await asyncio.gather(self._link.attempt(), *([] if shared is None else [self.answers_link.attempt()]))
+        links = [self._link, self._budgets_link, *([] if shared is None else [self.answers_link])]
+        await asyncio.gather(*(link.attempt() for link in links))
         spawn(self._link.keep(), "store")
+        spawn(self._budgets_link.keep(), "store of budgets")
         spawn(self.meter.renew(), "lease")
         if shared is not None:
             spawn(self.answers_link.keep(), "store of answers")
@@ -71,6 +76,7 @@ class Store:
     def close(self) -> None:
         """Ends the connections. What was spawned is the spawner's to end."""
         self._link.close()
+        self._budgets_link.close()
         self.answers_link.close()
         self._pages_link.close()
 

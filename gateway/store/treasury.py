@@ -26,6 +26,7 @@ from gateway.store.meter import AWAY, Observer
 from gateway.store.trouble import StoreError
 from routing.budgets import MOST, Accounts, Grant, Want
 
+ANSWER_SECONDS = 0.25  # longer than limits wait: who decides alone about money may spend what another spends, too
 _AGAIN = frozenset({"late", "closed", "forgotten"})  # what it refuses for another reason it would refuse each time
 _TAKE, _SETTLE = (scripts.digest(each) for each in (budget_scripts.TAKE, budget_scripts.SETTLE))
 
@@ -149,6 +150,7 @@ class SharedTreasury:
         """Teaches it the scripts, and settles what could not be meanwhile. Raises StoreError."""
         for script in (budget_scripts.TAKE, budget_scripts.SETTLE):
             await connection.ask("SCRIPT", "LOAD", script)
+        await connection.ask("EVALSHA", _SETTLE, 1, PREFIX + "nobody", 0, 1, "")  # who may not write is of no use
         self._alone = Accounts()  # what comes of it from now on is settled with the store
         self._left.clear()
         owed, self._owed = list(self._owed.values()), {}

@@ -182,13 +182,13 @@ async def test_a_broken_wire_fails_nobody(redis: Redis, tmp_path: Path, figures:
 async def test_a_redis_that_refuses_fails_nobody(
     tmp_path: Path, options: dict[str, str], says: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is said once for limits and once for answers, with what to do; requests are counted without it."""
+    """It is said once for limits, for budgets and for answers, with what to do; requests are counted without it."""
     with Redis(tmp_path, **options) as redis:
         async with sharing(tmp_path, limited(1, 5), redis.url, 1) as gates:
             client = Client(gates[0])
             assert [200] * 5 + [429] == [await client.ask() for _ in range(6)]
             await asyncio.sleep(0.6)  # some more tries
-            assert 2 == sum(says in record.message for record in caplog.records if "store" in record.name)
+            assert 3 == sum(says in record.message for record in caplog.records if "store" in record.name)
             assert 6 == (await gates[0].metrics())["penstock_store_requests_total", ("away",)]
             client.close()
 

@@ -107,15 +107,15 @@ async def test_nothing_of_it_is_left(redis: Redis) -> None:
             await until(lambda: not store.up)
             redis.start()
             await until(lambda: store.up)
-        assert 3 == len(redis.told("CLIENT", "LIST").splitlines())  # redis-cli is one of them, limits and answers have one each
+        assert 4 == len(redis.told("CLIENT", "LIST").splitlines())  # redis-cli, and limits, budgets and answers have one each
     assert before == asyncio.all_tasks()
     await until(lambda: 1 == len(redis.told("CLIENT", "LIST").splitlines()))
 
 
 async def test_without_answers_in_redis(redis: Redis) -> None:
-    """They stay in memory, nobody has a lease, and there is no second connection."""
+    """They stay in memory, nobody has a lease, and there is no connection for them."""
     async with opened(f"store: {redis.url}\nredis: {{answers: 0B}}") as (store, _):
-        assert (True, None, 2) == (store.up, store.leases, len(redis.told("CLIENT", "LIST").splitlines()))
+        assert (True, None, 3) == (store.up, store.leases, len(redis.told("CLIENT", "LIST").splitlines()))
         near = LocalStore(1 << 20, time.monotonic)
         assert near is store.share(near, Keys(b"k" * 32, lambda _: ()), Around(time.monotonic, random.random, lambda *_: None))
 
