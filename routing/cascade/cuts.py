@@ -75,17 +75,16 @@ def right(cuts: Floats, answers: Answers) -> Bools:
     return found
 
 
-def path(answers: Answers, quality: float, rows: int) -> Floats:
-    """The candidates to test on `rows` rows, safest first; none that looks dearer than the dearest alone, or worse than promised.
+def path(answers: Answers, quality: float) -> Floats:
+    """The candidates to test, safest first; none that looks dearer than the dearest alone, or worse than promised.
 
-    Of all combinations of cuts at even shares of the rows those stay that no cheaper one beats in safety: the test's statistic as
-    it would be if the test's rows were as these are.
+    Of all combinations of cuts at even shares of the rows those stay that no cheaper one beats in safety, which is the test's
+    statistic on these rows. How many others will test them plays no part: so the path is the same after every new label.
     """
-    cuts = _grid(answers)
+    cuts, rows = _grid(answers), len(answers.right)
     seen = outcomes(cuts, answers)
-    margin = (1 - quality) * max(float(answers.right[:, -1].mean()), 1 / len(answers.right))
-    ratio = np.float64(rows / len(answers.right))
-    safety = score(np.asarray((seen.losses + 0.5) * ratio), np.asarray(seen.gains * ratio), rows, margin)
+    margin = (1 - quality) * max(float(answers.right[:, -1].mean()), 1 / rows)
+    safety = score(seen.losses + np.float64(0.5), seen.gains.astype(np.float64), rows, margin)
     front: list[int] = []
     for at in np.lexsort((safety, seen.cost)).tolist():
         if seen.cost[at] < 1 and safety[at] < (safety[front[-1]] if front else 0.0):

@@ -54,22 +54,22 @@ def _drawn(rows: int, seed: int, prices: tuple[float, ...] = (0.0, 1.0)) -> Answ
 
 def test_the_path_goes_from_safe_to_cheap() -> None:
     """Each candidate keeps more rows than the one before, and at most TESTED are tested."""
-    found = path(_drawn(3000, 4), 0.9, 6000)[:, 0]
+    found = path(_drawn(3000, 4), 0.9)[:, 0]
     assert 3 < len(found) <= TESTED
     assert np.all(np.diff(found) < 0)
 
 
 def test_what_is_not_cheaper_is_not_tested() -> None:
     """A first stage that costs as much as the last leaves no path, as does one that is wrong too often."""
-    assert 0 == len(path(_drawn(3000, 4, (1.0, 1.0)), 0.9, 6000))
+    assert 0 == len(path(_drawn(3000, 4, (1.0, 1.0)), 0.9))
     worse = _drawn(3000, 4)
-    assert 0 == len(path(Answers(worse.right & [False, True], worse.score, worse.cost), 0.999, 6000))
+    assert 0 == len(path(Answers(worse.right & [False, True], worse.score, worse.cost), 0.999))
 
 
 def test_cuts_have_few_digits() -> None:
     """What is printed in a policy is what was tested: six decimals, and no cut above the score that it keeps."""
     answers = _drawn(3000, 5)
-    found = path(answers, 0.9, 6000)
+    found = path(answers, 0.9)
     assert found.round(6).tolist() == found.tolist()
 
 
@@ -77,11 +77,11 @@ def test_a_stage_that_is_in_the_way_is_left_out() -> None:
     """Of three stages where the second knows no more than the first and costs half, some candidate skips it."""
     two = _drawn(3000, 6)
     right = np.stack((two.right[:, 0], two.right[:, 0], two.right[:, 1]), axis=1)
-    found = path(Answers(right, np.repeat(two.score, 2, axis=1), np.array([0.0, 0.5, 1.0])), 0.9, 6000)
+    found = path(Answers(right, np.repeat(two.score, 2, axis=1), np.array([0.0, 0.5, 1.0])), 0.9)
     assert np.all(found[:, 1] == SKIP)
 
 
 def test_rows_without_a_score_go_up() -> None:
     """Where no row of a stage has one, that stage is left out of every candidate."""
     two = _drawn(600, 7)
-    assert 0 == len(path(Answers(two.right, np.full_like(two.score, -np.inf), two.cost), 0.9, 600))
+    assert 0 == len(path(Answers(two.right, np.full_like(two.score, -np.inf), two.cost), 0.9))
