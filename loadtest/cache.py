@@ -59,6 +59,7 @@ class Line:
     kind: Kind
     traffic: str
     does: str
+    traced: bool = False  # each request says whose it is, and so is none that came before to the byte
 
     @property
     def ask(self) -> Ask:
@@ -67,8 +68,10 @@ class Line:
 
 
 HIT = "hit"
+TRACE = ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
 LINES = (
     *(Line(HIT, ON, asked, "kept") for asked in ("1k", "json", "grpc", "rows")),
+    Line("hit, read", ON, "1k", "kept; it has a header that no two requests have in common", traced=True),
     Line("miss", ALWAYS, "unique", "looked up, asked, kept, each time; the cache may not turn itself off"),
     Line("turned off", SPENT, "unique", "the same, once the cache has turned itself off"),
     Line("redis hit", FAR, "1k", "kept in Redis, and not in memory"),
@@ -90,6 +93,8 @@ GOALS = (  # issue 6
     Goal(("hit", "1k"), ("gate", "1k"), 1.3),
     Goal(("hit", "1k"), ("miss", "unique"), 1 / 5),
     Goal(("redis hit", "1k"), ("hit", "1k"), 3.0),
+    Goal(("redis hit", "1k"), ("hit, read", "1k")),
+    Goal(("hit, read", "1k"), ("gate", "1k")),
     Goal(("turned off", "unique"), ("no cache", "unique"), 1.05),
     Goal(("miss", "unique"), ("no cache", "unique")),
     *(Goal(("hit", asked), ("no cache", asked)) for asked in ("1k", "json", "grpc", "rows")),
@@ -212,7 +217,8 @@ def subject(line: Line, gateway: Gateway, client: Client) -> Subject:
     """The row's gateway under the row's traffic."""
     of = compare.grpc_subject if line.traffic == "grpc" else compare.http_subject
     setup = gateway.setup
-    return of(line.ask, Started(gateway.running, "", setup.port, setup.grpc_port, setup.credentials), client)
+    sent = {name: (*headers, TRACE) if line.traced else headers for name, headers in setup.credentials.items()}
+    return of(line.ask, Started(gateway.running, "", setup.port, setup.grpc_port, sent), client)
 
 
 def gate_subject(place: Place, like: Gateway, client: Client) -> Subject:
