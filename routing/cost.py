@@ -42,8 +42,8 @@ class Usual:
         return usual + slope * (rows - mean)
 
     def most(self, rows: int) -> float:
-        """As much for each row as any ask took lately."""
-        return self._peak * rows
+        """As much for each row as any ask took lately; 1 where none was seen: what nobody knows yet is not free."""
+        return (self._peak or 1.0) * rows
 
 
 class Costs:

@@ -19,6 +19,8 @@ from policies.purse import Purses
 from routing.budgets import Budget, Sum, Want, period_of
 from routing.cost import Costs
 from routing.limits import Bound, Limit, accounts
+from routing.plan import Stage, Target
+from routing.price import Price
 from routing.principal import Principal
 
 Make = Callable[..., Call]
@@ -82,6 +84,14 @@ async def test_a_budget_is_spent_to_the_last_and_begins_anew(make_call: Make) ->
     assert ["own"] == till.refused
     till.now += 43_200
     assert await till.fits(of(call, "a"), 40.0)
+
+
+async def test_a_price_that_nobody_knows_yet_is_not_free(make_call: Make) -> None:
+    """A process that has just begun lets nobody through to a variant that is paid by time alone who has spent everything."""
+    till, call = Till(limit(cost=100.0)), of(make_call(1, (("dear", None),)), "a")
+    assert await till.fits(call, 100.0)
+    by_time = Target("timed", "t", "m", cost=0.0, price=Price(gpu_ms=0.5))
+    assert not await till.fits(replace(call, plan=replace(call.plan, stages=(Stage(by_time),))), 20.0)
 
 
 async def test_a_refusal_says_what_to_do(make_call: Make) -> None:

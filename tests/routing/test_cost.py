@@ -59,11 +59,11 @@ def test_the_dearest_is_that_of_the_very_question() -> None:
 
 def test_the_most_that_a_plan_costs() -> None:
     """All stages about all rows, and whoever stands in: a stage may have taken its time in vain. Of what is measured the dearest
-    row that was seen."""
+    row that was seen; before that one of each."""
     cheap, dear = Target("cheap", "t", "c", cost=1), Target("dear", "t", "d", cost=40, price=Price(gpu_ms=1.0))
     plan = Plan("r", (Stage(cheap, 0.9), Stage(dear)), 1.0, fallback={"dear": ROWS_ONLY})
     costs = Costs()
-    assert 3 * (1 + 40 + 2) == costs.whole("m", plan, 3)
+    assert 3 * (1 + 40 + 1 + 2) == costs.whole("m", plan, 3)
     costs.answered("m", dear, 2, 0.010, None)
     costs.answered("m", dear, 2, 0.002, None)
     assert pytest.approx(3 * (1 + 40 + 5 * 0.999 + 2)) == costs.whole("m", plan, 3)
