@@ -35,6 +35,7 @@ from policies.keeping import (
     counted_up,
     escalation,
     lasts,
+    measured,
     plain,
     sized,
     unlooked,
@@ -68,6 +69,8 @@ class CachePolicy:
         start, wishes = self._around.clock(), wished(call)
         worth = self._worth.get(call.model) or self._worth.setdefault(call.model, Worth())
         past = unlooked(call.request, wishes, worth.on(start))
+        if past is None and call.drawn:
+            past, call = measured(call, self._around.chance)
         return self._past(call, ask, past) if past else self._looked_up(call, ask, worth, start, "no-cache" in wishes)
 
     async def _past(self, call: Call, ask: Ask, cached: Cached) -> Answer:

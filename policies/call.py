@@ -41,6 +41,11 @@ class Call(msgspec.Struct, frozen=True, gc=False):
 class Draw(Protocol):
     """A request's side of a rollout."""
 
+    @property
+    def open(self) -> bool:
+        """Whether it could have been the other side's, so that it says something."""
+        ...
+
     def meets(self, target: Target, plan: Plan) -> bool:
         """Whether it is this target that it was drawn for, and it was not asked yet."""
         ...

@@ -21,6 +21,7 @@ from routing.plan import Plan
 INLINE = 256 * 1024  # bytes of a request whose key is made on the loop, in less than 1 ms
 JITTER = 0.1  # of a time to live: what was kept together does not end together
 OVERHEAD = 600  # bytes that an entry takes beside its tensors, and half as many for each of these
+MEASURED = 0.1  # of the questions that a rollout draws; those that pass the cache cost what a miss does
 _HASTE = ("priority", "timeout")  # parameters that Triton's queues obey
 # What a stale answer is better than; the client's own mistakes and quotas stay what they are.
 FAILURES = frozenset({ErrorKind.UNAVAILABLE, ErrorKind.BROKEN, ErrorKind.OVERLOADED, ErrorKind.INTERNAL, ErrorKind.DEADLINE})
@@ -94,7 +95,7 @@ class Found(msgspec.Struct, frozen=True, gc=False):
         return self.until - now
 
 
-_NO_STORE, _NO_GAIN = Cached("request"), Cached("off", detail="no-gain")
+_NO_STORE, _NO_GAIN, _MEASURED = Cached("request"), Cached("off", detail="no-gain"), Cached("bypass", detail="rollout")
 
 
 def unlooked(request: InferenceRequest, wishes: Collection[str], on: bool) -> Cached | None:
@@ -105,6 +106,19 @@ def unlooked(request: InferenceRequest, wishes: Collection[str], on: bool) -> Ca
         return _NO_GAIN
     why = unkeyed(request)
     return Cached("bypass", detail=why) if why else None
+
+
+def measured(call: Call, chance: Callable[[], float]) -> tuple[Cached | None, Call]:
+    """Of a question that a rollout has drawn, whether it passes the cache, to be counted; else it counts on neither side.
+
+    Whether a side is asked hangs on what it has kept, and the candidate's has kept nothing yet: of those that miss it has far
+    more than its share, however good it is. So who counts is drawn before anybody looks, the same for both sides.
+    """
+    if not any(draw.open for draw in call.drawn):
+        return None, call
+    if chance() < MEASURED:
+        return _MEASURED, call
+    return None, replace(call, drawn=tuple([draw for draw in call.drawn if not draw.open]))
 
 
 def lasts(caching: Caching, now: float, chance: float) -> tuple[float, float]:

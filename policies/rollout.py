@@ -106,6 +106,11 @@ class Draw:
         self.side = lane.sides[self.candidate]
         self.asked = False
 
+    @property
+    def open(self) -> bool:
+        """While both sides have a share."""
+        return 0 < self._share < 1
+
     def meets(self, target: Target, plan: Plan) -> bool:
         """Whether the side is asked here, for the first time. A candidate that a route names itself was not drawn."""
         return not self.asked and target.variant == self.side and (not self.candidate or self.side in plan.swapped)

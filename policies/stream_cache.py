@@ -29,6 +29,7 @@ from policies.keeping import (
     anonymous,
     as_planned,
     lasts,
+    measured,
     plain,
     sized,
     unlooked,
@@ -57,13 +58,17 @@ class StreamCachePolicy:
 
     def __call__(self, call: Call, ask: StreamAsk) -> AsyncGenerator[Answer, None]:
         """All answers that are kept, or those from below as they come; the first says which. Plans without a cache pass."""
-        if call.plan.cache is None:
+        caching = call.plan.cache
+        if caching is None:
             return ask(call)
         start, wishes = self._around.clock(), wished(call)
         worth = self._worth.get(call.model) or self._worth.setdefault(call.model, Worth())
-        if past := unlooked(call.request, wishes, worth.on(start)):
+        past = unlooked(call.request, wishes, worth.on(start))
+        if past is None and call.drawn:
+            past, call = measured(call, self._around.chance)
+        if past:
             return self._past(ask(call), call.model, past)
-        search = _Search(call, ask, call.plan.cache, worth, "request" if "no-cache" in wishes else "miss")
+        search = _Search(call, ask, caching, worth, "request" if "no-cache" in wishes else "miss")
         return self._looked_up(search, start)
 
     async def _looked_up(self, search: _Search, start: float) -> AsyncGenerator[Answer, None]:

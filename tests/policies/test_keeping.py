@@ -11,13 +11,29 @@ from msgspec.structs import replace
 from backends.errors import ErrorKind, InferenceError
 from backends.inference import InferenceResponse, RequestedOutput, Tensors, TensorSpec
 from backends.tensors import Tensor
-from policies.call import Answer, Call, Kept, Share
-from policies.keeping import Found, Renewals, anonymous, apart, as_planned, complete, lasts, plain, sized, unlooked, wished
+from policies.call import Answer, Cached, Call, Kept, Share
+from policies.keeping import (
+    MEASURED,
+    Found,
+    Renewals,
+    anonymous,
+    apart,
+    as_planned,
+    complete,
+    lasts,
+    measured,
+    plain,
+    sized,
+    unlooked,
+    wished,
+)
 from policies.local_store import LocalStore
 from routing.cache.caching import Caching, Purge
 from routing.cache.key import Keys, Made
 from routing.cache.worth import Worth
 from routing.match import Question
+from routing.plan import Plan, Target
+from routing.rollout.rolling import Ended
 
 
 @pytest.mark.parametrize(
@@ -38,6 +54,31 @@ def test_a_question_without_its_client(make_call: Callable[..., Call]) -> None:
     (tensor,) = request.payload.tensors()
     found = anonymous(request, (tensor,))
     assert ("", (TensorSpec("x", "FP32", (2, 1)),), (tensor,)) == (found.id, found.inputs, found.payload.tensors())
+
+
+class Drawn:
+    """A side of a rollout that is asked nothing; `open`: the other side has a share, too."""
+
+    def __init__(self, open: bool) -> None:
+        self.open = open
+
+    def meets(self, target: Target, plan: Plan) -> bool:
+        return False
+
+    def begin(self) -> None: ...
+
+    def end(self, ended: Ended) -> None: ...
+
+
+def test_who_counts_in_a_rollout_is_drawn_before_anybody_looks(make_call: Callable[..., Call]) -> None:
+    """Who passes the cache counts, who is looked up counts on neither side: what a side has kept says nothing of the coin."""
+    both, all_ = Drawn(True), Drawn(False)
+    call = replace(make_call(), drawn=(both, all_))
+    assert (Cached("bypass", detail="rollout"), call) == measured(call, lambda: MEASURED - 0.01)
+    past, looked_up = measured(call, lambda: MEASURED)
+    assert (None, (all_,)) == (past, looked_up.drawn)
+    one = replace(call, drawn=(all_,))  # before any share, and when the candidate has all
+    assert (None, one) == measured(one, lambda: 0.0)
 
 
 def test_an_answer_without_its_message() -> None:

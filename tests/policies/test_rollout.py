@@ -188,6 +188,14 @@ def test_another_attempt_draws_anew() -> None:
     assert tally is not one.tally
 
 
+@pytest.mark.parametrize(("share", "is_open"), [(0.0, False), (0.05, True), (1.0, False)])
+def test_only_where_both_sides_have_a_share_a_draw_says_something(share: float, is_open: bool) -> None:
+    """Else nothing has to pass a cache to be counted."""
+    draw = lane(share).draw(question(1))
+    assert draw is not None
+    assert is_open is draw.open
+
+
 def test_nobody_moves_back() -> None:
     """As the weight grows."""
     one = lane(0.1)
