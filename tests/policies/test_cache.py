@@ -21,7 +21,6 @@ from routing.cache.caching import Caching, Purge
 from routing.cache.key import Keys
 from routing.cache.worth import WINDOW
 from routing.match import Question
-from tests.policies.test_keeping import Drawn
 
 MakeCall = Callable[..., Call]
 
@@ -399,15 +398,3 @@ async def test_rows_that_another_process_has_kept_meanwhile(setting: Setting, ma
     assert (0.0, [1.0, 7.0, 2.0]) == (found.cost, found.response.payload.tensors()[0].array().tolist())
     assert found.cached is not None
     assert ("partial", True, False) == (found.cached.status, found.cached.collapsed, found.cached.stored)
-
-
-async def test_a_question_that_a_rollout_counts_passes(setting: Setting, make_call: MakeCall) -> None:
-    """Whatever is kept; what is kept stays."""
-    call = question(make_call, [1])
-    await setting.ask(call)
-    passed = await setting.ask(replace(call, drawn=(Drawn(True),)))
-    assert Cached("bypass", detail="rollout") == passed.cached
-    hit = await setting.ask(replace(call, drawn=(Drawn(False),)))
-    assert hit.cached is not None
-    assert "hit" == hit.cached.status
-    assert [[1], [1]] == setting.asked
