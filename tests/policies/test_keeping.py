@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ from backends.tensors import Tensor
 from policies.call import Answer, Cached, Call, Kept, Share
 from policies.keeping import (
     MEASURED,
+    Around,
     Found,
     Renewals,
     anonymous,
@@ -28,6 +29,7 @@ from policies.keeping import (
     wished,
 )
 from policies.local_store import LocalStore
+from policies.stream_cache import StreamCachePolicy
 from routing.cache.caching import Caching, Purge
 from routing.cache.key import Keys, Made
 from routing.cache.worth import Worth
@@ -79,6 +81,22 @@ def test_who_counts_in_a_rollout_is_drawn_before_anybody_looks(make_call: Callab
     assert (None, (all_,)) == (past, looked_up.drawn)
     one = replace(call, drawn=(all_,))  # before any share, and when the candidate has all
     assert (None, one) == measured(one, lambda: 0.0)
+
+
+async def test_a_stream_that_a_rollout_counts_passes(make_call: Callable[..., Call]) -> None:
+    """As an answer does: whatever is kept, which stays."""
+    store, keys = LocalStore(1 << 20, lambda: 100.0), Keys(b"k" * 32, lambda _: ())
+    policy = StreamCachePolicy(store, keys, lambda *_: None, Around(lambda: 100.0, lambda: 0.0, lambda *_: None))
+    call = make_call()
+    call = replace(call, plan=replace(call.plan, cache=Caching(60.0, b"e")), target=call.plan.stages[0].target)
+
+    async def below(_: Call) -> AsyncGenerator[Answer, None]:
+        yield Answer(InferenceResponse("m", "1", "", {}, Tensors(())), (Share("fast", 1, "m", "1"),), 0.0, 0.0)
+
+    told = []
+    for drawn in ((), (Drawn(True),), (Drawn(False),)):
+        told += [answer.cached and answer.cached.status async for answer in policy(replace(call, drawn=drawn), below)]
+    assert ["miss", "bypass", "hit"] == told
 
 
 def test_an_answer_without_its_message() -> None:

@@ -23,7 +23,6 @@ from routing.cache.caching import Caching, Purge
 from routing.cache.key import Keys
 from routing.cache.worth import WINDOW
 from routing.match import Question
-from tests.policies.test_keeping import Drawn
 
 MakeCall = Callable[..., Call]
 AWAY = InferenceError(ErrorKind.UNAVAILABLE, "away", reason="away")
@@ -399,11 +398,3 @@ async def test_what_is_found_is_a_whole_stream_of_the_same_question(question: Ca
             assert kept[:leave] == said(found)
         elif (leave is None and setting.answers) or (leave is not None and 0 < setting.answers < leave):
             whole[which] = (setting.now + 60.0, said(found))
-
-
-async def test_a_stream_that_a_rollout_counts_passes(setting: Setting, question: Call) -> None:
-    """Whatever is kept."""
-    for drawn, status in (((), "miss"), ((), "hit"), ((Drawn(True),), "bypass"), ((Drawn(False),), "hit")):
-        first, *_ = await setting.ask(replace(question, drawn=drawn))
-        assert first.cached is not None
-        assert status == first.cached.status
