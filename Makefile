@@ -33,7 +33,7 @@ test: .venv/.dev-stamp serving redis lint ## everything CI runs: the checks, the
 	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
 
 .PHONY: check
-check: .venv/.dev-stamp lint ## the quick part, under a minute: format, lint, types, import contracts, fast tests
+check: .venv/.dev-stamp lint ## the quick part, under two minutes: format, lint, types, import contracts, fast tests
 	@$(BIN)/python -m pytest -q -n auto --dist worksteal -m "not slow"
 
 FUZZ_SECONDS ?= 600
