@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from tests.faults.figures import LONG, Figures
+from tests.faults.figures import Figures
 from tests.features.conftest import ask, framed, image
 from tests.features.oip_server import Server
 from tests.real_parts import GatewayProcess, Redis, start_gateway
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(not LONG, reason="two gateways of two workers: FAULTS=long")]
+pytestmark = pytest.mark.slow
 
 SUM, CLIENTS, EACH = 3000.0, 64, 25
 STAGES = [{"use": "fast", "accept": 0.9}, {"use": "accurate"}]

@@ -35,7 +35,7 @@ async def test_any_faults() -> None:
         assert {(told, told)} == {gate.rollout.evidence["error-rate"].looked for gate in several}, seed
 
 
-@pytest.mark.skipif(not LONG, reason="hundreds of rollouts: FAULTS=long")
+@pytest.mark.skipif(not LONG, reason="400 rollouts, 7 s of CPU: part of `make proofs`")
 @pytest.mark.slow
 async def test_three_gateways_keep_the_promise_of_one() -> None:
     """Clients that always fail ask whichever gateway: an unchanged candidate goes in one of a hundred rollouts at most,
