@@ -8,6 +8,7 @@ from gateway.edge.gate import Framing, RefusedError, framing, nominated, request
 from gateway.edge.limits import Limits
 from gateway.edge.messages import RequestHead
 
+_KNOWN = 1024  # bytes of a head that is kept for the next request on its connection
 _REMEMBERED = 1024
 _names: dict[bytes, str] = {}
 
@@ -72,6 +73,27 @@ def read_head(block: bytes, limits: Limits, peer: str, received: float) -> tuple
         for name in nominated(connection):
             headers.pop(name, None)
     return RequestHead(line.method, line.path, line.query, headers, peer, received), frame
+
+
+class LastHead:
+    """Of one connection: a client that repeats its head byte for byte is not read again."""
+
+    __slots__ = ("_block", "_framing", "_head")
+
+    def __init__(self) -> None:
+        self._block = b""
+        self._head: RequestHead
+        self._framing: Framing
+
+    def read(self, block: bytes, limits: Limits, peer: str, received: float) -> tuple[RequestHead, Framing]:
+        """As read_head, of a connection whose limits and peer stay."""
+        if block == self._block:
+            head = self._head
+            return RequestHead(head.method, head.path, head.query, head.headers, head.peer, received), self._framing
+        head, frame = read_head(block, limits, peer, received)
+        if len(block) <= _KNOWN:
+            self._block, self._head, self._framing = block, head, frame
+        return head, frame
 
 
 def _malformed(headers: dict[str, str]) -> RefusedError:

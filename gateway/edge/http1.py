@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable
+from functools import partial
 from time import monotonic
 from typing import Final, cast
 
@@ -26,9 +27,10 @@ from gateway.edge import kernel, reply
 from gateway.edge.body import BodyReader, ChunkedBody, SizedBody
 from gateway.edge.errand import Errand
 from gateway.edge.gate import CHUNKED, Framing, RefusedError, early
-from gateway.edge.head import read_head
-from gateway.edge.messages import Admitted, HttpResponse, RequestHead
-from gateway.edge.shared import Shared
+from gateway.edge.head import LastHead
+from gateway.edge.messages import Admitted, HttpResponse, Later, RequestHead
+from gateway.edge.shared import LONGEST, Shared
+from gateway.edge.taking import Taking
 
 HEAD: Final = 0
 BODY: Final = 1
@@ -39,8 +41,6 @@ GONE: Final = 4
 _NO_REQUEST = Framing(0, True, False, True)  # of a connection that has not had any yet
 _ASK_AGAIN = 0.01  # seconds; a client that ended its side is asked after them whether it is there still
 _IN_A_ROW = 32  # heads that are read before everybody else has a turn: many an answer waits for nothing
-_KNOWN = 1024  # bytes of a head that is kept for the next request on its connection
-_JOINED = 64 * 1024  # bytes of a body up to which one copy is cheaper than a second buffer in the write
 
 _log = logging.getLogger(__name__)
 
@@ -49,9 +49,8 @@ class Connection(asyncio.Protocol):
     """One socket; `received` of its requests is the moment the edge turned to the first byte."""
 
     __slots__ = (
-        "_admitted", "_advancing", "_body", "_buffer", "_errand", "_framing", "_head", "_known", "_known_framing", "_known_head",
-        "_limits", "_mark", "_peer", "_phase", "_reading", "_repeats",
-        "_shared", "_since", "_stuffed", "_transport", "_unsent", "_unsent_since",
+        "_admitted", "_advancing", "_body", "_buffer", "_errand", "_framing", "_head", "_last", "_limits", "_mark", "_peer",
+        "_phase", "_reading", "_repeats", "_shared", "_since", "_stuffed", "_taking", "_transport",
     )  # fmt: skip
 
     def __init__(self, shared: Shared) -> None:
@@ -63,15 +62,13 @@ class Connection(asyncio.Protocol):
         self._buffer = b""
         self._head: RequestHead | None = None
         self._framing = _NO_REQUEST
-        # The last head, in bytes and read: a client that repeats it byte for byte is not read again.
-        self._known, self._known_framing = b"", self._framing
-        self._known_head: RequestHead | None = None
+        self._last = LastHead()
         self._body: BodyReader | None = None
         self._admitted: Admitted | None = None
-        self._errand: Errand | None = None
+        self._errand: Errand | Later | None = None
         self._reading, self._repeats = True, False  # the last request will be known again: so may be the next
         self._advancing = self._stuffed = False  # stuffed: the client does not take its answers
-        self._unsent, self._unsent_since = 0, 0.0
+        self._taking = Taking()
 
     # -- what the loop calls
 
@@ -136,7 +133,11 @@ class Connection(asyncio.Protocol):
             self._buffer += data
         elif self._repeats and self._phase == HEAD and not self._stuffed and (answer := self._shared.repeat(data, self._peer)):
             self._since = monotonic()
-            self._transport.write(answer)
+            if isinstance(answer, bytes):
+                self._transport.write(answer)
+            else:
+                self._phase, self._errand = ANSWER, answer
+                answer.begin(partial(self._known_late, data, self._since, answer))
             return
         else:
             self._buffer = data
@@ -196,15 +197,7 @@ class Connection(asyncio.Protocol):
             early(unread, limits.request_line, limits.headers)
             self._buffer = unread
             return False
-        block = unread[:end]
-        if block == self._known and self._known_head is not None:
-            head = self._known_head
-            self._head = RequestHead(head.method, head.path, head.query, head.headers, head.peer, self._since)
-            self._framing = self._known_framing
-        else:
-            self._head, self._framing = read_head(block, limits, self._peer, self._since)
-            if end <= _KNOWN:
-                self._known, self._known_head, self._known_framing = block, self._head, self._framing
+        self._head, self._framing = self._last.read(unread[:end], limits, self._peer, self._since)
         if self._framing.length > limits.body:
             raise RefusedError(413, f"the body is longer than {limits.body} bytes", "body")
         verdict = self._shared.app.admit(self._head)
@@ -260,17 +253,31 @@ class Connection(asyncio.Protocol):
             self._answer(answer)
             self._repeats = answer.again is not None and self._framing.plain and self._shared.know(whole, answer)
         else:
-            self._errand = errand = Errand(self._shared.loop, self._serve(answer), self._served)
+            whole = whole if len(whole) <= LONGEST else b""
+            self._errand = errand = Errand(self._shared.loop, self._serve(answer, whole), self._served)
             errand.step()
 
-    async def _serve(self, answer: Awaitable[HttpResponse]) -> None:
+    async def _serve(self, answer: Awaitable[HttpResponse], whole: bytes) -> None:
         try:
-            self._answer(await answer)
+            response = await answer
+            self._answer(response)
+            self._repeats = response.again is not None and self._framing.plain and self._shared.know(whole, response)
         except asyncio.CancelledError:
             self._transport.abort()
             raise
         except Exception:  # noqa: BLE001 - whatever the application raises, the client gets an answer
             self._crash()
+
+    def _known_late(self, whole: bytes, received: float, later: Later) -> None:
+        """What a request waited for that was not read: it is answered, or read after all."""
+        if self._phase != GONE:
+            self._phase, self._since = HEAD, monotonic()
+            answer = self._shared.late(whole, later)
+            if answer is not None:
+                self._transport.write(answer)
+            else:
+                self._since, self._buffer = received, whole + self._buffer
+        self._served()
 
     def _served(self) -> None:
         self._errand = None
@@ -293,18 +300,14 @@ class Connection(asyncio.Protocol):
             self._linger()
 
     def _write(self, response: HttpResponse, method: str, keep: bool) -> None:
-        body = response.body
-        length = body.nbytes if isinstance(body, memoryview) else len(body)
         closing = ("" if self._framing.modern else reply.KEEP) if keep else reply.CLOSE
-        head = reply.head(response, length, self._shared.date + closing)
-        if not length or reply.bodiless(response.status, method):
-            self._transport.write(head)
-        elif length <= _JOINED:
-            self._transport.write(b"".join((head, body)))
+        pieces = reply.pieces(response, method, self._shared.date + closing)
+        if len(pieces) == 1:
+            self._transport.write(pieces[0])
         else:
-            self._unsent = 0
-            self._transport.writelines((head, body))
-            self._shared.backlog.add(self, length)
+            self._taking.begin()
+            self._transport.writelines(pieces)
+            self._shared.backlog.add(self, memoryview(pieces[1]).nbytes)
 
     def _refuse_early(self, response: HttpResponse, unread: bytes) -> None:
         """Answers before the body; goes on only if the body is small, or its length unknown, and sure to come."""
@@ -346,12 +349,12 @@ class Connection(asyncio.Protocol):
     def tick(self, now: float) -> None:
         """Ends what has lasted too long. The clock of a phase runs only while the client has taken all it was sent."""
         limits = self._limits
-        unsent = self._transport.get_write_buffer_size()
-        if unsent:
-            self._tick_unsent(now)
+        if self._transport.get_write_buffer_size():
+            if self._taking.stalls(kernel.untaken(self._transport), now, limits):
+                self._transport.abort()
             self._since = now
             return
-        self._unsent = 0
+        self._taking.begin()
         lasted = now - self._since
         if self._phase == HEAD:
             if self._buffer:
@@ -363,16 +366,6 @@ class Connection(asyncio.Protocol):
             self._tick_body(now, lasted)
         elif self._phase == LINGER and lasted > limits.linger_timeout:
             self._transport.close()
-
-    def _tick_unsent(self, now: float) -> None:
-        limits = self._limits
-        unsent, lasted = kernel.untaken(self._transport), now - self._unsent_since
-        if unsent <= self._unsent:
-            if lasted < limits.write_timeout:
-                return
-            if self._unsent - unsent < limits.body_rate * lasted:
-                self._transport.abort()
-        self._unsent, self._unsent_since = unsent, now
 
     def _tick_body(self, now: float, lasted: float) -> None:
         limits = self._limits

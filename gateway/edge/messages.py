@@ -42,7 +42,23 @@ class HttpResponse(msgspec.Struct, frozen=True, gc=False):
     again: Again | None = None
 
 
-Again = Callable[[str, float, bytes], bytes | None]
+class Later(Protocol):
+    """The answer to one request that came again, for which somebody else must be asked whether it still is the answer."""
+
+    def begin(self, known: Callable[[], None]) -> None:
+        """Asks; `known` is called once: when the asked one has said something or will not, at once if it was cancelled."""
+        ...
+
+    def answer(self, date: bytes) -> bytes | None:
+        """Once that is known, as Again: the whole answer, or None."""
+        ...
+
+    def cancel(self) -> None:
+        """The client has left, and nothing is answered."""
+        ...
+
+
+Again = Callable[[str, float, bytes], bytes | Later | None]
 """Told the peer and when a request came that was answered before, byte for byte, and the line of the date: the whole answer, in
 the form of `reply.parts`; None: nothing has been done, and the request is to be taken like any other. Never raises."""
 

@@ -16,6 +16,7 @@ _FRAMING = frozenset({"connection", "content-length", "transfer-encoding", "date
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", re.ASCII)
 _BAD = re.compile(r"[\r\n\0]")
 _STATUS = {status.value: f"HTTP/1.1 {status.value} {status.phrase}" for status in HTTPStatus}
+_JOINED = 64 * 1024  # bytes of a body up to which one copy is cheaper than a second buffer in the write
 _REMEMBERED = 1024
 _fields: dict[str, str] = {}
 
@@ -31,6 +32,16 @@ def head(response: HttpResponse, length: int, closing: str) -> bytes:
     if response.status == 204 or response.status == 304:  # RFC 9110 section 8.6: these carry no length
         return f"{text}\r\n{closing}\r\n".encode("utf-8", "replace")
     return f"{text}\r\nContent-Length: {length}\r\n{closing}\r\n".encode("utf-8", "replace")
+
+
+def pieces(response: HttpResponse, method: str, closing: str) -> tuple[bytes, bytes | memoryview] | tuple[bytes]:
+    """The whole answer as it is written: in one piece, unless its body is so large that it is not to be copied."""
+    body = response.body
+    length = body.nbytes if isinstance(body, memoryview) else len(body)
+    first = head(response, length, closing)
+    if not length or bodiless(response.status, method):
+        return (first,)
+    return (b"".join((first, body)),) if length <= _JOINED else (first, body)
 
 
 def parts(lines: str, body: bytes | memoryview) -> tuple[bytes, bytes, bytes]:

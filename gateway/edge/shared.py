@@ -11,7 +11,7 @@ from gateway.edge.addresses import Addresses
 from gateway.edge.backlog import Backlog
 from gateway.edge.gate import RefusedError
 from gateway.edge.limits import Limits
-from gateway.edge.messages import Again, Application, HttpResponse
+from gateway.edge.messages import Again, Application, HttpResponse, Later
 
 if TYPE_CHECKING:
     from gateway.edge.http1 import Connection
@@ -87,8 +87,11 @@ class Shared:
         if known is not None:
             self._taken -= known[1]
 
-    def repeat(self, data: bytes, peer: str) -> bytes | None:
-        """The whole answer to one whole request, if it came before in these very bytes and may be answered so again."""
+    def repeat(self, data: bytes, peer: str) -> bytes | Later | None:
+        """The whole answer to one whole request, if it came before in these very bytes and may be answered so again.
+
+        Who gets it later begins it, and then has it from `late`.
+        """
         known = self._again.get(data)
         if known is None or self.draining:
             return None
@@ -99,6 +102,18 @@ class Shared:
             answer = None
         if answer is None:
             self._forget(data)
+        return answer
+
+    def late(self, whole: bytes, later: Later) -> bytes | None:
+        """The same once it is known; of a port that is drained meanwhile each answer has to say so."""
+        answer = None
+        if not self.draining:
+            try:
+                answer = later.answer(self.date_line)
+            except Exception:  # noqa: BLE001 - as above
+                _log.exception("the application raised where it must answer")
+        if answer is None:
+            self._forget(whole)
         return answer
 
     def gone(self, connection: Connection, peer: str) -> None:

@@ -14,7 +14,7 @@ from backends.errors import InferenceError
 from gateway.edge import reply
 from gateway.edge.limits import Limits
 from gateway.edge.listener import HttpListener, listen
-from gateway.edge.messages import Admitted, HttpResponse, RequestHead
+from gateway.edge.messages import Admitted, HttpResponse, Later, RequestHead
 
 
 class Recorder:
@@ -30,6 +30,7 @@ class Recorder:
         self.cancelled = asyncio.Event()
         self.knows = True  # what it has answered on /again
         self.again: list[str] = []  # who got such an answer by its bytes alone
+        self.held: list[Held] = []  # those on /later, of whom it is not known yet whether they do
 
     def admit(self, head: RequestHead) -> Admitted | HttpResponse:
         self.heads.append(head)
@@ -53,6 +54,10 @@ class Recorder:
         self.again.append(peer)
         before, between, behind = reply.parts("\r\nX-Fixed: 1", b"known")
         return b"".join((before, f"\r\nX-Late: {received <= monotonic()}".encode(), between, date, behind))
+
+    def held_back(self, peer: str, received: float, date: bytes) -> Later:
+        self.held.append(Held(self, peer, received))
+        return self.held[-1]
 
     def left(self, stage: str) -> None:
         self.leavings.append(stage)
@@ -78,7 +83,36 @@ class Recorder:
             return HttpResponse(200, (("X-Good", "1"), ("X-Bad", "a\r\nX-Evil: 1"), ("Content-Length", "99")), b"ok")
         elif head.path == "/nothing":
             return HttpResponse(204)
+        elif head.path == "/later":
+            await asyncio.sleep(0)
+            return HttpResponse(200, body=b"read", again=self.held_back)
         return HttpResponse(200, (("X-Path", head.path),), body)
+
+
+class Held:
+    """Implements gateway.edge.messages.Later; knows when told."""
+
+    def __init__(self, app: Recorder, peer: str, received: float) -> None:
+        self.app, self.peer, self.received = app, peer, received
+        self.known: Callable[[], None] | None = None
+        self.cancelled = self.fails = False
+
+    def begin(self, known: Callable[[], None]) -> None:
+        self.known = known
+
+    def tell(self) -> None:
+        known, self.known = self.known, None
+        if known is not None:
+            known()
+
+    def answer(self, date: bytes) -> bytes | None:
+        if self.fails:
+            raise ValueError("a defect")
+        return self.app.known(self.peer, self.received, date)
+
+    def cancel(self) -> None:
+        self.cancelled = True
+        self.tell()
 
 
 class Reply(NamedTuple):
@@ -138,15 +172,14 @@ class Place:
     async def start(self, limits: Limits | None = None) -> tuple[Recorder, Callable[[], Awaitable[Client]]]:
         """An application behind a new listener, and what connects to it."""
         app = Recorder()
-        listener = await listen(app, "127.0.0.1", 0, limits or Limits(sweep=0.02))
-        self.listeners.append(listener)
+        self.listeners.append(await listen(app, "127.0.0.1", 0, limits or Limits(sweep=0.02)))
+        return app, self.connect
 
-        async def connect() -> Client:
-            client = Client(*await asyncio.open_connection("127.0.0.1", listener.port))
-            self.clients.append(client)
-            return client
-
-        return app, connect
+    async def connect(self) -> Client:
+        """A client of the last listener."""
+        client = Client(*await asyncio.open_connection("127.0.0.1", self.listeners[-1].port))
+        self.clients.append(client)
+        return client
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.edge.gate import RefusedError
-from gateway.edge.head import read_head
+from gateway.edge.head import LastHead, read_head
 from gateway.edge.limits import Limits
 
 LINE = b"POST /a?b HTTP/1.1\r\nHost: h\r\n"
@@ -70,3 +70,15 @@ def test_limits_of_a_head() -> None:
     assert 431 == refused(LINE + b"A:\r\nB:\r\n\r\n", limits)
     head, _ = read_head(LINE + b"A: 12\r\n\r\n", limits, "", 0.0)
     assert "12" == head.headers["a"]
+
+
+def test_a_head_that_is_repeated() -> None:
+    """Is the same but for its time; another one, or one that is too long to be kept, is read."""
+    last = LastHead()
+    short, other, long = (LINE + b"X-A: " + value + b"\r\n\r\n" for value in (b"1", b"2", b"3" * 2000))
+    first = last.read(short, Limits(), "p", 1.0)
+    again = last.read(short, Limits(), "p", 2.0)
+    assert first[0].headers is again[0].headers
+    assert (1.0, 2.0, first[1]) == (first[0].received, again[0].received, again[1])
+    for block, value in ((long, "3" * 2000), (short, "1"), (other, "2"), (short, "1")):
+        assert (value, 3.0) == ((head := last.read(block, Limits(), "p", 3.0)[0]).headers["x-a"], head.received)
