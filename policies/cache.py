@@ -20,12 +20,14 @@ from backends.deadline import Deadline
 from backends.errors import InferenceError
 from backends.inference import InferenceRequest, InferenceResponse, Tensors
 from backends.tensors import Tensor, of_rows, row_parts
-from policies.call import Answer, Ask, Cached, CacheStatus, Call, Kept
+from policies.call import Afar, Answer, Ask, Cached, CacheStatus, Call, Kept
 from policies.keeping import (
     FAILURES,
     INLINE,
     Around,
+    Before,
     Found,
+    FoundAfar,
     Renewals,
     Store,
     anonymous,
@@ -86,7 +88,12 @@ class CachePolicy:
             answer = await self._fetch(search, search.kept, "request")
         else:
             found = self._store.find(parts.keys)  # a list nearly always, and whether it can be awaited takes 0.4 µs to know
-            search.kept = await found if not isinstance(found, list) and isinstance(found, Awaitable) else found
+            if not isinstance(found, list) and isinstance(found, Awaitable):
+                known = derived(call.request) is not None
+                search.before = Before(Made(self._keys, call.plan), self._store.generation) if known else None
+                search.kept = await found
+            else:
+                search.kept = found
             now = self._around.clock()
             worth.looked(now - start, now)
             answer = self._hit(search, now, found is search.kept) or await self._searched(search, now)
@@ -106,15 +113,22 @@ class CachePolicy:
             seconds += each.seconds
             if each.until < soonest:
                 soonest = each.until
-        call, still = search.call, None
+        call, still, afar = search.call, None, None
         if at_once and derived(call.request) is not None:
             made, around = Made(self._keys, call.plan), self._around
             kept = tuple(zip(search.parts.keys, there, strict=True))
             still = Found(call.model, made, kept, soonest, seconds, self._store, search.worth, around.clock, self._told)
-        answer = search.parts.joined(there, Cached("hit", soonest - now, still=still))
+        elif search.before is not None and len(there) == 1:
+            afar = self._afar(search, there[0], search.before)
+        answer = search.parts.joined(there, Cached("hit", soonest - now, still=still, afar=afar))
         if answer is not None:
             search.worth.saved(seconds)
         return answer
+
+    def _afar(self, search: _Search, kept: Kept, before: Before) -> Afar | None:
+        same = self._store.same(kept, before.generation)
+        of = (kept.until, kept.seconds, search.worth, self._around.clock, self._told)
+        return None if same is None else FoundAfar(search.call.model, before.made, same, *of)
 
     async def _searched(self, search: _Search, now: float) -> Answer:
         """What is stale may do; what is missing is asked for."""
@@ -258,6 +272,7 @@ class _Search(msgspec.Struct):
     worth: Worth
     parts: _Parts
     kept: Sequence[Kept | None] = ()
+    before: Before | None = None
 
     @property
     def caching(self) -> Caching:

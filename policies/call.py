@@ -112,6 +112,27 @@ class Still(Protocol):
         ...
 
 
+class Afar(Protocol):
+    """How to ask once more for what was found in a store further away; the rest as Still."""
+
+    @property
+    def seconds(self) -> float:
+        """The longest that it takes to ask."""
+        ...
+
+    def open(self) -> bool:
+        """Whether it may be as it was, and can be asked."""
+        ...
+
+    def ask(self, heard: Callable[[bool], None]) -> None:
+        """`heard` is told once whether the very same answer is kept; it does not raise. Nothing is counted of the question."""
+        ...
+
+    def fresh(self, since: float) -> float | None:
+        """As Still.fresh, for whoever has just heard that it is, and began `since`."""
+        ...
+
+
 CacheStatus = Literal["hit", "stale", "miss", "partial", "request", "bypass", "off"]
 
 
@@ -129,6 +150,7 @@ class Cached(msgspec.Struct, frozen=True, gc=False):
     detail: str = ""
     kept: float = 0.0  # of a partial hit: the share of its rows
     still: Still | None = None  # of a hit that was found at once, by a question that is known to come again
+    afar: Afar | None = None  # the same of one that was found further away, and is kept there only
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):
@@ -176,6 +198,7 @@ class Kept(msgspec.Struct, frozen=True, gc=False):
     tag: str
     size: int  # bytes, about
     more: tuple[InferenceResponse, ...] = ()  # of a stream: its other answers, in order
+    seal: bytes = b""  # what names its content where it came from, if that is a store further away
 
 
 class Ending(msgspec.Struct, frozen=True, gc=False):

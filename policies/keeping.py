@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 from msgspec.structs import replace
@@ -43,12 +43,37 @@ class Store(Protocol):
         """The same of one key, and of what lies in this process's memory."""
         ...
 
+    def same(self, kept: Kept, generation: bytes) -> Same | None:
+        """How to ask once more for what has just been found, looked for in that generation; None where there is no way."""
+        ...
+
     def keep(self, several: Sequence[Kept], ends: float) -> bool:
         """Takes them in, each under its own key, until the moment `ends`; whether there is room. Never raises, never waits."""
         ...
 
     def purge(self, which: Purge, now: float) -> None:
         """From now on nothing is found that was asked before `now` and is meant here. Never raises, never waits."""
+        ...
+
+
+class Same(Protocol):
+    """Asks whether an entry that lies further away is still what it was."""
+
+    @property
+    def seconds(self) -> float:
+        """The longest that it takes."""
+        ...
+
+    def open(self) -> bool:
+        """Whether it can be asked, and may be."""
+        ...
+
+    def holds(self) -> bool:
+        """Whether nothing was thrown away since it was found."""
+        ...
+
+    def ask(self, heard: Callable[[bool], None]) -> None:
+        """`heard` is told once, and does not raise. Never raises."""
         ...
 
 
@@ -91,6 +116,49 @@ class Found(msgspec.Struct, frozen=True, gc=False):
         if self.until <= now:
             return None
         self.worth.looked(now - start, now, self.seconds)
+        self.told(self.model, "hit")
+        return self.until - now
+
+
+class Before(NamedTuple):
+    """What the keys of a question that is known to come again were made of, and the purges, when a store was asked for it."""
+
+    made: Made
+    generation: bytes
+
+
+class FoundAfar(msgspec.Struct, frozen=True, gc=False):
+    """Implements policies.call.Afar, of one entry: as Found, but for the entry, about which the store is asked."""
+
+    model: str
+    made: Made
+    same: Same
+    until: float
+    backend_seconds: float  # that backends took for it
+    worth: Worth
+    clock: Callable[[], float]
+    told: Callable[[str, str], None]
+
+    @property
+    def seconds(self) -> float:
+        """The longest that it takes to ask."""
+        return self.same.seconds
+
+    def open(self) -> bool:
+        """Whether the cache is looked at, under the same key, and the store can say."""
+        now = self.clock()
+        return now < self.until and self.worth.on(now) and self.made.holds() and self.same.open()
+
+    def ask(self, heard: Callable[[bool], None]) -> None:
+        """Asks the store."""
+        self.same.ask(heard)
+
+    def fresh(self, since: float) -> float | None:
+        """Seconds for which it is fresh, counted as a hit that took since then to find; None, and nothing is counted."""
+        now = self.clock()
+        if self.until <= now or not self.made.holds() or not self.same.holds():
+            return None
+        self.worth.looked(now - since, now, self.backend_seconds)
         self.told(self.model, "hit")
         return self.until - now
 

@@ -46,6 +46,9 @@ class LocalStore:
             return None
         return kept
 
+    def same(self, kept: Kept, generation: bytes) -> None:
+        """There is nothing further away."""
+
     def keep(self, several: Sequence[Kept], ends: float) -> bool:
         """Takes them in; what was asked before it was purged is not."""
         room = [not self._gone(kept) and self._kept.put(kept.key, (kept, ends), kept.size) for kept in several]

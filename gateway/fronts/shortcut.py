@@ -42,7 +42,7 @@ class Shortcut(msgspec.Struct, gc=False):
     target: Target
     signature: Signature | None
     timeout: float  # seconds
-    still: Still
+    still: Still | None  # None of what lies further away, for which nobody can say at once
     exchange: Exchange  # of that hit
     body: bytes | memoryview = b""
     lines: str = ""  # those headers of its answers that repeat, written out
@@ -73,7 +73,12 @@ class Shortcut(msgspec.Struct, gc=False):
         """Seconds for which it is fresh, counted as a hit, for whoever has seen that the question is the same."""
         if plane.snapshot.mark is not self.mark or plane.signature(self.target) is not self.signature:
             return None
-        return self.still.fresh() if now < received + self.timeout else None
+        return self.still.fresh() if now < received + self.timeout and self.still is not None else None
+
+    def stands(self, plane: Dataplane, received: float, now: float) -> bool:
+        """The same but for the cache, of which nothing is counted."""
+        same = plane.snapshot.mark is self.mark and plane.signature(self.target) is self.signature
+        return same and now < received + self.timeout
 
     def _alike(self, headers: Mapping[str, str]) -> bool:
         passing = len([name for name in PASSING if name in headers])
@@ -83,9 +88,12 @@ class Shortcut(msgspec.Struct, gc=False):
 def shortcut(plane: Dataplane, snapshot: Snapshot, call: Call, answer: Answer, exchange: Exchange) -> Shortcut | None:
     """For questions such as this one, which was answered by a hit; None where they might be answered otherwise.
 
-    To be made in the same turn of the loop in which the hit was found: then nothing has changed since.
+    To be made in the same turn of the loop in which the hit was found: then nothing has changed since. Of one that was found
+    further away, whoever asked must have seen that what the backend takes is what it was before.
     """
-    if not OPEN or answer.cached is None or answer.cached.still is None or answer.quota is not None:
+    if not OPEN or answer.cached is None or answer.quota is not None:
+        return None
+    if answer.cached.still is None and answer.cached.afar is None:
         return None
     if call.request.version or not snapshot.models[call.model].steady:
         return None

@@ -42,6 +42,16 @@ end
 return answer
 """
 
+# KEYS: the state, the answer. ARGV: the stamp, and how the answer began when it was read (written.seal).
+# Answers 1 if both are so still, else 0.
+SAME = """
+local value = redis.call('MGET', KEYS[2])[1]
+if value and string.sub(value, 1, #ARGV[2]) == ARGV[2] and (redis.call('HGET', KEYS[1], 'stamp') or '') == ARGV[1] then
+  return 1
+end
+return 0
+"""
+
 # KEYS: the state. ARGV: the secret if there is none, the stamp that the asker knows, and field and order of purges to be known.
 # Answers secret, stamp, what Redis said if it refused to write, and, if that is another stamp, all purges.
 AGREE = f"""

@@ -18,11 +18,12 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from backends.promise import Promise
-from gateway.store import answer_scripts, written
+from gateway.store import answer_scripts, same, written
 from gateway.store.connection import Answered, Connection, packed
 from gateway.store.link import Link
 from gateway.store.meter import AWAY
 from gateway.store.orders import Orders
+from gateway.store.same import Same
 from gateway.store.scripts import digest
 from gateway.store.trouble import StoreError, refused
 from policies.call import Kept
@@ -69,6 +70,7 @@ class SharedAnswers:
         self._observer = observer
         self._clock, self._spawn = around.clock, around.spawn
         self._orders = Orders()
+        self._asked_again = same.Around(link, near, self._orders, observer, around.clock)
         self._news = asyncio.Event()  # there is something to agree on
         self._sending = 0
         self._aside: set[asyncio.Future[None]] = set()  # answers that are being packed
@@ -96,6 +98,12 @@ class SharedAnswers:
             self._observer.stored(AWAY, 0.0)
             return near
         return _Further(self, connection, keys, near)
+
+    def same(self, kept: Kept, generation: bytes) -> Same | None:
+        """How to ask once more for what was found in that generation, if it came from the store and lies nowhere nearer."""
+        if not kept.seal or generation != self.generation or self._near.nearest(kept.key) is not None:
+            return None
+        return Same(kept, self._asked_again)
 
     def keep(self, several: Sequence[Kept], ends: float) -> bool:
         """Takes them in here and sends them there; whether there is room for them here or there."""
@@ -198,10 +206,10 @@ class SharedAnswers:
             least = number  # of a purge; until it is known which, only what was asked after it counts
         bodies = await self._read([(keys[missing[place]], value) for place, value, _ in values])
         taken = 0
-        for (place, _, left), body in zip(values, bodies, strict=True):
+        for (place, value, left), body in zip(values, bodies, strict=True):
             if body is not None and left > 0 and body.generation >= least:
                 ends = asked + left / 1000
-                kept = body.kept(keys[missing[place]], self._clock(), ends - body.stale)
+                kept = body.kept(keys[missing[place]], self._clock(), ends - body.stale, written.seal(value))
                 taken += self._take(found, missing[place], kept, (body.generation, ends))
             if place % AT_ONCE == AT_ONCE - 1:
                 await asyncio.sleep(0)
@@ -297,7 +305,7 @@ class SharedAnswers:
 
     async def _greet(self, connection: Connection) -> None:
         """Teaches it the scripts, and agrees: nothing is asked before it knows the purges ordered here. Raises StoreError."""
-        for script in (answer_scripts.FIND, answer_scripts.AGREE):
+        for script in (answer_scripts.FIND, answer_scripts.SAME, answer_scripts.AGREE):
             await connection.ask("SCRIPT", "LOAD", script)
         await self._agree(connection)
         if self._orders.pending:  # it had forgotten some

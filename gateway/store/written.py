@@ -55,11 +55,13 @@ class Body(msgspec.Struct, frozen=True, array_like=True, gc=False):
     tag: str
     size: int
 
-    def kept(self, key: bytes, asked: float, until: float) -> Kept:
-        """The answer, by the clock of whoever read it."""
+    def kept(self, key: bytes, asked: float, until: float, seal: bytes = b"") -> Kept:
+        """The answer, by the clock of whoever read it; `seal` is its value's."""
         response, *more = [each.response() for each in self.responses]
         shares = tuple([Share(*share) for share in self.shares])
-        return Kept(key, response, shares, self.escalation, (), self.seconds, asked, until, self.tag, self.size, tuple(more))
+        return Kept(
+            key, response, shares, self.escalation, (), self.seconds, asked, until, self.tag, self.size, tuple(more), seal
+        )
 
 
 def _of(response: InferenceResponse) -> Response:
@@ -105,6 +107,11 @@ def read(value: object, key: bytes, secret: bytes) -> Body | None:
         return _decode(_inflated(body) if form == SMALL else body)
     except (msgspec.MsgspecError, zlib.error, ValueError):
         return None
+
+
+def seal(value: bytes) -> bytes:
+    """Equal for values that read gives the same for: nobody without the secret can make another body for the same MAC."""
+    return value[:HEAD]
 
 
 def work(value: bytes) -> int:
