@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from policies.call import Answer, Ask, Call, Counted, LimitedError, Quota, StreamAsk
 from routing.bill import Bill
 from routing.budgets import COME_BACK, Accounts, Budget, Grant, Want, period_of
-from routing.cost import Costs
+from routing.cost import Costs, bound, whole
 from routing.demand import Verdict
 from routing.limits import Limit, accounts, binds
 from routing.principal import Principal
@@ -72,12 +72,17 @@ class _Reserved(NamedTuple):
     wants: tuple[Want, ...]
     bound: tuple[_Bound, ...]
     grant: Grant
-    least: float  # what its first stage costs at most
+    first: float  # what its first stage costs at most
 
     def most(self, kind: str) -> float:
         """Of this kind, by the tightest budget."""
         amounts = [amount for each, amount in zip(self.bound, self.grant.amounts, strict=True) if each.budget.kind == kind]
         return min(amounts, default=math.inf)
+
+    def at_most(self, used: Sequence[float]) -> list[float]:
+        """No more than could be: where this process stood still, an ask has taken longer than its question had."""
+        most = [max(want.bound, amount) for want, amount in zip(self.wants, self.grant.amounts, strict=True)]
+        return [min(each, highest) for each, highest in zip(used, most, strict=True)]
 
 
 class BudgetPolicy:
@@ -127,31 +132,33 @@ class BudgetPolicy:
         finally:
             bill.close()
 
-    async def _reserve(self, call: Call, bound: tuple[_Bound, ...]) -> _Reserved:
+    async def _reserve(self, call: Call, bounds: tuple[_Bound, ...]) -> _Reserved:
         """Raises LimitedError."""
-        plan, rows = call.plan, call.request.rows or 1
-        least = self._costs.stage(call.model, plan, plan.stages[0].target, rows)
-        sums = {"cost": (least, self._costs.whole(call.model, plan, rows)), "escalations": (0.0, rows * (len(plan.stages) - 1.0))}
-        wants = tuple([self._want(each, *sums[each.budget.kind]) for each in bound])
+        plan, rows, seconds = call.plan, call.request.rows or 1, _seconds(call)
+        first = bound(plan, plan.stages[0].target, rows, seconds)
+        least = min(first, self._costs.stage(call.model, plan, rows))
+        cost = least, first, whole(plan, rows, seconds)
+        sums = {"cost": cost, "escalations": (0.0, 0.0, rows * (len(plan.stages) - 1.0))}
+        wants = tuple([self._want(each, sums[each.budget.kind]) for each in bounds])
         found = self._treasury.take(wants)
-        reserved = _Reserved(wants, bound, found if isinstance(found, Grant) else await found, least)
+        reserved = _Reserved(wants, bounds, found if isinstance(found, Grant) else await found, first)
         if reserved.grant.refused is not None:
             raise self._refused(reserved, reserved.grant.refused)
         return reserved
 
-    def _want(self, bound: _Bound, least: float, most: float) -> Want:
-        now, total = self._wall(), bound.budget.sum
+    def _want(self, bound: _Bound, sums: tuple[float, float, float]) -> Want:
+        now, total, (least, first, most) = self._wall(), bound.budget.sum, sums
         name, ends = self._periods.get(total.period, ("", 0.0))
         if now >= ends or now < ends - _SECONDS[total.period]:  # a clock that was set back is in an earlier one
             name, ends = self._periods[total.period] = period_of(total.period, now)
-        return Want(f"{bound.account}:{name}", least, most, total.amount, ends)
+        return Want(f"{bound.account}:{name}", least, most, total.amount, ends, first)
 
     def _bill(self, reserved: _Reserved) -> Bill:
         def settle(paid: float, raised: int) -> None:
             used = [paid if each.budget.kind == "cost" else float(raised) for each in reserved.bound]
-            self._treasury.settle(reserved.wants, reserved.grant, used)
+            self._treasury.settle(reserved.wants, reserved.grant, reserved.at_most(used))
 
-        return Bill(max(0.0, reserved.most("cost") - reserved.least), reserved.most("escalations"), settle)
+        return Bill(reserved.most("cost"), reserved.first, reserved.most("escalations"), settle)
 
     def _refused(self, reserved: _Reserved, at: int) -> LimitedError:
         limit, want, now = reserved.bound[at].limit, reserved.wants[at], self._wall()
@@ -169,6 +176,12 @@ class BudgetPolicy:
                 self._known.clear()
             found = self._known[key] = tuple(each for limit in self._limits if binds(limit, *key) for each in _bound(limit, *key))
         return found
+
+
+def _seconds(call: Call) -> float:
+    """How long it can be asked at most. A flight that others join has its route's whole time (policies/coalesce.py)."""
+    until = call.deadline.at
+    return (max(until, call.received + call.plan.timeout) if call.key else until) - call.received
 
 
 def _bound(limit: Limit, principal: Principal, model: str) -> Iterator[_Bound]:

@@ -30,8 +30,8 @@ class Purse(Protocol):
         """A question enters a cascade that has a budget of its own."""
         ...
 
-    def may(self, call: Call, target: Target, rows: int) -> bool:
-        """Whether the target may be asked about so many rows; False: they keep the answer they have."""
+    def may(self, call: Call, target: Target, rows: int, seconds: float) -> bool:
+        """Whether the target may be asked about so many rows, for so long; False: they keep the answer they have."""
         ...
 
 
@@ -62,7 +62,8 @@ class CascadePolicy:
         """One answer with every row from the cheapest stage that was sure of it.
 
         Once a first answer is in hand, a later stage that fails, or that cannot or must not be asked, does not lose it: those
-        rows keep the answer they have, and `escalation` says `skipped;` and why: deadline, breaker, budget or error.
+        rows keep the answer they have, and `escalation` says `skipped;` and why: deadline, breaker, budget or error. Nor does a
+        stage that fails lose what the next one answers, if that was asked at the same time.
         """
         climb = _Climb(call, ask, self._clock)
         if self._purse is not None and call.plan.budget is not None:
@@ -73,6 +74,8 @@ class CascadePolicy:
                 if stage:
                     self._tell(climb, stage, outcome)
                 if outcome not in _ANSWERED:
+                    if climb.ahead is not None:
+                        continue
                     climb.skipped = outcome
                     break
                 if not len(climb.escalation.unsure):
@@ -84,11 +87,13 @@ class CascadePolicy:
         return climb.answer()
 
     async def _step(self, climb: _Climb, stage: int) -> str:
-        """Asks a stage about the rows still unsure; what came of it. Raises what the first stage does."""
+        """Asks a stage about the rows still unsure; what came of it. Raises the first one's error if nobody has an answer."""
         ahead, plan, asked = climb.ahead, climb.call.plan, len(climb.escalation.unsure)
         target, began = plan.stages[stage].target, self._clock()
-        if ahead is None and stage and (why := self._against(climb, stage)):
-            return why
+        if ahead is None and stage:
+            climb.idle()
+            if why := self._against(climb, stage):
+                return why
         try:
             if ahead is not None:
                 await climb.catch_up(ahead)
@@ -100,10 +105,7 @@ class CascadePolicy:
         except InferenceError as error:
             if error.kind is ErrorKind.DEADLINE:
                 self._foresight.took(target, self._clock() - (ahead.began if ahead else began), began)
-            if not stage:
-                raise
-            error.ended()
-            climb.vain += error.cost
+            climb.lost(error)
             return "deadline" if error.kind is ErrorKind.DEADLINE else "error"
         if stage or plan.speculate is not None:
             seconds = climb.answers[stage].backend_seconds if ahead else self._clock() - began
@@ -120,7 +122,7 @@ class CascadePolicy:
             return "deadline"
         if self._shut(target) and self._nobody(call.plan, target):
             return "breaker"
-        if self._purse is not None and not self._purse.may(call, target, climb.rows):
+        if self._purse is not None and not self._purse.may(call, target, climb.rows, remaining):
             return "budget"
         return ""
 
@@ -152,6 +154,7 @@ class CascadePolicy:
 
 
 _ANSWERED = frozenset({"asked", "speculated"})
+_FAILURES = frozenset({*ErrorKind} - {ErrorKind.INVALID})
 
 
 class _Ahead:
@@ -176,6 +179,8 @@ class _Climb:
         self.below = ask
         self._clock = clock
         self._needless: Asked | None = None  # in vain
+        self._failed: InferenceError | None = None  # what the first stage has raised
+        self._planned = True
         # Counts what no answer tells of: who was asked ahead. Without that one of its own is 6 µs for nothing.
         self._bill = call.bill or (Bill() if call.plan.speculate is not None else None)
         self._before = self._bill.paid if self._bill is not None else 0.0
@@ -192,6 +197,24 @@ class _Climb:
         self.answers[stage] = answer  # paid for, whether or not it can be used
         self._seconds += seconds
         self.escalation.answered(stage, answer.response.payload.tensors(), about)
+
+    def idle(self) -> None:
+        """Nobody is asked for it now."""
+        if self._bill is not None:
+            self._bill.idle()
+
+    def lost(self, error: InferenceError) -> None:
+        """A stage had no answer that can be used. Raises the first one's error where there is no other and none is to come; what
+        is wrong with the question is so at every stage."""
+        if not self.escalation.begun and (self.ahead is None or error.kind not in _FAILURES):
+            first, self._failed = self._failed or error, None
+            first.cost = error.cost + self.vain
+            raise first
+        if not self.escalation.begun:
+            self._failed = error
+        error.ended()
+        self.vain += error.cost
+        self._planned = False
 
     def question(self, stage: int) -> Call:
         """To a stage, about the rows still unsure. A later one's failing must come before the call's own."""
@@ -246,7 +269,7 @@ class _Climb:
             escalation=self._escalation(plan),
             asks=self._asks() if plan.sample else (),
             owners=self._owners(shares) if plan.cache is not None or plan.audit is not None else (),
-            planned=not self.skipped and False not in [answer.planned for answer in self.answers.values()],
+            planned=self._planned and not self.skipped and False not in [answer.planned for answer in self.answers.values()],
         )
 
     def _cost(self) -> float:
@@ -279,6 +302,6 @@ class _Climb:
     def _escalation(self, plan: Plan) -> str:
         if self.skipped:
             return f"skipped;{self.skipped}"
-        if len(self.answers) == 1:
+        if self.answers.keys() == {0}:
             return "none"
-        return "→".join([plan.stages[stage].target.variant for stage in range(len(self.answers))])
+        return "→".join([plan.stages[stage].target.variant for stage in range(max(self.answers) + 1)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from policies.call import Call
-from routing.cost import Costs
+from routing.cost import Costs, bound
 from routing.plan import Target
 
 SAVED = 256.0  # rows that a cascade may send up at once, whatever its share, after it has sent up few
@@ -27,13 +27,12 @@ class Purses:
             earned = plan.budget * (call.request.rows or 1)
             self._credits[key] = min(SAVED, self._credits.get(key, SAVED * plan.budget) + earned)
 
-    def may(self, call: Call, target: Target, rows: int) -> bool:
-        """Whether the target may be asked about so many rows; then they count."""
+    def may(self, call: Call, target: Target, rows: int, seconds: float) -> bool:
+        """Whether the target may be asked about so many rows, for so long; then they count."""
         key = (call.model, call.plan.route)
         if call.plan.budget is not None and self._credits.get(key, 0.0) <= 0:
             return False
-        cost = 0.0 if call.bill is None else self.costs.stage(call.model, call.plan, target, rows)
-        if call.bill is not None and not call.bill.allows(rows, cost):
+        if call.bill is not None and not call.bill.allows(rows, bound(call.plan, target, rows, seconds)):
             return False
         if call.plan.budget is not None:
             self._credits[key] -= rows

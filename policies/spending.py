@@ -20,7 +20,6 @@ from routing.cost import Costs
 from routing.plan import Target
 from routing.price import Price
 
-MOST_TOKENS = 1_000_000  # of a row: what a backend says beyond that is a mistake, and nobody's budget is spent by one
 _UNCOUNTABLE = frozenset({BYTES, "BF16"})  # the second has no numbers here (backends/tensors.py)
 _LET_GO = frozenset({"abandoned", ErrorKind.DEADLINE.value})
 
@@ -71,7 +70,7 @@ def more_tokens(tokens: float | None, price: Price | None, rows: int, response: 
     if price is None or not price.tokens or tokens is None:
         return tokens
     told = _tokens(price, rows, response)
-    return None if told is None else min(tokens + told, float(MOST_TOKENS * rows))
+    return None if told is None else min(tokens + told, float(price.most_tokens * rows))
 
 
 def with_tokens(request: InferenceRequest, price: Price) -> InferenceRequest:
@@ -106,4 +105,4 @@ def _tokens(price: Price, rows: int, response: InferenceResponse) -> float | Non
         return None
     if not np.isfinite(counts).all() or (counts < 0).any():
         return None
-    return min(float(counts.sum()), float(MOST_TOKENS * rows))
+    return min(float(counts.sum()), float(price.most_tokens * rows))

@@ -16,30 +16,39 @@ from routing.budgets import SLACK
 
 
 class Bill:
-    """Of one question. `room` is what asking dearer stages may cost in all, at most, and `rows` how many rows may go up to them;
-    `settle` hears what was paid, and how many did.
+    """Of one question. It may cost so much as was `granted`, of which `first` is held for its first stage, and so many `rows` may
+    go up; `settle` hears what was paid, and how many did.
     """
 
-    __slots__ = ("_closed", "_room", "_rows", "_settle", "_under_way", "paid", "raised")
+    __slots__ = ("_closed", "_granted", "_held", "_rows", "_settle", "_under_way", "paid", "raised")
 
     def __init__(
-        self, room: float = math.inf, rows: float = math.inf, settle: Callable[[float, int], None] | None = None
+        self,
+        granted: float = math.inf,
+        first: float = 0.0,
+        rows: float = math.inf,
+        settle: Callable[[float, int], None] | None = None,
     ) -> None:
         self.paid = 0.0
         self.raised = 0  # rows sent up
-        self._room = room
+        self._granted = granted
+        self._held = first
         self._rows = rows
         self._settle = settle
         self._under_way = 0
         self._closed = False
 
     def allows(self, rows: int, cost: float) -> bool:
-        """Whether so many rows may go up, at that cost at most; then the room for it is taken."""
-        if self.raised + rows > self._rows or cost > self._room + SLACK * cost:
+        """Whether so many rows may go up, at that cost at most; then as much is held for it."""
+        if self.raised + rows > self._rows or cost > self._granted - self.paid - self._held + SLACK * cost:
             return False
         self.raised += rows
-        self._room -= cost
+        self._held += cost
         return True
+
+    def idle(self) -> None:
+        """Nobody is being asked: for whom something was held has been paid."""
+        self._held = 0.0
 
     def asked(self) -> None:
         """Somebody is asked for it, or waits for who is."""

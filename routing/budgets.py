@@ -4,8 +4,10 @@
     take:   held += what is granted, between the least that makes sense and the most that may be needed; or nothing is taken
     settle: held -= what was granted, spent += what was used
 
-A grant is what is left, so whoever uses no more than was granted never spends more than the sum, however many do so at once. Who
-uses more (a price that is known afterwards only) overshoots by that much, and what comes after finds less left, or nothing.
+A grant is what is left, so whoever uses no more than was granted never spends more than the sum, however many do so at once. A
+question whose price is known afterwards only is granted its bound, which it cannot exceed. Where less is left than that, though
+as much as such questions usually cost, it is granted what is left if nobody else holds anything: so the rest is spent, too, by
+one after the other, and only the last can use more than it was granted. Spent is never more than the sum and one bound.
 Periods are the calendar's, in UTC: they begin for all at once, and what was left over is not carried on. What is reserved in one
 is settled in the same, whenever that is.
 """
@@ -45,7 +47,8 @@ class Budget(msgspec.Struct, frozen=True):
 class Want(msgspec.Struct, frozen=True, gc=False):
     """Between `least` and `most` of the account `key`, in which there is `amount` until the moment `ends` (seconds, Unix time).
 
-    A key says which budget, whose, and the period.
+    Beside others it is granted no less than `bound`: more than its grant it may then not use. A key says which budget, whose, and
+    the period.
     """
 
     key: str
@@ -53,6 +56,7 @@ class Want(msgspec.Struct, frozen=True, gc=False):
     most: float
     amount: float
     ends: float
+    bound: float = 0.0
 
     def part(self, parts: float) -> Want:
         """The same of one of so many parts of the budget."""
@@ -84,13 +88,18 @@ class Grant(msgspec.Struct, frozen=True, gc=False):
 def granted(wants: Sequence[Want], accounts: Sequence[tuple[float, float]]) -> Grant:
     """The same of all who keep accounts; of each what is spent and what is held."""
     left = [max(0.0, want.amount - spent - held) for want, (spent, held) in zip(wants, accounts, strict=True)]
-    short = [at for at, want in enumerate(wants) if left[at] + SLACK * want.amount < want.least]
+    short = [at for at, want in enumerate(wants) if not _fits(want, left[at], accounts[at][1])]
     if short:
         spent = [at for at in short if wants[at].amount - accounts[at][0] + SLACK * wants[at].amount < wants[at].least]
         refused = max(spent or short, key=lambda at: wants[at].ends)
         return Grant((), tuple(left), refused, bool(spent))
     amounts = tuple([max(want.least, min(want.most, each)) for want, each in zip(wants, left, strict=True)])
     return Grant(amounts, tuple([max(0.0, each - amount) for each, amount in zip(left, amounts, strict=True)]))
+
+
+def _fits(want: Want, left: float, held: float) -> bool:
+    slack = SLACK * want.amount
+    return left + slack >= want.least and (left + slack >= want.bound or held <= slack)
 
 
 def period_of(period: str, now: float) -> tuple[str, float]:

@@ -2,14 +2,17 @@
 
 Rows and the ask itself have a price that is known beforehand. Time and tokens are known afterwards only, so for each variant a
 line is drawn through what its latest asks took, by rows (least squares, the latest some thousand): a batch of a hundred rows
-takes neither what one takes nor a hundred times that. The most that a row has taken lately is remembered beside it.
+takes neither what one takes nor a hundred times that. The most that a row has taken lately is remembered beside it. None of that
+is a promise. What an ask can cost at most hangs on nothing that was seen: no ask has longer than its question, nor than its
+variant's timeout, and no more is paid for than the price says.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from routing.plan import Plan, Target
+from routing.price import Price
 
 FADES = 0.999  # of what was seen is left with each ask: it weighs as much as the latest thousand
 
@@ -58,12 +61,13 @@ class Costs:
         if price is None:
             return target.cost * rows
         milliseconds, counts = self._usual(model, target.variant)
-        milliseconds.saw(rows, seconds * 1000)
+        taken = _paid_for(price, seconds)
+        milliseconds.saw(rows, taken)
         if tokens is None:
             tokens = counts.likely(rows) if price.token else 0.0
         elif price.token:
             counts.saw(rows, tokens)
-        return target.cost * rows + price.call + price.gpu_ms * seconds * 1000 + price.token * tokens
+        return _sum(target, price, rows, taken, tokens)
 
     def let_go(self, model: str, target: Target, rows: int, seconds: float) -> float:
         """The cost of an ask that a backend had for so long, and whose answer nobody waited for."""
@@ -71,7 +75,7 @@ class Costs:
         if price is None:
             return target.cost * rows
         tokens = self._usual(model, target.variant)[1].likely(rows) if price.token else 0.0
-        return target.cost * rows + price.call + price.gpu_ms * seconds * 1000 + price.token * tokens
+        return _sum(target, price, rows, _paid_for(price, seconds), tokens)
 
     def likely(self, model: str, target: Target, rows: int) -> float:
         """What an ask of so many rows costs on average."""
@@ -79,35 +83,23 @@ class Costs:
         if price is None:
             return target.cost * rows
         milliseconds, tokens = self._usual(model, target.variant)
-        measured = price.gpu_ms * milliseconds.likely(rows) + price.token * tokens.likely(rows)
-        return target.cost * rows + price.call + measured
+        return _sum(target, price, rows, milliseconds.likely(rows), tokens.likely(rows))
 
-    def most(self, model: str, target: Target, rows: int) -> float:
-        """What it costs at most, as far as that can be known."""
+    def lately(self, model: str, target: Target, rows: int) -> float:
+        """What it costs if each row is as dear as the dearest of late."""
         price = target.price
         if price is None:
             return target.cost * rows
         milliseconds, tokens = self._usual(model, target.variant)
-        return target.cost * rows + price.call + price.gpu_ms * milliseconds.most(rows) + price.token * tokens.most(rows)
+        return _sum(target, price, rows, milliseconds.most(rows), tokens.most(rows))
 
     def dearest(self, model: str, targets: Sequence[Target], rows: int) -> float:
         """What the dearest of them would have cost for such a question: the counterfactual of always asking it."""
         return max([self.likely(model, target, rows) for target in targets])
 
-    def stage(self, model: str, plan: Plan, target: Target, rows: int) -> float:
-        """The most that asking this target costs, with all who stand in for it: one after the other may take its time in vain."""
-        cost, found = 0.0, {target.variant}
-        while True:
-            cost += self.most(model, target, rows)
-            instead = plan.fallback.get(target.variant)
-            if instead is None or instead.variant in found:
-                return cost
-            target = instead
-            found.add(target.variant)
-
-    def whole(self, model: str, plan: Plan, rows: int) -> float:
-        """The most that the plan costs: every stage is asked about every row."""
-        return sum([self.stage(model, plan, stage.target, rows) for stage in plan.stages])
+    def stage(self, model: str, plan: Plan, rows: int) -> float:
+        """What the first stage costs if it is as dear as lately, with all who stand in for it: each may be asked in vain."""
+        return sum([self.lately(model, each, rows) for each in _line(plan, plan.stages[0].target)])
 
     def _usual(self, model: str, variant: str) -> tuple[Usual, Usual]:
         key = (model, variant)
@@ -115,3 +107,55 @@ class Costs:
         if found is None:
             found = self._seen[key] = (Usual(), Usual())
         return found
+
+
+def bound(plan: Plan, target: Target, rows: int, seconds: float) -> float:
+    """What asking this target costs at most, whatever happens, with all who stand in for it one after the other; all of them
+    together have so many seconds.
+    """
+    return _bound(list(_line(plan, target)), rows, seconds)
+
+
+def whole(plan: Plan, rows: int, seconds: float) -> float:
+    """What the plan costs at most: every stage is asked about every row, in so many seconds. One after the other, unless a stage
+    may be asked at the same time as the one before it.
+    """
+    lines = [list(_line(plan, stage.target)) for stage in plan.stages]
+    if plan.speculate is None:
+        return _bound([each for line in lines for each in line], rows, seconds)
+    return sum([_bound(line, rows, seconds) for line in lines])
+
+
+def _line(plan: Plan, target: Target) -> Iterator[Target]:
+    """It, and who stands in for it, in order."""
+    found = {target.variant}
+    while True:
+        yield target
+        instead = plan.fallback.get(target.variant)
+        if instead is None or instead.variant in found:
+            return
+        target = instead
+        found.add(target.variant)
+
+
+def _bound(line: Sequence[Target], rows: int, seconds: float) -> float:
+    """Of targets that are asked one after the other."""
+    fixed = timed = dearest = 0.0
+    for target in line:
+        price = target.price
+        fixed += target.cost * rows
+        if price is not None:
+            fixed += price.call + price.token * price.most_tokens * rows
+            timed += price.gpu_ms * _paid_for(price, seconds if target.timeout is None else min(seconds, target.timeout))
+            dearest = max(dearest, price.gpu_ms)
+    return fixed + min(timed, dearest * seconds * 1000)
+
+
+def _paid_for(price: Price, seconds: float) -> float:
+    """Of an ask that took so long, the milliseconds that are paid for."""
+    return seconds * 1000 if price.most_ms is None else min(seconds * 1000, price.most_ms)
+
+
+def _sum(target: Target, price: Price, rows: int, milliseconds: float, tokens: float) -> float:
+    paid = min(tokens, float(price.most_tokens * rows))
+    return target.cost * rows + price.call + price.gpu_ms * milliseconds + price.token * paid

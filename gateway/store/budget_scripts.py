@@ -18,17 +18,19 @@ from routing.budgets import SLACK, Grant, Want, granted
 PREFIX = LIMITS + "spent:"
 AFTER = 86_400.0  # seconds that an account is kept beyond its period: what was asked in it may end later
 
-# KEYS: the accounts. ARGV: for each least, most, amount, and how long to keep it (ms); then the grant's name.
+# KEYS: the accounts. ARGV: for each least, bound, most, amount, and how long to keep it (ms); then the grant's name.
 # Answers spent and held of each, as they were; what fits is taken.
 TAKE = f"""
 local answer, grants, fits = {{}}, {{}}, true
 for i = 1, #KEYS do
-  local at = 4 * i - 3
-  local least, most, amount = tonumber(ARGV[at]), tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
+  local at = 5 * i - 4
+  local least, bound = tonumber(ARGV[at]), tonumber(ARGV[at + 1])
+  local most, amount = tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
   local found = redis.call('HMGET', KEYS[i], 'spent', 'held')
   local spent, held = tonumber(found[1] or 0), tonumber(found[2] or 0)
   local left = math.max(0, amount - spent - held)
-  fits = fits and not (left + {SLACK!r} * amount < least)
+  local slack = {SLACK!r} * amount
+  fits = fits and left + slack >= least and (left + slack >= bound or held <= slack)
   grants[i] = math.max(least, math.min(most, left))
   answer[2 * i - 1], answer[2 * i] = string.format('%.17g', spent), string.format('%.17g', held)
 end
@@ -36,7 +38,7 @@ if fits then
   for i = 1, #KEYS do
     local grant = string.format('%.17g', grants[i])
     redis.call('HSET', KEYS[i], 'held', string.format('%.17g', tonumber(answer[2 * i]) + grants[i]), ARGV[#ARGV], grant)
-    redis.call('PEXPIRE', KEYS[i], ARGV[4 * i])
+    redis.call('PEXPIRE', KEYS[i], ARGV[5 * i])
   end
 end
 return answer

@@ -98,7 +98,7 @@ class SharedTreasury:
 
         words: list[Word] = []
         for want in wants:
-            words += (want.least, want.most, want.amount, self._keep(want))
+            words += (want.least, want.bound, want.most, want.amount, self._keep(want))
         connection.send(packed("EVALSHA", _TAKE, len(wants), *map(_stored, wants), *words, name), answered)
         try:
             return await promise

@@ -38,7 +38,7 @@ class Escalation:
         self._confidence: Confidence = plan.confidence
         self.whole = not rows or not plan.row_independent
         self.rows = rows or 1
-        self._asked: list[Places] = []  # by stage, the rows that have its answer unless they went up
+        self._asked: dict[int, Places] = {}  # by stage that answered, the rows that have its answer unless they went up
         self._outputs: dict[str, Tensor] = {}
         self.unsure: Places = _everybody(self.rows)
         self.scores: dict[int, Scores] = {}  # by stage: how sure it was of each row it was asked about; of the whole, one
@@ -57,8 +57,13 @@ class Escalation:
         if len(asked) < self.rows:
             found = self._merged(asked, found)  # else nothing of another stage's is left
         self._outputs = found
-        self._asked.append(asked)
+        self._asked[stage] = asked
         self.unsure = unsure
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is an answer."""
+        return bool(self._asked)
 
     def _of(self, outputs: Sequence[Tensor], about: Places) -> list[Tensor]:
         """The rows that are unsure, of an answer about more."""
@@ -101,13 +106,13 @@ class Escalation:
 
     def shares(self) -> list[tuple[int, int]]:
         """(stage, rows answered by it), in stage order."""
-        asked = [*map(len, self._asked), 0]
-        return [(stage, here - up) for stage, (here, up) in enumerate(pairwise(asked)) if here > up]
+        asked = [*map(len, self._asked.values()), 0]
+        return [(stage, here - up) for stage, (here, up) in zip(self._asked, pairwise(asked), strict=True) if here > up]
 
     def owners(self) -> tuple[int, ...]:
         """The stage that each row's answer is from."""
         owner = np.zeros(self.rows, np.intp)
-        for stage, rows in enumerate(self._asked):
+        for stage, rows in self._asked.items():
             owner[rows] = stage
         return tuple(owner.tolist())
 

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from backends.deadline import Deadline
 from backends.errors import ErrorKind, InferenceError
-from policies.call import Answer, Call
+from policies.call import Answer, Ask, Call
 from policies.cascade import CascadePolicy
 from routing.cascade.audits import Audit
 from routing.plan import Target
@@ -156,7 +156,7 @@ async def test_an_empty_purse_keeps_rows_where_they_are(make_call: Make, make_an
     questions: list[tuple[str, int]] = []
 
     class Purse:
-        def may(self, call: Call, target: Target, rows: int) -> bool:
+        def may(self, call: Call, target: Target, rows: int, seconds: float) -> bool:
             questions.append((target.variant, rows))
             return target.variant == "mid"
 
@@ -336,21 +336,63 @@ async def test_a_client_that_leaves_ends_both(expecting: tuple[CascadePolicy, Ca
     assert {asyncio.current_task()} == asyncio.all_tasks()
 
 
-async def test_a_first_stage_that_fails_ends_the_second(expecting: tuple[CascadePolicy, Call], make_answer: Reply) -> None:
-    """Its failure is the client's, and nobody is left behind."""
+def failing(asked: Gated, **kinds: ErrorKind) -> Ask:
+    """These variants fail when both have been asked, the first before the second; the others answer as they do."""
+
+    async def ask(call: Call) -> Answer:
+        assert call.target is not None
+        name = call.target.variant
+        if name not in kinds:
+            return await asked(call)
+        asked.lines.append(f"{name} asked")
+        if {"fast asked", "dear asked"} <= set(asked.lines):
+            asked.began.set()
+        await asked.began.wait()
+        error = InferenceError(kinds[name], f"no {name}")
+        error.cost = 1.0
+        raise error
+
+    return ask
+
+
+@pytest.mark.parametrize("kind", [ErrorKind.BROKEN, ErrorKind.DEADLINE, ErrorKind.OVERLOADED])
+async def test_a_first_stage_that_fails_does_not_lose_what_the_second_answers(
+    expecting: tuple[CascadePolicy, Call], make_answer: Reply, observer: object, kind: ErrorKind
+) -> None:
+    """Which was asked about the same rows at the same time; nobody keeps such an answer as the one that was planned."""
     policy, call = expecting
     asked = Gated(make_answer, {"dear": [0.5] * 10})
+    asked.gates["dear"].set()
+    answer = await policy(call, failing(asked, fast=kind))
+    assert ("fast→dear", False) == (answer.escalation, answer.planned)
+    assert [("dear", 10)] == [(share.variant, share.rows) for share in answer.shares]
+    p = answer.response.output("p")
+    assert p is not None
+    assert [0.5] * 10 == p.array().ravel().tolist()
+    assert [("escalated", "digits", "fast", "dear", "speculated")] == observer.lines  # type: ignore[attr-defined]
+    assert {asyncio.current_task()} == asyncio.all_tasks()
 
-    async def failing(each: Call) -> Answer:
-        if each.target is not None and each.target.variant == "fast":
-            await asked.began.wait()
-            raise InferenceError(ErrorKind.BROKEN, "no")
-        asked.lines.append("fast asked")
-        return await asked(each)
 
-    with pytest.raises(InferenceError):
-        await policy(call, failing)
+async def test_a_first_stage_that_fails_for_the_question_s_sake_ends_the_second(
+    expecting: tuple[CascadePolicy, Call], make_answer: Reply
+) -> None:
+    """What is wrong with it is wrong at every stage: the client hears it at once, and nobody is left behind."""
+    policy, call = expecting
+    asked = Gated(make_answer, {"dear": [0.5] * 10})
+    with pytest.raises(InferenceError, match="no fast"):
+        await policy(call, failing(asked, fast=ErrorKind.INVALID))
     assert ["fast asked", "dear asked", "dear cancelled"] == asked.lines
+    assert {asyncio.current_task()} == asyncio.all_tasks()
+
+
+async def test_where_both_fail_the_first_one_s_error_is_told(expecting: tuple[CascadePolicy, Call], make_answer: Reply) -> None:
+    """It is the cause; it has cost what both have."""
+    policy, call = expecting
+    asked = Gated(make_answer, {})
+    with pytest.raises(InferenceError, match="no fast") as raised:
+        await policy(call, failing(asked, fast=ErrorKind.BROKEN, dear=ErrorKind.UNAVAILABLE))
+    assert (ErrorKind.BROKEN, 2.0) == (raised.value.kind, raised.value.cost)
+    assert {asyncio.current_task()} == asyncio.all_tasks()
 
 
 async def test_a_second_that_fails_ahead_is_skipped(expecting: tuple[CascadePolicy, Call], make_answer: Reply) -> None:

@@ -11,10 +11,10 @@ from msgspec.structs import replace
 from backends.inference import InferenceResponse, RequestedOutput, Tensors
 from backends.tensors import Tensor, from_array
 from policies.call import Call
-from policies.spending import MOST_TOKENS, Ended, more_tokens, spent, streamed, with_tokens, without_tokens
+from policies.spending import Ended, more_tokens, spent, streamed, with_tokens, without_tokens
 from routing.cost import Costs
 from routing.plan import Target
-from routing.price import Price
+from routing.price import MOST_TOKENS, Price
 
 PRICE = Price(token=1.0, tokens="usage")
 TARGET = Target("fast", "t", "f", price=PRICE)

@@ -20,7 +20,7 @@ from routing.budgets import Accounts, Grant, Want
 from tests.real_parts import Redis
 
 WANT = Want("a", 1.0, 2.0, 10.0, 60.0)
-STEP = st.tuples(st.floats(0, 30), st.floats(0, 60), st.floats(0, 2), st.booleans())
+STEP = st.tuples(st.floats(0, 30), st.floats(0, 90), st.floats(0, 60), st.floats(0, 2), st.booleans())
 
 
 @pytest.mark.parametrize(
@@ -42,13 +42,13 @@ def test_the_grant_follows_from_what_the_accounts_were() -> None:
 def test_redis_counts_as_a_process_does(redis: Redis) -> None:
     """Whatever is taken and settled: the same grants, the same accounts."""
 
-    async def differ(steps: list[tuple[float, float, float, bool]], key: str) -> None:
+    async def differ(steps: list[tuple[float, float, float, float, bool]], key: str) -> None:
         link = Link(parse(redis.url), Login(), 5.0)
         await link.attempt()
         assert link.connection is not None
         near, amounts = Accounts(), {"one": 40.0, "all": 100.0}
-        for number, (least, more, used, settled) in enumerate(steps):
-            wants = [Want(f"{key}{name}", least, least + more, amount, 60.0) for name, amount in amounts.items()]
+        for number, (least, bound, more, used, settled) in enumerate(steps):
+            wants = [Want(f"{key}{name}", least, least + more, amount, 60.0, bound) for name, amount in amounts.items()]
             far = grant(
                 await run(link.connection, budget_scripts.TAKE, wants, [*(w for want in wants for w in _of(want)), str(number)]),
                 wants,
@@ -66,14 +66,14 @@ def test_redis_counts_as_a_process_does(redis: Redis) -> None:
 
     @settings(max_examples=25, deadline=None)
     @given(st.lists(STEP, max_size=12))
-    def compare(steps: list[tuple[float, float, float, bool]]) -> None:
+    def compare(steps: list[tuple[float, float, float, float, bool]]) -> None:
         asyncio.run(differ(steps, f"{next(keys)}:"))
 
     compare()
 
 
-def _of(want: Want) -> tuple[float, float, float, int]:
-    return want.least, want.most, want.amount, 1000
+def _of(want: Want) -> tuple[float, float, float, float, int]:
+    return want.least, want.bound, want.most, want.amount, 1000
 
 
 async def run(connection: Connection, script: str, wants: list[Want], words: Sequence[float | str]) -> object:

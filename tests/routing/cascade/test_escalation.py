@@ -47,6 +47,22 @@ def test_every_row_ends_with_the_first_stage_that_was_sure(scores: list[tuple[fl
     assert not len(escalation.unsure)
 
 
+@pytest.mark.parametrize("lost", [0, 1])
+def test_a_stage_without_an_answer_leaves_all_its_rows_to_the_next(lost: int) -> None:
+    """As if there were only the others."""
+    escalation = Escalation(PLAN, 3)
+    begun = [escalation.begun]
+    for stage in {0, 1, 2} - {lost}:
+        escalation.answered(
+            stage, answer([[0.95, 0.1, 0.95], [0.5, 0.85, 0.5], [0.3] * 3][stage][: len(escalation.unsure)], stage)
+        )
+    assert [False, True] == [*begun, escalation.begun]
+    merged = {tensor.name: tensor for tensor in escalation.outputs(frozenset())}
+    expected = [2, 1, 2] if lost == 0 else [0, 2, 0]
+    assert (tuple(expected), expected) == (escalation.owners(), merged["who"].array().ravel().tolist())
+    assert [(stage, expected.count(stage)) for stage in sorted(set(expected))] == escalation.shares()
+
+
 def test_rows_kept_bit_for_bit() -> None:
     """A NaN's payload bits in a sure row survive another row's escalation."""
     strange = np.frombuffer(np.array([0x7FC00123, 0x3F000000], dtype="<u4").tobytes(), dtype="<f4")
