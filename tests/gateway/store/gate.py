@@ -26,13 +26,13 @@ MOST = 1 << 20
 class Gate:
     """One gateway's answers, with a clock that stands still unless told."""
 
-    def __init__(self, address: Address, name: bytes = b"a", most: int = MOST) -> None:
+    def __init__(self, address: Address, name: bytes = b"a", most: int = MOST, room: int = 64 << 20) -> None:
         self.now = 1000.0
         self.told: Counter[str] = Counter()
         self.spawner = Spawner()
         self.link = Link(address, Login(), 5.0, most=most)
         self.keys = Keys(name * 32, lambda _: ())
-        self.near = LocalStore(64 << 20, lambda: self.now)
+        self.near = LocalStore(room, lambda: self.now)
         self.store = SharedAnswers(
             self.link, self.near, self.keys, self, Around(lambda: self.now, random.random, self.spawner.spawn)
         )
@@ -89,9 +89,9 @@ def answer(name: bytes, now: float, size: int, fresh: float) -> Kept:
 
 
 @asynccontextmanager
-async def two(address: Address, most: int = MOST) -> AsyncIterator[tuple[Gate, Gate]]:
-    """Two gateways that have found the store."""
-    gates = (Gate(address, b"a", most), Gate(address, b"b", most))
+async def two(address: Address, most: int = MOST, room: int = 64 << 20) -> AsyncIterator[tuple[Gate, Gate]]:
+    """Two gateways that have found the store, the other with so much memory."""
+    gates = (Gate(address, b"a", most), Gate(address, b"b", most, room))
     try:
         for gate in gates:
             assert await gate.link.attempt()
