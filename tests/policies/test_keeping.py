@@ -16,6 +16,7 @@ from policies.keeping import (
     MEASURED,
     Around,
     Found,
+    FoundAfar,
     Renewals,
     anonymous,
     apart,
@@ -207,6 +208,85 @@ def test_what_is_not_as_it_was_is_not_found(make_call: Callable[..., Call], even
     shelf = Shelf(make_call())
     event(shelf)
     assert shelf.found.fresh() is None
+    assert ([], 0) == (shelf.told, shelf.worth._looks)
+
+
+class Elsewhere:
+    """Implements policies.keeping.Same."""
+
+    seconds = 0.045
+
+    def __init__(self) -> None:
+        self.opened = self.held = True
+        self.heard: list[Callable[[bool], None]] = []
+
+    def open(self) -> bool:
+        return self.opened
+
+    def holds(self) -> bool:
+        return self.held
+
+    def ask(self, heard: Callable[[bool], None]) -> None:
+        self.heard.append(heard)
+
+
+class AfarShelf(Shelf):
+    """One entry that was found elsewhere, and what asking for it once more hangs on."""
+
+    def __init__(self, call: Call) -> None:
+        super().__init__(call)
+        self.same = Elsewhere()
+        self.afar = FoundAfar(
+            "digits",
+            Made(self.keys, call.plan),
+            self.same,
+            150.5,
+            0.25,
+            self.worth,
+            lambda: self.now,
+            lambda *told: self.told.append(told),
+        )
+
+
+def test_what_was_found_afar_is_found_once_more(make_call: Callable[..., Call]) -> None:
+    """Its store is asked; it counts as a hit that took so long to look up."""
+    shelf = AfarShelf(make_call())
+    assert shelf.afar.open()
+    assert 0.045 == shelf.afar.seconds
+    said = list[bool]()
+    shelf.afar.ask(said.append)
+    assert ([], 0) == (shelf.told, shelf.worth._looks)
+    shelf.now = 100.5
+    shelf.same.heard[0](True)
+    assert [True] == said
+    assert 50.0 == shelf.afar.fresh(100.0)
+    assert [("digits", "hit")] == shelf.told
+    assert (1, 0.25, 0.5) == (shelf.worth._looks, shelf.worth._saved, shelf.worth._spent)
+
+
+def thrown_away(shelf: AfarShelf) -> None:
+    shelf.same.held = False
+
+
+def closed(shelf: AfarShelf) -> None:
+    shelf.same.opened = False
+
+
+@pytest.mark.parametrize("event", [turned_off, over, closed, another_secret, another_version])
+def test_for_what_is_not_as_it_was_nobody_is_asked(make_call: Callable[..., Call], event: Callable[[AfarShelf], None]) -> None:
+    """It is looked up."""
+    shelf = AfarShelf(make_call())
+    event(shelf)
+    assert not shelf.afar.open()
+
+
+@pytest.mark.parametrize("event", [over, thrown_away, another_secret, another_version])
+def test_what_changes_while_its_store_is_asked(make_call: Callable[..., Call], event: Callable[[AfarShelf], None]) -> None:
+    """And nothing is counted, whatever the store said."""
+    shelf = AfarShelf(make_call())
+    assert shelf.afar.open()
+    event(shelf)
+    assert shelf.afar.fresh(100.0) is None
     assert ([], 0) == (shelf.told, shelf.worth._looks)
 
 
