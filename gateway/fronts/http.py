@@ -21,12 +21,12 @@ from gateway.dialects.quota import quota_headers, quota_of
 from gateway.dialects.reply import client_timeout, failure_headers, server_metadata, told, version_asked
 from gateway.dialects.v2_http import Operation, error_response, operation, status
 from gateway.edge.coding import choose, deflate, inflate
-from gateway.edge.messages import Admitted, HttpResponse, RequestHead
+from gateway.edge.messages import Admitted, Again, HttpResponse, RequestHead
 from gateway.edge.reply import lines
 from gateway.fronts.exchange import Exchange, began
 from gateway.fronts.parts import FrontParts
 from gateway.fronts.repeats import Place, Repeat, Repeats, Written, place
-from gateway.fronts.shortcut import shortcut
+from gateway.fronts.shortcut import Shortcut, shortcut
 from gateway.fronts.verbatim import verbatim
 from policies.authorize import demand
 
@@ -172,6 +172,7 @@ class HttpFront:
                 exchange.record.drawn = self._parts.samples.refused(snapshot, request, inquiry, error, len(body) > _INLINE)
             raise
         exchange.planned(call, snapshot, self._parts.samples)
+        takes = self._plane.signature(call.plan.stages[0].target)
         outcome = Outcome(await self._plane.ask(snapshot, call), call.plan, snapshot.version)
         exchange.answered(outcome)
         answer, described = self._written(outcome, request, at, repeat)
@@ -182,10 +183,18 @@ class HttpFront:
         fixed, own = told(outcome, exchange.record.request_id, self._clock() - exchange.received)
         if outcome.answer.quota is not None:
             own += quota_headers(outcome.answer.quota)
-        if repeat is not None and short is not None:
+        again = None
+        if repeat is not None and short is not None and short.signature is takes:
             short.body, short.lines = answer, lines((*fixed, *described))
-            self._repeats.settle(repeat, short)
-        return HttpResponse(200, (*described, *own), answer, fixed)
+            again = self._settled(repeat, short, exchange)
+        return HttpResponse(200, (*described, *own), answer, fixed, again=again)
+
+    def _settled(self, repeat: Repeat, short: Shortcut, exchange: Exchange) -> Again | None:
+        """Remembers the shortcut; to what lies further away there is none but for who sends the same bytes."""
+        if short.afar is not None:
+            return verbatim(self._parts, self._clock, short, exchange)
+        self._repeats.settle(repeat, short)
+        return None
 
     def _written(self, outcome: Outcome, request: InferenceRequest, at: Place, repeat: Repeat | None) -> Written:
         """The answer in the client's form; one from the cache is remembered, and its question."""

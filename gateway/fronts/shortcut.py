@@ -12,7 +12,7 @@ from gateway.dialects.reply import told_again
 from gateway.edge.messages import Again, HttpResponse
 from gateway.fronts.exchange import Exchange
 from gateway.snapshot import PASSING, Snapshot
-from policies.call import Answer, Call, Still
+from policies.call import Afar, Answer, Call, Still
 from routing.plan import Target
 
 OPEN = True  # False: every question takes the long way
@@ -46,6 +46,7 @@ class Shortcut(msgspec.Struct, gc=False):
     exchange: Exchange  # of that hit
     body: bytes | memoryview = b""
     lines: str = ""  # those headers of its answers that repeat, written out
+    afar: Afar | None = None  # in place of `still`
 
     @property
     def size(self) -> int:
@@ -99,4 +100,5 @@ def shortcut(plane: Dataplane, snapshot: Snapshot, call: Call, answer: Answer, e
         return None
     heeded, target = {name: value for name, value in exchange.headers.items() if name not in PASSING}, call.plan.stages[0].target
     timeout = call.deadline.at - call.received
-    return Shortcut(snapshot.mark, heeded, target, plane.signature(target), timeout, answer.cached.still, exchange)
+    cached = answer.cached
+    return Shortcut(snapshot.mark, heeded, target, plane.signature(target), timeout, cached.still, exchange, afar=cached.afar)

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any
@@ -21,12 +21,14 @@ from backends.tensors import from_array
 from gateway.compile import Blueprint, compile_snapshot, lasting
 from gateway.dataplane import Dataplane
 from gateway.edge import reply
-from gateway.edge.messages import Again, HttpResponse, RequestHead
+from gateway.edge.messages import Again, HttpResponse, Later, RequestHead
 from gateway.fronts.http import HttpFront
 from gateway.fronts.parts import FrontParts
 from gateway.fronts.repeats import Place, Repeat, Repeats
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.record import RequestRecord
+from policies.call import Kept
+from policies.local_store import LocalStore
 from routing.cache.key import Keys
 from routing.plan import Target
 from routing.principal import Principal
@@ -109,17 +111,67 @@ class Forgetful(Repeats):
         return None
 
 
+class Elsewhere(LocalStore):
+    """Whoever looks waits for a turn of the loop, in which `meanwhile` happens once; nothing lies nearer."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        super().__init__(1 << 20, clock)
+        self.meanwhile: Callable[[], object] | None = None
+        self.reached = True
+        self.happened = False
+
+    def happen(self) -> None:
+        """What was to happen meanwhile."""
+        happens, self.meanwhile = self.meanwhile, None
+        if happens is not None:
+            self.happened = True
+            happens()
+
+    async def find(self, keys: Sequence[bytes]) -> Sequence[Kept | None]:  # type: ignore[override]
+        await asyncio.sleep(0)
+        self.happen()
+        return super().find(keys)
+
+    def same(self, kept: Kept, generation: bytes) -> StillThere | None:  # type: ignore[override]
+        return StillThere(self, kept) if generation == self.generation else None
+
+
+class StillThere:
+    """Implements policies.keeping.Same."""
+
+    seconds = 0.05
+
+    def __init__(self, store: Elsewhere, kept: Kept) -> None:
+        self._store, self._kept, self._generation = store, kept, store.generation
+
+    def open(self) -> bool:
+        return self._store.reached
+
+    def holds(self) -> bool:
+        return self._store.generation == self._generation
+
+    def ask(self, heard: Callable[[bool], None]) -> None:
+        def said() -> None:
+            self._store.happen()
+            heard(self._store.reached and self._store.nearest(self._kept.key) is self._kept)
+
+        asyncio.get_running_loop().call_soon(said)
+
+
 class Gateway:
     """A front over a data plane of its own, on a clock that can be set forward by `later` seconds."""
 
-    def __init__(self, repeats: Repeats, policy: Blueprint) -> None:
+    def __init__(self, repeats: Repeats, policy: Blueprint, afar: bool = False) -> None:
         self.later = 0.0
         self.doors, self.backend, self.metrics = Held(), Telling(), Metrics()
         self.served: tuple[str, ...] = ()
         self.signatures: dict[Target, Signature] = {}
         self.records: list[RequestRecord] = []
         self.keys = Keys(b"k" * 32, lambda _: self.served)
+        self.elsewhere = Elsewhere(self.clock)
         self.lasting = replace(lasting(self.clock), keys=self.keys)
+        if afar:
+            self.lasting = replace(self.lasting, store=self.elsewhere)
         self.plane = Dataplane(compile_snapshot(policy, None, self.metrics, self.clock, self.lasting), self.signatures)
         self.take(policy)
         ids = count()
@@ -154,6 +206,8 @@ class Gateway:
         whole = (path, tuple(headers.items()), content)
         again = self.known.pop(whole, None)
         raw = None if again is None else again("", received, b"")
+        if raw is not None and not isinstance(raw, bytes):
+            raw = await late(raw)
         self.unread = raw is not None
         if raw is None:
             verdict = self.front.admit(RequestHead("POST", path, "", headers, "", received))
@@ -185,6 +239,14 @@ class Gateway:
     async def close(self) -> None:
         """Ends what it does in the background."""
         await self.lasting.spawner.close()
+
+
+async def late(later: Later) -> bytes | None:
+    """As the edge waits."""
+    known = asyncio.Event()
+    later.begin(known.set)
+    await known.wait()
+    return later.answer(b"")
 
 
 def _timeless(name: str, value: str) -> str:
