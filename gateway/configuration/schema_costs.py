@@ -9,7 +9,7 @@ import msgspec
 
 from gateway.configuration.problems import UnreadableError, listed, nearest, shown
 from gateway.configuration.quantities import read_share
-from gateway.configuration.readers import LARGEST_AMOUNT, Amount
+from gateway.configuration.readers import LARGEST_AMOUNT, Amount, Count
 from routing.budgets import PERIODS, Sum
 
 _SUM = re.compile(r"(?P<amount>[0-9]{1,18}(?:\.[0-9]{1,18})?) ?/ ?(?P<period>[A-Za-z]+)")
@@ -59,6 +59,8 @@ class Cost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     gpu_ms: Amount = 0.0
     token: Amount = 0.0
     tokens: str | None = None
+    most_ms: Count | None = None
+    most_tokens: Count | None = None
 
 
 class EscalationBudget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -23,7 +23,7 @@ from routing.cache.caching import Caching
 from routing.limits import Allowance, Bound, Limit
 from routing.match import Cascade, Match, Route, RouteTable, Split, Use
 from routing.plan import Target
-from routing.price import Price
+from routing.price import MOST_TOKENS, Price
 from routing.rollout.units import Holdout
 
 Targets = Mapping[str, Target]
@@ -117,7 +117,7 @@ def _table(name: str, model: policy.Model, backends: Mapping[str, policy.Backend
 
 
 def _price(cost: Cost) -> Price | None:
-    parts = Price(cost.call, cost.gpu_ms, cost.token, cost.tokens or "")
+    parts = Price(cost.call, cost.gpu_ms, cost.token, cost.tokens or "", cost.most_ms, cost.most_tokens or MOST_TOKENS)
     return None if parts == Price() else parts
 
 

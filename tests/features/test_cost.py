@@ -25,7 +25,7 @@ models:
     timeout: 5s
     variants:
       fast: {backend: triton, model: digits_fast, cost: {call: 2, row: 1}}
-      accurate: {backend: triton, model: digits_accurate, cost: {row: 10, token: 0.1, tokens: label}}
+      accurate: {backend: triton, model: digits_accurate, cost: {row: 10, token: 0.1, tokens: label, most_tokens: 400}}
     routes:
       - {name: dear, match: {header: {x-use: dear}}, use: accurate}
       - {name: cheap, match: {header: {x-use: cheap}}, use: fast}
@@ -131,7 +131,7 @@ async def test_budgets_of_escalation(start: Start) -> None:
     gate.backend.confidence = {"digits_fast": dict.fromkeys(range(10), 0.5)}
     told = [(await gate.infer([1, 2])).headers["x-penstock-escalation"] for _ in range(2)]
     assert ["fast→accurate", "skipped;budget"] == told
-    await gate.reload(policy(limits="{match: {tier: other}, cost: 1/day}", route="budget: {share: 1%}"))
+    await gate.reload(policy(limits="{match: {tier: other}, cost: 4/day}", route="budget: {share: 1%}"))
     told = [(await gate.infer([1, 2, 3])).headers["x-penstock-escalation"] for _ in range(2)]
     assert ["fast→accurate", "skipped;budget"] == told
     await gate.reload(policy(limits="{per: tenant, cost: 20/hour}"))

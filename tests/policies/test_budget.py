@@ -3,78 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from backends.deadline import Deadline
 from backends.errors import ErrorKind, InferenceError
-from backends.inference import InferenceResponse, Tensors
-from policies.budget import BudgetPolicy, LocalTreasury
-from policies.call import Answer, Ask, Call, LimitedError
+from policies.budget import LocalTreasury
+from policies.call import Answer, Call, LimitedError
 from policies.cascade import CascadePolicy
 from policies.purse import Purses
-from routing.budgets import Budget, Sum, Want, period_of
-from routing.cost import Costs
-from routing.limits import Bound, Limit, accounts
+from routing.budgets import Want, period_of
+from routing.limits import Bound, accounts
 from routing.plan import Stage, Target
 from routing.price import Price
-from routing.principal import Principal
-
-Make = Callable[..., Call]
-Reply = Callable[[Call, dict[str, list[float]]], Answer]
-NOON = 1_795_262_400.0  # 2026-11-21T12:00:00Z
-STAGES = (("fast", 0.9), ("dear", None))
-
-
-def limit(cost: float = 0.0, escalations: float = 0.0, per: str = "tenant", name: str = "own") -> Limit:
-    """Of a day."""
-    found = [("cost", cost), ("escalations", escalations)]
-    return Limit(name, Bound(), per, (), tuple(Budget(kind, Sum(sum_, "day")) for kind, sum_ in found if sum_))  # type: ignore[arg-type]
-
-
-class Till:
-    """A policy over one clock, and what was told of refusals."""
-
-    def __init__(self, *limits: Limit, costs: Costs | None = None) -> None:
-        self.now = NOON
-        self.costs = costs or Costs()
-        self.refused: list[str] = []
-        self.treasury = LocalTreasury(lambda: self.now)
-        self.policy = BudgetPolicy(limits, self.treasury, self.costs, lambda: self.now, self.refused.append)
-
-    async def fits(self, call: Call, cost: float) -> bool:
-        """Whether a question was let through that cost so much then."""
-
-        async def ask(asked: Call) -> Answer:
-            paid(asked, cost)
-            return answered(asked, cost)
-
-        try:
-            await self.policy(call, ask)
-        except LimitedError:
-            return False
-        return True
-
-
-def paid(call: Call, cost: float) -> None:
-    """As the core tells it."""
-    if call.bill is not None:
-        call.bill.asked()
-        call.bill.pay(cost)
-
-
-def answered(call: Call, cost: float) -> Answer:
-    """One with nothing in it."""
-    return Answer(InferenceResponse("m", "1", "", {}, Tensors(())), (), cost, 0.0)
-
-
-def of(call: Call, tenant: str) -> Call:
-    """The same, of another tenant."""
-    return replace(call, principal=Principal("ann", tenant))
+from tests.policies.till import NOON, STAGES, Make, Reply, Till, answered, limit, never, of, paid
 
 
 async def test_a_budget_is_spent_to_the_last_and_begins_anew(make_call: Make) -> None:
@@ -95,117 +40,19 @@ async def test_a_price_that_nobody_knows_yet_is_not_free(make_call: Make) -> Non
     assert not await till.fits(replace(call, plan=replace(call.plan, stages=(Stage(by_time),))), 20.0)
 
 
-def timed(call: Call, seconds: float, gpu_ms: float = 1.0) -> Call:
-    """To a variant that is paid by the millisecond, with so much time."""
-    target = Target("timed", "t", "m", price=Price(gpu_ms=gpu_ms))
-    return replace(call, deadline=Deadline(call.received + seconds), plan=replace(call.plan, stages=(Stage(target),)))
-
-
-async def test_reserved_is_what_the_time_of_a_question_costs_at_most(make_call: Make) -> None:
-    """However quick such questions usually are. What is left beside that is for who fits, and free again when it ends."""
-    till, go = Till(limit(cost=100.0)), asyncio.Event()
-    call = of(timed(make_call(1), 0.030), "a")
-
-    async def ask(asked: Call) -> Answer:
-        assert asked.bill is not None
-        asked.bill.asked()
-        await go.wait()
-        asked.bill.pay(2.0)
-        return answered(asked, 2.0)
-
-    running = [asyncio.ensure_future(till.policy(call, ask)) for _ in range(4)]
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
-    assert [False, False, False, True] == [each.done() for each in running]
-    with pytest.raises(LimitedError, match="reserved for questions in flight"):
-        await running[3]
-    go.set()
-    await asyncio.gather(*running[:3])
-    assert [True, True] == [await till.fits(call, 30.0) for _ in range(2)]
-    assert 34.0 == pytest.approx(left_of(till, "a"))
-
-
-async def test_a_flight_that_others_may_join_has_its_route_s_time(make_call: Make) -> None:
-    """So that is what is reserved, though this client has less."""
-    till, call = Till(limit(cost=100.0)), of(timed(make_call(1), 0.010), "a")
-    for key, held in ((b"", 10.0), (b"k", 50.0)):
-
-        async def ask(asked: Call, held: float = held) -> Answer:
-            assert 100.0 - held == pytest.approx(left_of(till, "a"))
-            return answered(asked, 0.0)
-
-        await till.policy(replace(call, key=key, plan=replace(call.plan, timeout=0.050)), ask)
-
-
-async def test_what_is_left_at_the_end_is_for_one_after_the_other(make_call: Make) -> None:
-    """Less than the most that it may cost, and more than it usually does: it is asked if nobody else is. If it costs the most all
-    the same, that much is overspent, once."""
-    till, call = Till(limit(cost=100.0)), of(timed(make_call(1), 0.060), "a")
-    assert await till.fits(call, 58.0)
-
-    async def ask(asked: Call) -> Answer:
-        with pytest.raises(LimitedError, match="reserved for questions in flight"):
-            await till.policy(call, _never)
-        paid(asked, 3.0)
-        return answered(asked, 3.0)
-
-    await till.policy(call, ask)
-    assert await till.fits(call, 1000.0)  # it cannot have taken so long: this process stood still
-    assert -21.0 == pytest.approx(left_of(till, "a"))
-    with pytest.raises(LimitedError, match="has spent its cost"):
-        await till.policy(call, _never)
-
-
-async def test_rows_go_up_for_what_the_time_that_is_left_costs_at_most(
-    make_call: Make, make_answer: Reply, observer: object
-) -> None:
-    """What was reserved for the first stage and not needed is free for the second, which has what is left of the time."""
-    two = make_call(1, STAGES, at=0.1)
-    fast, dear = (Target(name, "t", "m", price=Price(gpu_ms=1.0)) for name in ("fast", "dear"))
-    stages = (replace(two.plan.stages[0], target=fast), Stage(dear))
-    call, now, found = replace(two, plan=replace(two.plan, stages=stages)), [0.0], []
-    for amount, after in ((101.0, 0.0), (101.0, 0.03), (80.0, 0.03), (99.0, 0.0), (60.0, 0.04)):
-        till = Till(limit(cost=amount))
-        cascade = CascadePolicy(observer, lambda: now[-1], Purses(till.costs))  # type: ignore[arg-type]
-
-        async def core(asked: Call, after: float = after) -> Answer:
-            reply = make_answer(asked, {"fast": [0.1], "dear": [1.0]})
-            now.append(after)
-            paid(asked, 1000 * after if asked.target is fast else 0.0)
-            return reply
-
-        async def ask(asked: Call, layer: CascadePolicy = cascade, below: Ask = core) -> Answer:
-            return await layer(asked, below)
-
-        now.append(0.0)
-        found.append((await till.policy(call, ask)).escalation)
-    assert ["fast→dear", "fast→dear", "skipped;budget", "fast→dear", "skipped;budget"] == found
-
-
-def left_of(till: Till, tenant: str) -> float:
-    """Of its sum of 100: negative where more was spent."""
-    (account,), (day, ends) = accounts(limit(cost=100.0), Principal("ann", tenant), "digits"), period_of("day", NOON)
-    found = till.treasury._accounts.account(Want(f"{account}:{day}", 0.0, 0.0, 100.0, ends), NOON)
-    return 100.0 - found.spent - found.held
-
-
 async def test_a_refusal_says_what_to_do(make_call: Make) -> None:
     """429: why, when it begins anew, what is left; and what of it could still be asked."""
     till, call = Till(limit(cost=100.0)), of(make_call(1, (("dear", None),)), "a")
     assert [True, True] == [await till.fits(call, 40.0) for _ in range(2)]
     with pytest.raises(LimitedError) as refused:
-        await till.policy(call, _never)
+        await till.policy(call, never)
     error = refused.value
     assert (ErrorKind.LIMITED, 43_200.0) == (error.kind, error.retry_after)
     assert "has spent its cost of 100 a day, of which 20 is left, and this question costs 40" in error.message
     assert "again at 2026-11-22T00:00Z" in error.message
     assert (0, 20, 43_200.0) == (error.quota.verdict.limited, error.quota.verdict.remaining, error.quota.verdict.reset)
     with pytest.raises(LimitedError, match="this question alone costs 200: ask for fewer rows"):
-        await till.policy(of(make_call(5, (("dear", None),)), "b"), _never)
-
-
-async def _never(call: Call) -> Answer:
-    raise AssertionError("nobody is asked")
+        await till.policy(of(make_call(5, (("dear", None),)), "b"), never)
 
 
 async def test_what_is_only_reserved_is_free_again_soon(make_call: Make) -> None:
@@ -220,7 +67,7 @@ async def test_what_is_only_reserved_is_free_again_soon(make_call: Make) -> None
     waiting = asyncio.ensure_future(till.policy(call, ask))
     await asyncio.sleep(0)
     with pytest.raises(LimitedError, match="reserved for questions in flight") as refused:
-        await till.policy(call, _never)
+        await till.policy(call, never)
     assert 1.0 == refused.value.retry_after
     go.set()
     await waiting

@@ -37,6 +37,8 @@ def test_what_makes_sense() -> None:
     assert [] == problems()
     assert [] == problems("{call: 1}", "{row: 40, token: 0.1, tokens: usage, gpu_ms: 1}", ", budget: {share: 20%}")
     assert [] == problems(limits="limits: [{per: tenant, cost: 1000/day, escalations: 50/hour}]")
+    bounded = "{row: 40, token: 0.1, tokens: usage, most_tokens: 512, gpu_ms: 1, most_ms: 200}"
+    assert [] == problems(dear=bounded, limits="limits: [{cost: 1/day}]")
 
 
 @pytest.mark.parametrize(
@@ -66,6 +68,29 @@ def test_what_makes_sense() -> None:
             "limits[1]",
             12,
             "limit 'b' never decides: 'a' (line 12) allows no more",
+            None,
+        ),
+        ({"dear": "{row: 40, most_ms: 9}"}, "models.digits.variants.dear.cost.most_ms", 7, "time costs nothing here", None),
+        ({"dear": "{row: 40, most_tokens: 9}"}, "models.digits.variants.dear.cost.most_tokens", 7, "token costs nothing", None),
+        (
+            {"dear": "{row: 40, token: 1, tokens: u, most_tokens: 1000001}"},
+            "models.digits.variants.dear.cost.most_tokens",
+            7,
+            "no more than 1,000,000 tokens of a row",
+            None,
+        ),
+        (
+            {"dear": "{row: 40, token: 1, tokens: u}", "limits": "limits: [{name: own, cost: 90/day}, {cost: 9/hour}]"},
+            "models.digits.variants.dear.cost",
+            7,
+            "'most_tokens' is missing: limit 'own' reserves so many",
+            None,
+        ),
+        (
+            {"fast": "{row: 1, call: 2}", "limits": "limits: [{match: {model: digits}, cost: 2.5/day}]"},
+            "limits[0].cost",
+            12,
+            "2.5 pays for no question: the cheapest that it counts costs 3",
             None,
         ),
         ({"limits": "limits: [{burst: 3, cost: 9/day}]"}, "limits[0].burst", 12, "a burst is of requests", None),

@@ -150,7 +150,8 @@ async def test_garbage_is_no_answer(gate: Open, redis: Redis) -> None:
     assert one.link.connection is not None
     names = await one.link.connection.ask("KEYS", "*spent*")
     assert isinstance(names, list)
-    await one.link.connection.ask("HSET", names[0], "spent", "-1")
+    for name in names:  # that of the greeting may be there still
+        await one.link.connection.ask("HSET", name, "spent", "-1")
     assert "" == (await one.take([want("spoilt")])).name
     assert one.link.connection is None
 
