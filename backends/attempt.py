@@ -57,12 +57,7 @@ class Attempt:
         if self.task is not None:
             cluster.unwatch(self, error)
         if error is None:
-            endpoint.answers += 1
-            if not endpoint.sound:
-                endpoint.answered(self.key, self.probe, monotonic())
-            if cluster.retries is not None:
-                cluster.retries.earned()
-            cluster.sent(cluster.name, endpoint.address, "ok")
+            answered(cluster, endpoint, self.key, self.probe)
         else:
             cluster.sent(cluster.name, endpoint.address, self._failed(error))
 
@@ -104,3 +99,13 @@ class Attempt:
         else:
             self.endpoint.failed(self.key, self.probe, kind, now)
         return outcome
+
+
+def answered(cluster: Cluster, endpoint: Endpoint, key: Key, probe: int) -> None:
+    """An attempt at the endpoint had its answer."""
+    endpoint.answers += 1
+    if not endpoint.sound:
+        endpoint.answered(key, probe, monotonic())
+    if cluster.retries is not None:
+        cluster.retries.earned()
+    cluster.sent(cluster.name, endpoint.address, "ok")

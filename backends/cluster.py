@@ -13,6 +13,7 @@ from backends.admission import Why
 from backends.alarms import Alarms
 from backends.attempt import Attempt
 from backends.balance import Balance
+from backends.begun import Begun, Place, Told
 from backends.budget import Budget
 from backends.deadline import Deadline
 from backends.endpoint import AWAY, PLAIN, Endpoint, Key
@@ -23,6 +24,7 @@ from backends.rules import Rules
 from backends.schedule import Schedules
 from backends.second import LOOK, Hedging
 from backends.tries import Tries
+from backends.triton_http import Form, TritonHttp
 
 T = TypeVar("T")
 Sent = Callable[[str, str, str], None]
@@ -69,23 +71,31 @@ class Cluster:
     async def infer(self, request: InferenceRequest, deadline: Deadline) -> InferenceResponse:
         """One question; whatever may be asked once more is, as long as the rules and the deadline let it."""
         tries: Tries | None = None
-        places = self.places
-        lane = places.lanes.get(request.model) or places.lane(request.model)
-        if not places.enter(lane):
-            await places.wait(lane, request, deadline)
-        beside, began, ending = lane.in_flight, monotonic(), GIVEN_UP
+        places, begun = self.places, request.begun
+        if begun is not None and begun.cluster is self and not begun.ended:
+            lane, beside, began = begun.place
+        else:
+            begun = None
+            lane = places.lanes.get(request.model) or places.lane(request.model)
+            if not places.enter(lane):
+                await places.wait(lane, request, deadline)
+            beside, began = lane.in_flight, monotonic()
+        ending = GIVEN_UP
         try:
-            if lane.concurrency.quickest > deadline.at - began and lane.hopeless(deadline.at, began):
+            if begun is None and lane.concurrency.quickest > deadline.at - began and lane.hopeless(deadline.at, began):
                 raise places.refused(Why.LATE)
             while True:
-                endpoint, probe = self._choose(request, tries)
-                attempt = Attempt(self, endpoint, probe, request, deadline)
+                if begun is None:
+                    endpoint, probe = self._choose(request, tries)
+                    attempt, infer = Attempt(self, endpoint, probe, request, deadline), endpoint.backend.infer
+                else:
+                    attempt, infer, begun = begun.attempt(request, deadline), begun.response, None
                 attempt.tries = tries
                 try:
                     with attempt:
                         if self._watching:
                             self._watch(attempt)
-                        response = await endpoint.backend.infer(request, deadline)
+                        response = await infer(request, deadline)
                     ending = ANSWERED
                     return response
                 except InferenceError as error:
@@ -106,6 +116,33 @@ class Cluster:
             raise
         finally:
             places.leave(lane, beside, began, ending, deadline)
+
+    def form(self, request: InferenceRequest) -> Form | None:
+        """By which `begin` asks questions like this one; None where each has to be looked at."""
+        backend = self.endpoints[0].backend
+        return backend.form(request) if isinstance(backend, TritonHttp) and self.hedging is None else None
+
+    def begin(self, form: Form, id: bytes, tensors: bytes | memoryview, deadline: Deadline, told: Told) -> Begun | None:
+        """Asks at once, under that request id, where nobody need wait and nothing speaks against it; else nothing is done.
+
+        `told` is called when the answer is there, or takes long, or will not come.
+        """
+        places, now = self.places, monotonic()
+        lane, endpoint = places.lane(form.request.model), self._balance.pick(self.endpoints, form.request)
+        backend = endpoint.backend
+        if not endpoint.sound or lane.concurrency.quickest > deadline.at - now or not isinstance(backend, TritonHttp):
+            return None
+        connection = backend.spare(form)
+        if connection is None:
+            return None
+        if not places.enter(lane):
+            backend.leave(connection)
+            return None
+        begun = Begun(self, endpoint, form, deadline, told)
+        begun.hold(Place(lane, lane.in_flight, now), backend, connection)
+        self.alarms.set(begun, min(now + LOOK, (now + deadline.at) / 2))
+        backend.send(form, connection, id, tensors, begun)
+        return begun
 
     async def stream(self, request: InferenceRequest, deadline: Deadline) -> AsyncGenerator[InferenceResponse, None]:
         """One question, any number of answers, all from one endpoint; it is asked once more only before the first answer."""

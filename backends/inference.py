@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import msgspec
 
 from backends.deadline import Deadline
 from backends.tensors import Tensor
+
+if TYPE_CHECKING:
+    from backends.begun import Begun
 
 Parameter = bool | int | float | str
 Parameters = Mapping[str, Parameter]
@@ -68,6 +71,7 @@ class InferenceRequest(msgspec.Struct, frozen=True, gc=False):
     headers: tuple[tuple[str, str], ...] = ()  # passed on beside the tensors: traceparent, tracestate, x-request-id
     unit: str = ""  # whose question it is, for clusters that send one's questions to one endpoint
     priority: int | None = None  # X-Priority: 0, the highest, to 9; None where the client says nothing
+    begun: Begun | None = None  # its first attempt, where that was sent already
     sent: list[float] | None = None  # put there by who wants to know when it was sent: moments of attempts that nobody refused
 
     @property

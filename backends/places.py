@@ -95,8 +95,11 @@ class Places:
             self._withdraw(lane, waiter)
             raise self.refused(why)
 
-    def leave(self, lane: Lane, beside: int, began: float, ending: str, deadline: Deadline) -> None:
-        """Gives a place back; it was taken at `began` as the last of so many, and the ending tells how worthwhile that was."""
+    def leave(self, lane: Lane, beside: int, began: float, ending: str, deadline: Deadline) -> float:
+        """Gives a place back; it was taken at `began` as the last of so many, and the ending tells how worthwhile that was.
+
+        Seconds for which it was taken.
+        """
         now = monotonic()
         if ending == ANSWERED:
             lane.answered(beside, now - began, now)
@@ -107,6 +110,7 @@ class Places:
         lane.in_flight -= 1
         self.in_flight -= 1
         self._hand_on(lane)
+        return now - began
 
     def refusal(self, model: str, priority: int, deadline: float) -> InferenceError | None:
         """What to tell a question about the model that comes now, which counts as refused then; None if it may come."""

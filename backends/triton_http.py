@@ -8,19 +8,43 @@ from functools import lru_cache
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from backends.deadline import Deadline
 from backends.errors import ErrorKind, InferenceError, invalid
-from backends.http1.messages import late
+from backends.http1.connection import Connection, Promised
+from backends.http1.messages import JOIN_BELOW, heading, late
 from backends.http1.pool import HttpPool, UpstreamRequest, UpstreamResponse
-from backends.inference import Description, InferenceRequest, InferenceResponse
-from backends.protocols.v2_http import LENGTH_HEADER, error_text
+from backends.inference import Description, InferenceRequest, InferenceResponse, Tensors
+from backends.protocols.v2_http import LENGTH_HEADER, Encoded, error_text
 from backends.protocols.v2_http_request import HttpQuestion, encode_request
 from backends.protocols.v2_http_response import decode_response
 from backends.schedule import Schedules, out_of_time, scheduled
+from backends.tensors import BYTES
 
 _PATHS: dict[Description, str] = {"metadata": "", "config": "/config", "stats": "/stats"}
 _PART = re.compile(r"(?!\.+\Z)[A-Za-z0-9._-]{1,128}")
+
+
+_ID = "_"  # where a request's id is to stand
+
+
+class Form(msgspec.Struct, frozen=True, gc=False):
+    """How questions are written that differ from `request` by nothing but their id and the bytes of their tensors.
+
+    `request` has no tensors; `head` is its JSON for backends, `size` the bytes of the tensors behind it, `written` by the
+    backend's address what stands before and behind the id.
+    """
+
+    request: InferenceRequest
+    head: bytes
+    size: int
+    written: dict[str, tuple[bytes, bytes]]
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """The model and version that it asks about."""
+        return self.request.model, self.request.version
 
 
 class _Indexed(msgspec.Struct, frozen=True):
@@ -47,13 +71,51 @@ class TritonHttp:
         encoded = encode_request(request)
         path = _path(request.model, request.version, "/infer")
         asked = UpstreamRequest("POST", path, request.headers, encoded.parts, request.repeatable, encoded.headers())
-        answer = await self._pool.ask(asked, deadline)
+        return self.read(await self._pool.ask(asked, deadline), request, deadline)
+
+    def read(self, answer: UpstreamResponse, request: InferenceRequest, deadline: Deadline) -> InferenceResponse:
+        """What the answer to the request says."""
         if answer.status != 200:
             if answer.status == 503 and out_of_time(error_text(answer.body), deadline):
                 raise late(self._source)
             raise self._failure(answer)
         verbatim = isinstance(request.payload, HttpQuestion)
         return decode_response(answer.body, answer.headers.get(LENGTH_HEADER), self._source, verbatim)
+
+    def form(self, request: InferenceRequest) -> Form | None:
+        """For questions like this one; None where they are not in binary, or have texts, whose lengths are their own."""
+        payload = request.payload
+        if (
+            not isinstance(payload, HttpQuestion)
+            or len(payload.parts) != 1
+            or any(spec.datatype == BYTES for spec in payload.specs)
+        ):
+            return None
+        head, size = encode_request(request).parts[0], len(payload.parts[0])
+        return Form(replace(request, payload=Tensors(()), headers=(), sent=None), bytes(head), size, {})
+
+    def spare(self, form: Form) -> Connection | None:
+        """A connection by which such a question may be asked at once, to be left by `leave`."""
+        return None if form.request.model in self._schedules else self._pool.take()
+
+    def send(self, form: Form, connection: Connection, id: bytes, tensors: bytes | memoryview, answer: Promised) -> None:
+        """Asks by that connection, under a request id of harmless characters."""
+        before, behind = form.written.get(self._pool.authority) or self._opened(form)
+        if form.size < JOIN_BELOW:
+            connection.send([b"".join((before, id, behind, tensors))], answer, head_only=False)
+        else:
+            connection.send([b"".join((before, id, behind)), tensors], answer, head_only=False)
+
+    def leave(self, connection: Connection) -> None:
+        """Gives back a spare connection, when it has been asked or before."""
+        self._pool.leave(connection)
+
+    def _opened(self, form: Form) -> tuple[bytes, bytes]:
+        path, length = _path(form.request.model, form.request.version, "/infer"), len(form.head) + form.size
+        asked = UpstreamRequest("POST", path, (("x-request-id", _ID),), described=Encoded((), len(form.head)).headers())
+        before, behind = heading(asked, self._pool.authority, length).decode("latin-1").rsplit(_ID, 1)
+        written = form.written[self._pool.authority] = before.encode("latin-1"), behind.encode("latin-1") + form.head
+        return written
 
     async def stream(self, request: InferenceRequest, deadline: Deadline) -> AsyncGenerator[InferenceResponse, None]:
         """Over HTTP one question has one answer."""

@@ -43,6 +43,7 @@ from policies.call import Answer, Call, Policy, StreamAsk
 from policies.cascade import CascadePolicy
 from policies.coalesce import CoalescePolicy, Leases
 from policies.deadline import DeadlinePolicy
+from policies.direct import direct
 from policies.fallback import FallbackPolicy
 from policies.keeping import Around, Store
 from policies.limit import LocalMeter, Meter
@@ -153,7 +154,7 @@ def _routing(table: RouteTable, found: Mapping[str, Scorer]) -> Routing:
     for rolling in table.rollouts:
         swaps += [{**each, rolling.stable: rolling.candidate} for each in swaps]
     plans = tuple(planner(table, each) for each in swaps)
-    fixed = table.cache is not None and not table.rollouts and steady(table, PASSING)
+    fixed = not table.rollouts and steady(table, PASSING)
     return Routing(plans[0], targets(table), looked, sampling(table), fixed, plans)
 
 
@@ -191,10 +192,11 @@ def compile_snapshot(
         more |= {kind: found[name] for kind, found in beside if name in found}
         more |= {"rollout": rollout} if name in rolled else {}
         ask, stream = onion(_of(table, layers, more), innermost), counting.stream(name, stream_of, cache)
+        straight = partial(direct, clusters, metrics, clock) if routing.steady and routing.looks is None and not more else None
         looked, door = routing.looks, _door(table, clusters)
         asked, candidates = routing.targets, tuple(each.candidate for each in table.rollouts)
         extra = table.versions, routing.sampling, door, routing.steady, rolled.get(name), candidates, _baseline(table, kept.costs)
-        models[name] = Model(name, routing.plan, ask, stream, asked, looked, *extra)
+        models[name] = Model(name, routing.plan, ask, stream, asked, looked, *extra, direct=straight)
     return Snapshot(blueprint.version, models, clusters, specs, blueprint.aliases)
 
 

@@ -9,7 +9,8 @@ from backends.cluster import Cluster
 from backends.errors import ErrorKind, InferenceError
 from backends.rules import Rules
 from gateway.door import OPEN, Door
-from policies.call import Ask, StreamAsk
+from policies.call import Ask, Call, StreamAsk
+from policies.direct import Direct
 from policies.rollout import Rolled
 from routing.conditions import Looks
 from routing.match import Versions
@@ -48,6 +49,7 @@ class Model:
     rolled: Rolled | None = None  # who plans in place of `plan`, where rollouts may swap variants
     candidates: tuple[Target, ...] = ()  # of those rollouts
     baseline: Callable[[int], float] | None = None  # what so many rows would have cost of the dearest; None: so much a row
+    direct: Callable[[Call], Direct | None] | None = None  # how to ask questions like one; None where each takes the whole way
 
 
 @dataclass(frozen=True, slots=True)

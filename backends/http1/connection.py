@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import NoReturn, cast
+from typing import NoReturn, Protocol, cast
 
 from httptools import HttpParserError, HttpResponseParser
 
 from backends.errors import ErrorKind, InferenceError
 from backends.http1.messages import PoolLimits, UpstreamResponse, late
-from backends.promise import Promise
 
 _CUT = "closed the connection before its answer was complete"
 _REMEMBERED, _SHORT = 1024, 64  # header names kept, and how long one may be
@@ -25,6 +24,22 @@ _REPEATED, _HEAD = 1024, 1024  # heads of answers kept for one endpoint, and how
 
 Known = dict[bytes, tuple[int, int, Mapping[str, str]]]
 """Heads of whole answers, byte for byte, that were read before: status, length of the body, headers. For one pool's limits."""
+
+
+class Promised(Protocol):
+    """Who is told the answer; a backends.promise.Promise is one."""
+
+    def done(self) -> bool:
+        """Whether nobody waits for it any more."""
+        ...
+
+    def set_result(self, value: UpstreamResponse, /) -> None:
+        """It is whole."""
+        ...
+
+    def set_exception(self, error: BaseException, /) -> None:
+        """There will be none."""
+        ...
 
 
 class _RefusedError(Exception):
@@ -49,13 +64,18 @@ class Connection(asyncio.Protocol):
         self._chunked = self._until_eof = self._keep = False
         self._idle_ended = idle_ended
         self._transport: asyncio.Transport | None = None
-        self._answer: Promise[UpstreamResponse] | None = None
+        self._answer: Promised | None = None
         self._whole: UpstreamResponse | None = None  # complete, but the bytes it came with are not all looked at
         self.reusable = False
         self.touched = False
         self.idle_since = 0.0  # seconds, the loop's clock
 
-    def send(self, pieces: list[bytes | memoryview], answer: Promise[UpstreamResponse], *, head_only: bool) -> None:
+    @property
+    def writable(self) -> bool:
+        """Whether a request sent now is written, and its answer waited for."""
+        return self.reusable and self._transport is not None and not self._transport.is_closing()
+
+    def send(self, pieces: list[bytes | memoryview], answer: Promised, *, head_only: bool) -> None:
         """Writes one request; `answer` gets the response or an InferenceError (BROKEN).
 
         `head_only`: the request is a HEAD, whose answer announces a body and has none.

@@ -18,7 +18,7 @@ _NOT_FORWARDED = frozenset({
 })  # fmt: skip
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _TARGET = re.compile(r"/[!-~]*")
-_JOIN_BELOW = 32 * 1024  # bytes: copying them costs less than a vectored write
+JOIN_BELOW = 32 * 1024  # bytes: copying them costs less than a vectored write
 _LENGTH_EXPECTED = frozenset({"POST", "PUT", "PATCH"})  # these say Content-Length: 0, too (RFC 9110 section 8.6)
 
 
@@ -65,6 +65,12 @@ def framed(request: UpstreamRequest, authority: str) -> list[bytes | memoryview]
     length = 0
     for piece in request.body:
         length += len(piece) if isinstance(piece, bytes) else piece.nbytes  # len() of a memoryview counts items
+    pieces = [heading(request, authority, length), *request.body]
+    return [b"".join(pieces)] if length < JOIN_BELOW else pieces
+
+
+def heading(request: UpstreamRequest, authority: str, length: int) -> bytes:
+    """The head of a request whose body has so many bytes; Content-Length is its last line. Raises INVALID."""
     parts = [_opening(request.method, request.path, authority, request.described)]
     for name, value in request.headers:
         field = _field(name)
@@ -78,10 +84,9 @@ def framed(request: UpstreamRequest, authority: str) -> list[bytes | memoryview]
     if head.count("\n") != breaks or head.count("\r") != breaks or "\0" in head:
         raise invalid("a header for the backend holds a line break or NUL", reason="header")
     try:
-        pieces = [head.encode("latin-1"), *request.body]
+        return head.encode("latin-1")
     except UnicodeEncodeError:
         raise invalid("a header for the backend holds a character outside ISO 8859-1", reason="header") from None
-    return [b"".join(pieces)] if length < _JOIN_BELOW else pieces
 
 
 @lru_cache(maxsize=1024)

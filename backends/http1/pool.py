@@ -32,7 +32,7 @@ class HttpPool:
     def __init__(self, host: str, port: int, limits: PoolLimits, source: str) -> None:
         self._host = Host(host)
         self._port = port
-        self._authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self.authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         self._limits = limits
         self._source = source
         self._idle: deque[Connection] = deque()  # the longest idle on the left, the next to be used on the right
@@ -67,7 +67,7 @@ class HttpPool:
         BROKEN (no whole answer: the backend may have done the work), INVALID (the request cannot be framed).
         Leaving early, by cancellation or deadline, closes the connection, so that the backend can stop, too.
         """
-        pieces = framed(request, self._authority)
+        pieces = framed(request, self.authority)
         if deadline.at <= self._loop.time():
             raise late(self._source)
         connection = None
@@ -93,7 +93,18 @@ class HttpPool:
         finally:
             if connection is not None:
                 self._alarms.clear(connection)
-            self._leave(connection)
+            self.leave(connection)
+
+    def take(self) -> Connection | None:
+        """An idle connection and its place, to be left by `leave`; None where there is none that can be asked at once."""
+        if not self._idle or self._closed is not None:
+            return None
+        connection = self._idle.pop()
+        self.in_flight += 1
+        if connection.writable:
+            return connection
+        self.leave(connection)
+        return None
 
     async def close(self) -> None:
         """Keeps no connection from now on; returns when nothing is in flight any more.
@@ -152,7 +163,7 @@ class HttpPool:
             return await place
         except asyncio.CancelledError:
             if not place.cancelled() and place.exception() is None:
-                self._leave(place.result())  # given to us in the moment we left
+                self.leave(place.result())  # given to us in the moment we left
             raise
         finally:
             timer.cancel()
@@ -161,7 +172,7 @@ class HttpPool:
         if not place.done():
             place.set_exception(late(self._source))
 
-    def _leave(self, connection: Connection | None) -> None:
+    def leave(self, connection: Connection | None) -> None:
         """Gives the place on: to whoever waits longest, else to the idle connection, else to nobody."""
         if connection is not None and (self._closed is not None or not connection.reusable):
             connection.abort()

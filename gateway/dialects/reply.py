@@ -56,6 +56,12 @@ def told_again(request_id: str, seconds: float, ttl: float) -> str:
     return f"\r\nx-request-id: {request_id}\r\nserver-timing: {timing}\r\ncache-status: {hit(ttl)}"
 
 
+def timing(seconds: float, backend: float) -> str:
+    """How long it took in all, and how long backends did, as a header line in the same form."""
+    own = max(0.0, seconds - backend) * 1000
+    return f"\r\nserver-timing: gateway;dur={own:.3f}, backend;dur={backend * 1000:.3f}"
+
+
 @lru_cache(maxsize=1024)
 def _fixed(names: tuple[str, str, str], route: str, escalation: str, cost: float, policy: str) -> Headers:
     """`names` are the model's, its version's and the variant's."""

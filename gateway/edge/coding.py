@@ -10,6 +10,7 @@ from functools import lru_cache
 from backends.errors import ErrorKind, InferenceError, invalid
 from gateway.edge.unpack import BROKEN, CODINGS, Steps
 
+MIN_DEFLATE = 1024  # bytes; below, a coding costs more than it saves
 _INLINE = 256 * 1024  # bytes in or out up to which a thread would cost more than it spares the loop (about 1 ms)
 _FREE = 1024 * 1024  # bytes that may come out of however few
 _RATIO = 100

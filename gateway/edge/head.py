@@ -78,21 +78,21 @@ def read_head(block: bytes, limits: Limits, peer: str, received: float) -> tuple
 class LastHead:
     """Of one connection: a client that repeats its head byte for byte is not read again."""
 
-    __slots__ = ("_block", "_framing", "_head")
+    __slots__ = ("_framing", "_head", "block")
 
     def __init__(self) -> None:
-        self._block = b""
+        self.block = b""
         self._head: RequestHead
         self._framing: Framing
 
-    def read(self, block: bytes, limits: Limits, peer: str, received: float) -> tuple[RequestHead, Framing]:
-        """As read_head, of a connection whose limits and peer stay."""
-        if block == self._block:
+    def read(self, block: bytes, limits: Limits, peer: str, received: float, new: bool) -> tuple[RequestHead, Framing]:
+        """As read_head, of a connection whose limits and peer stay; `new`: nobody knows it."""
+        if block == self.block:
             head = self._head
-            return RequestHead(head.method, head.path, head.query, head.headers, head.peer, received), self._framing
+            return RequestHead(head.method, head.path, head.query, head.headers, peer, received, new), self._framing
         head, frame = read_head(block, limits, peer, received)
         if len(block) <= _KNOWN:
-            self._block, self._head, self._framing = block, head, frame
+            self.block, self._head, self._framing = block, head, frame
         return head, frame
 
 

@@ -28,7 +28,7 @@ from gateway.edge.body import BodyReader, ChunkedBody, SizedBody
 from gateway.edge.errand import Errand
 from gateway.edge.gate import CHUNKED, Framing, RefusedError, early
 from gateway.edge.head import LastHead
-from gateway.edge.messages import Admitted, HttpResponse, Later, RequestHead
+from gateway.edge.messages import Admitted, Alike, HttpResponse, Later, Pending, RequestHead
 from gateway.edge.shared import LONGEST, Shared
 from gateway.edge.taking import Taking
 
@@ -49,8 +49,8 @@ class Connection(asyncio.Protocol):
     """One socket; `received` of its requests is the moment the edge turned to the first byte."""
 
     __slots__ = (
-        "_admitted", "_advancing", "_body", "_buffer", "_errand", "_framing", "_head", "_last", "_limits", "_mark", "_peer",
-        "_phase", "_reading", "_repeats", "_shared", "_since", "_stuffed", "_taking", "_transport",
+        "_admitted", "_advancing", "_alike", "_body", "_buffer", "_errand", "_framing", "_head", "_last", "_limits", "_mark",
+        "_peer", "_phase", "_reading", "_repeats", "_shared", "_since", "_stuffed", "_taking", "_transport",
     )  # fmt: skip
 
     def __init__(self, shared: Shared) -> None:
@@ -65,7 +65,8 @@ class Connection(asyncio.Protocol):
         self._last = LastHead()
         self._body: BodyReader | None = None
         self._admitted: Admitted | None = None
-        self._errand: Errand | Later | None = None
+        self._alike: Alike | None = None  # may answer the request under way
+        self._errand: Errand | Later | Pending | None = None
         self._reading, self._repeats = True, False  # the last request will be known again: so may be the next
         self._advancing = self._stuffed = False  # stuffed: the client does not take its answers
         self._taking = Taking()
@@ -197,7 +198,14 @@ class Connection(asyncio.Protocol):
             early(unread, limits.request_line, limits.headers)
             self._buffer = unread
             return False
-        self._head, self._framing = self._last.read(unread[:end], limits, self._peer, self._since)
+        block = unread[:end]
+        known = self._shared.alike(block)
+        if known is not None:
+            self._framing, self._alike = known
+            if self._framing.length == len(unread) - end and self._ask(unread[end:]):
+                return True
+        again = known is None or not self._shared.knows(block)
+        self._head, self._framing = self._last.read(block, limits, self._peer, self._since, again)
         if self._framing.length > limits.body:
             raise RefusedError(413, f"the body is longer than {limits.body} bytes", "body")
         verdict = self._shared.app.admit(self._head)
@@ -247,26 +255,47 @@ class Connection(asyncio.Protocol):
     def _begin(
         self, admitted: Admitted, body: bytes, whole: bytes = b""
     ) -> None:  # `whole`: the request, if it came in one piece
-        self._phase, self._repeats = ANSWER, False
+        if self._alike is not None and not whole and self._ask(body):
+            return
+        self._phase, self._repeats, self._alike = ANSWER, False, None
         answer = admitted(body)
         if isinstance(answer, HttpResponse):
             self._answer(answer)
             self._repeats = answer.again is not None and self._framing.plain and self._shared.know(whole, answer)
         else:
-            whole = whole if len(whole) <= LONGEST else b""
-            self._errand = errand = Errand(self._shared.loop, self._serve(answer, whole), self._served)
-            errand.step()
+            self.work(answer, whole if len(whole) <= LONGEST else b"")
 
     async def _serve(self, answer: Awaitable[HttpResponse], whole: bytes) -> None:
         try:
             response = await answer
             self._answer(response)
             self._repeats = response.again is not None and self._framing.plain and self._shared.know(whole, response)
+            if response.alike is not None:
+                self._shared.keep(self._last.block, self._framing, response.alike)
         except asyncio.CancelledError:
             self._transport.abort()
             raise
         except Exception:  # noqa: BLE001 - whatever the application raises, the client gets an answer
             self._crash()
+
+    def _ask(self, body: bytes) -> bool:
+        """Whether somebody is asked for an answer to whatever has such a head; see Asker for how that ends."""
+        alike, self._alike = self._alike, None
+        pending = alike.ask(body, self._since, self._peer, self) if alike is not None else None
+        if pending is None:
+            return False
+        self._phase, self._repeats, self._errand = ANSWER, False, pending
+        return True
+
+    def answered(self, response: HttpResponse) -> None:
+        """Implements Asker."""
+        self._answer(response)
+        self.ended()
+
+    def work(self, answer: Awaitable[HttpResponse], whole: bytes = b"") -> None:
+        """Implements Asker; `whole` is the request, if it came in one piece and is short."""
+        self._errand = errand = Errand(self._shared.loop, self._serve(answer, whole), self.ended)
+        errand.step()
 
     def _known_late(self, whole: bytes, received: float, later: Later) -> None:
         """What a request waited for that was not read: it is answered, or read after all."""
@@ -277,9 +306,10 @@ class Connection(asyncio.Protocol):
                 self._transport.write(answer)
             else:
                 self._since, self._buffer = received, whole + self._buffer
-        self._served()
+        self.ended()
 
-    def _served(self) -> None:
+    def ended(self) -> None:
+        """Implements Asker: nobody is at work any more."""
         self._errand = None
         if self._phase == GONE:
             self._shared.gone(self, self._peer)

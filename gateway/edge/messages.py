@@ -24,6 +24,7 @@ class RequestHead(msgspec.Struct, frozen=True, gc=False):
     headers: Mapping[str, str]
     peer: str
     received: float
+    again: bool = False  # the connection's last head was the same to the byte, and nobody knows it yet
 
 
 class HttpResponse(msgspec.Struct, frozen=True, gc=False):
@@ -31,7 +32,8 @@ class HttpResponse(msgspec.Struct, frozen=True, gc=False):
 
     `fixed` are more headers, apart because they repeat from response to response: written out once and remembered.
     `lines`, where there are any, are all headers in their place, written out already by `reply.lines`.
-    `again` answers the very same bytes, whichever connection they come from next; see Again.
+    `again` answers the very same bytes, whichever connection they come from next; see Again. `alike` answers requests with the
+    very same head.
     """
 
     status: int
@@ -40,6 +42,43 @@ class HttpResponse(msgspec.Struct, frozen=True, gc=False):
     fixed: tuple[tuple[str, str], ...] = ()
     lines: str = ""
     again: Again | None = None
+    alike: Alike | None = None
+
+
+class Asker(Protocol):
+    """Who is told what became of a request that is Pending; one of these, once, and never before `ask` has returned."""
+
+    def answered(self, response: HttpResponse) -> None:
+        """This is the response."""
+        ...
+
+    def work(self, answer: Awaitable[HttpResponse]) -> None:
+        """It takes some more."""
+        ...
+
+    def ended(self) -> None:
+        """It was cancelled, and holds nothing any more."""
+        ...
+
+
+class Pending(Protocol):
+    """A request that waits for somebody, without a coroutine."""
+
+    def cancel(self) -> None:
+        """The client has left."""
+        ...
+
+
+class Alike(Protocol):
+    """Answers requests whose head is, byte for byte, that of one which was answered before. Never answers at once."""
+
+    def ask(self, body: bytes, received: float, peer: str, asker: Asker) -> Pending | None:
+        """None: nothing has been done, and the request is to be taken like any other."""
+        ...
+
+    def current(self) -> bool:
+        """Whether it may ever ask again."""
+        ...
 
 
 class Later(Protocol):

@@ -25,7 +25,7 @@ def began(head: RequestHead, made_id: str) -> Exchange:
     headers = head.headers
     parent = headers.get("traceparent", "")
     record = RequestRecord(request_id(headers, made_id), head.method, head.path, head.peer, parent)
-    return Exchange(headers, head.received, record)
+    return Exchange(headers, head.received, record, again=head.again)
 
 
 class Exchange(msgspec.Struct, gc=False):
@@ -37,6 +37,7 @@ class Exchange(msgspec.Struct, gc=False):
     principal: Principal = _NOBODY
     dearest: float = 0.0
     baseline: Callable[[int], float] | None = None
+    again: bool = False  # its head came before, to the byte
 
     def passed_headers(self) -> tuple[tuple[str, str], ...]:
         """What goes on to backends beside the tensors."""

@@ -9,28 +9,32 @@ from functools import partial
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
+from backends.begun import Begun
 from backends.errors import ErrorKind, InferenceError
 from backends.inference import InferenceRequest
 from backends.protocols.v2_http import JSON, LENGTH_HEADER
 from backends.protocols.v2_http_request import decode_request, takes_long
 from backends.protocols.v2_http_response import encode_response
 from gateway.auth.refusals import KeyUnknown
-from gateway.dataplane import Outcome
+from gateway.dataplane import Inquiry, Outcome
 from gateway.dialects.quota import quota_headers, quota_of
 from gateway.dialects.reply import client_timeout, failure_headers, server_metadata, told, version_asked
 from gateway.dialects.v2_http import Operation, error_response, operation, status
-from gateway.edge.coding import choose, deflate, inflate
+from gateway.edge.coding import MIN_DEFLATE, choose, deflate, inflate
 from gateway.edge.messages import Admitted, Again, HttpResponse, RequestHead
 from gateway.edge.reply import lines
+from gateway.fronts.alike import Went, alike
 from gateway.fronts.exchange import Exchange, began
 from gateway.fronts.parts import FrontParts
 from gateway.fronts.repeats import Place, Repeat, Repeats, Written, place
 from gateway.fronts.shortcut import Shortcut, shortcut
 from gateway.fronts.verbatim import verbatim
+from gateway.snapshot import Snapshot
 from policies.authorize import demand
+from policies.call import Call
 
-MIN_DEFLATE = 1024  # bytes; below, a coding costs more than it saves
 _INLINE = 256 * 1024  # bytes of a body that are read on the loop: less than 1 ms
 _PROBES = frozenset({"live", "ready"})  # what orchestrators ask without a credential
 _encode = msgspec.json.Encoder().encode
@@ -124,11 +128,23 @@ class HttpFront:
         except InferenceError as error:
             return self._failed(exchange, error)
         except asyncio.CancelledError:
-            exchange.record.reason = "draining" if self._parts.leaving() else "client-left"
-            self._tell(exchange, "499")
+            self.cut(exchange)
             raise
         self._tell(exchange, "200", len(response.body))
         return response
+
+    async def resume(self, exchange: Exchange, body: bytes, begun: Begun) -> HttpResponse:
+        """The response to a request that was begun; see alike.py."""
+        asked = self._operation(exchange.record.method, exchange.record.path)
+        try:
+            return await self._finish(exchange, partial(self._infer, exchange, asked, begun=begun), body)
+        finally:
+            begun.abandon()  # if nobody got so far as to go on with it
+
+    def cut(self, exchange: Exchange) -> None:
+        """The client has left, or has to."""
+        exchange.record.reason = "draining" if self._parts.leaving() else "client-left"
+        self._tell(exchange, "499")
 
     def _failed(self, exchange: Exchange, error: InferenceError, code: int | None = None) -> HttpResponse:
         exchange.failed(error)
@@ -146,7 +162,7 @@ class HttpFront:
         policy = exchange.record.policy or self._plane.snapshot.version
         return (("x-request-id", exchange.record.request_id), ("x-penstock-policy", policy))
 
-    async def _infer(self, exchange: Exchange, asked: Operation, body: bytes) -> HttpResponse:
+    async def _infer(self, exchange: Exchange, asked: Operation, body: bytes, begun: Begun | None = None) -> HttpResponse:
         headers = exchange.headers
         if coding := headers.get("content-encoding"):
             body = await inflate(body, coding, self._parts.inflated)
@@ -159,26 +175,22 @@ class HttpFront:
             request = await asyncio.to_thread(decode_request, body, length, asked.model, version, exchange.passed_headers())
         else:
             request = decode_request(body, length, asked.model, version, exchange.passed_headers())
+        if begun is not None:
+            request = replace(request, begun=begun)
         exchange.record.rows = request.rows or 1
         inquiry = exchange.inquiry(client_timeout(headers), len(body))
         snapshot = self._plane.snapshot
-        try:
-            if len(body) > _INLINE and self._plane.takes_long(snapshot, request):
-                call = await asyncio.to_thread(self._plane.plan, snapshot, request, inquiry)
-            else:
-                call = self._plane.plan(snapshot, request, inquiry)
-        except InferenceError as error:
-            if self._parts.samples is not None:
-                exchange.record.drawn = self._parts.samples.refused(snapshot, request, inquiry, error, len(body) > _INLINE)
-            raise
+        call = await self._planned(exchange, snapshot, request, inquiry)
         exchange.planned(call, snapshot, self._parts.samples)
+        signature = self._plane.signature(call.plan.stages[0].target) if exchange.again else None
         takes = self._plane.signature(call.plan.stages[0].target)
         outcome = Outcome(await self._plane.ask(snapshot, call), call.plan, snapshot.version)
         exchange.answered(outcome)
         answer, described = self._written(outcome, request, at, repeat)
         same = repeat is not None and repeat.response is outcome.answer.response  # never one that is short only when deflated
         short = shortcut(self._plane, snapshot, call, outcome.answer, exchange) if same else None
-        if "accept-encoding" in headers and len(answer) >= MIN_DEFLATE:
+        deflated = "accept-encoding" in headers and len(answer) >= MIN_DEFLATE
+        if deflated:
             answer, described = await _deflated(answer, headers["accept-encoding"], described)
         fixed, own = told(outcome, exchange.record.request_id, self._clock() - exchange.received)
         if outcome.answer.quota is not None:
@@ -187,7 +199,23 @@ class HttpFront:
         if repeat is not None and short is not None and short.signature is takes:
             short.body, short.lines = answer, lines((*fixed, *described))
             again = self._settled(repeat, short, exchange)
-        return HttpResponse(200, (*described, *own), answer, fixed, again=again)
+        found = None
+        if exchange.again and repeat is None and not deflated:
+            fields = lines((*fixed, *described))
+            went = Went(exchange, snapshot, call, signature, outcome.answer.response, body, answer, fields)
+            found = alike(self._parts, self._clock, self, went)
+        return HttpResponse(200, (*described, *own), answer, fixed, again=again, alike=found)
+
+    async def _planned(self, exchange: Exchange, snapshot: Snapshot, request: InferenceRequest, inquiry: Inquiry) -> Call:
+        large = inquiry.size > _INLINE
+        try:
+            if large and self._plane.takes_long(snapshot, request):
+                return await asyncio.to_thread(self._plane.plan, snapshot, request, inquiry)
+            return self._plane.plan(snapshot, request, inquiry)
+        except InferenceError as error:
+            if self._parts.samples is not None:
+                exchange.record.drawn = self._parts.samples.refused(snapshot, request, inquiry, error, large)
+            raise
 
     def _settled(self, repeat: Repeat, short: Shortcut, exchange: Exchange) -> Again | None:
         """Remembers the shortcut; to what lies further away there is none but for who sends the same bytes."""

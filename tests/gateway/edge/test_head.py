@@ -76,9 +76,11 @@ def test_a_head_that_is_repeated() -> None:
     """Is the same but for its time; another one, or one that is too long to be kept, is read."""
     last = LastHead()
     short, other, long = (LINE + b"X-A: " + value + b"\r\n\r\n" for value in (b"1", b"2", b"3" * 2000))
-    first = last.read(short, Limits(), "p", 1.0)
-    again = last.read(short, Limits(), "p", 2.0)
+    first = last.read(short, Limits(), "p", 1.0, True)
+    again = last.read(short, Limits(), "p", 2.0, True)
     assert first[0].headers is again[0].headers
+    assert [False, True] == [head.again for head, _ in (first, again)]
+    assert not last.read(short, Limits(), "p", 2.0, False)[0].again
     assert (1.0, 2.0, first[1]) == (first[0].received, again[0].received, again[1])
     for block, value in ((long, "3" * 2000), (short, "1"), (other, "2"), (short, "1")):
-        assert (value, 3.0) == ((head := last.read(block, Limits(), "p", 3.0)[0]).headers["x-a"], head.received)
+        assert (value, 3.0) == ((head := last.read(block, Limits(), "p", 3.0, False)[0]).headers["x-a"], head.received)

@@ -1,0 +1,171 @@
+"""A question's first attempt, sent at once where nobody need wait for a place: no coroutine is made for it until one is needed.
+
+    begun --its answer, or an error, or it takes long--> told, once
+    told --the answer is as expected--> finished: counted as an attempt that was answered
+    told --anything else--> taken over: Cluster.infer goes on with it as if it had sent it itself
+    begun, told --nobody waits any more--> abandoned
+
+Whoever begins one ends it in exactly one of these ways: until then it holds a place, a connection and a count of in flight.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+from backends.admission import Lane
+from backends.attempt import Attempt, answered
+from backends.deadline import Deadline
+from backends.endpoint import PLAIN, Endpoint
+from backends.errors import ErrorKind, InferenceError
+from backends.http1.connection import Connection
+from backends.http1.messages import UpstreamResponse
+from backends.inference import InferenceRequest, InferenceResponse
+from backends.places import ANSWERED, GIVEN_UP
+from backends.promise import Promise
+from backends.triton_http import Form, TritonHttp
+
+if TYPE_CHECKING:
+    from backends.cluster import Cluster
+
+Told = Callable[[], None]
+
+
+class Place(NamedTuple):
+    """Of a lane; taken at `began`, in seconds, as the last of so many."""
+
+    lane: Lane
+    beside: int
+    began: float
+
+
+class Begun:
+    """`answer`: a whole one, whatever its status. When it is `told` there may be none: an error, or it takes long.
+
+    Is what the connection tells its answer to, in the place of a Promise.
+    """
+
+    __slots__ = (
+        *("_backend", "_connection", "_done", "_endpoint", "_error", "_form", "_promise", "_told"),
+        *("answer", "cluster", "deadline", "place"),
+    )
+
+    def __init__(self, cluster: Cluster, endpoint: Endpoint, form: Form, deadline: Deadline, told: Told) -> None:
+        self.cluster = cluster
+        self.deadline = deadline
+        self.place: Place
+        self.answer: UpstreamResponse | None = None
+        self._backend: TritonHttp
+        self._connection: Connection | None = None
+        self._endpoint = endpoint
+        self._form = form
+        self._error: BaseException | None = None
+        self._done = False
+        self._promise: Promise[UpstreamResponse] | None = None
+        self._told: Told | None = told
+
+    def hold(self, place: Place, backend: TritonHttp, connection: Connection) -> None:
+        """It has all of these from now on, until it ends."""
+        self.place, self._backend, self._connection = place, backend, connection
+        self._endpoint.in_flight += 1
+
+    @property
+    def ended(self) -> bool:
+        """Whether it holds nothing any more."""
+        return self._connection is None
+
+    # What the connection wants of its promise
+
+    def done(self) -> bool:
+        """Whether it has been kept or broken."""
+        return self._done
+
+    def set_result(self, answer: UpstreamResponse) -> None:
+        """Keeps it."""
+        self.answer, self._done = answer, True
+        if self._promise is not None:
+            self._promise.set_result(answer)
+        else:
+            self.expire()
+
+    def set_exception(self, error: BaseException) -> None:
+        """Breaks it."""
+        self._error, self._done = error, True
+        if self._promise is not None:
+            self._promise.set_exception(error)
+        else:
+            self.expire()
+
+    def expire(self) -> None:
+        """It takes long, or is done."""
+        told, self._told = self._told, None
+        if told is not None:
+            told()
+
+    # Its endings
+
+    def finish(self) -> float:
+        """Its answer is as good as any. Seconds that it took."""
+        cluster, (lane, beside, began) = self.cluster, self.place
+        self._let_go()
+        self._endpoint.in_flight -= 1
+        answered(cluster, self._endpoint, self._form.key, PLAIN)
+        return cluster.places.leave(lane, beside, began, ANSWERED, self.deadline)
+
+    def abandon(self) -> None:
+        """Nobody waits for it any more; nothing is done where it has ended."""
+        if self._connection is None:
+            return
+        if not self._done:
+            self._connection.abort()
+        self._let_go()
+        attempt = Attempt(self.cluster, self._endpoint, PLAIN, self._form.request, self.deadline)
+        attempt.__exit__(asyncio.CancelledError, asyncio.CancelledError(), None)
+        lane, beside, began = self.place
+        self.cluster.places.leave(lane, beside, began, GIVEN_UP, self.deadline)
+
+    def attempt(self, request: InferenceRequest, deadline: Deadline) -> Attempt:
+        """It as an attempt at the request, which begins anew and whose answer is `response`; the place goes with it."""
+        self._told = None
+        self.cluster.alarms.clear(self)
+        self._endpoint.in_flight -= 1
+        return Attempt(self.cluster, self._endpoint, PLAIN, request, deadline)
+
+    async def response(self, request: InferenceRequest, deadline: Deadline) -> InferenceResponse:
+        """As the backend's `infer`."""
+        connection = self._connection
+        assert connection is not None, "it has not ended"
+        try:
+            answer = await self._waited(connection, deadline)
+        except InferenceError as error:
+            # Untouched: as in the pool's own `ask`.
+            if connection.touched or error.kind is not ErrorKind.BROKEN or not request.repeatable:
+                raise
+            error.ended()
+        else:
+            return self._backend.read(answer, request, deadline)
+        finally:
+            self._let_go()
+        return await self._backend.infer(request, deadline)
+
+    async def _waited(self, connection: Connection, deadline: Deadline) -> UpstreamResponse:
+        if self.answer is not None:
+            return self.answer
+        if self._error is not None:
+            raise self._error
+        self._promise = promise = Promise[UpstreamResponse](asyncio.get_running_loop())
+        self.cluster.alarms.set(connection, deadline.at)
+        try:
+            return await promise
+        except asyncio.CancelledError:
+            connection.abort()
+            raise
+        finally:
+            self.cluster.alarms.clear(connection)
+
+    def _let_go(self) -> None:
+        connection, self._connection, self._told = self._connection, None, None
+        assert connection is not None, "it ends once"
+        self.cluster.alarms.clear(self)
+        self._backend.leave(connection)

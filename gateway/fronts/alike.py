@@ -1,0 +1,244 @@
+"""Asks a backend at once for a request whose head came before: what the head decided is decided, what may have changed is asked.
+
+A head that is the same to the byte is the same caller, by the same credential, who asks for the same model and sends as many
+bytes; a body that begins with the same JSON has tensors of the same names, datatypes, shapes and lengths. Of such a question all
+is known but the tensors themselves, and whoever stands between it and the backend looks at none of them (policies/direct.py).
+What may change by itself is asked each time, as in verbatim.py: whether the credential still holds, the snapshot, what the target
+takes; the deadline and the backend's room are looked at where it is asked. An answer that begins as the one before did, and is as
+long, is the same but for its tensors, and is passed on under the headers that were written then.
+
+Anything else takes the long way: before it is asked from the beginning, afterwards with what was begun (backends/begun.py).
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple, Protocol
+
+from msgspec.structs import replace
+
+from backends.begun import Begun
+from backends.inference import InferenceResponse
+from backends.protocols.v2_http import LENGTH_HEADER
+from backends.protocols.v2_http_response import HttpAnswer
+from backends.signature import Signature
+from gateway.auth.authenticator import Standing
+from gateway.dialects.reply import timing
+from gateway.edge.messages import Asker, HttpResponse, Pending
+from gateway.fronts.exchange import Exchange
+from gateway.fronts.parts import FrontParts
+from gateway.snapshot import PASSING, Snapshot
+from gateway.telemetry.record import RequestRecord
+from policies.call import Call
+from policies.direct import Direct
+from policies.onion import effective
+from routing.plan import Target
+
+Clock = Callable[[], float]
+OWN = PASSING | {"idempotency-key", "content-encoding"}  # headers that make a request unlike all others
+ODD = 8  # answers of another form than the one before, one after the other, until nobody counts on it any more
+
+_NOBODY = ("deadline", "authorize")  # have had their say, or have it where the deadline is looked at
+_DATA = b'"data"'  # elements in the JSON: each has its own
+_log = logging.getLogger(__name__)
+
+
+class LongWay(Protocol):
+    """Who takes over what cannot be answered at once."""
+
+    def resume(self, exchange: Exchange, body: bytes, begun: Begun) -> Awaitable[HttpResponse]:
+        """The whole way from the beginning, with a first attempt that was begun."""
+        ...
+
+    def cut(self, exchange: Exchange) -> None:
+        """The client has left."""
+        ...
+
+
+class Expected:
+    """The form of an answer: all of it but its tensors. `lines`: its headers, but for those that are each answer's own."""
+
+    __slots__ = ("_front", "_head", "_length", "_size", "lines")
+
+    def __init__(self, head: bytes, size: int, front: bytes, lines: str) -> None:
+        """`head` is its JSON as it came, `size` the bytes of all of it; `front` is the JSON as it is passed on."""
+        self._head, self._length, self._size = head, str(len(head)), size
+        self._front = b"" if front == head else front
+        self.lines = lines
+
+    def body(self, begun: Begun) -> bytes | None:
+        """What the client is sent; None where the answer has another form, or there is none."""
+        answer = begun.answer
+        if answer is None or answer.status != 200 or len(answer.body) != self._size:
+            return None
+        if answer.headers.get(LENGTH_HEADER) != self._length or not answer.body.startswith(self._head):
+            return None
+        return b"".join((self._front, memoryview(answer.body)[len(self._head) :])) if self._front else answer.body
+
+
+class Went(NamedTuple):
+    """A request that went the long way: what it was, what its target was known to take when it was asked, and its answer.
+
+    `written` is that answer as the client got it, under these header `lines`.
+    """
+
+    exchange: Exchange
+    snapshot: Snapshot
+    call: Call
+    signature: Signature | None
+    response: InferenceResponse
+    body: bytes
+    written: bytes | memoryview
+    lines: str
+
+
+class Known(NamedTuple):
+    """By what a request was answered: the snapshot's mark, the credential, what the target is known to take, and how it is asked.
+
+    `begins` is the JSON with which its body of `size` bytes began; the exchange is noted whole.
+    """
+
+    exchange: Exchange
+    mark: object
+    standing: Standing
+    target: Target
+    signature: Signature | None
+    direct: Direct
+    begins: bytes
+    size: int
+    expected: Expected
+
+
+def alike(parts: FrontParts, clock: Clock, way: LongWay, went: Went) -> Alike | None:
+    """For requests such as this one; None where they are to take the long way, each of them.
+
+    To be made in the turn of the loop in which it was answered, or nothing may have been counted on that has changed since.
+    """
+    exchange, call, payload = went.exchange, went.call, went.response.payload
+    direct = went.snapshot.models[call.model].direct
+    if direct is None or effective(call.plan) != _NOBODY:
+        return None
+    if not OWN.isdisjoint(exchange.headers) or (call.plan.sample and parts.samples is not None):
+        return None
+    length = exchange.headers.get(LENGTH_HEADER)
+    if length is None or not isinstance(payload, HttpAnswer) or payload.head is None or not payload.verbatim:
+        return None
+    begins, head = went.body[: int(length)], payload.whole[: payload.head]
+    standing = parts.authenticator.standing(exchange.headers, exchange.principal)
+    asked = direct(call)
+    if standing is None or asked is None or _DATA in begins or _DATA in head or went.snapshot is not parts.plane.snapshot:
+        return None
+    front = bytes(went.written[: len(went.written) - len(payload.whole) + len(head)])
+    expected = Expected(head, len(payload.whole), front, went.lines)
+    known = Known(
+        exchange,
+        went.snapshot.mark,
+        standing,
+        call.plan.stages[0].target,
+        went.signature,
+        asked,
+        begins,
+        len(went.body),
+        expected,
+    )
+    return Alike(parts, clock, way, known)
+
+
+class Alike:
+    """Implements gateway.edge.messages.Alike."""
+
+    __slots__ = ("_clock", "_known", "_new_id", "_odd", "_plane", "_record", "_tell", "_way")
+
+    def __init__(self, parts: FrontParts, clock: Clock, way: LongWay, known: Known) -> None:
+        self._plane, self._tell, self._new_id = parts.plane, parts.record, parts.new_id
+        self._clock, self._way, self._known = clock, way, known
+        self._odd = 0
+        exchange = known.exchange
+        self._record = replace(exchange.record, code="200", bytes_in=known.size)
+        self._record.subject, self._record.tenant = exchange.principal.subject, exchange.principal.tenant
+
+    def current(self) -> bool:
+        """Whether all by which it was made is as it was."""
+        plane, known = self._plane, self._known
+        if plane.snapshot.mark is not known.mark or plane.signature(known.target) is not known.signature:
+            return False
+        return known.standing.holds(time.time())
+
+    def ask(self, body: bytes, received: float, peer: str, asker: Asker) -> Pending | None:
+        """Asks at once; None: nothing has been done, and the request is to be taken like any other."""
+        known = self._known
+        if len(body) != known.size or not body.startswith(known.begins) or self._odd >= ODD or not self.current():
+            return None
+        asked = _Asked(self, body, received, peer, asker)
+        asked.id = self._new_id()
+        tensors = memoryview(body)[len(known.begins) :]
+        begun = known.direct.begin(asked.id.encode(), tensors, received, asked.told)
+        if begun is None:
+            return None
+        asked.begun = begun
+        return asked
+
+    def answer(self, asked: _Asked) -> HttpResponse | None:
+        """What is said at once, if that can be; it is counted and recorded then, and holds nothing any more."""
+        begun, expected, record = asked.begun, self._known.expected, self._record
+        body = expected.body(begun)
+        if body is None:
+            self._odd += begun.answer is not None
+            return None
+        self._odd = 0
+        record.backend_seconds = backend = self._known.direct.finish(begun)
+        record.seconds = seconds = self._clock() - asked.received
+        record.overhead_seconds = max(0.0, seconds - backend)
+        record.request_id, record.peer, record.bytes_out = asked.id, asked.peer, len(body)
+        if (baseline := self._known.exchange.baseline) is not None:
+            record.baseline = baseline(max(1, record.rows))
+        self._tell(record)
+        return HttpResponse(200, (), body, (), f"{expected.lines}\r\nx-request-id: {asked.id}{timing(seconds, backend)}")
+
+    def work(self, asked: _Asked) -> Awaitable[HttpResponse]:
+        """Its answer, which takes the long way."""
+        return self._way.resume(self._exchange(asked), asked.body, asked.begun)
+
+    def left(self, asked: _Asked) -> None:
+        """Its client left before there was an answer."""
+        exchange, was = self._exchange(asked), self._record
+        record = exchange.record
+        record.route, record.policy, record.rows, record.bytes_in = was.route, was.policy, was.rows, was.bytes_in
+        self._way.cut(exchange)
+
+    def _exchange(self, asked: _Asked) -> Exchange:
+        known, was = self._known.exchange, self._record
+        record = RequestRecord(asked.id, was.method, was.path, asked.peer, model=was.model)
+        return Exchange(known.headers, asked.received, record, known.principal)
+
+
+class _Asked:
+    """One request that waits for its backend. Implements gateway.edge.messages.Pending."""
+
+    __slots__ = ("_alike", "_asker", "begun", "body", "id", "peer", "received")
+
+    def __init__(self, alike: Alike, body: bytes, received: float, peer: str, asker: Asker) -> None:
+        self._alike, self._asker = alike, asker
+        self.body, self.received, self.peer = body, received, peer
+        self.id = ""
+        self.begun: Begun
+
+    def told(self) -> None:
+        """By what was begun: it is done, or takes long."""
+        try:
+            response = self._alike.answer(self)
+        except Exception:  # noqa: BLE001 - the client gets an answer, whatever is wrong here
+            _log.exception("an answer could not be passed on as the one before")
+            response = None
+        if response is not None:
+            self._asker.answered(response)
+        else:
+            self._asker.work(self._alike.work(self))
+
+    def cancel(self) -> None:
+        """The client has left."""
+        self.begun.abandon()
+        self._alike.left(self)
+        self._asker.ended()
