@@ -1,5 +1,5 @@
 """A budget that four processes share through Redis, with clients that leave and questions that are too late: spent to the last,
-never beyond."""
+never beyond; where time and tokens cost, by no more than one reservation."""
 
 from __future__ import annotations
 
@@ -34,14 +34,19 @@ async def backend() -> AsyncIterator[Server]:
     await server.close()
 
 
-def policy(backend: Server) -> dict[str, Any]:
+KNOWN = {"call": 1, "row": 1}, {"row": 10}
+MEASURED = {"row": 1, "gpu_ms": 0.05}, {"row": 10, "gpu_ms": 0.1, "token": 0.01, "tokens": "label", "most_tokens": 400}
+FIRST = 8 + 0.05 * 500  # of the largest question the most that its first stage can cost
+
+
+def policy(backend: Server, costs: tuple[dict[str, Any], dict[str, Any]] = KNOWN, timeout: str = "5s") -> dict[str, Any]:
     """Two prices, one cascade, one budget for each tenant."""
     variants = {
-        "fast": {"backend": "triton", "model": "digits_fast", "cost": {"call": 1, "row": 1}},
-        "accurate": {"backend": "triton", "model": "digits_accurate", "cost": 10},
+        "fast": {"backend": "triton", "model": "digits_fast", "cost": costs[0]},
+        "accurate": {"backend": "triton", "model": "digits_accurate", "cost": costs[1]},
     }
     cascade = {"confidence": {"output": "probabilities", "metric": "max-softmax"}, "stages": STAGES}
-    model = {"timeout": "5s", "variants": variants, "routes": [{"name": "default", "cascade": cascade}]}
+    model = {"timeout": timeout, "variants": variants, "routes": [{"name": "default", "cascade": cascade}]}
     return {
         "version": 1,
         "backends": {"triton": {"protocol": "triton-http", "endpoints": [f"127.0.0.1:{backend.port}"]}},
@@ -50,10 +55,10 @@ def policy(backend: Server) -> dict[str, Any]:
     }
 
 
-async def client(gates: list[GatewayProcess], seed: int, seen: Counter[str]) -> None:
-    """Asks one after the other; a tenth has 3 ms only, a tenth leaves."""
+async def client(gates: list[GatewayProcess], seed: int, seen: Counter[str], each: int = EACH) -> None:
+    """Asks one after the other until all is spent; a tenth has 3 ms only, a tenth leaves."""
     chance = random.Random(seed)
-    for _ in range(EACH):
+    for _ in range(each):
         gate = chance.choice(gates)
         rows = [chance.randrange(100) for _ in range(chance.choice([1, 4, 8]))]
         headers = {"X-API-Key": gate.key, **({"X-Request-Timeout-Ms": "3"} if chance.random() < 0.1 else {})}
@@ -69,25 +74,51 @@ async def client(gates: list[GatewayProcess], seed: int, seen: Counter[str]) -> 
             continue
         seen[f"{reply.status}"] += 1
         seen[reply.headers.get("x-penstock-escalation", "")] += 1
+        if reply.status == 429:
+            if b"has spent its cost" in reply.body:
+                return
+            seen["reserved"] += 1
+            await asyncio.sleep(0.01)  # as Retry-After says, but shorter
 
 
-async def test_four_processes_spend_one_budget(backend: Server, redis: Redis, tmp_path: Path, figures: Figures) -> None:
-    """What all of them have paid is what the account says; it is the whole sum, and no more."""
+async def spent(
+    document: dict[str, Any], redis: Redis, folder: Path, each: int = EACH
+) -> tuple[float, dict[str, float], Counter[str]]:
+    """What four processes have paid, what the account says of it, and what the clients have seen."""
     gates: list[GatewayProcess] = []
     try:
         for name in "ab":
-            (tmp_path / name).mkdir()
+            (folder / name).mkdir()
             settings = {"workers": 2, "store": redis.url}
-            gates.append(await asyncio.to_thread(start_gateway, tmp_path / name, policy(backend), "2s", settings))
+            gates.append(await asyncio.to_thread(start_gateway, folder / name, document, "2s", settings))
         seen: Counter[str] = Counter()
-        await asyncio.gather(*(client(gates, seed, seen) for seed in range(CLIENTS)))
+        await asyncio.gather(*(client(gates, seed, seen, each) for seed in range(CLIENTS)))
         paid = sum(gate.metric("penstock_cost_total", model="digits") for gate in gates)
         (account,) = redis.told("--scan", "--pattern", "*spent*").split()
         told = redis.told("HGETALL", account).split()
     finally:
         for gate in gates:
             await asyncio.to_thread(gate.stop)
-    assert {"spent": paid, "held": 0.0} == dict(zip(told[::2], map(float, told[1::2]), strict=True))
+    return paid, dict(zip(told[::2], map(float, told[1::2]), strict=True)), seen
+
+
+async def test_four_processes_spend_one_budget(backend: Server, redis: Redis, tmp_path: Path, figures: Figures) -> None:
+    """What all of them have paid is what the account says; it is the whole sum, and no more."""
+    paid, account, seen = await spent(policy(backend), redis, tmp_path)
+    assert {"spent": paid, "held": 0.0} == account
     figures.at_most("Budgets, 4 processes", f"spent of {SUM:g}, {CLIENTS} clients at once", paid, SUM)
     assert paid >= SUM - 9, "the first stage of the largest question"
     assert min(seen[each] for each in ("200", "429", "left", "skipped;budget", "fast→accurate")) > 0, seen
+
+
+async def test_time_and_tokens_overspend_by_one_reservation_at_most(
+    backend: Server, redis: Redis, tmp_path: Path, figures: Figures
+) -> None:
+    """Nobody knows before what they cost; reserved is the most, and who holds less is alone. The sum is spent all the same."""
+    paid, account, seen = await spent(policy(backend, MEASURED, "500ms"), redis, tmp_path, each=100_000)
+    assert pytest.approx(0.0, abs=1e-6) == account["held"]
+    what = f"spent of {SUM:g} where time and tokens cost, {CLIENTS} clients at once"
+    figures.at_most("Budgets, 4 processes", what, account["spent"], SUM + FIRST)
+    assert account["spent"] <= paid * (1 + 1e-9), "but for what this process stood still it is what was paid"
+    assert account["spent"] >= SUM - FIRST
+    assert min(seen[each] for each in ("200", "429", "left", "reserved", "skipped;budget", "fast→accurate")) > 0, seen
