@@ -31,13 +31,15 @@ def limited(rate: int, burst: int) -> str:
 
 
 @asynccontextmanager
-async def sharing(folder: Path, policy: str, store: str, count: int = 2, auth: str = "") -> AsyncIterator[list[Running]]:
+async def sharing(
+    folder: Path, policy: str, store: str, count: int = 2, auth: str = "", **settings: str
+) -> AsyncIterator[list[Running]]:
     """So many gateways of one policy on one store, that have found it."""
     gates: list[Running] = []
     try:
         for number in range(count):
             (own := folder / f"gate-{number}").mkdir()
-            gates.append(await run(own, policy, auth, store=store))
+            gates.append(await run(own, policy, auth, store=store, **settings))
         yield gates
     finally:
         for gate in gates:

@@ -97,9 +97,9 @@ async def backend() -> AsyncIterator[Server]:
 
 
 @asynccontextmanager
-async def two(folder: Path, policy: str, store: str, backend: Server) -> AsyncIterator[list[Running]]:
+async def two(folder: Path, policy: str, store: str, backend: Server, **settings: str) -> AsyncIterator[list[Running]]:
     """Two gateways that have found the store."""
-    async with sharing(folder, policy.replace("PORT", str(backend.port)), store) as gates:
+    async with sharing(folder, policy.replace("PORT", str(backend.port)), store, 2, "", **settings) as gates:
         await up(gates)
         yield gates
 
