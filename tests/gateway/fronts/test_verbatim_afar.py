@@ -6,14 +6,15 @@ import asyncio
 import gc
 from collections.abc import Callable
 from dataclasses import replace as changed
+from functools import partial
 from typing import Any
 
 import pytest
 
 from gateway.compile import blueprint
-from gateway.edge.messages import HttpResponse, RequestHead
+from gateway.edge.messages import HttpResponse, Later, RequestHead
 from gateway.fronts.repeats import LONGEST, Repeats
-from gateway.fronts.verbatim import Distant
+from gateway.fronts.verbatim import Distant, _Asked
 from tests.gateway.fronts.test_shortcut import EVENTS, ROWS, STEADY, Twins, close, misfit, same
 from tests.gateway.fronts.test_verbatim import BYTES, CASCADE
 from tests.gateway.fronts.twins import Asked, Forgetful, Gateway, body
@@ -79,6 +80,18 @@ async def test_what_changes_while_the_store_is_asked_is_noticed(event: HAPPENS) 
     event(long)
     await same(pair, BYTES)
     assert (False, True) == (quick.unread, quick.elsewhere.happened)
+    await close(pair)
+
+
+@pytest.mark.parametrize("event", [*EVENTS, unreached])
+async def test_nobody_is_asked_where_that_is_known_before(event: HAPPENS) -> None:
+    """Neither when the cache would not look, nor when something else has changed."""
+    pair = twins()
+    await known(pair)
+    (again,) = pair[0].known.values()
+    assert again("", pair[0].clock(), b"") is not None
+    event(pair[0])
+    assert again("", pair[0].clock(), b"") is None
     await close(pair)
 
 
@@ -209,3 +222,38 @@ async def test_it_holds_nobody() -> None:
     gateway.known.clear()
     assert 0 == alive() - before
     await gateway.close()
+
+
+async def test_it_leaves_nothing_to_collect() -> None:
+    """One that was answered is gone at once, without anybody looking for rubbish; so is one whose client left."""
+    pair = twins()
+    await known(pair)
+    (again,) = pair[0].known.values()
+
+    def waiting() -> int:
+        return [type(each) for each in gc.get_objects()].count(_Asked)
+
+    gc.collect()
+    gc.disable()
+    try:
+        for leaves in (False, True):
+            later, said = again("", pair[0].clock(), b""), asyncio.Event()
+            assert later is not None
+            assert not isinstance(later, bytes)
+            later.begin(partial(told, said, later))
+            assert 1 == waiting()
+            if leaves:
+                later.cancel()
+            await said.wait()
+            assert leaves or later.answer(b"") is not None
+            del later
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            assert 0 == waiting()
+    finally:
+        gc.enable()
+    await close(pair)
+
+
+def told(said: asyncio.Event, _: Later) -> None:
+    said.set()

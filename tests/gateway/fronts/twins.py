@@ -145,7 +145,7 @@ class StillThere:
         self._store, self._kept, self._generation = store, kept, store.generation
 
     def open(self) -> bool:
-        return self._store.reached
+        return self._store.reached and self.holds()
 
     def holds(self) -> bool:
         return self._store.generation == self._generation
