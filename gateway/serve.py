@@ -137,7 +137,7 @@ class Gateway:
 
     def _kept(self, keys: Keys) -> Lasting:
         """Of every policy that comes: who has used up a limit has done so, and what was answered is kept."""
-        store, shadows = self._store, self.shadows
+        store, shadows, self.audits.fell = self._store, self.shadows, keys.fall
         if store is None:
             meter = LocalMeter(time.monotonic, self.document.workers)
             treasury = LocalTreasury(time.time, self.document.workers)

@@ -39,6 +39,7 @@ class Audits:
     def __init__(self, means: Means, ended: Callable[[], None] = lambda: None) -> None:
         """`ended` is called when nothing is compared any more."""
         self.accounts: Accounts = {}
+        self.fell: Callable[[frozenset[tuple[str, str, str]]], None] = lambda _: None  # hears who has: model, route, epoch
         self._means = means
         self._ended = ended
         self._clusters = OwnClusters(means.spawn)
@@ -81,6 +82,7 @@ class Audits:
         for key, account in self.accounts.items():
             order = self._orders.get(key)
             account.fallen = order is not None and order.fallen and order.epoch == account.epoch
+        self.fell(frozenset((*key, account.epoch) for key, account in self.accounts.items() if account.fallen))
 
     def _layer(self, model: str, found: Mapping[Key, tuple[Audit, Target]]) -> AuditPolicy:
         asks = {}

@@ -52,11 +52,11 @@ def derived(request: InferenceRequest) -> dict[bytes, Any] | None:
 class Made:
     """What a plan's keys were made of beside the question: the secret, and what backends served where the version is open."""
 
-    __slots__ = ("_keys", "_open", "_secret")
+    __slots__ = ("_fallen", "_keys", "_open", "_secret")
 
     def __init__(self, keys: Keys, plan: Plan) -> None:
         self._keys = keys
-        self._secret = keys.secret
+        self._secret, self._fallen = keys.secret, keys.fallen
         targets = [stage.target for stage in plan.stages if not stage.target.version]
         self._open = tuple([(target, keys.versions(target)) for target in targets])
 
@@ -66,7 +66,7 @@ class Made:
         for target, served in self._open:
             if keys.versions(target) != served:
                 return False
-        return keys.secret is self._secret
+        return keys.secret is self._secret and keys.fallen is self._fallen
 
 
 class Keys:
@@ -75,8 +75,17 @@ class Keys:
     def __init__(self, secret: bytes, versions: Versions) -> None:
         self.secret = secret
         self.versions = versions
+        self.fallen: frozenset[tuple[str, str, str]] = (
+            frozenset()
+        )  # model, route, epoch of cascades whose last stage answers alone
         self._unknown = hmac.digest(secret, b"versions", "sha256").hex()  # of this process: what is not known is not the same
         self._known: dict[tuple[int, bytes, str, str], tuple[Plan, Served, bytes]] = {}
+
+    def fall(self, fallen: frozenset[tuple[str, str, str]]) -> None:
+        """From now on these have keys of their own, and no others."""
+        if fallen != self.fallen:
+            self.fallen = fallen
+            self._known.clear()
 
     def whole(self, plan: Plan, principal: Principal, model: str, request: InferenceRequest) -> bytes:
         """Of the question as it stands."""
@@ -135,9 +144,9 @@ class Keys:
         if known is not None and known[0] is plan and known[1] == versions:
             return known[2]
         words = (whose.encode("utf-8", "surrogatepass"), model.encode())
-        made = framed(
-            [CONTRACT, kind, *words, caching.epoch, _plan(plan, [(self._unknown,) if of is None else of for of in versions])]
-        )
+        alone = [] if plan.audit is None or (model, plan.route, plan.audit.epoch) not in self.fallen else [b"fallen"]
+        planned = _plan(plan, [(self._unknown,) if of is None else of for of in versions])
+        made = framed([CONTRACT, kind, *words, caching.epoch, planned, *alone])
         if len(self._known) >= _REMEMBERED:
             self._known.clear()
         self._known[at] = (plan, versions, made)

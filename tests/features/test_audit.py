@@ -130,6 +130,26 @@ async def test_only_reported(start: Start) -> None:
     assert (404, 401) == (other.status, (await ask(port, framed("GET", "/api/audits", {}))).status)
 
 
+async def test_a_fall_does_not_outlive_itself_in_the_cache(start: Start) -> None:
+    """What the dearest stage answers alone is kept for as long as it does; what the cascade had kept is not given meanwhile, and
+    is there again afterwards."""
+    gate = await start(policy("label: label, on_alarm: dear").replace("timeout: 5s", "timeout: 5s\n    cache: {ttl: 10m}"))
+    for row in range(12):
+        await gate.infer([row])
+    await until(lambda: sum(outcomes(gate).values()) >= 12)
+    assert "fallen" == (await judged(gate)).state
+
+    async def told(row: int) -> tuple[list[int], str]:
+        reply = await gate.infer([row])
+        return reply.output("label"), reply.headers["cache-status"].split("; ")[1].partition("=")[0]
+
+    assert [([303], "fwd"), ([303], "hit"), ([303], "hit"), ([350], "fwd")] == [await told(row) for row in (3, 3, 3, 50)]
+    admin = gate.credential("admin")
+    resume = framed("POST", "/api/audits/digits/default/resume", admin, b'{"why": "labels were changed"}')
+    assert 200 == (await ask(gate.gateway.ports.admin.port, resume)).status
+    assert [([103], "hit"), ([150], "fwd"), ([150], "hit")] == [await told(row) for row in (3, 50, 50)]
+
+
 @pytest.mark.parametrize("script", [failing(500), resetting])
 async def test_a_dead_dearest_stage(start: Start, script: Script) -> None:
     """Costs nobody an answer; it is counted, and says nothing of the rate."""

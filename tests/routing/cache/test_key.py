@@ -17,6 +17,7 @@ from backends.tensors import BYTES, Tensor, from_array, pack_bytes
 from routing.cache import key as cache_key
 from routing.cache.caching import Caching
 from routing.cache.key import Keys, Made, _head, framed, told, unkeyed
+from routing.cascade.audits import Audit
 from routing.cascade.calibration import Calibration
 from routing.plan import Confidence, Plan, Stage, Target
 from routing.principal import Principal
@@ -337,6 +338,24 @@ def test_what_keys_were_made_of_holds_until_it_changes() -> None:
     assert made.holds()
     keys.secret = bytes(bytearray(keys.secret))
     assert not made.holds()
+
+
+def test_a_cascade_that_has_fallen_has_keys_of_its_own() -> None:
+    """While its last stage answers alone; of this model, route and promise only. Afterwards it has its own again."""
+    keys, plan = Keys(b"s" * 32, lambda _: ()), replace(PLAN, audit=Audit(0.1, epoch="e"))
+    made, before = Made(keys, plan), keys.whole(plan, ANN, "digits", BASE)
+    for other in (("letters", "r", "e"), ("digits", "s", "e"), ("digits", "r", "f")):
+        keys.fall(frozenset({other}))
+        assert before == keys.whole(plan, ANN, "digits", BASE)
+    keys.fall(frozenset({("digits", "r", "e")}))
+    fallen = keys.whole(plan, ANN, "digits", BASE)
+    assert (True, False) == (before != fallen, made.holds())
+    made = Made(keys, plan)
+    keys.fall(frozenset({("digits", "r", "e")}))
+    assert made.holds()
+    assert KEYS.whole(PLAN, ANN, "digits", BASE) == keys.whole(PLAN, ANN, "digits", BASE)
+    keys.fall(frozenset())
+    assert (before, False) == (keys.whole(plan, ANN, "digits", BASE), made.holds())
 
 
 def test_questions_that_can_have_no_key() -> None:
