@@ -36,6 +36,10 @@ class Balance:
             return endpoints[(self._turn - 1) % count]
         return self.instead(endpoints, request)
 
+    def unpick(self) -> None:
+        """Whoever was picked last was not asked, and is the next."""
+        self._turn -= 1
+
     def instead(self, endpoints: Sequence[Endpoint], request: InferenceRequest) -> Endpoint:
         """One of these where the picked one is not to be asked; its turn is not the next one's, which would get twice as much."""
         if self.kind != "hash":

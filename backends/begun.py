@@ -1,5 +1,7 @@
 """A question's first attempt, sent at once where nobody need wait for a place: no coroutine is made for it until one is needed.
 
+    held --sent--> begun
+    held --not sent after all--> released
     begun --its answer, or an error, or it takes long--> told, once
     told --the answer is as expected--> finished: counted as an attempt that was answered
     told --anything else--> taken over: Cluster.infer goes on with it as if it had sent it itself
@@ -24,6 +26,7 @@ from backends.http1.messages import UpstreamResponse
 from backends.inference import InferenceRequest, InferenceResponse
 from backends.places import ANSWERED, GIVEN_UP
 from backends.promise import Promise
+from backends.second import LOOK
 from backends.triton_http import Form, TritonHttp
 
 if TYPE_CHECKING:
@@ -70,6 +73,20 @@ class Begun:
         self.place, self._backend, self._connection = place, backend, connection
         self._endpoint.in_flight += 1
 
+    def send(self, id: bytes, tensors: bytes | memoryview) -> None:
+        """Asks, under that request id."""
+        assert self._connection is not None, "it has not ended"
+        began, at = self.place.began, self.deadline.at
+        self.cluster.alarms.set(self, min(began + LOOK, (began + at) / 2))
+        self._backend.send(self._form, self._connection, id, tensors, self)
+
+    def release(self) -> None:
+        """Is not sent, and has not been."""
+        self._let_go()
+        self._endpoint.in_flight -= 1
+        self.cluster.places.back(self.place.lane)
+        self.cluster.unpick()
+
     @property
     def ended(self) -> bool:
         """Whether it holds nothing any more."""
@@ -113,17 +130,16 @@ class Begun:
         answered(cluster, self._endpoint, self._form.key, PLAIN)
         return cluster.places.leave(lane, beside, began, ANSWERED, self.deadline)
 
-    def abandon(self) -> None:
-        """Nobody waits for it any more; nothing is done where it has ended."""
-        if self._connection is None:
-            return
+    def abandon(self) -> float:
+        """Nobody waits for it any more. Seconds that it took."""
+        assert self._connection is not None, "it has not ended"
         if not self._done:
             self._connection.abort()
         self._let_go()
         attempt = Attempt(self.cluster, self._endpoint, PLAIN, self._form.request, self.deadline)
         attempt.__exit__(asyncio.CancelledError, asyncio.CancelledError(), None)
         lane, beside, began = self.place
-        self.cluster.places.leave(lane, beside, began, GIVEN_UP, self.deadline)
+        return self.cluster.places.leave(lane, beside, began, GIVEN_UP, self.deadline)
 
     def attempt(self, request: InferenceRequest, deadline: Deadline) -> Attempt:
         """It as an attempt at the request, which begins anew and whose answer is `response`; the place goes with it."""

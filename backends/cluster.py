@@ -122,27 +122,27 @@ class Cluster:
         backend = self.endpoints[0].backend
         return backend.form(request) if isinstance(backend, TritonHttp) and self.hedging is None else None
 
-    def begin(self, form: Form, id: bytes, tensors: bytes | memoryview, deadline: Deadline, told: Told) -> Begun | None:
-        """Asks at once, under that request id, where nobody need wait and nothing speaks against it; else nothing is done.
-
-        `told` is called when the answer is there, or takes long, or will not come.
+    def begin(self, form: Form, deadline: Deadline, told: Told) -> Begun | None:
+        """All that it takes to ask at once, where nobody need wait and nothing speaks against it; to be sent or released in the
+        same turn of the loop. `told` is called when the answer is there, or takes long, or will not come.
         """
         places, now = self.places, monotonic()
         lane, endpoint = places.lane(form.request.model), self._balance.pick(self.endpoints, form.request)
         backend = endpoint.backend
-        if not endpoint.sound or lane.concurrency.quickest > deadline.at - now or not isinstance(backend, TritonHttp):
-            return None
-        connection = backend.spare(form)
-        if connection is None:
-            return None
-        if not places.enter(lane):
-            backend.leave(connection)
-            return None
-        begun = Begun(self, endpoint, form, deadline, told)
-        begun.hold(Place(lane, lane.in_flight, now), backend, connection)
-        self.alarms.set(begun, min(now + LOOK, (now + deadline.at) / 2))
-        backend.send(form, connection, id, tensors, begun)
-        return begun
+        if endpoint.sound and lane.concurrency.quickest <= deadline.at - now and isinstance(backend, TritonHttp):
+            connection = backend.spare(form)
+            if connection is not None:
+                if places.enter(lane):
+                    begun = Begun(self, endpoint, form, deadline, told)
+                    begun.hold(Place(lane, lane.in_flight, now), backend, connection)
+                    return begun
+                backend.leave(connection)
+        self._balance.unpick()
+        return None
+
+    def unpick(self) -> None:
+        """Whoever was chosen last was not asked."""
+        self._balance.unpick()
 
     async def stream(self, request: InferenceRequest, deadline: Deadline) -> AsyncGenerator[InferenceResponse, None]:
         """One question, any number of answers, all from one endpoint; it is asked once more only before the first answer."""

@@ -95,6 +95,12 @@ class Places:
             self._withdraw(lane, waiter)
             raise self.refused(why)
 
+    def back(self, lane: Lane) -> None:
+        """Gives a place back that was taken and not used."""
+        lane.in_flight -= 1
+        self.in_flight -= 1
+        self._hand_on(lane)
+
     def leave(self, lane: Lane, beside: int, began: float, ending: str, deadline: Deadline) -> float:
         """Gives a place back; it was taken at `began` as the last of so many, and the ending tells how worthwhile that was.
 
@@ -107,9 +113,7 @@ class Places:
             lane.rejected(beside, now)
         elif ending == ErrorKind.DEADLINE or (ending == GIVEN_UP and now >= deadline.at):
             lane.unanswered(beside, now - began, now)
-        lane.in_flight -= 1
-        self.in_flight -= 1
-        self._hand_on(lane)
+        self.back(lane)
         return now - began
 
     def refusal(self, model: str, priority: int, deadline: float) -> InferenceError | None:

@@ -43,6 +43,7 @@ from policies.call import Answer, Call, Policy, StreamAsk
 from policies.cascade import CascadePolicy
 from policies.coalesce import CoalescePolicy, Leases
 from policies.deadline import DeadlinePolicy
+from policies.direct import Around as DirectAround
 from policies.direct import direct
 from policies.fallback import FallbackPolicy
 from policies.keeping import Around, Store
@@ -192,7 +193,8 @@ def compile_snapshot(
         more |= {kind: found[name] for kind, found in beside if name in found}
         more |= {"rollout": rollout} if name in rolled else {}
         ask, stream = onion(_of(table, layers, more), innermost), counting.stream(name, stream_of, cache)
-        straight = partial(direct, clusters, metrics, clock) if routing.steady and routing.looks is None and not more else None
+        plain = routing.steady and routing.looks is None and more.keys() <= {"limit"}
+        straight = partial(direct, clusters, DirectAround(metrics, clock), counting.tolls(name)) if plain else None
         looked, door = routing.looks, _door(table, clusters)
         asked, candidates = routing.targets, tuple(each.candidate for each in table.rollouts)
         extra = table.versions, routing.sampling, door, routing.steady, rolled.get(name), candidates, _baseline(table, kept.costs)

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 
 from policies.budget import BudgetPolicy, Treasury
 from policies.call import Answer, Call, Policy, StreamAsk
+from policies.direct import Tolls
 from policies.limit import LimitPolicy, Meter
 from policies.stream_cache import StreamCachePolicy
 from routing.cost import Costs
@@ -28,6 +29,10 @@ class Counting:
         binding = [limit for limit in self._limits if may_bind(limit, model)]
         found: dict[str, Policy] = {"limit": self._limit} if any(limit.allowances for limit in binding) else {}
         return {**found, "budget": self._budget} if any(limit.budgets for limit in binding) else found
+
+    def tolls(self, model: str) -> Tolls | None:
+        """What its limits take of questions that are asked at once; None where it has none."""
+        return self._limit.toll if "limit" in self.layers(model) else None
 
     def stream(self, model: str, stream: StreamAsk, cache: StreamCachePolicy) -> StreamAsk:
         """The same round streams, and their cache in its place between the two."""

@@ -34,6 +34,7 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     received: float = 0.0  # when its first byte came, on the deadline's clock
     key: bytes = b""  # equal for questions that may share one answer; empty: this one may not
     drawn: tuple[Draw, ...] = ()  # its sides of the rollouts that concern the model
+    quota: Quota | None = None  # of limits that have counted it already
     bill: Bill | None = None  # what it may cost, where somebody counts
     again: Callable[[], Awaitable[Answer | None]] | None = None  # looks once more whether the answer is kept, by another process
 

@@ -7,6 +7,7 @@ found from: the snapshot, the principal, and all of the question but its tensors
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Literal, NamedTuple, Protocol
 
 from msgspec.structs import replace
 
@@ -14,51 +15,95 @@ from backends.begun import Begun, Told
 from backends.cluster import Cluster
 from backends.deadline import Deadline
 from backends.triton_http import Form
-from policies.call import Call, Ending, Observer
+from policies.call import Call, Ending, Observer, Quota
 from routing.plan import Target
+
+
+class Around(NamedTuple):
+    """What it is told to, and the clock of deadlines."""
+
+    observer: Observer
+    clock: Callable[[], float]
+
+
+class Toll(Protocol):
+    """What limits take of each such question."""
+
+    def pay(self) -> Quota | None:
+        """What is left then; None: it is not allowed, and nothing has been taken."""
+        ...
+
+
+class Started(NamedTuple):
+    """A question that was asked; what is left of its quota, where a limit counted it."""
+
+    begun: Begun
+    quota: Quota | None
 
 
 class Direct:
     """The deadline and the core of the onion, for calls that differ by their tensors and their moment; see policies.onion."""
 
-    __slots__ = ("_clock", "_cluster", "_form", "_model", "_observer", "_rows", "_target", "_timeout", "cost")
+    __slots__ = ("_clock", "_cluster", "_cost", "_form", "_model", "_observer", "_rows", "_target", "_timeout", "_toll")
 
-    def __init__(self, call: Call, cluster: Cluster, form: Form, observer: Observer, clock: Callable[[], float]) -> None:
+    def __init__(self, call: Call, cluster: Cluster, form: Form, toll: Toll | None, around: Around) -> None:
         self._cluster = cluster
         self._form = form
-        self._observer = observer
-        self._clock = clock
+        self._toll = toll
+        self._observer, self._clock = around
         self._model = call.model
         self._rows = call.request.rows or 1
         self._target = _target(call)
         self._timeout = call.deadline.at - call.received
-        self.cost = self._target.cost * self._rows  # of each
+        self._cost = self._target.cost * self._rows  # of each
 
-    def begin(self, id: bytes, tensors: bytes | memoryview, received: float, told: Told) -> Begun | None:
-        """Asks, for a request whose first byte came at `received`; see Cluster.begin."""
+    def begin(self, id: bytes, tensors: bytes | memoryview, received: float, told: Told) -> Started | None:
+        """Asks, for a request whose first byte came at `received`, and counts it; None: nothing has been done."""
         now = self._clock()
         deadline = Deadline(received + self._timeout).hop(now)
         if self._target.timeout is not None:
             deadline = deadline.within(self._target.timeout, now)
-        return self._cluster.begin(self._form, id, tensors, deadline, told)
+        begun = self._cluster.begin(self._form, deadline, told)
+        if begun is None:
+            return None
+        quota = None
+        if self._toll is not None and (quota := self._toll.pay()) is None:
+            begun.release()
+            return None
+        begun.send(id, tensors)
+        return Started(begun, quota)
 
     def finish(self, begun: Begun) -> float:
         """Its answer is as expected. Seconds that it took."""
         seconds = begun.finish()
-        self._observer.asked(self._model, self._target, Ending(self._rows, seconds, "ok", self.cost))
+        self._observer.asked(self._model, self._target, Ending(self._rows, seconds, "ok", self._cost))
         return seconds
 
+    def abandon(self, begun: Begun) -> None:
+        """Nobody waits for it any more, and nobody has gone on with it; nothing is done where it has ended. It is paid for."""
+        if not begun.ended:
+            self._observer.asked(self._model, self._target, Ending(self._rows, begun.abandon(), "abandoned", self._cost))
 
-def direct(clusters: Mapping[str, Cluster], observer: Observer, clock: Callable[[], float], call: Call) -> Direct | None:
-    """For calls like this one, to which no layer but deadline and authorize has anything to say; None where it hangs on more
-    than the plan whom they ask, or on their answer what they cost.
+
+Tolls = Callable[[Call], Toll | Literal[False] | None]
+"""What limits take of questions like the call's: None for nothing, False where that cannot be said at once."""
+
+
+def direct(clusters: Mapping[str, Cluster], around: Around, tolls: Tolls | None, call: Call) -> Direct | None:
+    """For calls like this one, to which no layer but deadline, authorize and, by `tolls`, limit has anything to say.
+
+    None where it hangs on more than the plan whom they ask, on their answer what they cost, or what they are counted by is to be
+    waited for, or given back.
     """
     target = _target(call)
     if target.price is not None or call.request.version or call.drawn:
         return None
+    toll = None if tolls is None else tolls(call)
+    if toll is False:
+        return None
     cluster, unit = clusters[target.backend], call.principal.tenant or call.principal.subject
     form = cluster.form(replace(call.request, model=target.model, version=target.version, unit=unit))
-    return None if form is None else Direct(call, cluster, form, observer, clock)
+    return None if form is None else Direct(call, cluster, form, toll, around)
 
 
 def _target(call: Call) -> Target:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 from msgspec.structs import replace
@@ -62,6 +62,20 @@ class _Binding(msgspec.Struct, frozen=True, gc=False):
     held: bool  # whether something of it is given back at the end
 
 
+class Toll:
+    """What each of some questions takes, in this process. Implements policies.direct.Toll."""
+
+    __slots__ = ("_counted", "_demands", "_meter")
+
+    def __init__(self, meter: LocalMeter, demands: Sequence[Demand], counted: tuple[Counted, ...]) -> None:
+        self._meter, self._demands, self._counted = meter, demands, counted
+
+    def pay(self) -> Quota | None:
+        """What is left; None where that is too little, and nothing has been taken."""
+        verdict = self._meter.take(self._demands)
+        return Quota(self._counted, verdict) if verdict.limited is None else None
+
+
 class LimitPolicy:
     """Stands behind authorize, so that a stranger uses up nobody's quota, and before everything that could answer.
 
@@ -84,7 +98,19 @@ class LimitPolicy:
         bound = self._bound(call)
         return ask(call) if bound is None else self._answers(call, ask, bound)
 
+    def toll(self, call: Call) -> Toll | Literal[False] | None:
+        """What questions like the call's take; None: nothing, False: something that is given back, or has to be waited for."""
+        bound = self._bound(call)
+        if bound is None:
+            return None
+        if bound.held or not isinstance(self._meter, LocalMeter):
+            return False
+        return Toll(self._meter, _weighed(bound, call.size) if bound.weighed else bound.demands, bound.counted)
+
     async def _answer(self, call: Call, ask: Ask, bound: _Binding) -> Answer:
+        if call.quota is not None:  # counted before it was asked, with what was begun
+            answer = await ask(call)
+            return replace(answer, quota=_together(call.quota, answer.quota))
         demands = _weighed(bound, call.size) if bound.weighed else bound.demands
         found = self._meter.take(demands)
         verdict = found if isinstance(found, Verdict) else await found

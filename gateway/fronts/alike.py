@@ -25,14 +25,16 @@ from backends.protocols.v2_http import LENGTH_HEADER
 from backends.protocols.v2_http_response import HttpAnswer
 from backends.signature import Signature
 from gateway.auth.authenticator import Standing
+from gateway.dialects.quota import quota_headers
 from gateway.dialects.reply import timing
 from gateway.edge.messages import Asker, HttpResponse, Pending
+from gateway.edge.reply import lines
 from gateway.fronts.exchange import Exchange
 from gateway.fronts.parts import FrontParts
 from gateway.snapshot import PASSING, Snapshot
 from gateway.telemetry.record import RequestRecord
-from policies.call import Call
-from policies.direct import Direct
+from policies.call import Call, Quota
+from policies.direct import Direct, Started
 from policies.onion import effective
 from routing.plan import Target
 
@@ -48,7 +50,7 @@ _log = logging.getLogger(__name__)
 class LongWay(Protocol):
     """Who takes over what cannot be answered at once."""
 
-    def resume(self, exchange: Exchange, body: bytes, begun: Begun) -> Awaitable[HttpResponse]:
+    def resume(self, exchange: Exchange, body: bytes, started: Started) -> Awaitable[HttpResponse]:
         """The whole way from the beginning, with a first attempt that was begun."""
         ...
 
@@ -174,10 +176,10 @@ class Alike:
         asked = _Asked(self, body, received, peer, asker)
         asked.id = self._new_id()
         tensors = memoryview(body)[len(known.begins) :]
-        begun = known.direct.begin(asked.id.encode(), tensors, received, asked.told)
-        if begun is None:
+        started = known.direct.begin(asked.id.encode(), tensors, received, asked.told)
+        if started is None:
             return None
-        asked.begun = begun
+        asked.begun, asked.quota = started
         return asked
 
     def answer(self, asked: _Asked) -> HttpResponse | None:
@@ -195,14 +197,21 @@ class Alike:
         if (baseline := self._known.exchange.baseline) is not None:
             record.baseline = baseline(max(1, record.rows))
         self._tell(record)
-        return HttpResponse(200, (), body, (), f"{expected.lines}\r\nx-request-id: {asked.id}{timing(seconds, backend)}")
+        own = f"\r\nx-request-id: {asked.id}{timing(seconds, backend)}"
+        if asked.quota is not None:
+            own += lines(quota_headers(asked.quota))
+        return HttpResponse(200, (), body, (), expected.lines + own)
 
-    def work(self, asked: _Asked) -> Awaitable[HttpResponse]:
+    async def work(self, asked: _Asked) -> HttpResponse:
         """Its answer, which takes the long way."""
-        return self._way.resume(self._exchange(asked), asked.body, asked.begun)
+        try:
+            return await self._way.resume(self._exchange(asked), asked.body, Started(asked.begun, asked.quota))
+        finally:
+            self._known.direct.abandon(asked.begun)  # if nobody got so far as to go on with it
 
     def left(self, asked: _Asked) -> None:
         """Its client left before there was an answer."""
+        self._known.direct.abandon(asked.begun)
         exchange, was = self._exchange(asked), self._record
         record = exchange.record
         record.route, record.policy, record.rows, record.bytes_in = was.route, was.policy, was.rows, was.bytes_in
@@ -217,13 +226,14 @@ class Alike:
 class _Asked:
     """One request that waits for its backend. Implements gateway.edge.messages.Pending."""
 
-    __slots__ = ("_alike", "_asker", "begun", "body", "id", "peer", "received")
+    __slots__ = ("_alike", "_asker", "begun", "body", "id", "peer", "quota", "received")
 
     def __init__(self, alike: Alike, body: bytes, received: float, peer: str, asker: Asker) -> None:
         self._alike, self._asker = alike, asker
         self.body, self.received, self.peer = body, received, peer
         self.id = ""
         self.begun: Begun
+        self.quota: Quota | None
 
     def told(self) -> None:
         """By what was begun: it is done, or takes long."""
@@ -239,6 +249,5 @@ class _Asked:
 
     def cancel(self) -> None:
         """The client has left."""
-        self.begun.abandon()
         self._alike.left(self)
         self._asker.ended()

@@ -11,7 +11,6 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from backends.begun import Begun
 from backends.errors import ErrorKind, InferenceError
 from backends.inference import InferenceRequest
 from backends.protocols.v2_http import JSON, LENGTH_HEADER
@@ -34,6 +33,7 @@ from gateway.fronts.verbatim import verbatim
 from gateway.snapshot import Snapshot
 from policies.authorize import demand
 from policies.call import Call
+from policies.direct import Started
 
 _INLINE = 256 * 1024  # bytes of a body that are read on the loop: less than 1 ms
 _PROBES = frozenset({"live", "ready"})  # what orchestrators ask without a credential
@@ -133,13 +133,10 @@ class HttpFront:
         self._tell(exchange, "200", len(response.body))
         return response
 
-    async def resume(self, exchange: Exchange, body: bytes, begun: Begun) -> HttpResponse:
+    def resume(self, exchange: Exchange, body: bytes, started: Started) -> Awaitable[HttpResponse]:
         """The response to a request that was begun; see alike.py."""
         asked = self._operation(exchange.record.method, exchange.record.path)
-        try:
-            return await self._finish(exchange, partial(self._infer, exchange, asked, begun=begun), body)
-        finally:
-            begun.abandon()  # if nobody got so far as to go on with it
+        return self._finish(exchange, partial(self._infer, exchange, asked, started=started), body)
 
     def cut(self, exchange: Exchange) -> None:
         """The client has left, or has to."""
@@ -162,7 +159,7 @@ class HttpFront:
         policy = exchange.record.policy or self._plane.snapshot.version
         return (("x-request-id", exchange.record.request_id), ("x-penstock-policy", policy))
 
-    async def _infer(self, exchange: Exchange, asked: Operation, body: bytes, begun: Begun | None = None) -> HttpResponse:
+    async def _infer(self, exchange: Exchange, asked: Operation, body: bytes, started: Started | None = None) -> HttpResponse:
         headers = exchange.headers
         if coding := headers.get("content-encoding"):
             body = await inflate(body, coding, self._parts.inflated)
@@ -175,13 +172,15 @@ class HttpFront:
             request = await asyncio.to_thread(decode_request, body, length, asked.model, version, exchange.passed_headers())
         else:
             request = decode_request(body, length, asked.model, version, exchange.passed_headers())
-        if begun is not None:
-            request = replace(request, begun=begun)
+        if started is not None:
+            request = replace(request, begun=started.begun)
         exchange.record.rows = request.rows or 1
         inquiry = exchange.inquiry(client_timeout(headers), len(body))
         snapshot = self._plane.snapshot
         call = await self._planned(exchange, snapshot, request, inquiry)
         exchange.planned(call, snapshot, self._parts.samples)
+        if started is not None:
+            call = replace(call, quota=started.quota)
         signature = self._plane.signature(call.plan.stages[0].target) if exchange.again else None
         takes = self._plane.signature(call.plan.stages[0].target)
         outcome = Outcome(await self._plane.ask(snapshot, call), call.plan, snapshot.version)

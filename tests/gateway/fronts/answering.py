@@ -1,0 +1,197 @@
+"""A backend over real sockets that answers what it is told to, and a whole gateway before it, but for its process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from gateway.compile import blueprint, compile_snapshot, lasting
+from gateway.dataplane import Dataplane
+from gateway.edge.limits import Limits
+from gateway.edge.listener import HttpListener, listen
+from gateway.edge.messages import Admitted, HttpResponse, RequestHead
+from gateway.fronts.http import HttpFront
+from gateway.fronts.parts import FrontParts
+from gateway.snapshot import Snapshot
+from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.record import RequestRecord
+from routing.plan import Target
+from tests.gateway.fronts.twins import Held
+
+Reader = asyncio.StreamReader
+Writer = asyncio.StreamWriter
+
+
+def answer(version: str, tensors: bytes) -> bytes:
+    """Row sums in binary, as Triton writes them."""
+    sums = np.frombuffer(tensors, "<f4").reshape(-1, 2).sum(axis=1).astype("<f4")
+    entry = {"name": "y", "datatype": "FP32", "shape": [len(sums)], "parameters": {"binary_data_size": sums.nbytes}}
+    head = json.dumps({"model_name": "fast", "model_version": version, "outputs": [entry]}, separators=(",", ":")).encode()
+    return b"HTTP/1.1 200 OK\r\nInference-Header-Content-Length: %d\r\nContent-Length: %d\r\n\r\n%s" % (
+        len(head),
+        len(head) + sums.nbytes,
+        head + sums.tobytes(),
+    )
+
+
+def failure(status: int) -> bytes:
+    """With Triton's kind of text."""
+    text = b'{"error":"no row is like that"}'
+    return b"HTTP/1.1 %d No\r\nContent-Length: %d\r\n\r\n%s" % (status, len(text), text)
+
+
+@dataclass
+class Server:
+    """Takes one word of `words` for each question, `ok` when there is none left. `seen`: heads and bodies of questions.
+
+    ok, longer (another version), 400 to 504, half (cut in the middle), closed (before an answer), malformed, lying (a JSON head
+    of another length), late (after `pause` seconds), hung (until it is let go).
+    """
+
+    words: deque[str] = field(default_factory=deque)
+    seen: list[tuple[bytes, bytes]] = field(default_factory=list)
+    pause: float = 0.15
+    port: int = 0
+    left: int = 0
+
+    async def start(self) -> asyncio.Server:
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = server.sockets[0].getsockname()[1]
+        return server
+
+    async def _serve(self, reader: Reader, writer: Writer) -> None:
+        try:
+            while await self._answer(reader, writer):
+                await writer.drain()
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.transport.abort()
+
+    async def _answer(self, reader: Reader, writer: Writer) -> bool:
+        head = await reader.readuntil(b"\r\n\r\n")
+        fields = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:-2])
+        body = await reader.readexactly(int(fields[b"content-length"]))
+        self.seen.append((head, body))
+        told = answer("1", body[int(fields[b"inference-header-content-length"]) :])
+        word = self.words.popleft() if self.words else "ok"
+        match word:
+            case "longer":
+                told = answer("1234", body[int(fields[b"inference-header-content-length"]) :])
+            case "half":
+                writer.write(told[:-4])
+                return False
+            case "closed":
+                return False
+            case "malformed":
+                told = b"HTTP/9 what\r\n\r\n"
+            case "lying":
+                told = told.replace(b"Length: ", b"Length: 1", 1)
+            case "late":
+                await asyncio.sleep(self.pause)
+            case "hung":
+                await reader.read(1)
+                self.left += 1
+                return False
+            case status if status.isdigit():
+                told = failure(int(status))
+        writer.write(told)
+        return True
+
+
+class Unknowing(Held):
+    """Nobody's credential is known again, so that each request takes the long way."""
+
+    def standing(self, headers: Any, principal: Any) -> Any:
+        return None
+
+
+class Admitting(HttpFront):
+    """Counts the requests that it was asked to admit."""
+
+    admitted = 0
+
+    def admit(self, head: RequestHead) -> Admitted | HttpResponse:
+        self.admitted += 1
+        return super().admit(head)
+
+
+class Whole:
+    """A gateway on a port of its own, before `servers`."""
+
+    def __init__(self, policy: str, servers: list[Server], doors: Held) -> None:
+        self.servers, self.doors, self.metrics = servers, doors, Metrics()
+        self.records: list[RequestRecord] = []
+        self.signatures: dict[Target, Any] = {}
+        self.lasting = lasting(time.monotonic)
+        self.plane = Dataplane(self._compiled(policy, None), self.signatures)
+        ids = count()
+        parts = FrontParts(self.plane, doors, self._record, lambda: f"made-{next(ids)}", lambda: True, 1 << 16)
+        self.front = Admitting(parts)
+        self.listener: HttpListener
+
+    def counted(self) -> list[str]:
+        """What metrics say, but for times and what the process is; endpoints by their place."""
+        lines = self.metrics.exposition().decode().splitlines()
+        kept = [line for line in lines if ("seconds" not in line or "_count" in line) and not line.startswith(("process_", "# "))]
+        return sorted(self.placed(line) for line in kept)
+
+    def recorded(self) -> list[str]:
+        """Every record, but for times and ids."""
+        for record in self.records:
+            assert record.overhead_seconds <= record.seconds
+            record.seconds = record.overhead_seconds = record.backend_seconds = 0.0
+            record.request_id = ""
+        return [repr(record) for record in self.records]
+
+    def seen(self) -> list[list[tuple[str, bytes]]]:
+        """What each server was asked, but for ids."""
+        found = []
+        for server in self.servers:
+            heads = [[line for line in head.decode().split("\r\n") if "x-request-id" not in line] for head, _ in server.seen]
+            found.append([(self.placed("\n".join(head)), body) for head, (_, body) in zip(heads, server.seen, strict=True)])
+        return found
+
+    def placed(self, text: str) -> str:
+        """Endpoints by their place, since their ports are chance."""
+        for at, server in enumerate(self.servers):
+            text = text.replace(f"127.0.0.1:{server.port}", f"endpoint {at}")
+        return text
+
+    def take(self, policy: str) -> None:
+        """From now on it follows this policy."""
+        self.plane.snapshot = self._compiled(policy, self.plane.snapshot)
+
+    def _compiled(self, policy: str, before: Snapshot | None) -> Snapshot:
+        text = policy.replace("ENDPOINTS", ", ".join(f'"127.0.0.1:{server.port}"' for server in self.servers))
+        return compile_snapshot(blueprint(text.encode(), "p.yaml"), before, self.metrics, time.monotonic, self.lasting)
+
+    def _record(self, record: RequestRecord) -> None:
+        self.metrics.requested(record)
+        self.records.append(msgspec.structs.replace(record))
+
+    async def start(self) -> None:
+        self.listener = await listen(self.front, "127.0.0.1", 0, Limits(sweep=0.02))
+
+    async def close(self) -> None:
+        await self.listener.drain(0)
+        await self.lasting.spawner.close()
+        for cluster in self.plane.snapshot.clusters.values():
+            await cluster.close()
+
+    def held(self) -> list[int]:
+        """What is in flight anywhere, which is nothing when nobody asks."""
+        found = [len(self.listener._shared.connections)]
+        for cluster in self.plane.snapshot.clusters.values():
+            found += [cluster.in_flight, *(lane.in_flight for lane in cluster.places.lanes.values())]
+            found += [count for each in cluster.endpoints for count in (each.in_flight, each.backend._pool.in_flight)]  # type: ignore[attr-defined]
+            found.append(len(cluster.alarms._at))
+        return found
