@@ -29,7 +29,7 @@ from gateway.edge.errand import Errand
 from gateway.edge.gate import CHUNKED, Framing, RefusedError, early
 from gateway.edge.head import LastHead
 from gateway.edge.messages import Admitted, Alike, HttpResponse, Later, Pending, RequestHead
-from gateway.edge.shared import LONGEST, Shared
+from gateway.edge.shared import LATE, LONGEST, Shared
 from gateway.edge.taking import Taking
 
 HEAD: Final = 0
@@ -269,7 +269,7 @@ class Connection(asyncio.Protocol):
         try:
             response = await answer
             self._answer(response)
-            self._repeats = response.again is not None and self._framing.plain and self._shared.know(whole, response)
+            self._repeats = response.again is not None and self._framing.plain and self._shared.know(whole, response, LATE)
             if response.alike is not None:
                 self._shared.keep(self._last.block, self._framing, response.alike)
         except asyncio.CancelledError:

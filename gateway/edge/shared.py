@@ -21,6 +21,7 @@ LONGEST = 16 * 1024  # bytes of a request that is known again
 ROOM = 4 * 1024 * 1024  # bytes of all of them and their answers, about
 _log = logging.getLogger(__name__)
 _HEADS = 4096  # that are known, of at most 1 KiB (gateway.edge.head), with some 3 KiB each of what was decided by it
+LATE = 2000  # of one whose answers come later: what it was decided by is remembered nowhere else
 _OVERHEAD = 1500  # of one, beside its bytes
 
 
@@ -72,12 +73,15 @@ class Shared:
             return RefusedError(429, f"more than {most} connections from one address", "connections-per-address")
         return None
 
-    def know(self, whole: bytes, answer: HttpResponse) -> bool:
-        """A request that comes in these bytes is answered by the answer's `again`, if they are few; whether they are."""
+    def know(self, whole: bytes, answer: HttpResponse, more: int = 0) -> bool:
+        """A request that comes in these bytes is answered by the answer's `again`, if they are few; whether they are.
+
+        `more` bytes are taken for it that nobody else counts.
+        """
         if answer.again is None or not 0 < len(whole) <= LONGEST:
             return False
         self._forget(whole)
-        size = len(whole) + len(answer.body) + _OVERHEAD
+        size = len(whole) + len(answer.body) + _OVERHEAD + more
         if self._taken + size > ROOM:  # what still comes is soon back
             self._again.clear()
             self._taken = 0

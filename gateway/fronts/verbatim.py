@@ -73,6 +73,7 @@ class Distant(Verbatim):
         assert shortcut.afar is not None
         self._afar: Afar = shortcut.afar
         self._stands, self._leaving = shortcut.stands, parts.leaving
+        shortcut.body, shortcut.lines = b"", ""  # nobody else has it, and what is written of them is here
 
     def later(self, peer: str, received: float, date: bytes) -> Later | None:
         """Implements gateway.edge.messages.Again. Whoever has less time than the store may take goes the long way, which ends in

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.edge.http1 import ANSWER, HEAD, Connection
 from gateway.edge.limits import Limits
-from gateway.edge.shared import LONGEST
+from gateway.edge.shared import LATE, LONGEST
 from tests.gateway.edge.test_http1 import post
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ async def test_what_was_answered_late_once_is_known_again(place: Place) -> None:
     """It waits for who is asked, is answered without being read, and so is the next one."""
     app, client, held, connection = await waiting(place)
     assert (1, "127.0.0.1") == (len(app.heads), held.peer)
+    assert LATE < place.listeners[0]._shared._taken - len(LATER) < LATE + 2000
     for _ in range(3):
         held.tell()
         reply = await client.reply()

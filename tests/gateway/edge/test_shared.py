@@ -81,6 +81,10 @@ async def test_what_is_known_again_has_a_bound() -> None:
     assert not shared.know(b"x" * (LONGEST + 1), answer)
     assert not shared.know(b"", answer)
     assert not shared.know(b"x", HttpResponse(200))
+    assert shared.know(b"x", answer)
+    taken = shared._taken
+    assert shared.know(b"x", answer, 2000)
+    assert taken + 2000 == shared._taken
     requests = [b"%d" % number + b"x" * (LONGEST - 10) for number in range(2 * ROOM // LONGEST)]
     for request in requests:
         assert shared.know(request, answer)
