@@ -19,12 +19,14 @@ from routing.cascade.confidence import CLASSES
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What is said of the confidence where the route says nothing yet. `needed`: without a patch the command is no use."""
+    """What is said of the confidence where the route says nothing yet. `needed`: without a patch the command is no use; `logits`:
+    the output holds those, and the metric is of their softmax."""
 
     output: str | None
     metric: str
     label: str | None
     needed: bool
+    logits: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +59,12 @@ def _confidence(policy: Policy, wish: Wish) -> Mapping[str, Any] | None:
     if policy.cascade is not None:
         found: Mapping[str, Any] = policy.cascade["confidence"]
         return found
+    if wish.logits and wish.metric not in CLASSES:
+        raise PatchError(f"{wish.metric} is of no logits: --logits goes with {', '.join(sorted(CLASSES))}")
     if wish.metric.startswith("output:"):
         return {"metric": wish.metric}
     if wish.output is not None:
-        return {"output": wish.output, "metric": wish.metric}
+        return {"output": wish.output, "metric": wish.metric, **({"logits": True} if wish.logits else {})}
     if wish.needed:
         route = policy.where.route
         raise PatchError(

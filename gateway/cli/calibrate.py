@@ -73,6 +73,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--output", metavar="NAME", help="the output that tells how sure an answer is, if the route says nothing yet"
     )
     whose.add_argument("--metric", default="max-softmax", metavar="METRIC", help="of it, likewise (default: %(default)s)")
+    whose.add_argument("--logits", action="store_true", help="the output holds logits, of whose softmax the metric is; likewise")
     whose.add_argument(
         "--label-output", metavar="NAME", help="the output that holds the label, where it is not the largest's place"
     )
@@ -139,7 +140,8 @@ def _calibrated(arguments: argparse.Namespace) -> int:
     told = report(found, rows, stages, how, _bound(found, arguments.html is not None))
     made, wrong = None, None
     if policy is not None and found.chosen is not None:
-        wish = Wish(arguments.output, arguments.metric, arguments.label_output, needed=bool(arguments.patch or arguments.patched))
+        needed = bool(arguments.patch or arguments.patched)
+        wish = Wish(arguments.output, arguments.metric, arguments.label_output, needed, arguments.logits)
         try:
             made = written(policy, told, found, wish)
         except PatchError as error:  # whatever is in the way of a patch, the report has taken its time

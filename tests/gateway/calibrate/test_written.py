@@ -87,6 +87,17 @@ def test_a_route_without_a_cascade(judged: tuple[Rows, Certified]) -> None:
     assert ("margin", "label") == (route.confidence.metric, route.stages[0].calibration.label)
 
 
+def test_logits(judged: tuple[Rows, Certified]) -> None:
+    """Their softmax is what the metric is of; only metrics of classes are."""
+    wish = Wish("scores", "max-softmax", None, True, logits=True)
+    found = made(judged, POLICY.partition("tests:")[0] + "...\n", wish, "vip")
+    assert found is not None
+    route: Any = load_policy(found.policy, "p").models["digits"].routes[0].cascade
+    assert ("scores", True) == (route.confidence.output, route.confidence.logits)
+    with pytest.raises(PatchError, match="output:sure is of no logits: --logits goes with entropy, margin, max-softmax"):
+        made(judged, route="vip", wish=Wish(None, "output:sure", None, True, logits=True))
+
+
 def test_a_policy_whose_own_tests_then_fail(judged: tuple[Rows, Certified]) -> None:
     """Is told with what fails: they know of another route, and must be mended, too."""
     found = made(judged, route="vip", wish=Wish("probabilities", "max-softmax", None, True))
