@@ -24,9 +24,10 @@ from msgspec.structs import replace
 
 from backends.errors import ErrorKind, InferenceError
 from gateway.edge import kernel, reply
-from gateway.edge.body import BodyReader, ChunkedBody, SizedBody
+from gateway.edge.absent import ASK_AGAIN, may_be_there
+from gateway.edge.arriving import Arriving
 from gateway.edge.errand import Errand
-from gateway.edge.gate import CHUNKED, Framing, RefusedError, early
+from gateway.edge.gate import Framing, RefusedError, early
 from gateway.edge.head import LastHead
 from gateway.edge.messages import Admitted, Alike, HttpResponse, Later, Pending, RequestHead
 from gateway.edge.shared import LATE, LONGEST, Shared
@@ -39,7 +40,6 @@ LINGER: Final = 3
 GONE: Final = 4
 
 _NO_REQUEST = Framing(0, True, False, True)  # of a connection that has not had any yet
-_ASK_AGAIN = 0.01  # seconds; a client that ended its side is asked after them whether it is there still
 _IN_A_ROW = 32  # heads that are read before everybody else has a turn: many an answer waits for nothing
 
 _log = logging.getLogger(__name__)
@@ -49,8 +49,8 @@ class Connection(asyncio.Protocol):
     """One socket; `received` of its requests is the moment the edge turned to the first byte."""
 
     __slots__ = (
-        "_admitted", "_advancing", "_alike", "_body", "_buffer", "_errand", "_framing", "_head", "_last", "_limits", "_mark",
-        "_peer", "_phase", "_reading", "_repeats", "_shared", "_since", "_stuffed", "_taking", "_transport",
+        "_advancing", "_alike", "_body", "_buffer", "_errand", "_framing", "_head", "_last", "_limits", "_peer", "_phase",
+        "_reading", "_repeats", "_shared", "_since", "_stuffed", "_taking", "_thrown", "_transport",
     )  # fmt: skip
 
     def __init__(self, shared: Shared) -> None:
@@ -58,13 +58,12 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._peer, self._phase = "", HEAD
         self._since = 0.0  # when the phase (in HEAD: the idling, then the head; in BODY: the rate's window) began
-        self._mark = 0  # body bytes at the beginning of the rate's window; in LINGER: bytes thrown away
+        self._thrown = 0  # bytes, in LINGER
         self._buffer = b""
         self._head: RequestHead | None = None
         self._framing = _NO_REQUEST
         self._last = LastHead()
-        self._body: BodyReader | None = None
-        self._admitted: Admitted | None = None
+        self._body: Arriving | None = None  # in BODY
         self._alike: Alike | None = None  # may answer the request under way
         self._errand: Errand | Later | Pending | None = None
         self._reading, self._repeats = True, False  # the last request will be known again: so may be the next
@@ -87,7 +86,7 @@ class Connection(asyncio.Protocol):
                 self._refuse(refused)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._stuffed or (self._phase == BODY and self._admitted is not None):
+        if self._stuffed or (self._body is not None and self._body.admitted is not None):
             self._shared.app.left("answer" if self._stuffed else "body")
         self._phase = GONE
         self._buffer, self._body = b"", None
@@ -98,27 +97,18 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """The client sends no more: it has left, or only shut its side. True keeps ours open while it is owed an answer."""
-        if self._phase == ANSWER or self._buffer or self._admitted is not None:
-            self._ended(_ASK_AGAIN)
+        if self._phase == ANSWER or self._buffer or (self._body is not None and self._body.admitted is not None):
+            self._ended(ASK_AGAIN)
             return True
         return False
 
     def _ended(self, pause: float) -> None:
-        """Ends what a client that sends no more has begun, and finds out whether it is there to take it.
-
-        Only what is sent to it tells: the kernel of one that has left answers with a reset. `100 Continue` may be sent at
-        any time, and is skipped by who has not asked for it (RFC 9110 section 15.2). HTTP/1.0 has nothing of the kind; its
-        clients did shut their side early, and are taken to be there.
-        """
+        """Ends what a client that sends no more has begun; one that is owed an answer is looked after."""
         if self._phase >= LINGER:
             self._transport.close()
         elif self._phase == ANSWER or self._stuffed or self._advancing:
-            if kernel.lost(self._transport):
-                self._transport.abort()
-                return
-            if pause == 2 * _ASK_AGAIN and self._framing.modern and not self._transport.get_write_buffer_size():
-                self._transport.write(reply.CONTINUE)
-            self._shared.loop.call_later(min(pause, 1.0), self._ended, 2 * pause)
+            if may_be_there(self._transport, pause, self._framing.modern):
+                self._shared.loop.call_later(min(pause, 1.0), self._ended, 2 * pause)
         elif self._phase == BODY or self._buffer:
             self._refuse(RefusedError(400, "the request ended before it was whole", "incomplete"))
         else:
@@ -126,8 +116,8 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._phase == LINGER:
-            self._mark += len(data)
-            if self._mark > self._limits.body:
+            self._thrown += len(data)
+            if self._thrown > self._limits.body:
                 self._transport.close()
             return
         if self._buffer:
@@ -219,42 +209,33 @@ class Connection(asyncio.Protocol):
             self._buffer = unread[end:]
             self._begin(verdict, b"")
         else:
-            self._collect(verdict, unread[end:], limits.body)
+            self._collect(verdict, unread[end:])
         return True
 
-    def _collect(self, admitted: Admitted | None, unread: bytes, limit: int) -> None:
-        """Turns to the body; with nobody admitted it is read only to find the request behind it."""
-        length = self._framing.length
-        self._admitted = admitted
-        self._body = ChunkedBody(limit, self._limits.chunks) if length == CHUNKED else SizedBody(length)
-        self._phase = BODY
-        self._since = monotonic()
-        self._mark = 0
-        self._buffer = unread
+    def _collect(self, admitted: Admitted | None, unread: bytes) -> None:
+        """Turns to the body."""
+        self._body = Arriving(self._framing.length, admitted, self._limits)
+        self._phase, self._since, self._buffer = BODY, monotonic(), unread
         if admitted is not None and self._framing.expects and not unread:
             self._transport.write(reply.CONTINUE)
 
     def _read_body(self, unread: bytes) -> None:
-        body = cast(BodyReader, self._body)
+        body = cast(Arriving, self._body)
         behind = body.take(unread)
         if behind is None:
             return
-        self._body = None
-        self._buffer = behind
-        admitted, self._admitted = self._admitted, None
-        if admitted is not None:
-            self._begin(admitted, body.whole())
+        self._body, self._buffer = None, behind
+        if body.admitted is not None:
+            self._begin(body.admitted, body.whole())
         elif self._shared.draining:
             self._linger()
         else:
-            self._phase = HEAD
-            self._since = monotonic()
+            self._phase, self._since = HEAD, monotonic()
 
     # -- answering
 
-    def _begin(
-        self, admitted: Admitted, body: bytes, whole: bytes = b""
-    ) -> None:  # `whole`: the request, if it came in one piece
+    def _begin(self, admitted: Admitted, body: bytes, whole: bytes = b"") -> None:
+        """Has it answered; `whole` is the request, if it came in one piece."""
         if self._alike is not None and not whole and self._ask(body):
             return
         self._phase, self._repeats, self._alike = ANSWER, False, None
@@ -322,8 +303,7 @@ class Connection(asyncio.Protocol):
             return
         keep = self._framing.keep and not close and not self._shared.draining
         self._write(response, self._head.method if self._head is not None else "", keep)
-        self._head = None
-        self._since = monotonic()
+        self._head, self._since = None, monotonic()
         if keep:
             self._phase = HEAD
         else:
@@ -343,15 +323,13 @@ class Connection(asyncio.Protocol):
         """Answers before the body; goes on only if the body is small, or its length unknown, and sure to come."""
         framing, most = self._framing, self._limits.unread
         self._answer(response, close=framing.length > most or framing.expects)
-        if self._phase != HEAD:
-            return
-        if framing.length:
-            self._collect(None, unread, most)
-        else:
+        if self._phase == HEAD and framing.length:
+            self._collect(None, unread)
+        elif self._phase == HEAD:
             self._buffer = unread
 
     def _refuse(self, refused: RefusedError) -> None:
-        if self._phase == BODY and self._admitted is None:  # answered already
+        if self._body is not None and self._body.admitted is None:  # answered already
             self._linger()
             return
         response = self._shared.app.refuse(refused.error, refused.status, self._head)
@@ -365,9 +343,8 @@ class Connection(asyncio.Protocol):
         self._answer(self._shared.app.refuse(error, 500, self._head), close=True)
 
     def _linger(self) -> None:
-        self._phase = LINGER
-        self._mark = len(self._buffer)
-        self._buffer, self._body, self._admitted = b"", None, None
+        self._phase, self._thrown = LINGER, len(self._buffer)
+        self._buffer, self._body = b"", None
         if not self._transport.is_closing():
             self._transport.write_eof()
             if not self._reading:
@@ -386,28 +363,22 @@ class Connection(asyncio.Protocol):
             return
         self._taking.begin()
         lasted = now - self._since
-        if self._phase == HEAD:
-            if self._buffer:
-                if lasted > limits.headers_timeout:
-                    self._refuse(RefusedError(408, f"the headers took longer than {limits.headers_timeout:g} s", "slow"))
-            elif lasted > (limits.first_byte_timeout if self._framing is _NO_REQUEST else limits.idle_timeout):
+        if self._phase == HEAD and self._buffer:
+            if lasted > limits.headers_timeout:
+                self._refuse(RefusedError(408, f"the headers took longer than {limits.headers_timeout:g} s", "slow"))
+        elif self._phase == HEAD:
+            if lasted > (limits.first_byte_timeout if self._framing is _NO_REQUEST else limits.idle_timeout):
                 self._transport.close()
-        elif self._phase == BODY:
-            self._tick_body(now, lasted)
-        elif self._phase == LINGER and lasted > limits.linger_timeout:
-            self._transport.close()
-
-    def _tick_body(self, now: float, lasted: float) -> None:
-        limits = self._limits
-        if self._admitted is None:
+        elif self._body is not None and self._body.admitted is None:
             if lasted > limits.linger_timeout:
                 self._linger()
-        elif lasted >= limits.body_grace:
-            received = cast(BodyReader, self._body).received
-            if received - self._mark < limits.body_rate * lasted:
-                self._refuse(RefusedError(408, f"the body came slower than {limits.body_rate} bytes per second", "slow"))
-            else:
-                self._mark, self._since = received, now
+        elif self._body is not None:
+            if lasted >= limits.body_grace:
+                self._since = now
+                if self._body.slow(lasted):
+                    self._refuse(RefusedError(408, f"the body came slower than {limits.body_rate} bytes per second", "slow"))
+        elif self._phase == LINGER and lasted > limits.linger_timeout:
+            self._transport.close()
 
     def retire(self) -> None:
         """Closes if nothing is under way; what is under way is finished and its answer says `Connection: close`."""
