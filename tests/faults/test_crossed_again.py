@@ -12,6 +12,7 @@ from itertools import count
 from typing import Any
 
 import numpy as np
+import pytest
 
 from backends.deadline import Deadline
 from backends.inference import InferenceRequest, InferenceResponse, Tensors
@@ -97,8 +98,9 @@ class Asked:
 
 @dataclass
 class Crowd:
-    """Asks at random; everything that is wrong is noted."""
+    """Asks at random; everything that is wrong is noted. `afar`: what is kept lies in a store that must be asked."""
 
+    afar: bool = False
     chance: random.Random = field(default_factory=lambda: random.Random(11))
     answered: int = 0
     wrong: list[tuple[str, Asked, Any]] = field(default_factory=list)
@@ -107,7 +109,7 @@ class Crowd:
     least: int = 0  # the first turn of the backend that was not purged
 
     def __post_init__(self) -> None:
-        self.gateway, self.doors, self.backend = Gateway(Repeats(), STEADY), Doors(), Telling()
+        self.gateway, self.doors, self.backend = Gateway(Repeats(), STEADY, self.afar), Doors(), Telling()
         self.gateway.backend = self.backend  # type: ignore[assignment]
         self.policy = STEADY
         self.gateway.take(self.policy)
@@ -205,11 +207,14 @@ class Crowd:
         await self.gateway.close()
 
 
-async def test_no_answer_crosses_on_the_wire(figures: Figures) -> None:
+@pytest.mark.parametrize("afar", [False, True])
+async def test_no_answer_crosses_on_the_wire(figures: Figures, afar: bool) -> None:
     """Of all answers, many of which nobody has read the request of."""
-    crowd = Crowd()
+    crowd = Crowd(afar)
     await crowd.run(OPERATIONS)
-    figures.none_of("Cache", f"answers in the same bytes crossed between {TENANTS} tenants", len(crowd.wrong), crowd.answered)
+    where = ", afar" if afar else ""
+    what = f"answers in the same bytes crossed between {TENANTS} tenants{where}"
+    figures.none_of("Cache", what, len(crowd.wrong), crowd.answered)
     assert [] == crowd.wrong[:3]
     assert len(crowd.records) == len(set(crowd.records)) >= crowd.answered
     assert crowd.doors.asked < 0.9 * crowd.answered

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any
@@ -127,13 +127,23 @@ class Elsewhere(LocalStore):
             self.happened = True
             happens()
 
-    async def find(self, keys: Sequence[bytes]) -> Sequence[Kept | None]:  # type: ignore[override]
-        await asyncio.sleep(0)
-        self.happen()
-        return super().find(keys)
+    def find(self, keys: Sequence[bytes]) -> Looking:  # type: ignore[override]
+        return Looking(self, keys)
 
     def same(self, kept: Kept, generation: bytes) -> StillThere | None:  # type: ignore[override]
         return StillThere(self, kept) if generation == self.generation else None
+
+
+class Looking:
+    """Looks when it is awaited, and not before."""
+
+    def __init__(self, store: Elsewhere, keys: Sequence[bytes]) -> None:
+        self._store, self._keys = store, keys
+
+    def __await__(self) -> Generator[Any, None, list[Kept | None]]:
+        yield from asyncio.sleep(0).__await__()
+        self._store.happen()
+        return [self._store.nearest(key) for key in self._keys]
 
 
 class StillThere:
