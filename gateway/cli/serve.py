@@ -37,8 +37,10 @@ def run_serve(arguments: argparse.Namespace) -> int:
     )  # else its core reports a taken port or a backend's restart on stderr, in its own form
     from gateway.auth.settings import KeySourceError
     from gateway.configuration.problems import PolicyError
+    from gateway.heap import keep_freed
     from gateway.serve import run  # here, so that `penstock keys` and `penstock policy` start without the whole gateway
 
+    keep_freed()
     try:
         run(arguments.config, arguments.policy)
     except (PolicyError, KeySourceError) as error:

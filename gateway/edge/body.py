@@ -8,8 +8,9 @@ from typing import Protocol
 
 from gateway.edge.gate import RefusedError
 
-# A client that cuts its body into crumbs pays with its own bytes, not with our memory: everything goes into one
-# bytearray, never into a list of small objects.
+# A client that cuts its body into crumbs pays with its own bytes, not with our memory: they go into one bytearray, never into a
+# list of small objects. Pieces that are large, as those of a body that comes at once, are kept as they came and copied once.
+_LARGE = 16 * 1024
 
 
 class BodyReader(Protocol):
@@ -28,26 +29,29 @@ class BodyReader(Protocol):
 class SizedBody:
     """A body of `length` bytes."""
 
-    __slots__ = ("_body", "_length")
+    __slots__ = ("_length", "_pieces", "received")
 
     def __init__(self, length: int) -> None:
         self._length = length
-        self._body = bytearray()
-
-    @property
-    def received(self) -> int:
-        return len(self._body)
+        self._pieces: list[bytes | bytearray] = []
+        self.received = 0
 
     def take(self, piece: bytes) -> bytes | None:
-        missing = self._length - len(self._body)
-        if len(piece) < missing:
-            self._body += piece
-            return None
-        self._body += piece[:missing]
-        return piece[missing:]
+        missing = self._length - self.received
+        behind = piece[missing:] if len(piece) >= missing else None
+        if behind:
+            piece = piece[:missing]
+        self.received += len(piece)
+        if len(piece) >= _LARGE:
+            self._pieces.append(piece)
+        elif self._pieces and isinstance(last := self._pieces[-1], bytearray):
+            last += piece
+        else:
+            self._pieces.append(bytearray(piece))
+        return behind
 
     def whole(self) -> bytes:
-        return bytes(self._body)
+        return b"".join(self._pieces)
 
 
 _LINE = 256  # bytes of a chunk's size line: sixteen digits would do, the rest is for extensions

@@ -33,6 +33,17 @@ def test_sized_body_in_any_slices(content: bytes, behind: bytes, cuts: list[int]
         assert len(content) == body.received
 
 
+@pytest.mark.parametrize("sizes", [(100_000,), (20_000, 3, 4, 17_000, 5), (3, 20_000, 16_384, 16_383, 1), (50_000, 50_000)])
+def test_large_pieces_and_crumbs(sizes: tuple[int, ...]) -> None:
+    """Both are kept in their order."""
+    pieces = [bytes([at]) * size for at, size in enumerate(sizes)]
+    body = SizedBody(sum(sizes))
+    taken = [body.take(piece) for piece in pieces[:-1]]
+    assert [None] * len(taken) == taken
+    assert b"more" == body.take(pieces[-1] + b"more")
+    assert b"".join(pieces) == body.whole()
+
+
 @given(
     st.lists(st.binary(min_size=1, max_size=20), max_size=5), st.binary(max_size=10), st.lists(st.integers(0, 300)), st.booleans()
 )
