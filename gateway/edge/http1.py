@@ -190,12 +190,14 @@ class Connection(asyncio.Protocol):
             return False
         block = unread[:end]
         known = self._shared.alike(block)
-        if known is not None:
+        if known is None:
+            self._alike, new = None, True
+        else:
             self._framing, self._alike = known
             if self._framing.length == len(unread) - end and self._ask(unread[end:]):
                 return True
-        again = known is None or not self._shared.knows(block)
-        self._head, self._framing = self._last.read(block, limits, self._peer, self._since, again)
+            new = not self._shared.knows(block)
+        self._head, self._framing = self._last.read(block, limits, self._peer, self._since, new)
         if self._framing.length > limits.body:
             raise RefusedError(413, f"the body is longer than {limits.body} bytes", "body")
         verdict = self._shared.app.admit(self._head)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 LONGEST = 16 * 1024  # bytes of a request that is known again
 ROOM = 4 * 1024 * 1024  # bytes of all of them and their answers, about
 _log = logging.getLogger(__name__)
-_HEADS = 4096  # that are known, of at most 1 KiB (gateway.edge.head), with some 3 KiB each of what was decided by it
+HEADS = 4096  # that are known, of at most 1 KiB (gateway.edge.head), with some 3 KiB each of what was decided by it
 LATE = 2000  # of one whose answers come later: what it was decided by is remembered nowhere else
 _OVERHEAD = 1500  # of one, beside its bytes
 
@@ -124,9 +124,9 @@ class Shared:
         return answer
 
     def keep(self, block: bytes, framing: Framing, alike: Alike) -> None:
-        """Requests with a head of these bytes are answered by it, as long as it may."""
-        if block and framing.plain and not framing.expects:
-            if len(self._alike) >= _HEADS:
+        """Requests with a head of these bytes, which says how long their body is, are answered by it, as long as it may."""
+        if block[:5] not in (b"", b"HEAD ") and framing.length > 0 and framing.plain and not framing.expects:
+            if len(self._alike) >= HEADS:
                 self._alike.clear()
             self._alike[block] = framing, alike
 
