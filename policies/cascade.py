@@ -91,7 +91,8 @@ class CascadePolicy:
         ahead, plan, asked = climb.ahead, climb.call.plan, len(climb.escalation.unsure)
         target, began = plan.stages[stage].target, self._clock()
         if ahead is None and stage:
-            climb.idle()
+            if climb.call.bill is not None:
+                climb.call.bill.idle()
             if why := self._against(climb, stage):
                 return why
         try:
@@ -170,6 +171,24 @@ class _Ahead:
 class _Climb:
     """What one call has gathered on its way up."""
 
+    __slots__ = (
+        "_before",
+        "_bill",
+        "_clock",
+        "_failed",
+        "_needless",
+        "_paid",
+        "_planned",
+        "_seconds",
+        "_vain",
+        "ahead",
+        "answers",
+        "below",
+        "call",
+        "escalation",
+        "skipped",
+    )
+
     def __init__(self, call: Call, ask: Ask, clock: Callable[[], float]) -> None:
         self.call = call
         self.escalation = Escalation(call.plan, call.request.rows)
@@ -185,7 +204,8 @@ class _Climb:
         self._bill = call.bill or (Bill() if call.plan.speculate is not None else None)
         self._before = self._bill.paid if self._bill is not None else 0.0
         self._seconds = 0.0
-        self.vain = 0.0  # cost of asks that failed
+        self._paid = 0.0
+        self._vain = 0.0  # cost of asks that failed
 
     @property
     def rows(self) -> int:
@@ -195,25 +215,23 @@ class _Climb:
     def heard(self, stage: int, answer: Answer, seconds: float, about: Places | None = None) -> None:
         """Takes in what a stage says; it was waited for so long. Raises BROKEN for what cannot be used."""
         self.answers[stage] = answer  # paid for, whether or not it can be used
+        self._paid += answer.cost
         self._seconds += seconds
+        if not answer.planned:
+            self._planned = False
         self.escalation.answered(stage, answer.response.payload.tensors(), about)
-
-    def idle(self) -> None:
-        """Nobody is asked for it now."""
-        if self._bill is not None:
-            self._bill.idle()
 
     def lost(self, error: InferenceError) -> None:
         """A stage had no answer that can be used. Raises the first one's error where there is no other and none is to come; what
         is wrong with the question is so at every stage."""
         if not self.escalation.begun and (self.ahead is None or error.kind not in _FAILURES):
             first, self._failed = self._failed or error, None
-            first.cost = error.cost + self.vain
+            first.cost = error.cost + self._vain
             raise first
         if not self.escalation.begun:
             self._failed = error
         error.ended()
-        self.vain += error.cost
+        self._vain += error.cost
         self._planned = False
 
     def question(self, stage: int) -> Call:
@@ -269,13 +287,13 @@ class _Climb:
             escalation=self._escalation(plan),
             asks=self._asks() if plan.sample else (),
             owners=self._owners(shares) if plan.cache is not None or plan.audit is not None else (),
-            planned=self._planned and not self.skipped and False not in [answer.planned for answer in self.answers.values()],
+            planned=self._planned and not self.skipped,
         )
 
     def _cost(self) -> float:
         if self._bill is not None:
             return self._bill.paid - self._before
-        return sum([answer.cost for answer in self.answers.values()]) + self.vain
+        return self._paid + self._vain
 
     def _owners(self, shares: tuple[Share, ...]) -> tuple[int, ...]:
         places = {share.variant: place for place, share in enumerate(shares)}
@@ -296,7 +314,7 @@ class _Climb:
             share = self.answers[stage].shares[0]
             before = found.get(share.variant)  # a fallback may be a stage of its own too
             rows += before.rows if before else 0
-            found[share.variant] = Share(share.variant, rows, share.model, share.version)
+            found[share.variant] = share if rows == share.rows else Share(share.variant, rows, share.model, share.version)
         return tuple(found.values())
 
     def _escalation(self, plan: Plan) -> str:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
-from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +30,8 @@ Places = npt.NDArray[np.intp]
 class Escalation:
     """One request's way up a cascade. `rows` is None where rows mean nothing: then all of it goes up or stays, as it does where
     one of the stages, or who stands in for it, answers a row otherwise beside other rows."""
+
+    __slots__ = ("_asked", "_confidence", "_outputs", "_plan", "rows", "scores", "unsure", "whole")
 
     def __init__(self, plan: Plan, rows: int | None) -> None:
         assert plan.confidence is not None
@@ -106,8 +107,12 @@ class Escalation:
 
     def shares(self) -> list[tuple[int, int]]:
         """(stage, rows answered by it), in stage order."""
-        asked = [*map(len, self._asked.values()), 0]
-        return [(stage, here - up) for stage, (here, up) in zip(self._asked, pairwise(asked), strict=True) if here > up]
+        found, up = [], 0
+        for stage, asked in reversed(self._asked.items()):
+            if len(asked) > up:
+                found.append((stage, len(asked) - up))
+            up = len(asked)
+        return found[::-1]
 
     def owners(self) -> tuple[int, ...]:
         """The stage that each row's answer is from."""
