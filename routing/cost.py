@@ -9,7 +9,7 @@ variant's timeout, and no more is paid for than the price says.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from routing.plan import Plan, Target
 from routing.price import Price
@@ -113,29 +113,25 @@ def bound(plan: Plan, target: Target, rows: int, seconds: float) -> float:
     """What asking this target costs at most, whatever happens, with all who stand in for it one after the other; all of them
     together have so many seconds.
     """
-    return _bound(list(_line(plan, target)), rows, seconds)
+    return _bound(_line(plan, target), rows, seconds)
 
 
 def whole(plan: Plan, rows: int, seconds: float) -> float:
     """What the plan costs at most: every stage is asked about every row, in so many seconds. One after the other, unless a stage
     may be asked at the same time as the one before it.
     """
-    lines = [list(_line(plan, stage.target)) for stage in plan.stages]
+    lines = [_line(plan, stage.target) for stage in plan.stages] if plan.fallback else [[stage.target] for stage in plan.stages]
     if plan.speculate is None:
         return _bound([each for line in lines for each in line], rows, seconds)
     return sum([_bound(line, rows, seconds) for line in lines])
 
 
-def _line(plan: Plan, target: Target) -> Iterator[Target]:
+def _line(plan: Plan, target: Target) -> list[Target]:
     """It, and who stands in for it, in order."""
-    found = {target.variant}
-    while True:
-        yield target
-        instead = plan.fallback.get(target.variant)
-        if instead is None or instead.variant in found:
-            return
-        target = instead
-        found.add(target.variant)
+    line = [target]
+    while plan.fallback and (instead := plan.fallback.get(line[-1].variant)) and instead not in line:
+        line.append(instead)
+    return line
 
 
 def _bound(line: Sequence[Target], rows: int, seconds: float) -> float:
