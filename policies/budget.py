@@ -81,8 +81,7 @@ class _Reserved(NamedTuple):
 
     def at_most(self, used: Sequence[float]) -> list[float]:
         """No more than could be: where this process stood still, an ask has taken longer than its question had."""
-        most = [max(want.bound, amount) for want, amount in zip(self.wants, self.grant.amounts, strict=True)]
-        return [min(each, highest) for each, highest in zip(used, most, strict=True)]
+        return [min(each, want.most) for each, want in zip(used, self.wants, strict=True)]
 
 
 class BudgetPolicy:

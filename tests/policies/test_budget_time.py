@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from backends.deadline import Deadline
@@ -111,3 +113,37 @@ def left_of(till: Till, tenant: str) -> float:
     (account,), (day, ends) = accounts(limit(cost=100.0), Principal("ann", tenant), "digits"), period_of("day", NOON)
     found = till.treasury._accounts.account(Want(f"{account}:{day}", 0.0, 0.0, 100.0, ends), NOON)
     return 100.0 - found.spent - found.held
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.floats(0.01, 0.04), st.integers(0, 9)), min_size=8, max_size=40), st.integers(0, 40))
+def test_no_concurrency_overspends_by_more_than_one_reservation(
+    make_call: Make, questions: list[tuple[float, int]], quick: int
+) -> None:
+    """Questions with so much time, answered after so many turns; those that are refused try again. After so many quick answers
+    each takes all the time that it has, which nobody could know by those of before."""
+    till, spent = Till(limit(cost=100.0)), list[float]()
+
+    async def question(seconds: float, turns: int) -> None:
+        async def ask(asked: Call) -> Answer:
+            assert asked.bill is not None
+            asked.bill.asked()
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            taken = 0.001 if len(spent) < quick else seconds
+            spent.append(till.costs.answered("digits", asked.plan.stages[0].target, 1, taken, None))
+            asked.bill.pay(spent[-1])
+            return answered(asked, spent[-1])
+
+        for _ in range(20):
+            try:
+                await till.policy(of(timed(make_call(1), seconds), "a"), ask)
+            except LimitedError:
+                await asyncio.sleep(0)
+
+    async def all_at_once() -> None:
+        await asyncio.gather(*(question(*each) for each in questions))
+
+    asyncio.run(all_at_once())
+    assert sum(spent) <= 100.0 + 1000 * max(seconds for seconds, _ in questions) + 1e-6
+    assert 100.0 - sum(spent) == pytest.approx(left_of(till, "a"), abs=1e-6)
