@@ -16,6 +16,8 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
+from msgspec.structs import replace
+
 from backends.admission import Lane
 from backends.attempt import Attempt, answered
 from backends.deadline import Deadline
@@ -23,7 +25,7 @@ from backends.endpoint import PLAIN, Endpoint
 from backends.errors import ErrorKind, InferenceError
 from backends.http1.connection import Connection
 from backends.http1.messages import UpstreamResponse
-from backends.inference import InferenceRequest, InferenceResponse
+from backends.inference import InferenceRequest, InferenceResponse, Payload
 from backends.places import ANSWERED, GIVEN_UP
 from backends.promise import Promise
 from backends.second import LOOK
@@ -50,7 +52,7 @@ class Begun:
     """
 
     __slots__ = (
-        *("_backend", "_connection", "_done", "_endpoint", "_error", "_form", "_promise", "_told"),
+        *("_backend", "_connection", "_done", "_endpoint", "_error", "_form", "_promise", "_question", "_told"),
         *("answer", "cluster", "deadline", "place"),
     )
 
@@ -66,6 +68,7 @@ class Begun:
         self._error: BaseException | None = None
         self._done = False
         self._promise: Promise[UpstreamResponse] | None = None
+        self._question: Payload | None = None
         self._told: Told | None = told
 
     def hold(self, place: Place, backend: TritonHttp, connection: Connection) -> None:
@@ -86,6 +89,16 @@ class Begun:
         self._endpoint.in_flight -= 1
         self.cluster.places.back(self.place.lane)
         self.cluster.unpick()
+
+    def about(self, request: InferenceRequest) -> InferenceRequest:
+        """The request that it asks, as Cluster.infer is to have it to go on."""
+        self._question = request.payload
+        return replace(request, begun=self)
+
+    def asks(self, request: InferenceRequest) -> bool:
+        """Whether it asks just this, and nobody has gone on with it; who changes a question gives it another payload."""
+        key = self._form.key
+        return not self.ended and request.payload is self._question and key == (request.model, request.version)
 
     @property
     def ended(self) -> bool:
@@ -146,7 +159,9 @@ class Begun:
         self._told = None
         self.cluster.alarms.clear(self)
         self._endpoint.in_flight -= 1
-        return Attempt(self.cluster, self._endpoint, PLAIN, request, deadline)
+        attempt = Attempt(self.cluster, self._endpoint, PLAIN, request, deadline)
+        attempt.began = self.place.began
+        return attempt
 
     async def response(self, request: InferenceRequest, deadline: Deadline) -> InferenceResponse:
         """As the backend's `infer`."""

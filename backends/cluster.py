@@ -70,24 +70,22 @@ class Cluster:
 
     async def infer(self, request: InferenceRequest, deadline: Deadline) -> InferenceResponse:
         """One question; whatever may be asked once more is, as long as the rules and the deadline let it."""
-        tries: Tries | None = None
-        places, begun = self.places, request.begun
-        if begun is not None and begun.cluster is self and not begun.ended:
+        places, begun, ending = self.places, request.begun, GIVEN_UP
+        if begun is not None and begun.cluster is self and begun.asks(request):
             lane, beside, began = begun.place
         else:
-            begun = None
-            lane = places.lanes.get(request.model) or places.lane(request.model)
+            begun, lane = None, places.lanes.get(request.model) or places.lane(request.model)
             if not places.enter(lane):
                 await places.wait(lane, request, deadline)
             beside, began = lane.in_flight, monotonic()
-        ending = GIVEN_UP
         try:
             if begun is None and lane.concurrency.quickest > deadline.at - began and lane.hopeless(deadline.at, began):
                 raise places.refused(Why.LATE)
+            tries: Tries | None = None
             while True:
                 if begun is None:
-                    endpoint, probe = self._choose(request, tries)
-                    attempt, infer = Attempt(self, endpoint, probe, request, deadline), endpoint.backend.infer
+                    attempt = Attempt(self, *self._choose(request, tries), request, deadline)
+                    infer = attempt.endpoint.backend.infer
                 else:
                     attempt, infer, begun = begun.attempt(request, deadline), begun.response, None
                 attempt.tries = tries
@@ -95,22 +93,16 @@ class Cluster:
                     with attempt:
                         if self._watching:
                             self._watch(attempt)
-                        response = await infer(request, deadline)
-                    ending = ANSWERED
+                        response, ending = await infer(request, deadline), ANSWERED
                     return response
-                except InferenceError as error:
-                    if attempt.second is not None and (second := await attempt.second.response()) is not None:
+                except (InferenceError, asyncio.CancelledError) as error:
+                    if attempt.second is not None and (second := await attempt.second.instead(error)) is not None:
                         return second
+                    if not isinstance(error, InferenceError):
+                        raise
                     tries = attempt.tries or Tries()
                     pause = self._again(tries, attempt, error)
-                except asyncio.CancelledError:
-                    if attempt.second is None or not attempt.second.won:
-                        raise
-                    if (second := await attempt.second.response()) is None:
-                        raise
-                    return second
-                if pause:
-                    await asyncio.sleep(pause)
+                await asyncio.sleep(pause)
         except InferenceError as error:
             ending = error.kind
             raise
@@ -257,7 +249,7 @@ class Cluster:
     def _watch(self, attempt: Attempt) -> None:
         """Sees to it that the attempt gets company if it takes long."""
         attempt.task = asyncio.current_task()
-        attempt.began = now = monotonic()
+        attempt.began = now = attempt.began or monotonic()
         at = min(now + LOOK, (now + attempt.deadline.at) / 2)
         if self.hedging is not None:
             self.hedging.budget.earned()

@@ -95,9 +95,9 @@ class Second:
         if self._running is not None:
             self._running.cancel()
 
-    async def response(self) -> InferenceResponse | None:
-        """The second's answer, now or when it comes; None if there is none."""
-        if self._running is None:
+    async def instead(self, error: InferenceError | asyncio.CancelledError) -> InferenceResponse | None:
+        """The second's answer in the place of how the first ended; None if there is none, or nobody waits any more."""
+        if self._running is None or (isinstance(error, asyncio.CancelledError) and not self.won):
             return None
         try:
             return await self._running

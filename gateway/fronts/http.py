@@ -164,8 +164,7 @@ class HttpFront:
         if coding := headers.get("content-encoding"):
             body = await inflate(body, coding, self._parts.inflated)
         length, version = headers.get(LENGTH_HEADER), version_asked(asked.version, headers)
-        at = place(exchange.principal, asked.model, length, body)
-        repeat = self._repeats.find(at)
+        repeat = self._repeats.find(at := place(exchange.principal, asked.model, length, body))
         if repeat is not None:
             request = repeat.again(version, exchange.passed_headers())
         elif len(body) > _INLINE and takes_long(body, length):
@@ -173,15 +172,12 @@ class HttpFront:
         else:
             request = decode_request(body, length, asked.model, version, exchange.passed_headers())
         if started is not None:
-            request = replace(request, begun=started.begun)
+            request = started.begun.about(request)
         exchange.record.rows = request.rows or 1
-        inquiry = exchange.inquiry(client_timeout(headers), len(body))
         snapshot = self._plane.snapshot
-        call = await self._planned(exchange, snapshot, request, inquiry)
-        exchange.planned(call, snapshot, self._parts.samples)
+        call = await self._planned(exchange, snapshot, request, exchange.inquiry(client_timeout(headers), len(body)))
         if started is not None:
             call = replace(call, quota=started.quota)
-        signature = self._plane.signature(call.plan.stages[0].target) if exchange.again else None
         takes = self._plane.signature(call.plan.stages[0].target)
         outcome = Outcome(await self._plane.ask(snapshot, call), call.plan, snapshot.version)
         exchange.answered(outcome)
@@ -192,16 +188,14 @@ class HttpFront:
         if deflated:
             answer, described = await _deflated(answer, headers["accept-encoding"], described)
         fixed, own = told(outcome, exchange.record.request_id, self._clock() - exchange.received)
-        if outcome.answer.quota is not None:
-            own += quota_headers(outcome.answer.quota)
-        again = None
+        own += quota_headers(outcome.answer.quota)
+        again = found = None
         if repeat is not None and short is not None and short.signature is takes:
             short.body, short.lines = answer, lines((*fixed, *described))
             again = self._settled(repeat, short, exchange)
-        found = None
         if exchange.again and repeat is None and not deflated:
-            fields = lines((*fixed, *described))
-            went = Went(exchange, snapshot, call, signature, outcome.answer.response, body, answer, fields)
+            written = body, answer, lines((*fixed, *described))
+            went = Went(exchange, snapshot, call, takes, outcome.answer.response, *written)
             found = alike(self._parts, self._clock, self, went)
         return HttpResponse(200, (*described, *own), answer, fixed, again=again, alike=found)
 
@@ -209,12 +203,15 @@ class HttpFront:
         large = inquiry.size > _INLINE
         try:
             if large and self._plane.takes_long(snapshot, request):
-                return await asyncio.to_thread(self._plane.plan, snapshot, request, inquiry)
-            return self._plane.plan(snapshot, request, inquiry)
+                call = await asyncio.to_thread(self._plane.plan, snapshot, request, inquiry)
+            else:
+                call = self._plane.plan(snapshot, request, inquiry)
         except InferenceError as error:
             if self._parts.samples is not None:
                 exchange.record.drawn = self._parts.samples.refused(snapshot, request, inquiry, error, large)
             raise
+        exchange.planned(call, snapshot, self._parts.samples)
+        return call
 
     def _settled(self, repeat: Repeat, short: Shortcut, exchange: Exchange) -> Again | None:
         """Remembers the shortcut; to what lies further away there is none but for who sends the same bytes."""
