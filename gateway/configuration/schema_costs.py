@@ -70,11 +70,13 @@ class EscalationBudget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def cost_text(cost: Cost) -> str:
-    """In words: `40`, or `2 a call + 1 a row + 0.05 a GPU ms`."""
+    """In words: `40`, or `2 a call + 1 a row + 0.05 a GPU ms (200 at most)`."""
     parts = {"a call": cost.call, "a row": cost.row, "a GPU ms": cost.gpu_ms, "a token": cost.token}
+    most = {"a GPU ms": cost.most_ms, "a token": cost.most_tokens}
     if not any(each for part, each in parts.items() if part != "a row"):
         return f"{cost.row:g}"
-    return " + ".join(f"{each:g} {part}" for part, each in parts.items() if each)
+    told = {part: f" ({most[part]} at most)" if most.get(part) else "" for part in parts}
+    return " + ".join(f"{each:g} {part}{told[part]}" for part, each in parts.items() if each)
 
 
 def cheaper(one: Cost, other: Cost) -> bool:

@@ -34,6 +34,8 @@ def test_no_sums(value: object, meant: str | None) -> None:
 def test_what_an_ask_costs_in_words() -> None:
     """Rows alone are a number, as they are written."""
     assert ["0", "40", "2 a call + 0.05 a GPU ms"] == [cost_text(x) for x in (Cost(), Cost(40), Cost(call=2, gpu_ms=0.05))]
+    bounded = Cost(gpu_ms=0.05, most_ms=200, token=1, tokens="n", most_tokens=9)
+    assert "0.05 a GPU ms (200 at most) + 1 a token (9 at most)" == cost_text(bounded)
 
 
 def test_cheaper_whatever_is_asked() -> None:
