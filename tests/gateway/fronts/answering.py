@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from collections import deque
 from dataclasses import dataclass, field
@@ -48,12 +49,20 @@ def failure(status: int) -> bytes:
     return b"HTTP/1.1 %d No\r\nContent-Length: %d\r\n\r\n%s" % (status, len(text), text)
 
 
+def chunked(told: bytes) -> bytes:
+    """The same answer in two chunks."""
+    head, _, body = re.sub(rb"\r\nContent-Length: \d+", b"\r\nTransfer-Encoding: chunked", told).partition(b"\r\n\r\n")
+    return head + b"\r\n\r\n7\r\n%s\r\n%x\r\n%s\r\n0\r\n\r\n" % (body[:7], len(body) - 7, body[7:])
+
+
 @dataclass
 class Server:
     """Takes one word of `words` for each question, `ok` when there is none left. `seen`: heads and bodies of questions.
 
     ok, longer (another version), 400 to 504, half (cut in the middle), closed (before an answer), malformed, lying (a JSON head
-    of another length), late (after `pause` seconds), hung (until it is let go).
+    of another length), late (after `pause` seconds), hung (until it is let go), twice (the answer, and at once once more), behind
+    (a byte too many), unasked (once more a little later), interim (after two of these), chunked, last (and then closed), unframed
+    (until it is closed), crumbs (byte by byte).
     """
 
     words: deque[str] = field(default_factory=deque)
@@ -101,6 +110,29 @@ class Server:
                 await reader.read(1)
                 self.left += 1
                 return False
+            case "twice":
+                told += told
+            case "behind":
+                told += b"\0"
+            case "unasked":
+                asyncio.get_running_loop().call_later(0.01, writer.write, told)
+            case "interim":
+                told = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + told
+            case "chunked":
+                told = chunked(told)
+            case "last":
+                writer.write(told.replace(b"\r\n", b"\r\nConnection: close\r\n", 1))
+                return False
+            case "unframed":
+                told = re.sub(rb"\r\nContent-Length: \d+", b"", told)
+                writer.write(told)
+                writer.write_eof()
+                return False
+            case "crumbs":
+                for at in range(len(told) - 1):
+                    writer.write(told[at : at + 1])
+                    await asyncio.sleep(0)
+                told = told[-1:]
             case status if status.isdigit():
                 told = failure(int(status))
         writer.write(told)

@@ -216,7 +216,10 @@ async def test_pipelined_requests_are_answered_in_order(pair: Start) -> None:
         assert [2.0 * number for number in range(20)] == sums
 
 
-WORDS = ("longer", "400", "404", "429", "500", "503", "504", "half", "closed", "malformed", "lying", "late", "hung")
+WORDS = (
+    *("longer", "400", "404", "429", "500", "503", "504", "half", "closed", "malformed", "lying", "twice", "behind", "interim"),
+    *("chunked", "last", "unframed", "crumbs", "late", "hung"),
+)
 
 
 @pytest.mark.parametrize("endpoints", [1, 2])
@@ -230,6 +233,17 @@ async def test_whatever_the_backend_does(word: str, endpoints: int, pair: Start)
         await both.same(question(7))
         both.words = ()
         await both.same(question(8))
+
+
+async def test_answers_that_nobody_asked_for(pair: Start) -> None:
+    """End their connection; the next question has its own."""
+    both = await pair()
+    await both.settled()
+    for number in range(5):
+        both.words = ("unasked",)
+        reply = await both.same(question(number))
+        assert np.full(2, 2 * number, "<f4").tobytes() == reply.body[-8:]
+        await asyncio.sleep(0.02 * (number % 2))
 
 
 async def test_answers_of_another_form_each_time_are_not_counted_on(pair: Start) -> None:
