@@ -80,8 +80,8 @@ class Server:
         try:
             while await self._answer(reader, writer):
                 await writer.drain()
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
+        except (OSError, RuntimeError, asyncio.IncompleteReadError):
+            pass  # its client left; uvloop says so with a RuntimeError
         finally:
             writer.transport.abort()
 
@@ -131,7 +131,7 @@ class Server:
             case "crumbs":
                 for at in range(len(told) - 1):
                     writer.write(told[at : at + 1])
-                    await asyncio.sleep(0)
+                    await writer.drain()
                 told = told[-1:]
             case status if status.isdigit():
                 told = failure(int(status))
