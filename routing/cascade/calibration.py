@@ -3,13 +3,15 @@
 A model that is sure of a label is not as often right with each label: a threshold on its raw score keeps wrong rows of one
 label and sends right rows of another up. So each predicted label has its own map, rising (isotonic regression; Barlow and others
 1972), from rows whose answers are known. Of each level of that step function the map keeps one knot, at the level's mean score,
-and is linear between knots (centred isotonic regression; Oron and Flournoy 2017), so that ties are few and cuts fine. Labels
-with few rows share the map `other`, which is fitted to all rows.
+and is linear between knots (centred isotonic regression; Oron and Flournoy 2017), so that ties are few and cuts fine. Each level
+is worth what it would be with one more row, as right as all rows of the map are: of five rows that were all right no more is
+known than that, and the highest levels of all labels would tie at certainty, so that a cut could only keep or send up all of
+them. Labels with few rows share the map `other`, which is fitted to all rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from math import isfinite
 
@@ -86,16 +88,29 @@ def fit(raw: Floats, labels: Sequence[str], worth: Floats, few: int = FEW) -> Ca
 
 
 def _knots(raw: Floats, worth: Floats) -> Knots:
-    """One knot for each level of the isotonic regression of `worth` on `raw` (pool adjacent violators)."""
+    """One knot for each level of the isotonic regression of `worth` on `raw`, with one row more in each."""
     if len(raw) == 0:
         return ((0.0, 0.0),)
     points, where, counts = np.unique(raw, return_inverse=True, return_counts=True)
-    sums = np.bincount(where, weights=worth)
-    levels: list[tuple[float, float, float]] = []  # rows, sum of worth, sum of raw
-    for rows, total, at in zip(counts.tolist(), sums.tolist(), (points * counts).tolist(), strict=True):
-        level = (rows, total, at)
-        while levels and levels[-1][1] * level[0] >= level[1] * levels[-1][0]:
-            level = tuple(map(sum, zip(levels.pop(), level, strict=True)))  # type: ignore[assignment]
-        levels.append(level)
+    sums, mean = np.bincount(where, weights=worth), float(worth.mean())
+    each = zip(counts.tolist(), sums.tolist(), (points * counts).tolist(), strict=True)
+    levels = _rising(_rising(each, 0.0, mean), 1.0, mean)
     # In few digits, so that what is printed is what was tested; of knots that fall together the last stays.
-    return tuple({float(f"{at / rows:.9g}"): round(total / rows, 6) for rows, total, at in levels}.items())
+    return tuple({float(f"{at / rows:.9g}"): round((total + mean) / (rows + 1), 6) for rows, total, at in levels}.items())
+
+
+_Level = tuple[float, float, float]  # rows, sum of their worth, sum of their raw scores
+
+
+def _rising(levels: Iterable[_Level], more: float, mean: float) -> list[_Level]:
+    """Pools neighbours until each is worth more than the one before, with so many more rows in each (pool adjacent violators)."""
+    found: list[_Level] = []
+    for rows, total, at in levels:
+        while found:
+            below = found[-1]
+            if (below[1] + more * mean) * (rows + more) < (total + more * mean) * (below[0] + more):
+                break
+            rows, total, at = rows + below[0], total + below[1], at + below[2]
+            found.pop()
+        found.append((rows, total, at))
+    return found

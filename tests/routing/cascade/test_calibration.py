@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.isotonic import IsotonicRegression
 
-from routing.cascade.calibration import FEW, OTHER, Calibration, fit
+from routing.cascade.calibration import FEW, OTHER, Calibration, Floats, fit
 from tests.routing.simulations.services import Group, population
 
 MAPS = Calibration({"cat": ((0.2, 0.5), (0.6, 0.9)), OTHER: ((0.0, 0.1), (0.5, 0.4), (1.0, 0.6))})
@@ -77,9 +77,32 @@ def test_nothing_to_learn_from_accepts_nothing() -> None:
 
 
 def test_levels_are_those_of_isotonic_regression() -> None:
-    """As scikit-learn has them, on real services with many equal scores: each knot at the mean score of its level."""
+    """As scikit-learn has them, on real services with many equal scores: each knot at the mean score of its level, worth what it
+    would be with one more row of the mean."""
     whole = population(Group("ferplus", (1, 2)))
     raw, right = whole.score[:, 0], whole.right[:, 0].astype(np.float64)
     levels = IsotonicRegression().fit(raw, right).predict(raw)
-    expected = [(raw[levels == level].mean(), level) for level in np.unique(levels)]
-    assert np.array(expected) == pytest.approx(np.array(fit(raw, [""] * len(raw), right).maps[OTHER]), abs=1e-6)
+    expected: list[list[float]] = []  # raw, rows, sum of worth
+    for level in np.unique(levels):
+        rows = float((levels == level).sum())
+        expected.append([raw[levels == level].mean(), rows, rows * level])
+        while len(expected) > 1 and _worth(expected[-2], right) >= _worth(expected[-1], right):
+            (low, few, below), (high, many, above) = expected.pop(-2), expected.pop()
+            expected.append([(low * few + high * many) / (few + many), few + many, below + above])
+    told = np.array([(each[0], _worth(each, right)) for each in expected])
+    assert told == pytest.approx(np.array(fit(raw, [""] * len(raw), right).maps[OTHER]), abs=1e-6)
+
+
+def _worth(level: list[float], right: Floats) -> float:
+    return (level[2] + float(right.mean())) / (level[1] + 1)
+
+
+def test_few_rows_that_were_all_right_are_no_certainty() -> None:
+    """The more of them there are the more they are worth, so that labels do not tie; a level that then falls behind is pooled."""
+    few, many = np.array([0.1, 0.2, *[0.9] * 3]), np.array([0.1, 0.2, *[0.9] * 30])
+    tops = [max(fit(raw, [""] * len(raw), (raw > 0.5).astype(np.float64)).maps[OTHER])[1] for raw in (few, many)]
+    assert pytest.approx([(3 + 3 / 5) / 4, (30 + 30 / 32) / 31], abs=1e-6) == tops
+    raw, right = np.array([*[0.1] * 100, *[0.5] * 100, 0.9]), np.array([*[0.0] * 110, *[1.0] * 91])
+    mean = 91 / 201
+    pooled = (round(50.9 / 101, 9), round((91 + mean) / 102, 6))
+    assert ((0.1, round(mean / 101, 6)), pooled) == fit(raw, [""] * 201, right).maps[OTHER]
