@@ -97,3 +97,15 @@ def test_what_one_does_not_get_is_shared(kind: str) -> None:
         picked = balance.pick(three, REQUEST)
         found[(picked if picked is not three[0] else balance.instead(three[1:], REQUEST)).address] += 1
     assert all(2800 < count < 3200 for count in found.values())
+
+
+@pytest.mark.parametrize("kind", ["least-request", "round-robin", "hash"])
+@pytest.mark.parametrize("count", [1, 3])
+def test_who_was_picked_and_not_asked_is_the_next(kind: str, count: int) -> None:
+    """Nobody gets less for it, and nobody more."""
+    some, one, other = endpoints(count), Balance(kind, lambda: 0.0), Balance(kind, lambda: 0.0)
+    for _ in range(7):
+        picked = one.pick(some, of("acme"))
+        one.unpick()
+        assert picked is one.pick(some, of("acme"))
+        assert picked is other.pick(some, of("acme"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import struct
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
@@ -12,8 +13,9 @@ import pytest
 
 from backends.deadline import Deadline
 from backends.errors import ErrorKind, InferenceError
-from backends.http1.pool import HttpPool, PoolLimits
+from backends.http1.pool import HttpPool, PoolLimits, UpstreamResponse
 from backends.inference import InferenceRequest, Repository, Tensors, TensorSpec
+from backends.promise import Promise
 from backends.protocols.v2_http_request import decode_request
 from backends.schedule import Schedule
 from backends.tensors import from_array
@@ -171,7 +173,7 @@ async def test_what_expired_in_the_queue(server: Server, left: float, kind: Erro
 
 async def test_a_sequence_is_not_asked_twice(server: Server) -> None:
     """A stale connection is replaced for a plain question; a step of a sequence might have been taken, so it fails."""
-    from backends.http1.messages import UpstreamRequest, UpstreamResponse
+    from backends.http1.messages import UpstreamRequest
 
     class Noting(HttpPool):
         async def ask(self, request: UpstreamRequest, deadline: Deadline) -> UpstreamResponse:
@@ -216,3 +218,53 @@ async def test_models(status: int, body: bytes, expected: object) -> None:
     assert isinstance(backend, Repository)
     await backend.close()
     server.close()
+
+
+ENTRY = {"name": "image", "datatype": "FP32", "shape": [1, 4], "parameters": {"binary_data_size": 16}}
+TENSORS = struct.pack("<4f", 1, 2, 3, 4)
+
+
+def binary(entry: object = ENTRY, tensors: bytes = TENSORS, version: str = "") -> InferenceRequest:
+    """A question that came in binary."""
+    head = json.dumps({"inputs": [entry], "parameters": {"binary_data_output": True}}).encode()
+    return decode_request(head + tensors, str(len(head)), "digits_fast", version, (("x-request-id", "long"),))
+
+
+def test_questions_that_have_no_form(backend: TritonHttp) -> None:
+    """Those that are decoded, and those with texts, whose lengths are their own."""
+    text = {"name": "x", "datatype": "BYTES", "shape": [1], "parameters": {"binary_data_size": 5}}
+    assert backend.form(decoded()) is None
+    assert backend.form(binary(text, b"\1\0\0\0x")) is None
+    assert backend.form(binary()) is not None
+
+
+async def test_a_form_is_written_as_its_question_would_be(backend: TritonHttp, server: Server) -> None:
+    """But for the request id and the tensors; it keeps neither those that it was found from, nor their bytes."""
+    for version in ("", "3"):
+        request = binary(version=version)
+        form = backend.form(request)
+        assert form is not None
+        assert ((), (), None) == (form.request.payload.tensors(), form.request.headers, form.request.sent)
+        await backend.infer(request, soon())
+        for number in range(2):
+            connection = backend.spare(form)
+            assert connection is not None
+            answer: Promise[UpstreamResponse] = Promise(asyncio.get_running_loop())
+            backend.send(form, connection, b"short-1", struct.pack("<4f", 3, 2, 1, number), answer)
+            assert 200 == (await answer).status
+            backend.leave(connection)
+        first, *others = server.asked[-3:]
+        assert [struct.pack("<4f", 3, 2, 1, number) for number in range(2)] == [other.body[-16:] for other in others]
+        for other in others:
+            assert (first.path, first.body[:-16]) == (other.path, other.body[:-16])
+            assert {**first.headers, "x-request-id": "short-1"} == other.headers
+        assert 1 == len(form.written)
+
+
+def test_a_model_that_obeys_deadlines_is_not_asked_so(server: Server) -> None:
+    """Each question tells its own."""
+    schedules = {"digits_fast": Schedule(True, 0)}
+    backend = TritonHttp(HttpPool("127.0.0.1", server.port, PoolLimits(), "triton"), "triton", schedules)
+    form = backend.form(binary())
+    assert form is not None
+    assert backend.spare(form) is None

@@ -350,3 +350,14 @@ def test_malformed_answers_are_broken(dialogue: Dialogue, stream: bytes) -> None
     answer = dialogue.ask()
     dialogue.hear(stream)
     assert "secret" not in dialogue.refusal(answer)
+
+
+def test_only_an_idle_one_is_writable() -> None:
+    """Not before it is connected, not while it is asked, not when its transport is closing."""
+    connection, wire = Connection(PoolLimits(), "triton", {}, lambda _: None), Wire()
+    found = [connection.writable]
+    connection.connection_made(wire)
+    found.append(connection.writable)
+    for wire.aborted, connection.reusable in ((True, True), (False, False), (False, True)):
+        found.append(connection.writable)
+    assert [False, True, False, False, True] == found

@@ -7,9 +7,10 @@ from array import array
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from backends.errors import ErrorKind, InferenceError
-from backends.http1.messages import UpstreamRequest, framed
+from backends.http1.messages import UpstreamRequest, framed, heading
 
 AUTHORITY = "127.0.0.1:8000"
 
@@ -95,3 +96,18 @@ def test_no_header_or_path_makes_a_second_line(headers: list[tuple[str, str]], p
     assert body == b"body"
     assert len(head.split(b"\r\n")) <= 3 + len(headers)
     assert head.count(b"\n") == head.count(b"\r") == len(head.split(b"\r\n")) - 1
+
+
+def test_a_heading_ends_with_the_length() -> None:
+    """It is the head of a request whose body is sent by somebody else."""
+    request = UpstreamRequest("POST", "/a", (("x-request-id", "_"),), described=(("Inference-Header-Content-Length", "7"),))
+    lines = [
+        "POST /a HTTP/1.1",
+        f"host: {AUTHORITY}",
+        "Inference-Header-Content-Length: 7",
+        "x-request-id: _",
+        "content-length: 9",
+    ]
+    head = heading(request, AUTHORITY, 9)
+    assert ("\r\n".join(lines) + "\r\n\r\n").encode() == head
+    assert head + b"123456789" == wire(replace(request, body=(b"123456789",)))
