@@ -83,15 +83,11 @@ class TritonHttp:
         return decode_response(answer.body, answer.headers.get(LENGTH_HEADER), self._source, verbatim)
 
     def form(self, request: InferenceRequest) -> Form | None:
-        """For questions like this one; None where they are not in binary, or have texts, whose lengths are their own."""
+        """For questions like this one; None where they are not in our own form, or have texts, whose lengths are their own."""
         payload = request.payload
-        if (
-            not isinstance(payload, HttpQuestion)
-            or len(payload.parts) != 1
-            or any(spec.datatype == BYTES for spec in payload.specs)
-        ):
+        if not isinstance(payload, HttpQuestion) or any(spec.datatype == BYTES for spec in payload.specs):
             return None
-        head, size = encode_request(request).parts[0], len(payload.parts[0])
+        head, size = encode_request(request).parts[0], sum(len(part) for part in payload.parts)
         return Form(replace(request, payload=Tensors(()), headers=(), sent=None), bytes(head), size, {})
 
     def spare(self, form: Form) -> Connection | None:

@@ -181,10 +181,8 @@ def compile_snapshot(
     specs = {spec.name: spec for spec in blueprint.clusters}
     make = partial(cluster, sent=_uncounted)
     shadows = kept.shadows.layers(blueprint.tables, specs, make)
-    beside: tuple[tuple[str, Mapping[str, Policy]], ...] = (
-        ("shadow", shadows),
-        ("audit", kept.audits.layers(blueprint.tables, specs, make)),
-    )
+    audits = kept.audits.layers(blueprint.tables, specs, make)
+    beside: tuple[tuple[str, Mapping[str, Policy]], ...] = (("shadow", shadows), ("audit", audits))
     stream_of = _unmirrored(rollout.over(streaming(clusters, metrics, clock, kept.costs)), shadows)
     cache = StreamCachePolicy(kept.store, kept.keys, metrics.cached, around)
     models = {}
@@ -194,10 +192,10 @@ def compile_snapshot(
         more |= {"rollout": rollout} if name in rolled else {}
         ask, stream = onion(_of(table, layers, more), innermost), counting.stream(name, stream_of, cache)
         plain = routing.steady and routing.looks is None and more.keys() <= {"limit"}
-        straight = partial(direct, clusters, DirectAround(metrics, clock), counting.tolls(name)) if plain else None
         looked, door = routing.looks, _door(table, clusters)
         asked, candidates = routing.targets, tuple(each.candidate for each in table.rollouts)
         extra = table.versions, routing.sampling, door, routing.steady, rolled.get(name), candidates, _baseline(table, kept.costs)
+        straight = partial(direct, clusters, DirectAround(metrics, clock), counting.tolls(name)) if plain else None
         models[name] = Model(name, routing.plan, ask, stream, asked, looked, *extra, direct=straight)
     return Snapshot(blueprint.version, models, clusters, specs, blueprint.aliases)
 

@@ -134,6 +134,36 @@ def decode_request(
     return InferenceRequest(model, version, envelope.id, envelope.parameters, inputs, envelope.outputs, payload, headers)
 
 
+class Inline(msgspec.Struct, frozen=True, gc=False):
+    """Bodies in JSON that are alike but for the numbers in their arrays: `left` is what is left without these."""
+
+    left: bytes
+    specs: tuple[TensorSpec, ...]
+
+    def tensors(self, body: bytes) -> bytes | None:
+        """The bytes of all tensors together; None where the body is another, or is not right: whoever reads it all says why."""
+        try:
+            left, arrays = _cut(body)
+            if left != self.left or len(arrays) != len(self.specs):
+                return None
+            read = [
+                from_json(spec.name, spec.datatype, spec.shape, array).data
+                for spec, array in zip(self.specs, arrays, strict=True)
+            ]
+        except InferenceError as error:
+            error.ended()
+            return None
+        return b"".join(read)
+
+
+def inline(body: bytes, question: HttpQuestion) -> Inline | None:
+    """For bodies like this one, from which the question was read; None where they are more than short JSON with numbers."""
+    if any(spec.datatype == BYTES for spec in question.specs):
+        return None
+    left, arrays = _cut(body)
+    return Inline(left, question.specs) if len(arrays) == len(question.specs) and len(left) <= REMEMBERED_BYTES else None
+
+
 def takes_long(body: bytes, length: str | None) -> bool:
     """Whether the time to read a request grows with its body: elements in JSON or texts are walked through, one by one."""
     return length is None or BYTES.encode() in body[: int(length) if length.isdecimal() and len(length) < 8 else 0]

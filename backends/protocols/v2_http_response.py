@@ -74,7 +74,7 @@ def decode_response(body: bytes, length: str | None, source: str, verbatim: bool
     head = None
     try:
         head = head_length(length, len(body))
-        if verbatim and head is None and body[:1] == b"{" and body[-1:] == b"}" and _NAME in body and not _odd(body):
+        if verbatim and head is None and passes(body):
             payload = HttpAnswer(body, None, None, True)  # nobody needs its numbers
             return InferenceResponse("", version_in(body), "", {}, payload)
         if head is not None and head <= REMEMBERED_BYTES and b'"data"' not in (block := body[:head]):
@@ -120,6 +120,17 @@ def version_in(body: bytes) -> str:
     at = body.find(_VERSION)
     end = body.find(b'"', at + len(_VERSION), at + len(_VERSION) + 64) if at >= 0 else -1
     return body[at + len(_VERSION) : end].decode("ascii", "replace") if end > 0 else ""
+
+
+def passes(body: bytes) -> bool:
+    """Whether an answer in JSON that was asked for in the client's own form may be passed on though nobody reads it."""
+    return body[:1] == b"{" and body[-1:] == b"}" and _NAME in body and not _odd(body)
+
+
+def renamed(body: bytes, model: str) -> bytes:
+    """Such an answer under the public name."""
+    parts = _renamed(HttpAnswer(body, None, None, True), model).parts
+    return b"".join(parts) if len(parts) > 1 else body
 
 
 def encode_response(response: InferenceResponse, request: InferenceRequest) -> Encoded:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 import httptools
+from msgspec.structs import replace
 
 from gateway.edge.gate import Framing, RefusedError, framing, nominated, request_line
 from gateway.edge.limits import Limits
@@ -10,6 +13,7 @@ from gateway.edge.messages import RequestHead
 
 _KNOWN = 1024  # bytes of a head that is kept for the next request on its connection
 _REMEMBERED = 1024
+_SIZE = re.compile(rb"\r\n[Cc]ontent-[Ll]ength: (\d{1,15})\r\n")
 _names: dict[bytes, str] = {}
 
 
@@ -75,13 +79,23 @@ def read_head(block: bytes, limits: Limits, peer: str, received: float) -> tuple
     return RequestHead(line.method, line.path, line.query, headers, peer, received), frame
 
 
+def unsized(block: bytes) -> tuple[bytes, int] | None:
+    """A head without the number that its Content-Length is, and that; None where it has none that is plainly written.
+
+    One that has two of them still has one.
+    """
+    found = _SIZE.search(block)
+    return None if found is None else (block[: found.start(1)] + block[found.end(1) :], int(found[1]))
+
+
 class LastHead:
     """Of one connection: a client that repeats its head byte for byte is not read again."""
 
-    __slots__ = ("_framing", "_head", "block")
+    __slots__ = ("_framing", "_head", "_unsized", "block")
 
     def __init__(self) -> None:
         self.block = b""
+        self._unsized: tuple[bytes, int] | None = None
         self._head: RequestHead
         self._framing: Framing
 
@@ -92,7 +106,10 @@ class LastHead:
             return RequestHead(head.method, head.path, head.query, head.headers, peer, received, new), self._framing
         head, frame = read_head(block, limits, peer, received)
         if len(block) <= _KNOWN:
+            last, self._unsized = self._unsized, unsized(block)
             self.block, self._head, self._framing = block, head, frame
+            if new and last is not None and self._unsized is not None and last[0] == self._unsized[0]:
+                return replace(head, again=True), frame
         return head, frame
 
 

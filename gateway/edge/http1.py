@@ -189,14 +189,14 @@ class Connection(asyncio.Protocol):
             self._buffer = unread
             return False
         block = unread[:end]
-        known = self._shared.alike(block)
+        known = self._shared.heads.find(block)
         if known is None:
             self._alike, new = None, True
         else:
             self._framing, self._alike = known
             if self._framing.length == len(unread) - end and self._ask(unread[end:]):
                 return True
-            new = not self._shared.knows(block)
+            new = not self._shared.heads.knows(block)
         self._head, self._framing = self._last.read(block, limits, self._peer, self._since, new)
         if self._framing.length > limits.body:
             raise RefusedError(413, f"the body is longer than {limits.body} bytes", "body")
@@ -254,7 +254,7 @@ class Connection(asyncio.Protocol):
             self._answer(response)
             self._repeats = response.again is not None and self._framing.plain and self._shared.know(whole, response, LATE)
             if response.alike is not None:
-                self._shared.keep(self._last.block, self._framing, response.alike)
+                self._shared.heads.keep(self._last.block, self._framing, response.alike)
         except asyncio.CancelledError:
             self._transport.abort()
             raise

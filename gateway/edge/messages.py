@@ -70,7 +70,12 @@ class Pending(Protocol):
 
 
 class Alike(Protocol):
-    """Answers requests whose head is, byte for byte, that of one which was answered before. Never answers at once."""
+    """Answers requests whose head is, byte for byte, that of one which was answered before. Never answers at once.
+
+    `sized`: their bodies must be as long, too; else all but the head's Content-Length is the same.
+    """
+
+    sized: bool
 
     def ask(self, body: bytes, received: float, peer: str, asker: Asker) -> Pending | None:
         """None: nothing has been done, and the request is to be taken like any other."""

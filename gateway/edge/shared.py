@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from gateway.edge.addresses import Addresses
 from gateway.edge.backlog import Backlog
-from gateway.edge.gate import Framing, RefusedError
+from gateway.edge.gate import RefusedError
+from gateway.edge.heads import Heads
 from gateway.edge.limits import Limits
-from gateway.edge.messages import Again, Alike, Application, HttpResponse, Later
+from gateway.edge.messages import Again, Application, HttpResponse, Later
 
 if TYPE_CHECKING:
     from gateway.edge.http1 import Connection
@@ -30,7 +31,6 @@ class Shared:
 
     __slots__ = (
         "_again",
-        "_alike",
         "_taken",
         "addresses",
         "app",
@@ -40,6 +40,7 @@ class Shared:
         "date_line",
         "draining",
         "emptied",
+        "heads",
         "limits",
         "loop",
     )
@@ -56,7 +57,7 @@ class Shared:
         self.emptied = asyncio.Event()
         self._again: dict[bytes, tuple[Again, int]] = {}  # by the bytes of one whole request; and what it takes
         self._taken = 0
-        self._alike: dict[bytes, tuple[Framing, Alike]] = {}  # by the bytes of a head
+        self.heads = Heads()
 
     def come(self, connection: Connection, peer: str) -> RefusedError | None:
         """Counts the connection in; why it is refused, if it is. Raises ConnectionRefusedError if even an answer is too much."""
@@ -122,25 +123,6 @@ class Shared:
         if answer is None:
             self._forget(whole)
         return answer
-
-    def keep(self, block: bytes, framing: Framing, alike: Alike) -> None:
-        """Requests with a head of these bytes, which says how long their body is, are answered by it, as long as it may."""
-        if block[:5] not in (b"", b"HEAD ") and framing.length > 0 and framing.plain and not framing.expects:
-            if len(self._alike) >= HEADS:
-                self._alike.clear()
-            self._alike[block] = framing, alike
-
-    def alike(self, block: bytes) -> tuple[Framing, Alike] | None:
-        """How such a head frames its body, and who answers it; None where nobody does."""
-        return self._alike.get(block)
-
-    def knows(self, block: bytes) -> bool:
-        """Whether anybody will answer such a head again; forgets who will not."""
-        found = self._alike.get(block)
-        if found is not None and not found[1].current():
-            del self._alike[block]
-            return False
-        return found is not None
 
     def gone(self, connection: Connection, peer: str) -> None:
         """The connection holds nothing any more."""

@@ -22,14 +22,17 @@ from msgspec.structs import replace
 from backends.begun import Begun
 from backends.inference import InferenceResponse
 from backends.protocols.v2_http import LENGTH_HEADER
+from backends.protocols.v2_http_request import Inline
 from backends.protocols.v2_http_response import HttpAnswer
 from backends.signature import Signature
 from gateway.auth.authenticator import Standing
 from gateway.dialects.quota import quota_headers
 from gateway.dialects.reply import timing
+from gateway.edge.coding import MIN_DEFLATE, choose
 from gateway.edge.messages import Asker, HttpResponse, Pending
 from gateway.edge.reply import lines
 from gateway.fronts.exchange import Exchange
+from gateway.fronts.forms import SHORT, Begins, Expected, ExpectedJson, expected, form_of
 from gateway.fronts.parts import FrontParts
 from gateway.snapshot import PASSING, Snapshot
 from gateway.telemetry.record import RequestRecord
@@ -43,7 +46,6 @@ OWN = PASSING | {"idempotency-key", "content-encoding"}  # headers that make a r
 ODD = 8  # answers of another form than the one before, one after the other, until nobody counts on it any more
 
 _NOBODY = ("deadline", "authorize")  # have had their say, or have it where the deadline is looked at
-_DATA = b'"data"'  # elements in the JSON: each has its own
 _log = logging.getLogger(__name__)
 
 
@@ -57,27 +59,6 @@ class LongWay(Protocol):
     def cut(self, exchange: Exchange) -> None:
         """The client has left."""
         ...
-
-
-class Expected:
-    """The form of an answer: all of it but its tensors. `lines`: its headers, but for those that are each answer's own."""
-
-    __slots__ = ("_front", "_head", "_length", "_size", "lines")
-
-    def __init__(self, head: bytes, size: int, front: bytes, lines: str) -> None:
-        """`head` is its JSON as it came, `size` the bytes of all of it; `front` is the JSON as it is passed on."""
-        self._head, self._length, self._size = head, str(len(head)), size
-        self._front = b"" if front == head else front
-        self.lines = lines
-
-    def body(self, begun: Begun) -> bytes | None:
-        """What the client is sent; None where the answer has another form, or there is none."""
-        answer = begun.answer
-        if answer is None or answer.status != 200 or len(answer.body) != self._size:
-            return None
-        if answer.headers.get(LENGTH_HEADER) != self._length or not answer.body.startswith(self._head):
-            return None
-        return b"".join((self._front, memoryview(answer.body)[len(self._head) :])) if self._front else answer.body
 
 
 class Went(NamedTuple):
@@ -99,7 +80,7 @@ class Went(NamedTuple):
 class Known(NamedTuple):
     """By what a request was answered: the snapshot's mark, the credential, what the target is known to take, and how it is asked.
 
-    `begins` is the JSON with which its body of `size` bytes began; the exchange is noted whole.
+    `form` is its body's, `expected` its answer's; the exchange is noted whole.
     """
 
     exchange: Exchange
@@ -108,9 +89,8 @@ class Known(NamedTuple):
     target: Target
     signature: Signature | None
     direct: Direct
-    begins: bytes
-    size: int
-    expected: Expected
+    form: Begins | Inline
+    expected: Expected | ExpectedJson
 
 
 def alike(parts: FrontParts, clock: Clock, way: LongWay, went: Went) -> Alike | None:
@@ -124,41 +104,31 @@ def alike(parts: FrontParts, clock: Clock, way: LongWay, went: Went) -> Alike | 
         return None
     if not OWN.isdisjoint(exchange.headers) or (call.plan.sample and parts.samples is not None):
         return None
-    length = exchange.headers.get(LENGTH_HEADER)
-    if length is None or not isinstance(payload, HttpAnswer) or payload.head is None or not payload.verbatim:
-        return None
-    begins, head = went.body[: int(length)], payload.whole[: payload.head]
     standing = parts.authenticator.standing(exchange.headers, exchange.principal)
-    asked = direct(call)
-    if standing is None or asked is None or _DATA in begins or _DATA in head or went.snapshot is not parts.plane.snapshot:
+    if standing is None or not isinstance(payload, HttpAnswer) or went.snapshot is not parts.plane.snapshot:
         return None
-    front = bytes(went.written[: len(went.written) - len(payload.whole) + len(head)])
-    expected = Expected(head, len(payload.whole), front, went.lines)
-    known = Known(
-        exchange,
-        went.snapshot.mark,
-        standing,
-        call.plan.stages[0].target,
-        went.signature,
-        asked,
-        begins,
-        len(went.body),
-        expected,
-    )
+    most = MIN_DEFLATE - 1 if choose(exchange.headers.get("accept-encoding", "")) else len(payload.whole) + SHORT
+    answer = expected(payload, went.written, call.request.model, most, went.lines)
+    form, asked = form_of(went.body, exchange.headers.get(LENGTH_HEADER), call.request.payload), direct(call)
+    if form is None or answer is None or asked is None:
+        return None
+    target = call.plan.stages[0].target
+    known = Known(exchange, went.snapshot.mark, standing, target, went.signature, asked, form, answer)
     return Alike(parts, clock, way, known)
 
 
 class Alike:
     """Implements gateway.edge.messages.Alike."""
 
-    __slots__ = ("_clock", "_known", "_new_id", "_odd", "_plane", "_record", "_tell", "_way")
+    __slots__ = ("_clock", "_known", "_new_id", "_odd", "_plane", "_record", "_tell", "_way", "sized")
 
     def __init__(self, parts: FrontParts, clock: Clock, way: LongWay, known: Known) -> None:
         self._plane, self._tell, self._new_id = parts.plane, parts.record, parts.new_id
         self._clock, self._way, self._known = clock, way, known
         self._odd = 0
         exchange = known.exchange
-        self._record = replace(exchange.record, code="200", bytes_in=known.size)
+        self._record = replace(exchange.record, code="200")
+        self.sized = isinstance(known.form, Begins)
         self._record.subject, self._record.tenant = exchange.principal.subject, exchange.principal.tenant
 
     def current(self) -> bool:
@@ -171,11 +141,10 @@ class Alike:
     def ask(self, body: bytes, received: float, peer: str, asker: Asker) -> Pending | None:
         """Asks at once; None: nothing has been done, and the request is to be taken like any other."""
         known = self._known
-        if len(body) != known.size or not body.startswith(known.begins) or self._odd >= ODD or not self.current():
+        if self._odd >= ODD or not self.current() or (tensors := known.form.tensors(body)) is None:
             return None
         asked = _Asked(self, body, received, peer, asker)
         asked.id = self._new_id()
-        tensors = memoryview(body)[len(known.begins) :]
         started = known.direct.begin(asked.id.encode(), tensors, received, asked.told)
         if started is None:
             return None
@@ -193,7 +162,7 @@ class Alike:
         record.backend_seconds = backend = self._known.direct.finish(begun)
         record.seconds = seconds = self._clock() - asked.received
         record.overhead_seconds = max(0.0, seconds - backend)
-        record.request_id, record.peer, record.bytes_out = asked.id, asked.peer, len(body)
+        record.request_id, record.peer, record.bytes_in, record.bytes_out = asked.id, asked.peer, len(asked.body), len(body)
         if (baseline := self._known.exchange.baseline) is not None:
             record.baseline = baseline(max(1, record.rows))
         self._tell(record)
@@ -214,7 +183,7 @@ class Alike:
         self._known.direct.abandon(asked.begun)
         exchange, was = self._exchange(asked), self._record
         record = exchange.record
-        record.route, record.policy, record.rows, record.bytes_in = was.route, was.policy, was.rows, was.bytes_in
+        record.route, record.policy, record.rows, record.bytes_in = was.route, was.policy, was.rows, len(asked.body)
         self._way.cut(exchange)
 
     def _exchange(self, asked: _Asked) -> Exchange:

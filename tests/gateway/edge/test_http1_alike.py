@@ -36,7 +36,7 @@ class Knowing(Recorder):
     def __init__(self) -> None:
         super().__init__()
         self.asked: list[Waiting] = []
-        self.is_current = self.asks = True
+        self.is_current = self.asks = self.sized = True
         self.refuses = False
 
     def admit(self, head: RequestHead) -> Admitted | HttpResponse:
@@ -90,7 +90,7 @@ class Site:
 
     def heads(self) -> dict[bytes, object]:
         """Those that are known."""
-        return self.listener._shared._alike  # type: ignore[return-value]
+        return self.listener._shared.heads._sized  # type: ignore[return-value]
 
     async def empty(self) -> None:
         async with asyncio.timeout(5):

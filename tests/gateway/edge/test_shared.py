@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway.edge.gate import Framing
 from gateway.edge.http1 import Connection
 from gateway.edge.limits import Limits
 from gateway.edge.messages import HttpResponse
-from gateway.edge.shared import HEADS, LONGEST, ROOM, Shared
+from gateway.edge.shared import LONGEST, ROOM, Shared
 
 if TYPE_CHECKING:
     from tests.gateway.edge.conftest import Place
@@ -124,20 +123,3 @@ async def test_what_fails_to_answer_is_forgotten(caplog: pytest.LogCaptureFixtur
     assert shared.repeat(b"request", "a") is None
     assert shared.repeat(b"request", "a") is None
     assert ["a defect"] == [str(record.exc_info[1]) for record in caplog.records if record.exc_info]
-
-
-class Once:
-    """An Alike that is never asked."""
-
-    current = staticmethod(lambda: True)
-
-
-async def test_heads_that_are_known_are_bounded() -> None:
-    """When there are too many all are forgotten; what still comes is soon back."""
-    shared = Shared(None, Limits())  # type: ignore[arg-type]
-    blocks = [b"POST /%d HTTP/1.1\r\n\r\n" % number for number in range(HEADS + 1)]
-    for block in blocks[:-1]:
-        shared.keep(block, Framing(1, True, False, True), Once())  # type: ignore[arg-type]
-    assert all(map(shared.knows, blocks[:-1]))
-    shared.keep(blocks[-1], Framing(1, True, False, True), Once())  # type: ignore[arg-type]
-    assert [blocks[-1]] == [block for block in blocks if shared.knows(block)]

@@ -31,9 +31,13 @@ Reader = asyncio.StreamReader
 Writer = asyncio.StreamWriter
 
 
-def answer(version: str, tensors: bytes) -> bytes:
-    """Row sums in binary, as Triton writes them."""
+def answer(version: str, tensors: bytes, binary: bool) -> bytes:
+    """Row sums, in binary or in JSON, as Triton writes them."""
     sums = np.frombuffer(tensors, "<f4").reshape(-1, 2).sum(axis=1).astype("<f4")
+    if not binary:
+        told = {"name": "y", "datatype": "FP32", "shape": [len(sums)], "data": sums.tolist()}
+        text = json.dumps({"model_name": "fast", "model_version": version, "outputs": [told]}, separators=(",", ":")).encode()
+        return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(text), text)
     entry = {"name": "y", "datatype": "FP32", "shape": [len(sums)], "parameters": {"binary_data_size": sums.nbytes}}
     head = json.dumps({"model_name": "fast", "model_version": version, "outputs": [entry]}, separators=(",", ":")).encode()
     return b"HTTP/1.1 200 OK\r\nInference-Header-Content-Length: %d\r\nContent-Length: %d\r\n\r\n%s" % (
@@ -53,6 +57,37 @@ def chunked(told: bytes) -> bytes:
     """The same answer in two chunks."""
     head, _, body = re.sub(rb"\r\nContent-Length: \d+", b"\r\nTransfer-Encoding: chunked", told).partition(b"\r\n\r\n")
     return head + b"\r\n\r\n7\r\n%s\r\n%x\r\n%s\r\n0\r\n\r\n" % (body[:7], len(body) - 7, body[7:])
+
+
+CLOSING = frozenset({"half", "closed", "last", "unframed"})  # words after which the connection ends
+
+
+def said(word: str, told: bytes) -> bytes:
+    """The answer as that word has it on the wire."""
+    match word:
+        case "half":
+            return told[:-4]
+        case "closed":
+            return b""
+        case "malformed":
+            return b"HTTP/9 what\r\n\r\n"
+        case "lying":
+            return told.replace(b"Length: ", b"Length: 1", 1)
+        case "twice":
+            return told + told
+        case "behind":
+            return told + b"\0"
+        case "interim":
+            return b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + told
+        case "chunked":
+            return chunked(told)
+        case "last":
+            return told.replace(b"\r\n", b"\r\nConnection: close\r\n", 1)
+        case "unframed":
+            return re.sub(rb"\r\nContent-Length: \d+", b"", told)
+        case status if status.isdigit():
+            return failure(int(status))
+    return told
 
 
 @dataclass
@@ -90,53 +125,28 @@ class Server:
         fields = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:-2])
         body = await reader.readexactly(int(fields[b"content-length"]))
         self.seen.append((head, body))
-        told = answer("1", body[int(fields[b"inference-header-content-length"]) :])
+        tensors, binary = body[int(fields[b"inference-header-content-length"]) :], b"binary_data_output" in body
+        told = answer("1", tensors, binary)
         word = self.words.popleft() if self.words else "ok"
-        match word:
-            case "longer":
-                told = answer("1234", body[int(fields[b"inference-header-content-length"]) :])
-            case "half":
-                writer.write(told[:-4])
-                return False
-            case "closed":
-                return False
-            case "malformed":
-                told = b"HTTP/9 what\r\n\r\n"
-            case "lying":
-                told = told.replace(b"Length: ", b"Length: 1", 1)
-            case "late":
-                await asyncio.sleep(self.pause)
-            case "hung":
-                await reader.read(1)
-                self.left += 1
-                return False
-            case "twice":
-                told += told
-            case "behind":
-                told += b"\0"
-            case "unasked":
-                asyncio.get_running_loop().call_later(0.01, writer.write, told)
-            case "interim":
-                told = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + told
-            case "chunked":
-                told = chunked(told)
-            case "last":
-                writer.write(told.replace(b"\r\n", b"\r\nConnection: close\r\n", 1))
-                return False
-            case "unframed":
-                told = re.sub(rb"\r\nContent-Length: \d+", b"", told)
-                writer.write(told)
-                writer.write_eof()
-                return False
-            case "crumbs":
-                for at in range(len(told) - 1):
-                    writer.write(told[at : at + 1])
-                    await writer.drain()
-                told = told[-1:]
-            case status if status.isdigit():
-                told = failure(int(status))
-        writer.write(told)
-        return True
+        if word == "longer":
+            told = answer("1234", tensors, binary)
+        elif word == "late":
+            await asyncio.sleep(self.pause)
+        elif word == "hung":
+            await reader.read(1)
+            self.left += 1
+            return False
+        elif word == "unasked":
+            asyncio.get_running_loop().call_later(0.01, writer.write, told)
+        elif word == "crumbs":
+            for at in range(len(told) - 1):
+                writer.write(told[at : at + 1])
+                await writer.drain()
+            told = told[-1:]
+        writer.write(said(word, told))
+        if word == "unframed":
+            writer.write_eof()
+        return word not in CLOSING
 
 
 class Unknowing(Held):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from routing.principal import Principal
 
 if TYPE_CHECKING:
     from tests.gateway.conftest import Fake
+    from tests.gateway.fronts.pairs import Pair, Start
 
 
 class Doors(Authenticator):
@@ -73,3 +74,19 @@ class Front:
 def front(fake: Fake) -> Front:
     """What a front is made of."""
     return Front(fake)
+
+
+@pytest.fixture
+async def pair() -> AsyncIterator[Start]:
+    """Starts pairs, and ends them with the test."""
+    from tests.gateway.fronts.pairs import POLICY, Pair
+
+    started: list[Pair] = []
+
+    async def start(endpoints: int = 1, policy: str = POLICY, clients: int = 1) -> Pair:
+        started.append(await Pair(endpoints, policy).start(clients))
+        return started[-1]
+
+    yield start
+    for each in started:
+        await each.close()

@@ -14,9 +14,8 @@ from backends.begun import Begun
 from backends.errors import ErrorKind
 from tests.gateway.edge.conftest import Client
 from tests.gateway.fronts.answering import Server, Whole
-from tests.gateway.fronts.test_alike import DEAR, POLICY, QUESTION, Pair, Start, pair, question, revoked, until
-
-__all__ = ["pair"]
+from tests.gateway.fronts.pairs import DEAR, POLICY, QUESTION, Pair, Start, question, until
+from tests.gateway.fronts.test_alike_events import revoked
 
 ROWS = POLICY.replace("timeout: 5s", "timeout: 5s\n    cache: {ttl: 1h, rows: true}")
 CASCADE = POLICY.replace(

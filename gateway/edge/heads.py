@@ -1,0 +1,58 @@
+"""Heads of requests that somebody knows how to answer: by their bytes, or by these without the length of the body."""
+
+from __future__ import annotations
+
+from gateway.edge.gate import Framing
+from gateway.edge.head import unsized
+from gateway.edge.messages import Alike
+
+MOST = 4096  # heads, of at most 1 KiB (gateway.edge.head), with some 3 KiB each of what was decided by it
+
+Known = tuple[Framing, Alike]
+
+
+class Heads:
+    """Of all connections of a listener. When there are too many all are forgotten: what still comes is soon back."""
+
+    __slots__ = ("_sized", "_unsized")
+
+    def __init__(self) -> None:
+        self._sized: dict[bytes, Known] = {}
+        self._unsized: dict[bytes, Known] = {}
+
+    def keep(self, block: bytes, framing: Framing, alike: Alike) -> None:
+        """Requests with such a head, which says how long their body is, are answered by it, as long as it may."""
+        if block[:5] in (b"", b"HEAD ") or framing.length <= 0 or framing.expects or not framing.plain:
+            return
+        key, heads = block, self._sized
+        if not alike.sized:
+            found = unsized(block)
+            if found is None:
+                return
+            key, heads = found[0], self._unsized
+        if len(heads) >= MOST:
+            heads.clear()
+        heads[key] = framing, alike
+
+    def find(self, block: bytes) -> Known | None:
+        """How such a head frames its body, and who answers it; None where nobody does."""
+        found = self._sized.get(block)
+        if found is not None or not self._unsized:
+            return found
+        size = unsized(block)
+        if size is None or (found := self._unsized.get(size[0])) is None:
+            return None
+        return found[0]._replace(length=size[1]), found[1]
+
+    def knows(self, block: bytes) -> bool:
+        """Whether anybody will answer such a head again; forgets who will not."""
+        found = self.find(block)
+        if found is None:
+            return False
+        if found[1].current():
+            return True
+        size = unsized(block)
+        self._sized.pop(block, None)
+        if size is not None:
+            self._unsized.pop(size[0], None)
+        return False
