@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -37,12 +37,8 @@ if TYPE_CHECKING:
 Told = Callable[[], None]
 
 
-class Place(NamedTuple):
-    """Of a lane; taken at `began`, in seconds, as the last of so many."""
-
-    lane: Lane
-    beside: int
-    began: float
+Place = tuple[Lane, int, float]
+"""Of a lane; taken as the last of so many, and when, in seconds. A named one takes 0.5 µs to make, this one nothing."""
 
 
 class Begun:
@@ -79,7 +75,7 @@ class Begun:
     def send(self, id: bytes, tensors: bytes | memoryview) -> None:
         """Asks, under that request id."""
         assert self._connection is not None, "it has not ended"
-        began, at = self.place.began, self.deadline.at
+        began, at = self.place[2], self.deadline.at
         self.cluster.alarms.set(self, min(began + LOOK, (began + at) / 2))
         self._backend.send(self._form, self._connection, id, tensors, self)
 
@@ -87,7 +83,7 @@ class Begun:
         """Is not sent, and has not been."""
         self._let_go()
         self._endpoint.in_flight -= 1
-        self.cluster.places.back(self.place.lane)
+        self.cluster.places.back(self.place[0])
         self.cluster.unpick()
 
     def about(self, request: InferenceRequest) -> InferenceRequest:
@@ -160,7 +156,7 @@ class Begun:
         self.cluster.alarms.clear(self)
         self._endpoint.in_flight -= 1
         attempt = Attempt(self.cluster, self._endpoint, PLAIN, request, deadline)
-        attempt.began = self.place.began
+        attempt.began = self.place[2]
         return attempt
 
     async def response(self, request: InferenceRequest, deadline: Deadline) -> InferenceResponse:

@@ -13,7 +13,7 @@ from backends.admission import Why
 from backends.alarms import Alarms
 from backends.attempt import Attempt
 from backends.balance import Balance
-from backends.begun import Begun, Place, Told
+from backends.begun import Begun, Told
 from backends.budget import Budget
 from backends.deadline import Deadline
 from backends.endpoint import AWAY, PLAIN, Endpoint, Key
@@ -126,7 +126,7 @@ class Cluster:
             if connection is not None:
                 if places.enter(lane):
                     begun = Begun(self, endpoint, form, deadline, told)
-                    begun.hold(Place(lane, lane.in_flight, now), backend, connection)
+                    begun.hold((lane, lane.in_flight, now), backend, connection)
                     return begun
                 backend.leave(connection)
         self._balance.unpick()

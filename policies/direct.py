@@ -34,11 +34,8 @@ class Toll(Protocol):
         ...
 
 
-class Started(NamedTuple):
-    """A question that was asked; what is left of its quota, where a limit counted it."""
-
-    begun: Begun
-    quota: Quota | None
+Started = tuple[Begun, Quota | None]
+"""A question that was asked; what is left of its quota, where a limit counted it."""
 
 
 class Direct:
@@ -71,7 +68,7 @@ class Direct:
             begun.release()
             return None
         begun.send(id, tensors)
-        return Started(begun, quota)
+        return begun, quota
 
     def finish(self, begun: Begun) -> float:
         """Its answer is as expected. Seconds that it took."""

@@ -174,7 +174,7 @@ class Alike:
     async def work(self, asked: _Asked) -> HttpResponse:
         """Its answer, which takes the long way."""
         try:
-            return await self._way.resume(self._exchange(asked), asked.body, Started(asked.begun, asked.quota))
+            return await self._way.resume(self._exchange(asked), asked.body, (asked.begun, asked.quota))
         finally:
             self._known.direct.abandon(asked.begun)  # if nobody got so far as to go on with it
 

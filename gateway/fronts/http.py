@@ -172,12 +172,12 @@ class HttpFront:
         else:
             request = decode_request(body, length, asked.model, version, exchange.passed_headers())
         if started is not None:
-            request = started.begun.about(request)
+            request = started[0].about(request)
         exchange.record.rows = request.rows or 1
         snapshot = self._plane.snapshot
         call = await self._planned(exchange, snapshot, request, exchange.inquiry(client_timeout(headers), len(body)))
         if started is not None:
-            call = replace(call, quota=started.quota)
+            call = replace(call, quota=started[1])
         takes = self._plane.signature(call.plan.stages[0].target)
         outcome = Outcome(await self._plane.ask(snapshot, call), call.plan, snapshot.version)
         exchange.answered(outcome)

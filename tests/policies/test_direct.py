@@ -120,14 +120,14 @@ def test_what_is_told(make_call: Make, cluster: Cluster, observer: Written) -> N
     assert asking is not None
     started = asking.begin(b"id", b"tensors", 99.0, print)
     assert started is not None
-    assert started.quota is None
-    assert 0.5 == asking.finish(started.begun)
-    asking.abandon(started.begun)
+    assert started[1] is None
+    assert 0.5 == asking.finish(started[0])
+    asking.abandon(started[0])
     assert ["sent id tensors", "finished", "abandoned"] == cluster.lines
     assert [("asked", "digits", "mid", 3, "ok"), ("asked", "digits", "mid", 3, "abandoned")] == observer.lines
     assert 36.0 == observer.cost
     cluster.ended = True
-    asking.abandon(started.begun)
+    asking.abandon(started[0])
     assert 2 == len(observer.lines)
 
 
@@ -142,6 +142,6 @@ def test_what_a_limit_allows(make_call: Make, cluster: Cluster, observer: Writte
     cluster.free = True
     started = asking.begin(b"id", b"tensors", 99.0, print)
     assert started is not None
-    assert started.quota is QUOTA
+    assert started[1] is QUOTA
     assert asking.begin(b"id", b"tensors", 99.0, print) is None
     assert ["sent id tensors", "released"] == cluster.lines
