@@ -12,6 +12,7 @@ from gateway.configuration.schema_policy import PolicyDocument
 from gateway.configuration.tables import route_tables
 from gateway.configuration.tables_prompts import scorers
 from gateway.review.narrow import narrow
+from gateway.review.touchy import touchy
 from gateway.review.trial import refuse_failures
 
 _OPEN = "the file does not begin with --- and end with ...: a copy of it that is cut off could be taken for the whole"
@@ -45,4 +46,4 @@ def report(text: bytes, name: str) -> Report:
         scorers(document, Path(name).parent, text, name)
     except PolicyError as error:
         return Report(None, PolicyError(name, [*broken, *error.problems]).problems, notes)
-    return Report(document, broken, (*notes, *narrow(document)))
+    return Report(document, broken, (*notes, *narrow(document), *touchy(document)))
