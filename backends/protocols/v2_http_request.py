@@ -157,11 +157,11 @@ class Inline(msgspec.Struct, frozen=True, gc=False):
 
 
 def inline(body: bytes, question: HttpQuestion) -> Inline | None:
-    """For bodies like this one, from which the question was read; None where they are more than short JSON with numbers."""
+    """For bodies like this one, from which the question was read; None where they are more than JSON with numbers."""
     if any(spec.datatype == BYTES for spec in question.specs):
         return None
     left, arrays = _cut(body)
-    return Inline(left, question.specs) if len(arrays) == len(question.specs) and len(left) <= REMEMBERED_BYTES else None
+    return Inline(left, question.specs) if len(arrays) == len(question.specs) else None
 
 
 def takes_long(body: bytes, length: str | None) -> bool:

@@ -6,7 +6,7 @@ from gateway.edge.gate import Framing
 from gateway.edge.head import unsized
 from gateway.edge.messages import Alike
 
-MOST = 4096  # heads, of at most 1 KiB (gateway.edge.head), with some 3 KiB each of what was decided by it
+MOST = 2048  # of each kind, of at most 1 KiB (gateway.edge.head), with 6 KiB at most of what was decided by it: 28 MiB in all
 
 Known = tuple[Framing, Alike]
 

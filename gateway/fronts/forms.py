@@ -9,6 +9,7 @@ from backends.protocols.v2_http import LENGTH_HEADER
 from backends.protocols.v2_http_request import HttpQuestion, Inline, inline
 from backends.protocols.v2_http_response import HttpAnswer, passes, renamed, version_in
 
+LONGEST = 1024  # bytes of JSON in front of tensors, of a question or an answer: there are as many of them as heads
 SHORT = 16 * 1024  # bytes of a body in JSON, and of an answer, that are read, or looked through, in no time
 _DATA = b'"data"'  # elements in the JSON: each has its own
 
@@ -65,9 +66,10 @@ class Expected:
 def form_of(body: bytes, length: str | None, question: object) -> Begins | Inline | None:
     """The form of a body that was read as this question; `length` is its Inference-Header-Content-Length. None: it has none."""
     if length is None:
-        return inline(body, question) if isinstance(question, HttpQuestion) and len(body) <= SHORT else None
+        found = inline(body, question) if isinstance(question, HttpQuestion) and len(body) <= SHORT else None
+        return found if found is not None and len(found.left) <= LONGEST else None
     head = body[: int(length)]
-    return Begins(head, len(body)) if len(head) <= SHORT and _DATA not in head else None
+    return Begins(head, len(body)) if len(head) <= LONGEST and _DATA not in head else None
 
 
 def expected(
@@ -83,4 +85,4 @@ def expected(
         return ExpectedJson(model, version_in(answer.whole), min(most, SHORT), lines)
     head = answer.whole[: answer.head]
     front = bytes(written[: len(written) - len(answer.whole) + answer.head])
-    return Expected(head, len(answer.whole), front, lines) if len(head) <= SHORT and _DATA not in head else None
+    return Expected(head, len(answer.whole), front, lines) if len(head) <= LONGEST and _DATA not in head else None

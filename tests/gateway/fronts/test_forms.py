@@ -127,6 +127,12 @@ def test_what_has_no_form() -> None:
     long = json.dumps({"inputs": [{**QUESTION, "shape": [9000], "data": [1] * 9000}]}).encode()
     for body, length in ((texts, None), (mixed + b"12345678", str(len(mixed))), (long, None)):
         assert form_of(body, length, decode_request(body, length, "m", "").payload) is None
+    wide = json.dumps({"inputs": [{**QUESTION, "name": "x" * 1000, "parameters": {"binary_data_size": 8}}]}).encode()
+    assert form_of(wide + b"12345678", str(len(wide)), None) is None
+    wide = json.dumps({"inputs": [{**QUESTION, "name": "x" * 1000, "data": [1, 2]}]}).encode()
+    assert form_of(wide, None, decode_request(wide, None, "m", "").payload) is None
+    wide = answer("x" * 1000, "1", None, b"12345678")
+    assert expected(HttpAnswer(wide, len(wide) - 8, None, True), wide, "m", 1000, "") is None
     told = HttpAnswer(answer("fast", "1", [1, 2]), None, None, False)
     assert expected(told, told.whole, "m", 1000, "") is None
     told = HttpAnswer(answer("fast", "1", [1, 2]) + b"1234", len(answer("fast", "1", [1, 2])), None, True)
