@@ -141,9 +141,6 @@ class Begun:
 
     def abandon(self) -> float:
         """Nobody waits for it any more. Seconds that it took."""
-        assert self._connection is not None, "it has not ended"
-        if not self._done:
-            self._connection.abort()
         self._let_go()
         attempt = Attempt(self.cluster, self._endpoint, PLAIN, self._form.request, self.deadline)
         attempt.__exit__(asyncio.CancelledError, asyncio.CancelledError(), None)
@@ -152,8 +149,6 @@ class Begun:
 
     def attempt(self, request: InferenceRequest, deadline: Deadline) -> Attempt:
         """It as an attempt at the request, which begins anew and whose answer is `response`; the place goes with it."""
-        self._told = None
-        self.cluster.alarms.clear(self)
         self._endpoint.in_flight -= 1
         attempt = Attempt(self.cluster, self._endpoint, PLAIN, request, deadline)
         attempt.began = self.place[2]
@@ -185,13 +180,11 @@ class Begun:
         self.cluster.alarms.set(connection, deadline.at)
         try:
             return await promise
-        except asyncio.CancelledError:
-            connection.abort()
-            raise
         finally:
             self.cluster.alarms.clear(connection)
 
     def _let_go(self) -> None:
+        """It is not told any more; a connection that still owes an answer is closed."""
         connection, self._connection, self._told = self._connection, None, None
         assert connection is not None, "it ends once"
         self.cluster.alarms.clear(self)

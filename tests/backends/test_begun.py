@@ -38,7 +38,7 @@ def asked(body: bytes = HEAD + TENSORS) -> InferenceRequest:
 
 
 class Backend:
-    """Takes one word of `words` for each question: ok, 400, 500, closed, or hung until `answer`."""
+    """Takes one word of `words` for each question: ok, 400, 500, closed, half an answer, or hung until `gate`."""
 
     def __init__(self) -> None:
         self.words: deque[str] = deque()
@@ -52,7 +52,7 @@ class Backend:
         except (OSError, RuntimeError, asyncio.IncompleteReadError):
             self.left.set()
         finally:
-            writer.transport.abort()
+            writer.close()
 
     async def _answer(self, reader: Reader, writer: Writer) -> bool:
         head = await reader.readuntil(b"\r\n\r\n")
@@ -61,7 +61,9 @@ class Backend:
         self.seen.append(lines[b"x-request-id"])
         self.came.set()
         word = self.words.popleft() if self.words else "ok"
-        if word == "closed":
+        if word in ("closed", "half"):
+            writer.write(b"HTTP/1.1 200" if word == "half" else b"")
+            writer.close()
             return False
         if word == "hung":
             told = asyncio.ensure_future(self.gate.wait())
@@ -225,9 +227,10 @@ async def test_taken_over_with_its_answer(site: Site, backend: Backend, word: st
     assert begun.ended
 
 
-async def test_taken_over_with_a_failure(site: Site, backend: Backend) -> None:
+@pytest.mark.parametrize("word", ["500", "half"])
+async def test_taken_over_with_a_failure(site: Site, backend: Backend, word: str) -> None:
     """What may be asked once more is."""
-    backend.words.append("500")
+    backend.words.append(word)
     begun = site.begin()
     await site.until_told()
     assert "1" == (await site.take_over(begun)).version
@@ -249,7 +252,7 @@ async def test_one_that_is_not_to_be_asked_twice_is_not(site: Site, backend: Bac
     backend.words.append("closed")
     begun = site.begin()
     await site.until_told()
-    request = replace(asked(), headers=(("idempotency-key", "1"),))
+    request = replace(asked(), headers=(*asked().headers, ("idempotency-key", "1")))
     assert ErrorKind.BROKEN is await failed(site.cluster.infer(begun.about(request), soon()))
     assert (["broken"], [b"long", b"short"]) == (site.sent, backend.seen)
 
@@ -350,3 +353,38 @@ async def test_a_question_in_another_form_has_none(site: Site) -> None:
     """Such as tensors that are decoded already; and where questions are hedged."""
     assert site.cluster.form(replace(asked(), payload=Tensors(()))) is None
     assert Site(site.pool._port, Rules(hedge=Hedge())).cluster.form(asked()) is None
+
+
+@pytest.mark.parametrize(("seconds", "after"), [(10.0, 0.1), (0.08, 0.04)])
+async def test_when_it_takes_long(site: Site, seconds: float, after: float) -> None:
+    """As for an attempt that is watched: soon, or when half of its time is up."""
+    begun = site.begin(seconds)
+    assert pytest.approx(begun.deadline.at - seconds + after, abs=0.01) == site.cluster.alarms._at[begun]
+    begun.abandon()
+
+
+async def test_who_was_not_asked_after_all_is_the_next(site: Site, backend: Backend) -> None:
+    """Of several endpoints that take turns."""
+    one, other = site.endpoint, Site(site.pool._port, Rules()).endpoint
+    cluster = Cluster("triton", [one, other], Balance("round-robin", lambda: 0.0), Rules(), site._sent)
+    for _ in range(2):
+        await cluster.infer(asked(), soon())
+    for _ in range(2):
+        begun = cluster.begin(site.form, soon(), site._tell)
+        assert begun is not None
+        assert (1, 0) == (one.in_flight, other.in_flight)
+        begun.release()
+    await cluster.close()
+
+
+async def test_it_began_when_it_was_sent(site: Site) -> None:
+    """Not when somebody goes on with it: half of its time is counted from there."""
+    before = monotonic()
+    begun = site.begin()
+    now = monotonic()
+    await site.until_told()
+    attempt = begun.attempt(asked(), soon())
+    assert before <= attempt.began <= now
+    with attempt:
+        await begun.response(asked(), soon())
+    site.cluster.places.back(begun.place[0])
