@@ -81,16 +81,24 @@ class Orders:
     def _merge(self, there: Mapping[Purge, tuple[int, str]]) -> list[Purge]:
         news = []
         everything = there.get(Purge(), (0, ""))[0]
-        for which, (number, order) in list(self._purges.items()):
+        for which, (number, _) in list(self._purges.items()):
             if which not in there and number <= everything:
                 del self._purges[which]
             elif which not in there:
-                self._purges[which] = (PENDING, order)
+                self._order_again(which)
         for which, (number, order) in there.items():
             known = self._purges.get(which)
             if known is None or known[1] != order:
                 news.append(which)
-            if known is None or known[1] == order or known[0] != PENDING:
+            if known is None or known[1] == order or known[0] < number:
                 self._purges[which] = (number, order)
+            else:  # the store has an earlier one of the kind: it went back to before the one that is known here
+                self._order_again(which)
         self._newest = max((number for number, _ in self._purges.values()), default=0)
         return news
+
+    def _order_again(self, which: Purge) -> None:
+        number, order = self._purges[which]
+        if number != PENDING:
+            self._count += 1  # else the generation of an earlier time with this stamp would come back
+            self._purges[which] = (PENDING, order)

@@ -74,6 +74,23 @@ def test_what_the_store_has_lost_it_is_told_again() -> None:
     assert ({}, True, False) == (orders.pending, orders.gone(kept(), 8), orders.gone(kept(), 9))
 
 
+def test_a_store_that_goes_back_to_an_earlier_order_of_the_kind() -> None:
+    """As after a failover to a replica that had not heard of the later one: that is told again, and counts until then."""
+    orders = Orders()
+    orders.learn(says(b"1 x", {DIGITS: (1, "x")}), 1.0)
+    orders.order(DIGITS, "a")
+    generations = [orders.generation]
+    orders.learn(says(b"2 a", {DIGITS: (2, "a")}), 2.0)
+    assert ({}, True, False) == (orders.pending, orders.gone(kept(), 1), orders.gone(kept(), 2))
+    for stamp in (b"1 x", b"2 a"):
+        generations.append(orders.generation)
+        orders.learn(says(stamp, {DIGITS: (1, "x")}), 3.0)
+        assert ({DIGITS: "a"}, True) == (orders.pending, orders.gone(kept(), 2))
+        assert orders.generation not in generations
+    orders.learn(says(b"3 a", {DIGITS: (3, "a")}), 4.0)
+    assert ({}, True, False) == (orders.pending, orders.gone(kept(), 2), orders.gone(kept(), 3))
+
+
 def test_they_are_bounded() -> None:
     """One more, and everything goes."""
     orders = Orders()
