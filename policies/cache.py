@@ -28,6 +28,7 @@ from policies.keeping import (
     Before,
     Found,
     FoundAfar,
+    Off,
     Renewals,
     Store,
     anonymous,
@@ -76,7 +77,8 @@ class CachePolicy:
         return self._past(call, ask, past) if past else self._looked_up(call, ask, worth, start, "no-cache" in wishes)
 
     async def _past(self, call: Call, ask: Ask, cached: Cached) -> Answer:
-        answer = replace(await ask(call), cached=cached)
+        past = Off(call.model, self._worth[call.model], self._told) if cached.status == "off" else None
+        answer = replace(await ask(call), cached=replace(cached, past=past))
         self._told(call.model, cached.status)
         return answer
 

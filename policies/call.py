@@ -137,6 +137,18 @@ class Afar(Protocol):
 CacheStatus = Literal["hit", "stale", "miss", "partial", "request", "bypass", "off"]
 
 
+class Past(Protocol):
+    """How to find out once more that a question of the model is not looked up, for who has seen that it asks for no other."""
+
+    def stands(self, now: float) -> bool:
+        """Whether that is so still."""
+        ...
+
+    def count(self) -> None:
+        """One more was answered so."""
+        ...
+
+
 class Cached(msgspec.Struct, frozen=True, gc=False):
     """What the cache had to do with an answer; `ttl` in seconds, negative where it was over.
 
@@ -152,6 +164,7 @@ class Cached(msgspec.Struct, frozen=True, gc=False):
     kept: float = 0.0  # of a partial hit: the share of its rows
     still: Still | None = None  # of a hit that was found at once, by a question that is known to come again
     afar: Afar | None = None  # the same of one that was found further away, and is kept there only
+    past: Past | None = None  # of `off`
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):

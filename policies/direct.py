@@ -15,7 +15,7 @@ from backends.begun import Begun, Told
 from backends.cluster import Cluster
 from backends.deadline import Deadline
 from backends.triton_http import Form
-from policies.call import Call, Ending, Observer, Quota
+from policies.call import Call, Ending, Observer, Past, Quota
 from routing.plan import Target
 
 
@@ -39,11 +39,15 @@ Started = tuple[Begun, Quota | None]
 
 
 class Direct:
-    """The deadline and the core of the onion, for calls that differ by their tensors and their moment; see policies.onion."""
+    """The deadline and the core of the onion, for calls that differ by their tensors and their moment; see policies.onion.
 
-    __slots__ = ("_clock", "_cluster", "_cost", "_form", "_model", "_observer", "_rows", "_target", "_timeout", "_toll")
+    `past` is set once where a cache looks none of them up for the time being.
+    """
+
+    __slots__ = ("_clock", "_cluster", "_cost", "_form", "_model", "_observer", "_rows", "_target", "_timeout", "_toll", "past")
 
     def __init__(self, call: Call, cluster: Cluster, form: Form, toll: Toll | None, around: Around) -> None:
+        self.past: Past | None = None
         self._cluster = cluster
         self._form = form
         self._toll = toll
@@ -53,6 +57,10 @@ class Direct:
         self._target = _target(call)
         self._timeout = call.deadline.at - call.received
         self._cost = self._target.cost * self._rows  # of each
+
+    def open(self) -> bool:
+        """Whether no cache looks these up now; to be asked before each is begun."""
+        return self.past is None or self.past.stands(self._clock())
 
     def begin(self, id: bytes, tensors: bytes | memoryview, received: float, told: Told) -> Started | None:
         """Asks, for a request whose first byte came at `received`, and counts it; None: nothing has been done."""
@@ -74,6 +82,8 @@ class Direct:
         """Its answer is as expected. Seconds that it took."""
         seconds = begun.finish()
         self._observer.asked(self._model, self._target, Ending(self._rows, seconds, "ok", self._cost))
+        if self.past is not None:
+            self.past.count()
         return seconds
 
     def abandon(self, begun: Begun) -> None:

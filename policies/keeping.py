@@ -163,6 +163,22 @@ class FoundAfar(msgspec.Struct, frozen=True, gc=False):
         return self.until - now
 
 
+class Off(msgspec.Struct, frozen=True, gc=False):
+    """Implements policies.call.Past, of a model whose cache has turned itself off; `told` as the cache's."""
+
+    model: str
+    worth: Worth
+    told: Callable[[str, str], None]
+
+    def stands(self, now: float) -> bool:
+        """Whether it is off still."""
+        return not self.worth.on(now)
+
+    def count(self) -> None:
+        """As the cache does."""
+        self.told(self.model, "off")
+
+
 _NO_STORE, _NO_GAIN, _MEASURED = Cached("request"), Cached("off", detail="no-gain"), Cached("bypass", detail="rollout")
 
 

@@ -36,7 +36,7 @@ from gateway.fronts.forms import SHORT, Begins, Expected, ExpectedJson, expected
 from gateway.fronts.parts import FrontParts
 from gateway.snapshot import PASSING, Snapshot
 from gateway.telemetry.record import RequestRecord
-from policies.call import Call, Quota
+from policies.call import Call, Past, Quota
 from policies.direct import Direct, Started
 from policies.onion import effective
 from routing.plan import Target
@@ -46,6 +46,7 @@ OWN = PASSING | {"idempotency-key", "content-encoding"}  # headers that make a r
 ODD = 8  # answers of another form than the one before, one after the other, until nobody counts on it any more
 
 _NOBODY = ("deadline", "authorize")  # have had their say, or have it where the deadline is looked at
+_PAST = (*_NOBODY, "cache", "coalesce")  # the same of what a cache that has turned itself off does not look up
 _log = logging.getLogger(__name__)
 
 
@@ -64,7 +65,8 @@ class LongWay(Protocol):
 class Went(NamedTuple):
     """A request that went the long way: what it was, what its target was known to take when it was asked, and its answer.
 
-    `written` is that answer as the client got it, under these header `lines`.
+    `written` is that answer as the client got it, under these header `lines`. `past`: what the cache says of its not being looked
+    up, where it does not.
     """
 
     exchange: Exchange
@@ -75,6 +77,7 @@ class Went(NamedTuple):
     body: bytes
     written: bytes | memoryview
     lines: str
+    past: Past | None = None
 
 
 class Known(NamedTuple):
@@ -100,7 +103,7 @@ def alike(parts: FrontParts, clock: Clock, way: LongWay, went: Went) -> Alike | 
     """
     exchange, call, payload = went.exchange, went.call, went.response.payload
     direct = went.snapshot.models[call.model].direct
-    if direct is None or effective(call.plan) != _NOBODY:
+    if direct is None or effective(call.plan) != (_NOBODY if went.past is None else _PAST):
         return None
     if not OWN.isdisjoint(exchange.headers) or (call.plan.sample and parts.samples is not None):
         return None
@@ -112,7 +115,7 @@ def alike(parts: FrontParts, clock: Clock, way: LongWay, went: Went) -> Alike | 
     form, asked = form_of(went.body, exchange.headers.get(LENGTH_HEADER), call.request.payload), direct(call)
     if form is None or answer is None or asked is None:
         return None
-    target = call.plan.stages[0].target
+    target, asked.past = call.plan.stages[0].target, went.past
     known = Known(exchange, went.snapshot.mark, standing, target, went.signature, asked, form, answer)
     return Alike(parts, clock, way, known)
 
@@ -141,7 +144,9 @@ class Alike:
     def ask(self, body: bytes, received: float, peer: str, asker: Asker) -> Pending | None:
         """Asks at once; None: nothing has been done, and the request is to be taken like any other."""
         known = self._known
-        if self._odd >= ODD or not self.current() or (tensors := known.form.tensors(body)) is None:
+        if self._odd >= ODD or not self.current() or not known.direct.open():
+            return None
+        if (tensors := known.form.tensors(body)) is None:
             return None
         asked = _Asked(self, body, received, peer, asker)
         asked.id = self._new_id()

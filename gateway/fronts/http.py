@@ -18,6 +18,7 @@ from backends.protocols.v2_http_request import decode_request, takes_long
 from backends.protocols.v2_http_response import encode_response
 from gateway.auth.refusals import KeyUnknown
 from gateway.dataplane import Inquiry, Outcome
+from gateway.dialects.kept import cache_headers
 from gateway.dialects.quota import quota_headers, quota_of
 from gateway.dialects.reply import client_timeout, failure_headers, server_metadata, told, version_asked
 from gateway.dialects.v2_http import Operation, error_response, operation, status
@@ -194,7 +195,8 @@ class HttpFront:
             short.body, short.lines = answer, lines((*fixed, *described))
             again = self._settled(repeat, short, exchange)
         if exchange.again and repeat is None and not deflated:
-            written = body, answer, lines((*fixed, *described))
+            cached = outcome.answer.cached
+            written = body, answer, lines((*fixed, *described, *cache_headers(cached))), cached.past if cached else None
             went = Went(exchange, snapshot, call, takes, outcome.answer.response, *written)
             found = alike(self._parts, self._clock, self, went)
         return HttpResponse(200, (*described, *own), answer, fixed, again=again, alike=found)

@@ -12,6 +12,8 @@ from backends.deadline import RESERVE, Deadline
 from backends.inference import InferenceRequest
 from policies.call import Call, Quota
 from policies.direct import Around, Direct, Toll, direct
+from policies.keeping import Off
+from routing.cache.worth import FIRST, WINDOW, Worth
 from routing.plan import Stage, Target
 from routing.price import Price
 from tests.policies.conftest import TARGETS, Written
@@ -145,3 +147,20 @@ def test_what_a_limit_allows(make_call: Make, cluster: Cluster, observer: Writte
     assert started[1] is QUOTA
     assert asking.begin(b"id", b"tensors", 99.0, print) is None
     assert ["sent id tensors", "released"] == cluster.lines
+
+
+def test_what_a_cache_does_not_look_up(make_call: Make, cluster: Cluster, observer: Written) -> None:
+    """Is asked while that is so, and counted when it is answered, not when nobody waited for it."""
+    asking, worth, told = made(call_of(make_call), cluster, observer), Worth(), list[tuple[str, str]]()
+    assert asking is not None
+    assert asking.open()
+    asking.past = Off("digits", worth, lambda *said: told.append(said))
+    assert not asking.open()
+    for _ in range(WINDOW):
+        worth.looked(1.0, 100.0 - FIRST / 2)
+    assert asking.open()
+    for ends in (asking.abandon, asking.finish):
+        started = asking.begin(b"id", b"tensors", 99.0, print)
+        assert started is not None
+        ends(started[0])
+    assert [("digits", "off")] == told

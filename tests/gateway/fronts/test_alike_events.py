@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -17,6 +18,7 @@ from backends.schedule import Schedule
 from backends.signature import Input, Signature
 from gateway.fronts.alike import ODD, Alike
 from gateway.snapshot import Snapshot
+from routing.cache.worth import WINDOW, Worth
 from routing.plan import Target
 from routing.principal import Principal
 from tests.gateway.fronts.answering import Whole
@@ -165,6 +167,47 @@ LOOKED_AT = [
     ("cost: 2}", "cost: {call: 1}}"),
     ("timeout: 5s", "timeout: 5s\n    cache: {ttl: 1h}"),
 ]
+
+
+CACHED = POLICY.replace("timeout: 5s", "timeout: 5s\n    cache: {ttl: 1h}")
+
+
+def turned_off(now: float) -> None:
+    """Every cache that there is finds that it gains nothing."""
+    for each in [each for each in gc.get_objects() if type(each) is Worth]:
+        for _ in range(WINDOW):
+            each.looked(1.0, now)
+
+
+async def test_a_cache_that_has_turned_itself_off(pair: Start) -> None:
+    """Is as none, but that it says so, in headers and metrics; once it is on again, what it says counts."""
+    both = await pair(1, CACHED)
+    for number in range(4):
+        assert "penstock; fwd=miss; stored" == (await both.same(question(number))).headers["cache-status"]
+        assert not both.at_once
+    turned_off(time.monotonic())
+    for number in range(4):
+        assert OFF == (await both.same(question(number))).headers["cache-status"]
+        assert both.at_once is (number > 0)
+    for word in ("longer", "500", "half", "ok"):
+        both.words = (word,)
+        reply = await both.same(question(9))
+        assert both.at_once
+        assert reply.status != 200 or OFF == reply.headers["cache-status"]
+    both.words = ()
+    for wish in ("no-cache", "no-store"):
+        for _ in range(4):
+            said = (await both.same(question(5, cache_control=wish))).headers["cache-status"]
+            assert said == (OFF if wish == "no-cache" else "penstock; fwd=request")
+        assert both.at_once is (wish == "no-cache")
+    for each in [each for each in gc.get_objects() if type(each) is Worth]:
+        each._off_until = 0.0  # the while is over
+    for number, status in ((0, "hit"), (9, "fwd=miss; stored"), (9, "hit")):
+        assert f"penstock; {status}" == (await both.same(question(number))).headers["cache-status"].partition("; ttl=")[0]
+        assert not both.at_once
+
+
+OFF = 'penstock; fwd=bypass; detail="no-gain"'
 
 
 LIMITED = "models:", "limits: [{name: few, per: tenant, requests: 12/h, bytes: 1MiB/h}]\nmodels:"
