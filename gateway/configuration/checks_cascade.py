@@ -14,7 +14,7 @@ from gateway.configuration.decode import Findings
 from gateway.configuration.problems import Path, shown
 from gateway.configuration.schema_cascade import Calibration, Cascade, Confidence, Knot, Stage
 from routing.cascade.calibration import OTHER
-from routing.cascade.confidence import CLASSES, LOGPROBS
+from routing.cascade.confidence import CLASSES, LOGPROBS, ROUNDING
 
 
 def check_cascade(found: Findings, path: Path, cascade: Cascade, variants: Mapping[str, policy.Variant], declared: Path) -> None:
@@ -91,8 +91,8 @@ def _check_label(found: Findings, path: Path, label: str, metric: str) -> None:
 
 def _check_knots(found: Findings, path: Path, knots: tuple[Knot, ...], metric: str) -> None:
     high = 1 if metric in CLASSES else 0 if metric in LOGPROBS else None
-    for index, (raw, _) in enumerate(knots):
-        if high is not None and (raw > high or (metric in CLASSES and raw < 0)):
+    for index, (raw, _) in enumerate(knots):  # as far beside as scores are taken: penstock calibrate has fitted them to such
+        if high is not None and (raw > high + ROUNDING or (metric in CLASSES and raw < -ROUNDING)):
             lies = "between 0 and 1" if metric in CLASSES else "never above 0"
             found.wrong((*path, index), f"{raw:g} is out of range: {metric} is {lies}")
     for index, (one, other) in enumerate(pairwise(knots), start=1):

@@ -52,6 +52,8 @@ ONE = "{other: [[0.2, 0.3], [0.9, 0.97]]}"
             "0.5",
         ),
         ("margin, calibration: {maps: {'0': [[0, 0.1]], '11': [[0, 0.95]], other: [[0, 0.9]]}}", "0.93"),
+        ("max-softmax, calibration: {maps: {other: [[-1.0e-07, 0.1], [1.00000012, 0.98]]}}", "0.9"),  # sums of FP32
+        ("min-logprob, calibration: {maps: {other: [[1.0e-07, 0.98]]}}", "0.9"),
     ],
 )
 def test_confidences_that_make_sense(metric: str, accept: str) -> None:
