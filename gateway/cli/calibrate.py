@@ -35,7 +35,7 @@ _EXAMPLE = """examples:
   penstock calibrate rows.csv --policy config/policy.yaml --model digits
   penstock calibrate rows.csv --policy config/policy.yaml --model digits --html report.html --patched new.yaml
   penstock calibrate answers.csv.gz --stages s0,s3 --prices prices.csv --keep 99%
-  penstock calibrate pairs.jsonl* --policy config/policy.yaml --model digits      # what shadows have recorded
+  penstock calibrate pairs*.jsonl* --policy config/policy.yaml --model digits     # what shadows have recorded
   penstock calibrate --plan --keep 99.5%                                         # how many rows are needed
 
 rows: CSV, JSON lines (both packed by gzip or not) or Parquet; columns <variant>_label, <variant>_confidence of every stage, and
