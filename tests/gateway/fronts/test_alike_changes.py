@@ -197,7 +197,7 @@ async def test_no_answer_crosses(pair: Start) -> None:
         for place, client in enumerate(both.clients[0]):
             group.create_task(ask(client, 1000 * place))
     assert 5 == len(left)
-    assert both.both[0].front.admitted - before < 20 * 30 / 2  # most were asked at once
+    assert both.both[0].front.admitted - before < 20 * 30 * 3 / 4  # not all went the long way, however slow the machine
     both.clients[0] = both.clients[0][1:]  # the first has left
 
 
