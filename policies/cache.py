@@ -153,7 +153,7 @@ class CachePolicy:
         """Asks about what is missing, keeps what comes, and puts it together with what there is."""
         call, parts = search.call, search.parts
         missing = [index for index, each in enumerate(have) if each is None]
-        asked, served, generation = self._around.clock(), self._keys.served(call.plan), self._store.generation
+        asked, about, generation = self._around.clock(), self._keys.about(call.plan), self._store.generation
         below = replace(
             call,
             request=parts.question(missing),
@@ -170,7 +170,7 @@ class CachePolicy:
             return rescued
         start = self._around.clock()
         pieces = parts.pieces(answer, missing)
-        sound = answer.cached is None and served == self._keys.served(call.plan) and as_planned(answer, call, served)
+        sound = answer.cached is None and about == self._keys.about(call.plan) and as_planned(answer, call, about[0])
         stored = (
             sound and pieces is not None and complete(answer.response, call.request) and self._keep(search, answer, pieces, asked)
         )

@@ -124,6 +124,10 @@ class Keys:
         found = [() if stage.target.version else self.versions(stage.target) for stage in plan.stages]
         return tuple([None if of is None else tuple(of) for of in found])
 
+    def about(self, plan: Plan) -> tuple[Served, frozenset[tuple[str, str, str]]]:
+        """What its keys are about that may have changed when the answer comes: an answer of then is not kept under them."""
+        return self.served(plan), self.fallen
+
     def several(self, keys: Sequence[bytes]) -> bytes:
         """Of the question that these rows make, in this order."""
         return self._mac(framed([CONTRACT, b"several"]), keys)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from policies.call import Cached, Kept
+from policies.call import Answer, Cached, Call, Kept
 from policies.local_store import LocalStore
 from routing.cache.caching import Purge
 from tests.policies.test_cache import MakeCall, Setting, coming_again, question, setting, status
@@ -58,6 +58,19 @@ async def test_what_was_found_elsewhere_can_be_asked_for_once_more(setting: Sett
         found = (await setting.ask(call)).cached
         assert found is not None
         assert (len(rows) == 1 or not kind) is (found.afar is not None)
+
+
+async def test_what_falls_while_it_is_asked_for_is_not_kept(setting: Setting, make_call: MakeCall) -> None:
+    """The last stage's own answer does not come under the cascade's key, nor the cascade's under the fallen one's."""
+    call, keys = question(make_call, [1]), setting.policy._keys
+
+    async def turned(below: Call) -> Answer:
+        keys.fall(frozenset() if keys.fallen else frozenset({("digits", "r", "e")}))
+        return await setting.backend(below)
+
+    for _ in range(2):
+        assert Cached("miss", stored=False) == (await setting.policy(call, turned)).cached
+    assert ["miss", "hit"] == [status(await setting.ask(call)) for _ in range(2)]
 
 
 async def test_what_changes_while_it_is_waited_for(setting: Setting, make_call: MakeCall) -> None:
