@@ -110,7 +110,7 @@ def alike(parts: FrontParts, clock: Clock, way: LongWay, went: Went) -> Alike | 
     standing = parts.authenticator.standing(exchange.headers, exchange.principal)
     if standing is None or not isinstance(payload, HttpAnswer) or went.snapshot is not parts.plane.snapshot:
         return None
-    most = MIN_DEFLATE - 1 if choose(exchange.headers.get("accept-encoding", "")) else len(payload.whole) + SHORT
+    most = MIN_DEFLATE - 1 if choose(exchange.headers.get("accept-encoding", "")) else SHORT
     answer = expected(payload, went.written, call.request.model, most, went.lines)
     form, asked = form_of(went.body, exchange.headers.get(LENGTH_HEADER), call.request.payload), direct(call)
     if form is None or answer is None or asked is None:

@@ -38,8 +38,10 @@ class ExpectedJson:
         answer = begun.answer
         if answer is None or answer.status != 200 or LENGTH_HEADER in answer.headers or len(answer.body) > self._most:
             return None
-        body = answer.body
-        return renamed(body, self._model) if passes(body) and version_in(body) == self._version else None
+        if not passes(answer.body) or version_in(answer.body) != self._version:
+            return None
+        body = renamed(answer.body, self._model)  # whose name may be longer
+        return body if len(body) <= self._most else None
 
 
 class Expected:
@@ -77,12 +79,12 @@ def expected(
 ) -> Expected | ExpectedJson | None:
     """The form of an answer that was passed on as `written`, under that public name of its model and these header lines.
 
-    Of JSON at most so many bytes are. None: each has to be read.
+    Of JSON at most so many bytes are, no more than SHORT. None: each has to be read.
     """
     if not answer.verbatim:
         return None
     if answer.head is None:
-        return ExpectedJson(model, version_in(answer.whole), min(most, SHORT), lines)
+        return ExpectedJson(model, version_in(answer.whole), most, lines)
     head = answer.whole[: answer.head]
     front = bytes(written[: len(written) - len(answer.whole) + answer.head])
     return Expected(head, len(answer.whole), front, lines) if len(head) <= LONGEST and _DATA not in head else None

@@ -106,6 +106,45 @@ def test_who_has_no_cache_pays_for_none() -> None:
     assert (True, False) == tuple(models[name].door is OPEN for name in ("digits", "other"))  # what is kept needs no place
 
 
+ROLLOUT = """rollouts:
+      fast: {candidate: dear, proof: time, steps: [{weight: 5%, hold: 1h}], guards: [{metric: error-rate, max_increase: 1%}]}
+    routes:"""
+
+
+@pytest.mark.parametrize(
+    ("plain", "old", "new"),
+    [
+        (True, "", ""),
+        (True, "models:", LIMITS + "models:"),
+        (True, "use: fast}", "match: {header: {x-kind: a}}, use: fast}, {name: rest, use: fast}"),
+        (False, "models:", "limits: [{name: all, cost: 10/hour}]\nmodels:"),
+        (False, "use: fast}", "match: {header: {x-request-id: a}}, use: fast}, {name: rest, use: fast}"),
+        (False, "use: fast}", "match: {text_length: {prompt: 5..}}, use: fast}, {name: rest, use: fast}"),
+        (False, "use: fast}", "split: {fast: 50, dear: 50}}"),
+        (False, "routes:", "shadows: [{name: s, of: fast, to: dear, fraction: 10%}]\n    routes:"),
+        (
+            False,
+            "routes:",
+            ROLLOUT,
+        ),
+    ],
+)
+def test_who_is_asked_at_once(plain: bool, old: str, new: str) -> None:
+    """Models to whose questions no layer but a limit has anything to say, and whose plans are the same for all that are alike."""
+    assert plain is (compiled(ALONE.replace(old, new)).models["digits"].direct is not None)
+
+
+ALONE = """
+version: 1
+backends:
+  one: {protocol: triton-http, endpoints: ["127.0.0.1:1"]}
+models:
+  digits:
+    variants: {fast: {backend: one, model: f, cost: 1, pure: true}, dear: {backend: one, model: d, cost: 2, pure: true}}
+    routes: [{name: default, use: fast}]
+"""
+
+
 def test_a_meter_outlives_snapshots() -> None:
     """Given to one after the other it goes on counting; a snapshot without one has its own."""
     kept, drawn = lasting(lambda: 0.0), blueprint((POLICY + LIMITS).encode(), "policy.yaml")

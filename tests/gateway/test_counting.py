@@ -25,3 +25,14 @@ def test_layers() -> None:
     assert ["limit"] == layers(Limit("a", anybody, "", (RATE,)))
     assert ["budget"] == layers(Limit("a", anybody, "", (), (SUM,)), Limit("b", others, "", (RATE,)))
     assert ["limit", "budget"] == layers(Limit("a", anybody, "", (RATE,), (SUM,)))
+
+
+def test_tolls() -> None:
+    """Of the layer that the model has, if it has one."""
+    for limits, has in (
+        ((Limit("a", Bound(), "", (RATE,)),), True),
+        ((Limit("a", Bound(), "", (), (SUM,)),), False),
+        ((), False),
+    ):
+        counting = Counting(limits, LocalMeter(lambda: 0.0), LocalTreasury(lambda: 0.0), Costs(), list[str]().append)
+        assert has is (counting.tolls("digits") is not None)

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from backends.errors import ErrorKind
-from policies.call import Answer, Call, Counted, LimitedError
+from policies.call import Answer, Call, Counted, LimitedError, Quota
 from policies.limit import REMEMBERED, LimitPolicy, LocalMeter
 from routing.demand import Demand, Verdict
 from routing.limits import Allowance, Bound, Limit
@@ -205,6 +205,41 @@ async def test_a_meter_that_is_waited_for(of: Made) -> None:
     with pytest.raises(LimitedError):
         await policy(of(), answering)
     assert 1 == meter.given_back
+
+
+def test_who_can_be_told_at_once(of: Made) -> None:
+    """What they pay, where this process alone counts it and gets nothing of it back; None where nothing binds them."""
+    policy = LimitPolicy([REQUESTS], LocalMeter(Clock()), list[str]().append)
+    assert policy.toll(of("gold")) is None
+    assert policy.toll(of())
+    assert False is LimitPolicy([REQUESTS, AT_ONCE], LocalMeter(Clock()), list[str]().append).toll(of())
+
+
+async def test_who_can_only_be_told_later(of: Made) -> None:
+    """Whoever shares the count."""
+    assert False is LimitPolicy([REQUESTS], Far(), list[str]().append).toll(of())
+
+
+async def test_what_is_paid_at_once(of: Made) -> None:
+    """As much as asking takes, and nothing where it is too little; who has paid so is counted no more, but told."""
+    policy = LimitPolicy([REQUESTS, BYTES], LocalMeter(Clock()), list[str]().append)
+    toll = policy.toll(of(size=600))
+    assert toll
+    paid = toll.pay()
+    assert paid is not None
+    assert (("free", "heavy"), 1, 400) == (tuple(each.limit for each in paid.counted), paid.verdict.told, paid.verdict.remaining)
+    assert toll.pay() is None
+    assert (await policy(replace(of(size=600), quota=paid), answering)).quota == paid
+    below = Quota((Counted("purse", "cost", 100, 0),), Verdict(None, 0.0, 10, 1.0, 0))
+
+    async def spending(_: Call) -> Answer:
+        return replace(ANSWER, quota=below)
+
+    both = (await policy(replace(of(size=600), quota=paid), spending)).quota
+    assert both == Quota((*paid.counted, *below.counted), replace(below.verdict, told=2))
+    last = (await policy(of(size=400), answering)).quota
+    assert last is not None
+    assert 0 == last.verdict.remaining
 
 
 async def test_hostile_numbers_of_principals(of: Made) -> None:

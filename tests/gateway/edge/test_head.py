@@ -84,3 +84,24 @@ def test_a_head_that_is_repeated() -> None:
     assert (1.0, 2.0, first[1]) == (first[0].received, again[0].received, again[1])
     for block, value in ((long, "3" * 2000), (short, "1"), (other, "2"), (short, "1")):
         assert (value, 3.0) == ((head := last.read(block, Limits(), "p", 3.0, False)[0]).headers["x-a"], head.received)
+
+
+def test_a_head_that_is_repeated_but_for_its_length() -> None:
+    """Came before, too, unless somebody knows it; another one did not, nor one that does not say plainly how long it is."""
+
+    def sized(length: int | str, more: bytes = b"") -> bytes:
+        return LINE + more + b"Content-Length: " + str(length).encode() + b"\r\n\r\n"
+
+    last = LastHead()
+
+    def again(block: bytes, new: bool = True) -> bool:
+        return last.read(block, Limits(), "p", 1.0, new)[0].again
+
+    assert [False, True, True] == [again(sized(length)) for length in (5, 6, 70)]
+    assert not again(sized(8), new=False)
+    assert not again(sized(8), new=False)
+    assert [False, True] == [again(sized(length, b"X-A: 1\r\n")) for length in (5, 6)]
+    assert [False, False, False, True] == [again(block) for block in (LINE + b"\r\n", sized(5), LINE + b"\r\n", LINE + b"\r\n")]
+    kept = last.block
+    assert [False] * 3 == [again(sized(length, b"X-A: " + b"3" * 2000 + b"\r\n")) for length in (5, 5, 6)]
+    assert kept == last.block  # how much is kept for a connection is bounded

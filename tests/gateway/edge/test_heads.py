@@ -79,6 +79,13 @@ def test_what_has_more_to_it_is_not_kept(framing: Framing) -> None:
     assert found.find(block(5)) is None
 
 
+def test_questions_for_a_head_alone_are_not_kept() -> None:
+    """Their answer has no body."""
+    found, asked = Heads(), block(5).replace(b"POST", b"HEAD")
+    found.keep(asked, PLAIN, known())
+    assert found.find(asked) is None
+
+
 def test_what_is_too_long_or_has_no_length_is_not_kept() -> None:
     """An empty block stands for a head that was not kept."""
     found = Heads()

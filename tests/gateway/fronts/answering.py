@@ -7,7 +7,9 @@ import json
 import re
 import time
 from collections import deque
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -19,11 +21,13 @@ from gateway.dataplane import Dataplane
 from gateway.edge.limits import Limits
 from gateway.edge.listener import HttpListener, listen
 from gateway.edge.messages import Admitted, HttpResponse, RequestHead
+from gateway.fronts.exchange import Exchange
 from gateway.fronts.http import HttpFront
 from gateway.fronts.parts import FrontParts
 from gateway.snapshot import Snapshot
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.record import RequestRecord
+from policies.direct import Started
 from routing.plan import Target
 from tests.gateway.fronts.twins import Held
 
@@ -94,10 +98,10 @@ def said(word: str, told: bytes) -> bytes:
 class Server:
     """Takes one word of `words` for each question, `ok` when there is none left. `seen`: heads and bodies of questions.
 
-    ok, longer (another version), 400 to 504, half (cut in the middle), closed (before an answer), malformed, lying (a JSON head
-    of another length), late (after `pause` seconds), hung (until it is let go), twice (the answer, and at once once more), behind
-    (a byte too many), unasked (once more a little later), interim (after two of these), chunked, last (and then closed), unframed
-    (until it is closed), crumbs (byte by byte).
+    ok, longer (another version), wide (one of 1101 digits), 400 to 504, half (cut in the middle), closed (before an answer),
+    malformed, lying (a JSON head of another length), late (after `pause` seconds), hung (until it is let go), twice (the
+    answer, and at once once more), behind (a byte too many), unasked (once more when `repeat` is told to), interim (after two
+    of these), chunked, last (and then closed), unframed (until it is closed), crumbs (byte by byte).
     """
 
     words: deque[str] = field(default_factory=deque)
@@ -105,6 +109,14 @@ class Server:
     pause: float = 0.15
     port: int = 0
     left: int = 0
+    later: list[Callable[[], None]] = field(default_factory=list)
+    ended: int = 0  # connections
+
+    def repeat(self) -> None:
+        """Says once more what nobody waits for."""
+        later, self.later = self.later, []
+        for say in later:
+            say()
 
     async def start(self) -> asyncio.Server:
         server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -119,6 +131,7 @@ class Server:
             pass  # its client left; uvloop says so with a RuntimeError
         finally:
             writer.transport.abort()
+            self.ended += 1
 
     async def _answer(self, reader: Reader, writer: Writer) -> bool:
         head = await reader.readuntil(b"\r\n\r\n")
@@ -130,6 +143,8 @@ class Server:
         word = self.words.popleft() if self.words else "ok"
         if word == "longer":
             told = answer("1234", tensors, binary)
+        elif word == "wide":
+            told = answer("1" * 1101, tensors, binary)
         elif word == "late":
             await asyncio.sleep(self.pause)
         elif word == "hung":
@@ -137,7 +152,7 @@ class Server:
             self.left += 1
             return False
         elif word == "unasked":
-            asyncio.get_running_loop().call_later(0.01, writer.write, told)
+            self.later.append(partial(writer.write, told))
         elif word == "crumbs":
             for at in range(len(told) - 1):
                 writer.write(told[at : at + 1])
@@ -157,13 +172,17 @@ class Unknowing(Held):
 
 
 class Admitting(HttpFront):
-    """Counts the requests that it was asked to admit."""
+    """Counts the requests that it was asked to admit, and those that it took over."""
 
-    admitted = 0
+    admitted = resumed = 0
 
     def admit(self, head: RequestHead) -> Admitted | HttpResponse:
         self.admitted += 1
         return super().admit(head)
+
+    def resume(self, exchange: Exchange, body: bytes, started: Started) -> Awaitable[HttpResponse]:
+        self.resumed += 1
+        return super().resume(exchange, body, started)
 
 
 class Whole:

@@ -74,6 +74,7 @@ class Pair:
         self.clients: list[list[Client]] = []
         self.running: list[asyncio.Server] = []
         self.at_once = False  # the last request was asked without being admitted
+        self.to_the_end = False  # and answered so
 
     async def start(self, clients: int) -> Pair:
         self.running = [await server.start() for server in self.servers]
@@ -95,7 +96,7 @@ class Pair:
 
     async def same(self, *asked: bytes, client: int = 0) -> Reply:
         """The one answer of both, who counted and recorded and asked the same."""
-        found, before = [], self.both[0].front.admitted
+        found, before, resumed = [], self.both[0].front.admitted, self.both[0].front.resumed
         for whole, clients in zip(self.both, self.clients, strict=True):
             for server in self.servers:
                 server.words, server.seen = deque(self.words), []
@@ -105,6 +106,7 @@ class Pair:
             found.append((status, told, body, whole.counted(), whole.recorded(), whole.seen(), whole.held()))
         assert found[1] == found[0]
         self.at_once = before == self.both[0].front.admitted
+        self.to_the_end = self.at_once and resumed == self.both[0].front.resumed
         return Reply(*found[0][:3])
 
     async def settled(self, asked: bytes = QUESTION) -> None:

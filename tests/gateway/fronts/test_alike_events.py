@@ -49,11 +49,13 @@ async def test_answers_that_nobody_asked_for(pair: Start) -> None:
     """End their connection; the next question has its own."""
     both = await pair()
     await both.settled()
+    (server,) = both.servers
     for number in range(5):
         both.words = ("unasked",)
         reply = await both.same(question(number))
         assert np.full(2, 2 * number, "<f4").tobytes() == reply.body[-8:]
-        await asyncio.sleep(0.02 * (number % 2))
+        server.repeat()
+        await until(lambda ended=2 * number + 2: ended == server.ended)  # type: ignore[misc]
 
 
 async def test_answers_of_another_form_each_time_are_not_counted_on(pair: Start) -> None:
@@ -96,7 +98,15 @@ def full(whole: Whole) -> None:
     whole.plane.snapshot.clusters["triton"].places.most = 0
 
 
-EVENTS = [revoked, promoted, reloaded, misfit, drained, full]
+def dearer(whole: Whole) -> None:
+    whole.take(POLICY.replace("cost: 2}", "cost: 3}"))
+
+
+def expired(whole: Whole) -> None:
+    whole.doors.ends["ann"] = time.time() - 1
+
+
+EVENTS = [revoked, promoted, expired, reloaded, dearer, misfit, drained]
 
 
 @pytest.mark.parametrize("event", EVENTS)
@@ -107,6 +117,23 @@ async def test_what_has_changed_meanwhile_is_noticed(event: Callable[[Whole], No
     for whole in both.both:
         event(whole)
     await both.same(QUESTION)
+    assert not both.at_once
+
+
+async def test_a_place_is_waited_for(pair: Start) -> None:
+    """Where all are taken, the long way; it is asked as soon as there is one."""
+    both = await pair()
+    await both.settled()
+    for whole in both.both:
+        full(whole)
+    asking = asyncio.create_task(both.same(QUESTION))
+    for whole in both.both:
+        places = whole.plane.snapshot.clusters["triton"].places
+        lane = places.lane("fast")
+        await until(lambda lane=lane: bool(lane.queue))  # type: ignore[misc]
+        places.most = 8
+        places._turns(lane)
+    assert 200 == (await asking).status
     assert not both.at_once
 
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
+from math import inf
 from typing import Any
 
 import msgspec
@@ -82,7 +83,7 @@ class Lasting:
     principal: Principal
 
     def holds(self, now: float) -> bool:
-        return self.doors.held.get(self.name) is self.principal
+        return self.doors.held.get(self.name) is self.principal and now < self.doors.ends.get(self.name, inf)
 
 
 class Held(Doors):
@@ -91,6 +92,7 @@ class Held(Doors):
     def __init__(self) -> None:
         super().__init__()
         self.held: dict[str, Principal] = {}
+        self.ends: dict[str, float] = {}  # wall seconds, of credentials that do
 
     def check(self, headers: Mapping[str, str], now_wall: float, peer: str = "") -> Principal:
         name = headers.get("authorization", "")
