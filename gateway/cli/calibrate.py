@@ -155,6 +155,9 @@ def _calibrated(arguments: argparse.Namespace) -> int:
 
 
 def _gathered(arguments: argparse.Namespace) -> tuple[Rows, Stages, Policy | None]:
+    files = [path.resolve() for path in arguments.rows]
+    if twice := next((path for path, each in zip(arguments.rows, files, strict=True) if files.count(each) > 1), None):
+        raise WantedError(f"{twice} is named twice: a row that is there again is no further proof")
     policy = None
     if arguments.policy is not None:
         policy = of_policy(read(arguments.policy), arguments.policy, arguments.model, arguments.route)

@@ -142,6 +142,8 @@ def test_plan(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["rows.csv", "--policy", "policy.yaml", "--anytime", "5000"], "5000 of 1500 rows to fit"),
         (["policy.yaml", "--prices", "prices.csv"], "no column is called <stage>_label"),
         (["rows.csv", "--policy", "policy.yaml", "--confidence", "99.99%"], "delta between"),
+        (["rows.csv", "./rows.csv", "--policy", "policy.yaml"], "rows.csv is named twice"),
+        (["rows.csv", "--policy", "policy.yaml", "--stages", "fast,fast,accurate"], "'fast' is named twice"),
     ],
 )
 def test_used_wrongly(folder: Path, words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
