@@ -175,10 +175,15 @@ class _Join:
         self._columns = columns
         self._latest: dict[tuple[Cell, ...], dict[str, Cell]] = {}
         self._rows: list[tuple[Place, dict[str, Cell]]] = []
+        self._lines: set[int] = set()  # hashes
         self._versions: dict[str, set[Cell]] = {stage: set() for stage in columns}
 
     def take(self, place: Place, cells: Mapping[str, Cell]) -> None:
-        """One line. Raises RowsError."""
+        """One line; nothing where it was there before, as in a copy of its file. Raises RowsError."""
+        line = hash(tuple(cells.values()))
+        if line in self._lines:
+            return
+        self._lines.add(line)
         for stage, begin in self._columns.items():
             if begin + VERSION in cells:
                 self._versions[stage].add(cells[begin + VERSION])

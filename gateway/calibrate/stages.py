@@ -107,8 +107,6 @@ def chosen(
             f"the rows have answers of {', '.join(stages)}: choose two or three (--stages {stages[0]},{stages[-1]})"
         )
     for stage in stages:
-        if stages.count(stage) > 1:
-            raise WantedError(f"{shown(stage)} is named twice: each stage is asked once (--stages)")
         if stage not in there:
             begin, others = shown(aliases.get(stage, stage) + "_"), ", ".join(named) or "nobody"
             raise WantedError(

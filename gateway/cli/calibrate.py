@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -155,21 +155,25 @@ def _calibrated(arguments: argparse.Namespace) -> int:
 
 
 def _gathered(arguments: argparse.Namespace) -> tuple[Rows, Stages, Policy | None]:
-    files = [path.resolve() for path in arguments.rows]
-    if twice := next((path for path, each in zip(arguments.rows, files, strict=True) if files.count(each) > 1), None):
-        raise WantedError(f"{twice} is named twice: a row that is there again is no further proof")
+    _once([str(path.resolve()) for path in arguments.rows], "a row that is there again is no further proof")
     policy = None
     if arguments.policy is not None:
         policy = of_policy(read(arguments.policy), arguments.policy, arguments.model, arguments.route)
     aliases = dict(map(_alias, arguments.column))
     cost = {**(policy.cost if policy is not None else {}), **(prices(arguments.prices) if arguments.prices is not None else {})}
     wanted = [word.strip() for word in (arguments.stages or "").split(",") if word.strip()]
+    _once(wanted, "each stage is asked once")
     cascade = [stage["use"] for stage in policy.cascade["stages"]] if policy is not None and policy.cascade is not None else []
     stages = chosen(named(arguments.rows), wanted, (aliases, cost), cascade)
     progress = Progress(_PROGRAM)
     model = policy.where.model if policy is not None else arguments.model or ""
     rows = gather(arguments.rows, stages.columns, lambda count: progress.tell(f"{counted(count, 'row')} read"), model)
     return rows, stages, policy
+
+
+def _once(names: Sequence[str], why: str) -> None:
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise WantedError(f"{twice} is named twice: {why}")
 
 
 def _alias(text: str) -> tuple[str, str]:

@@ -162,3 +162,11 @@ def test_a_request_id_that_comes_twice(tmp_path: Path) -> None:
     found = gather([tmp_path / "r.jsonl"], COLUMNS)
     assert (100, 1) == (len(found.right), found.questions)
     assert [each["fast_confidence"] for each in made] == found.score[:, 0].tolist()
+
+
+def test_a_recorded_line_that_is_there_again(tmp_path: Path) -> None:
+    """A copy of the file lies beside it, and the names' pattern finds both: no row counts twice."""
+    told = [pair(each, number, "accurate", "fast") for number, each in enumerate(rows(100))]
+    for name in ("r.jsonl", "copy.jsonl"):
+        (tmp_path / name).write_text("\n".join(map(json.dumps, told)))
+    assert 100 == len(gather([tmp_path / "r.jsonl", tmp_path / "copy.jsonl"], COLUMNS).right)

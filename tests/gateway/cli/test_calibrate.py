@@ -143,7 +143,7 @@ def test_plan(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["policy.yaml", "--prices", "prices.csv"], "no column is called <stage>_label"),
         (["rows.csv", "--policy", "policy.yaml", "--confidence", "99.99%"], "delta between"),
         (["rows.csv", "./rows.csv", "--policy", "policy.yaml"], "rows.csv is named twice"),
-        (["rows.csv", "--policy", "policy.yaml", "--stages", "fast,fast,accurate"], "'fast' is named twice"),
+        (["rows.csv", "--policy", "policy.yaml", "--stages", "fast,fast,accurate"], "fast is named twice"),
     ],
 )
 def test_used_wrongly(folder: Path, words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
