@@ -55,25 +55,28 @@ def test_another_is_found_whatever_the_length_is() -> None:
         assert found.find(other) is None
 
 
-@pytest.mark.parametrize("sized", [True, False])
-def test_who_answers_no_more_is_forgotten(sized: bool) -> None:
-    """At the next look."""
+@pytest.mark.parametrize(("sized", "length"), [(True, 5), (True, "5 "), (False, 5)])
+def test_who_answers_no_more_is_forgotten(sized: bool, length: int | str) -> None:
+    """At the next look, however its length is written."""
     found, alike = Heads(), Known(sized)
-    found.keep(block(5), PLAIN, cast(Alike, alike))
-    assert found.knows(block(5))
+    found.keep(block(length), PLAIN, cast(Alike, alike))
+    assert found.knows(block(length))
     alike.still = False
-    assert found.find(block(5)) is not None
-    assert not found.knows(block(5))
+    assert found.find(block(length)) is not None
+    assert not found.knows(block(length))
     alike.still = True
-    assert found.find(block(5)) is None
+    assert found.find(block(length)) is None
 
 
 @pytest.mark.parametrize(
     "framing",
-    [PLAIN._replace(keep=False), PLAIN._replace(modern=False), PLAIN._replace(expects=True), PLAIN._replace(length=CHUNKED)],
+    [
+        *(PLAIN._replace(keep=False), PLAIN._replace(modern=False), PLAIN._replace(expects=True)),
+        *(PLAIN._replace(length=CHUNKED), PLAIN._replace(length=0)),
+    ],
 )
 def test_what_has_more_to_it_is_not_kept(framing: Framing) -> None:
-    """The last request of a connection, HTTP/1.0, who waits for 100, chunks."""
+    """The last request of a connection, HTTP/1.0, who waits for 100, chunks; and what has no body."""
     found = Heads()
     found.keep(block(5), framing, known())
     assert found.find(block(5)) is None

@@ -70,6 +70,18 @@ async def test_answers_of_another_form_each_time_are_not_counted_on(pair: Start)
     assert not both.at_once
 
 
+async def test_they_are_counted_on_as_long_as_one_is_as_expected_now_and_then(pair: Start) -> None:
+    """What is no answer does not count."""
+    both = await pair()
+    await both.settled()
+    for word in (*["longer"] * (ODD - 1), "ok", *["longer"] * (ODD - 1), "closed", "longer"):
+        both.words = (word,)
+        assert 200 == (await both.same(QUESTION)).status
+        assert both.at_once
+    await both.same(QUESTION)
+    assert not both.at_once
+
+
 def revoked(whole: Whole) -> None:
     whole.doors.held["ann"] = Principal("ann", "acme", scopes=frozenset({"models:infer:other"}))
 

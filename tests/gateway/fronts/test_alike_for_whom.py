@@ -52,6 +52,13 @@ async def test_models_in_turns(asked: bytes, pair: Start) -> None:
     assert ["4", "4", "14"] == costs
 
 
+async def test_beside_a_dearer_variant_with_a_price(pair: Start) -> None:
+    """What the rows would have cost there is found out each time, as on the long way."""
+    both = await pair(1, POLICY.replace("cost: 40}", "cost: {call: 50, row: 3}}"))
+    await in_turns(both, question(rows=3))
+    assert 59.0 == both.both[0].records[-1].baseline
+
+
 async def test_callers_in_turns(pair: Start) -> None:
     """Each is written down by its own name; who says none is nobody."""
     both = await pair()
