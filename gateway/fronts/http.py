@@ -194,7 +194,7 @@ class HttpFront:
         if repeat is not None and short is not None and short.signature is takes:
             short.body, short.lines = answer, lines((*fixed, *described))
             again = self._settled(repeat, short, exchange)
-        if exchange.again and repeat is None and not deflated:
+        if exchange.again and not deflated:
             cached = outcome.answer.cached
             written = body, answer, lines((*fixed, *described, *cache_headers(cached))), cached.past if cached else None
             went = Went(exchange, snapshot, call, takes, outcome.answer.response, *written)

@@ -224,6 +224,7 @@ async def test_a_cache_that_has_turned_itself_off(pair: Start) -> None:
     for number in range(4):
         assert "penstock; fwd=miss; stored" == (await both.same(question(number))).headers["cache-status"]
         assert not both.at_once
+    assert (await both.same(question(0))).headers["cache-status"].startswith("penstock; hit")  # it is known by its bytes
     turned_off(time.monotonic())
     for number in range(4):
         assert OFF == (await both.same(question(number))).headers["cache-status"]

@@ -86,14 +86,22 @@ async def test_a_binary_question_that_is_answered_in_json(pair: Start) -> None:
         reply = await both.same(asks_json(number))
         assert both.to_the_end
         assert [2 * number] * 2 == json.loads(reply.body)["outputs"][0]["data"]
+    await both.settled(asks_json(0, 4000))
+    for number in (1, 1.1):  # the answer to the second is too long to be looked through in no time
+        assert 200 == (await both.same(asks_json(number, 4000))).status
+        assert both.to_the_end is (number == 1)
 
 
-def asks_json(number: float) -> bytes:
+def asks_json(number: float, rows: int = 2) -> bytes:
     """As question, but for the wish to have its answer in binary."""
-    entry = {"name": "x", "datatype": "FP32", "shape": [2, 2], "parameters": {"binary_data_size": 16}}
+    entry = {"name": "x", "datatype": "FP32", "shape": [rows, 2], "parameters": {"binary_data_size": 8 * rows}}
     head = json.dumps({"inputs": [entry]}).encode()
-    lines = f"Host: h\r\nAuthorization: ann\r\nInference-Header-Content-Length: {len(head)}\r\nContent-Length: {len(head) + 16}"
-    return f"POST /v2/models/digits/infer HTTP/1.1\r\n{lines}\r\n\r\n".encode() + head + np.full(4, number, "<f4").tobytes()
+    lines = (
+        f"Host: h\r\nAuthorization: ann\r\nInference-Header-Content-Length: {len(head)}\r\nContent-Length: {len(head) + 8 * rows}"
+    )
+    return (
+        f"POST /v2/models/digits/infer HTTP/1.1\r\n{lines}\r\n\r\n".encode() + head + np.full(2 * rows, number, "<f4").tobytes()
+    )
 
 
 UNFORMED = {

@@ -43,7 +43,7 @@ async def test_each_has_a_peer(pair: Start) -> None:
     quick, (server,) = both.both[0], both.servers
     other = Client(*await asyncio.open_connection("127.0.0.1", quick.listener.port, local_addr=("127.0.0.2", 0)))
     admitted = quick.front.admitted
-    for word in ("ok", "longer"):
+    for word in ("longer", "ok"):
         server.words.append(word)
         assert 200 == (await other.ask(QUESTION))[0]
     await leaving(quick, both, other)
