@@ -89,7 +89,8 @@ class Pair:
         for client in (client for each in self.clients for client in each):
             client.close()
         for whole in self.both:
-            await whole.close()
+            async with asyncio.timeout(5):
+                await whole.close()
             assert not any(whole.held())
         for server in self.running:
             server.close()
