@@ -34,7 +34,7 @@ WORDS = (
 @pytest.mark.parametrize("word", WORDS)
 async def test_whatever_the_backend_does(word: str, endpoints: int, pair: Start) -> None:
     """Status, text, retries, breakers, counts and records are those of the long way; nothing is left in flight."""
-    both = await pair(endpoints, POLICY.replace("5s", "600ms") if word == "hung" else POLICY)
+    both = await pair(endpoints, POLICY.replace("5s", "1500ms") if word == "hung" else POLICY)
     forms = (QUESTION, TEXT)
     for asked in forms:
         await both.settled(asked)
@@ -289,7 +289,10 @@ async def test_what_is_known_goes_with_its_policy(pair: Start) -> None:
     assert (1, 2) == tuple(now - was for now, was in zip(alive(), before, strict=True))
 
 
-@given(st.lists(st.tuples(st.sampled_from(("ok", *WORDS[:-2])), st.integers(0, 2), st.integers(1, 2)), min_size=5, max_size=25))
+SOON = ("ok", *(word for word in WORDS if word not in ("lying", "late", "hung")))  # words after which nobody waits for a deadline
+
+
+@given(st.lists(st.tuples(st.sampled_from(SOON), st.integers(0, 2), st.integers(1, 2)), min_size=5, max_size=25))
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_any_course_of_events(pair: Start, course: list[tuple[str, int, int]]) -> None:
     """Two endpoints, three clients, and what one attempt or two come to: both gateways say, count, record and ask the same."""
