@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import os
+import random
 import re
 import signal
 import socket
@@ -29,6 +30,9 @@ _SAMPLE = re.compile(r"(\w+)(?:\{(.*)\})? (\S+)")
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
 
+RESTING = range(20_000, 32_000)  # below where Linux takes the ports of sockets that connect (ip_local_port_range)
+
+
 @dataclass(frozen=True, slots=True)
 class Ports:
     """Where everything listens on 127.0.0.1; 0 takes any free port. The names are the command line's."""
@@ -48,7 +52,7 @@ class Ports:
                 probe = held.enter_context(socket.socket())
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port just left is no port in use
                 try:
-                    probe.bind(("127.0.0.1", getattr(self, name)))
+                    _bind(probe, getattr(self, name))
                     chosen[name] = probe.getsockname()[1]
                 except OSError as error:
                     option = f"--{name.replace('_', '-')}"
@@ -62,6 +66,15 @@ class Ports:
                 '    make demo OPTIONS="--http 9080"    one of them by name'
             )
         return Ports(**chosen)
+
+
+def _bind(probe: socket.socket, port: int) -> None:
+    """Raises OSError. For 0 a free one of which clients' own sockets are none: Triton loads for seconds before it takes its."""
+    for tried in () if port else random.sample(RESTING, 50):
+        with contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", tried))
+            return
+    probe.bind(("127.0.0.1", port))
 
 
 def start_triton(ports: Ports, say: Callable[[str], None]) -> Any:

@@ -309,8 +309,9 @@ async def test_good_credentials_never_suffer_from_failed_ones(
     authenticator = await build(settings_of, spawn, environ={})
     forged = ed_signer.token(header={"alg": "RS256", "kid": "rsa-1"})
     told = []
-    for number in range(50):
-        for headers in ({"x-api-key": f"{KEY[:-4]}{number:04x}"}, {"authorization": f"Bearer {forged}"}):
+    guesses = [guess for number in range(51) if (guess := f"{KEY[:-4]}{number:04x}") != KEY]  # which one in 1 300 keys is
+    for guess in guesses[:50]:
+        for headers in ({"x-api-key": guess}, {"authorization": f"Bearer {forged}"}):
             with pytest.raises(InferenceError) as caught:
                 await authenticator.authenticate(headers, NOW, PEER)
             told.append(caught.value.reason)

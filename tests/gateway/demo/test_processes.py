@@ -10,7 +10,7 @@ import pytest
 
 from gateway.demo.expect import StartError, until
 from gateway.demo.policy import read
-from gateway.demo.processes import Gateway, Ports, get, make_credentials, post, samples, start_gateway
+from gateway.demo.processes import RESTING, Gateway, Ports, get, make_credentials, post, samples, start_gateway
 from tests.gateway.demo.stage import POLICY
 
 FREE = Ports(0, 0, 0, 0, 0, 0)
@@ -42,6 +42,7 @@ def test_zero_takes_different_free_ports() -> None:
     """All six."""
     found = FREE.claimed()
     assert 6 == len({getattr(found, name) for name in Ports.__slots__} - {0})
+    assert all(getattr(found, name) in RESTING for name in Ports.__slots__)
 
 
 def test_a_gateway_serves_reloads_and_ends(tmp_path: Path) -> None:
