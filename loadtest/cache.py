@@ -273,12 +273,12 @@ def judged(rows: Sequence[Row]) -> list[Verdict]:
 
 def looked_up(seconds: float, per_second: float) -> float:
     """The share of unique questions that are looked up in so long a time: all of a window, then none for a while, and so on."""
-    asked, now, pause = 0.0, 0.0, worth.FIRST
+    asked, now, pause, questions = 0.0, 0.0, worth.FIRST, worth.WINDOW
     while now < seconds:
-        window = min(worth.WINDOW / per_second, seconds - now)
+        window = min(questions / per_second, seconds - now)
         asked += window * per_second
         now += window + pause
-        pause = min(worth.LONGEST, 2 * pause)
+        pause, questions = min(worth.LONGEST, 2 * pause), worth.AGAIN
     return asked / (seconds * per_second)
 
 

@@ -10,6 +10,7 @@ that became slower for one. Each further window without gain doubles the while.
 from __future__ import annotations
 
 WINDOW = 4096  # questions
+AGAIN = 2048  # the same after a while off: a model that gained nothing before is tried with fewer
 FIRST, LONGEST = 10.0, 600.0  # seconds off
 
 
@@ -41,7 +42,7 @@ class Worth:
         self._spent += seconds
         self._saved += saved
         self._looks += 1
-        if self._looks < WINDOW:
+        if self._looks < (WINDOW if self._pause == FIRST else AGAIN):
             return
         if self._saved >= self._spent:
             self._pause = FIRST
