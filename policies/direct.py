@@ -72,10 +72,14 @@ class Direct:
         if begun is None:
             return None
         quota = None
-        if self._toll is not None and (quota := self._toll.pay()) is None:
-            begun.release()
-            return None
-        begun.send(id, tensors)
+        try:
+            if self._toll is not None and (quota := self._toll.pay()) is None:
+                begun.release()
+                return None
+            begun.send(id, tensors)
+        except Exception:  # a defect: the client is told so, and nobody else loses a place by it
+            begun.abandon()
+            raise
         return begun, quota
 
     def finish(self, begun: Begun) -> float:

@@ -39,27 +39,27 @@ def told(outcome: Outcome, request_id: str, seconds: float) -> Told:
         name = ",".join([share.model for share in shares])
         version = ",".join([share.version for share in shares])
         names = (name, version, variant)
-    backend = answer.backend_seconds * 1000
-    timing = f"gateway;dur={max(0.0, seconds * 1000 - backend):.3f}, backend;dur={backend:.3f}"
     fixed = _fixed(names, route, answer.escalation, answer.cost, policy)
-    own = (("x-request-id", request_id), ("server-timing", timing))
+    own = (("x-request-id", request_id), ("server-timing", _durations(seconds, answer.backend_seconds)))
     return Told(fixed, own if answer.cached is None else (*own, *cache_headers(answer.cached)))
 
 
-def told_again(request_id: str, seconds: float, ttl: float) -> str:
-    """What of `told` is another request's each time, of an answer from the cache that is fresh for `ttl` seconds.
+def told_alike(request_id: str, seconds: float, backend: float) -> str:
+    """What of `told` is another request's each time, `backend` of the seconds spent waiting for one.
 
     As gateway.edge.reply.lines writes it: an id that was taken, and numbers, end no line.
     """
-    took = seconds * 1000 if seconds > 0.0 else 0.0
-    timing = f"gateway;dur={took:.3f}, backend;dur=0.000"
-    return f"\r\nx-request-id: {request_id}\r\nserver-timing: {timing}\r\ncache-status: {hit(ttl)}"
+    return f"\r\nx-request-id: {request_id}\r\nserver-timing: {_durations(seconds, backend)}"
 
 
-def timing(seconds: float, backend: float) -> str:
-    """How long it took in all, and how long backends did, as a header line in the same form."""
-    own = max(0.0, seconds - backend) * 1000
-    return f"\r\nserver-timing: gateway;dur={own:.3f}, backend;dur={backend * 1000:.3f}"
+def told_again(request_id: str, seconds: float, ttl: float) -> str:
+    """The same of an answer from the cache that is fresh for `ttl` seconds."""
+    return f"{told_alike(request_id, seconds, 0.0)}\r\ncache-status: {hit(ttl)}"
+
+
+def _durations(seconds: float, backend: float) -> str:
+    own = seconds - backend
+    return f"gateway;dur={own * 1000 if own > 0.0 else 0.0:.3f}, backend;dur={backend * 1000:.3f}"
 
 
 @lru_cache(maxsize=1024)

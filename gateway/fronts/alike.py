@@ -27,7 +27,7 @@ from backends.protocols.v2_http_response import HttpAnswer
 from backends.signature import Signature
 from gateway.auth.authenticator import Standing
 from gateway.dialects.quota import quota_headers
-from gateway.dialects.reply import timing
+from gateway.dialects.reply import told_alike
 from gateway.edge.coding import MIN_DEFLATE, choose
 from gateway.edge.messages import Asker, HttpResponse, Pending
 from gateway.edge.reply import lines
@@ -171,7 +171,7 @@ class Alike:
         if (baseline := self._known.exchange.baseline) is not None:
             record.baseline = baseline(max(1, record.rows))
         self._tell(record)
-        own = f"\r\nx-request-id: {asked.id}{timing(seconds, backend)}"
+        own = told_alike(asked.id, seconds, backend)
         if asked.quota is not None:
             own += lines(quota_headers(asked.quota))
         return HttpResponse(200, (), body, (), expected.lines + own)

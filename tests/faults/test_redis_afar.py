@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from statistics import median
@@ -15,7 +15,7 @@ import pytest
 from gateway.store.connection import Connection
 from tests.faults.figures import Figures
 from tests.faults.sharing import Client, up
-from tests.faults.test_redis_cache import FAULTS, KEPT, LOAD, PART, RATE, backend, failed_over, purge, two, until
+from tests.faults.test_redis_cache import FAULTS, KEPT, PART, asked_through, backend, failed_over, purge, two, until
 from tests.features.conftest import Running, framed, image
 from tests.features.oip_server import Server
 from tests.features.test_cache_again import Line
@@ -76,13 +76,7 @@ async def through(gates: Sequence[Running], begin: Callable[[], object], end: Ca
     """As test_redis_cache.through, of clients that repeat themselves, two of them the same."""
     clients = [Repeating(gate, number) for gate in gates for number in (1, 1, 2, 3)]
     await settled(clients)
-    asking = asyncio.gather(*(client.ask_for(LOAD, RATE) for client in clients))
-    for step in (begin, end):
-        await asyncio.sleep(LOAD / 3)
-        done = step()
-        if isinstance(done, Awaitable):
-            await done
-    await asking
+    await asked_through(clients, begin, end)
     told = [status for client in clients for status, _, _ in client.told]
     assert sum(client.unread for client in clients) > 2 * len(clients)
     await asyncio.gather(*(up([gate]) for gate in gates))

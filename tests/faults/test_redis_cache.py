@@ -151,9 +151,8 @@ async def failed_over(tmp_path: Path) -> AsyncIterator[tuple[FaultProxy, Callabl
         await proxy.stop()
 
 
-async def through(gates: Sequence[Running], begin: Callable[[], object], end: Callable[[], object]) -> tuple[int, int]:
-    """Asks both gateways all the time while the fault begins and ends: how many failed, of how many."""
-    clients = [Asker(gate, seed) for seed, gate in enumerate((*gates, *gates))]
+async def asked_through(clients: Sequence[Client], begin: Callable[[], object], end: Callable[[], object]) -> None:
+    """All of them ask all the time while the fault begins and ends."""
     asking = asyncio.gather(*(client.ask_for(LOAD, RATE) for client in clients))
     for step in (begin, end):
         await asyncio.sleep(LOAD / 3)
@@ -161,6 +160,12 @@ async def through(gates: Sequence[Running], begin: Callable[[], object], end: Ca
         if isinstance(done, Awaitable):
             await done
     await asking
+
+
+async def through(gates: Sequence[Running], begin: Callable[[], object], end: Callable[[], object]) -> tuple[int, int]:
+    """Asks both gateways all the time while the fault begins and ends: how many failed, of how many."""
+    clients = [Asker(gate, seed) for seed, gate in enumerate((*gates, *gates))]
+    await asked_through(clients, begin, end)
     for client in clients:
         client.close()
     told = [status for client in clients for status, _, _ in client.told]

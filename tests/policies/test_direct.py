@@ -164,3 +164,17 @@ def test_what_a_cache_does_not_look_up(make_call: Make, cluster: Cluster, observ
         assert started is not None
         ends(started[0])
     assert [("digits", "off")] == told
+
+
+def test_a_defect_holds_nothing(make_call: Make, cluster: Cluster, observer: Written) -> None:
+    """Whatever raises between a place and the question on its way gives it back."""
+
+    class Broken(Paid):
+        def pay(self) -> Quota | None:
+            raise ValueError("a defect")
+
+    asking = made(call_of(make_call), cluster, observer, Broken(1))
+    assert asking is not None
+    with pytest.raises(ValueError, match="a defect"):
+        asking.begin(b"id", b"tensors", 99.0, print)
+    assert ["abandoned"] == cluster.lines
