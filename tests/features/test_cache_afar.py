@@ -13,7 +13,7 @@ from gateway.edge.http1 import ANSWER
 from gateway.store import answer_scripts
 from tests.features.conftest import until
 from tests.features.test_cache import POLICY
-from tests.features.test_cache_again import NOTICED, Line, answered
+from tests.features.test_cache_again import NOTICED, Line, answered, others_are_read
 from tests.real_parts import Redis
 
 if TYPE_CHECKING:
@@ -131,11 +131,7 @@ async def test_tenants_and_callers_are_apart(line: Begin) -> None:
     """The same question in bytes that differ by the credential only."""
     client = await line(POLICY.replace("ttl: 10m", "ttl: 10m, shared: true"))
     await client.settle()
-    for caller, status in (("digits-only", 200), ("admin", 403), ("expired", 401)):
-        other = Line(client.gate, caller)
-        found = [await other.ask() for _ in range(2)]
-        assert [(status, False)] * 2 == [(reply.status, unread) for reply, unread in found]
-        other.close()
+    await others_are_read(client)
 
 
 async def test_what_is_told_of_them(line: Begin, capsysbinary: pytest.CaptureFixture[bytes]) -> None:

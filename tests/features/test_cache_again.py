@@ -178,15 +178,20 @@ async def test_an_alias_that_becomes_another_model(line: Begin) -> None:
     assert 404 == (await client.ask())[0].status
 
 
-async def test_tenants_and_callers_are_apart(line: Begin) -> None:
-    """The same question in bytes that differ by the credential only."""
-    client = await line(POLICY.replace("ttl: 10m", "ttl: 10m, shared: true"))
-    await client.settle()
+async def others_are_read(client: Line) -> None:
+    """Who asks the same question in bytes that differ by the credential only."""
     for caller, status in (("digits-only", 200), ("admin", 403), ("expired", 401)):
         other = Line(client.gate, caller)
         found = [await other.ask() for _ in range(2)]
         assert [(status, False)] * 2 == [(reply.status, unread) for reply, unread in found]
         other.close()
+
+
+async def test_tenants_and_callers_are_apart(line: Begin) -> None:
+    """The same question in bytes that differ by the credential only."""
+    client = await line(POLICY.replace("ttl: 10m", "ttl: 10m, shared: true"))
+    await client.settle()
+    await others_are_read(client)
 
 
 async def test_what_is_told_of_them(line: Begin, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
