@@ -5,11 +5,12 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 unexport PYTHONDONTWRITEBYTECODE  # pytest keeps what it made of the tests: 8 s of each run but the first
 
-# The first interpreter that is new enough; name another with `make PYTHON=/path/to/python demo`.
-PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
-	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+# The first interpreter that is new enough and makes environments; name another with `make PYTHON=/path/to/python demo`.
+# The system's come first: distributions build theirs with profile-guided optimisation, pyenv does not (DECISIONS.md 66).
+PYTHON ?= $(shell for p in /usr/bin/python3.{11,12,13} python3.{11,12,13} python3; do \
+	$$p -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 NEW_ENOUGH = "$(or $(PYTHON),none)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
-	echo "Penstock needs Python 3.11 or newer; '$(or $(PYTHON),the PATH)' has none." \
+	echo "Penstock needs a Python 3.11 or newer that makes environments; '$(or $(PYTHON),the PATH)' has none." \
 	"Install one (Debian: apt install python3 python3-venv) or name it: make PYTHON=/path/to/python3 …"; exit 1; }
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes
@@ -103,7 +104,7 @@ redis:
 
 .venv/bin/python:
 	@$(NEW_ENOUGH)
-	@echo "· making .venv with $$($(PYTHON) --version)"
+	@echo "· making .venv with $(PYTHON), $$($(PYTHON) --version)"
 	@$(PYTHON) -m venv .venv || { rm -rf .venv; echo "The venv module does not work here. Debian: apt install python3-venv"; exit 1; }
 
 .venv/.gateway-stamp: requirements.lock pyproject.toml | .venv/bin/python

@@ -15,11 +15,14 @@ class Expiring(Protocol):
 
 
 class Alarms:
-    """Deadlines on one event loop, looked through every TICK as long as there are any."""
+    """Deadlines on one event loop, looked through every TICK as long as there are any.
+
+    No `loop`: the one that runs when there are any. It is asked for then, so that nobody who has alarms need remember a loop.
+    """
 
     __slots__ = ("_at", "_loop", "_ticking")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
         self._loop = loop
         self._at: dict[Expiring, float] = {}
         self._ticking = False
@@ -29,17 +32,21 @@ class Alarms:
         self._at[who] = at
         if not self._ticking:
             self._ticking = True
-            self._loop.call_later(TICK, self._tick)
+            self._running().call_later(TICK, self._tick)
 
     def clear(self, who: Expiring) -> None:
         """Tells nothing after all; harmless when it has been told."""
         self._at.pop(who, None)
 
+    def _running(self) -> asyncio.AbstractEventLoop:
+        return self._loop or asyncio.get_running_loop()
+
     def _tick(self) -> None:
-        now = self._loop.time()
+        loop = self._running()
+        now = loop.time()
         for who in [who for who, at in self._at.items() if at <= now]:
             if self._at.pop(who, None) is not None:  # one that expires may clear another
                 who.expire()
         self._ticking = bool(self._at)
         if self._ticking:
-            self._loop.call_later(TICK, self._tick)
+            loop.call_later(TICK, self._tick)

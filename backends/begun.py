@@ -16,6 +16,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import msgspec
 from msgspec.structs import replace
 
 from backends.admission import Lane
@@ -41,36 +42,25 @@ Place = tuple[Lane, int, float]
 """Of a lane; taken as the last of so many, and when, in seconds. A named one takes 0.5 µs to make, this one nothing."""
 
 
-class Begun:
-    """`answer`: a whole one, whatever its status. When it is `told` there may be none: an error, or it takes long.
+class Begun(msgspec.Struct, eq=False):
+    """It has its place, a connection to the endpoint and a count of in flight there from the beginning, until it ends.
 
-    Is what the connection tells its answer to, in the place of a Promise.
+    `answer`: a whole one, whatever its status. When it is `told` there may be none: an error, or it takes long.
+    Is what the connection tells its answer to, in the place of a Promise. A struct, which is made in half the time of an object.
     """
 
-    __slots__ = (
-        *("_backend", "_connection", "_done", "_endpoint", "_error", "_form", "_promise", "_question", "_told"),
-        *("answer", "cluster", "deadline", "place"),
-    )
-
-    def __init__(self, cluster: Cluster, endpoint: Endpoint, form: Form, deadline: Deadline, told: Told) -> None:
-        self.cluster = cluster
-        self.deadline = deadline
-        self.place: Place
-        self.answer: UpstreamResponse | None = None
-        self._backend: TritonHttp
-        self._connection: Connection | None = None
-        self._endpoint = endpoint
-        self._form = form
-        self._error: BaseException | None = None
-        self._done = False
-        self._promise: Promise[UpstreamResponse] | None = None
-        self._question: Payload | None = None
-        self._told: Told | None = told
-
-    def hold(self, place: Place, backend: TritonHttp, connection: Connection) -> None:
-        """It has all of these from now on, until it ends."""
-        self.place, self._backend, self._connection = place, backend, connection
-        self._endpoint.in_flight += 1
+    cluster: Cluster
+    place: Place
+    deadline: Deadline
+    _endpoint: Endpoint
+    _backend: TritonHttp
+    _connection: Connection | None  # None: it has ended
+    _form: Form
+    _told: Told | None
+    answer: UpstreamResponse | None = None
+    _error: BaseException | None = None
+    _promise: Promise[UpstreamResponse] | None = None
+    _question: Payload | None = None
 
     def send(self, id: bytes, tensors: bytes | memoryview) -> None:
         """Asks, under that request id."""
@@ -105,19 +95,20 @@ class Begun:
 
     def done(self) -> bool:
         """Whether it has been kept or broken."""
-        return self._done
+        return self.answer is not None or self._error is not None
 
     def set_result(self, answer: UpstreamResponse) -> None:
         """Keeps it."""
-        self.answer, self._done = answer, True
+        self.answer = answer
         if self._promise is not None:
             self._promise.set_result(answer)
-        else:
-            self.expire()
+        elif (told := self._told) is not None:
+            self._told = None
+            told()
 
     def set_exception(self, error: BaseException) -> None:
         """Breaks it."""
-        self._error, self._done = error, True
+        self._error = error
         if self._promise is not None:
             self._promise.set_exception(error)
         else:
@@ -169,7 +160,7 @@ class Begun:
             return self._backend.read(answer, request, deadline)
         finally:
             self._let_go()
-        return await self._backend.infer(request, deadline)
+        return await self._backend.infer(request, deadline, fresh=True)
 
     async def _waited(self, connection: Connection, deadline: Deadline) -> UpstreamResponse:
         if self.answer is not None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from functools import cached_property
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -49,6 +48,7 @@ class Cluster:
         self.rules = rules
         self.sent = sent
         self.places = Places(name, rules.max_in_flight, balance.chance, self.endpoints)
+        self.alarms = Alarms()  # for questions that take long
         self.repeated: Repeated = _untold
         self.schedules: Schedules = {}  # what its models' queues obey, as far as is known
         self._balance = balance
@@ -62,11 +62,6 @@ class Cluster:
     def in_flight(self) -> int:
         """Questions that have a place."""
         return self.places.in_flight
-
-    @cached_property
-    def alarms(self) -> Alarms:
-        """For questions that take long."""
-        return Alarms(asyncio.get_running_loop())
 
     async def infer(self, request: InferenceRequest, deadline: Deadline) -> InferenceResponse:
         """One question; whatever may be asked once more is, as long as the rules and the deadline let it."""
@@ -114,20 +109,23 @@ class Cluster:
         backend = self.endpoints[0].backend
         return backend.form(request) if isinstance(backend, TritonHttp) and self.hedging is None else None
 
-    def begin(self, form: Form, deadline: Deadline, told: Told) -> Begun | None:
+    def begin(self, form: Form, deadline: Deadline, now: float, told: Told) -> Begun | None:
         """All that it takes to ask at once, where nobody need wait and nothing speaks against it; to be sent or released in the
         same turn of the loop. `told` is called when the answer is there, or takes long, or will not come.
         """
-        places, now = self.places, monotonic()
-        lane, endpoint = places.lane(form.request.model), self._balance.pick(self.endpoints, form.request)
+        places, request = self.places, form.request
+        lane, endpoint = (
+            places.lanes.get(request.model) or places.lane(request.model),
+            self._balance.pick(self.endpoints, request),
+        )
         backend = endpoint.backend
         if endpoint.sound and lane.concurrency.quickest <= deadline.at - now and isinstance(backend, TritonHttp):
             connection = backend.spare(form)
             if connection is not None:
                 if places.enter(lane):
-                    begun = Begun(self, endpoint, form, deadline, told)
-                    begun.hold((lane, lane.in_flight, now), backend, connection)
-                    return begun
+                    endpoint.in_flight += 1
+                    place = lane, lane.in_flight, now
+                    return Begun(self, place, deadline, endpoint, backend, connection, form, told)
                 backend.leave(connection)
         self._balance.unpick()
         return None

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 Parameter = bool | int | float | str
 Parameters = Mapping[str, Parameter]
 NO_PARAMETERS: Parameters = {}
+# bytes, unless a backend is given another bound: one without an end is to cost 64 MiB at most until it is refused
+LARGEST_ANSWER = 48 << 20
 
 
 class TensorSpec(msgspec.Struct, frozen=True, gc=False):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from functools import cached_property
 from math import inf
 from time import monotonic
 
@@ -40,16 +39,9 @@ class Places:
         self.lanes: dict[str, Lane] = {}  # models are named by the policy: there are no more than it names
         self.left: Callable[[], None] = _untold  # who waited left
         self._heard = {endpoint: (endpoint.answers, -inf) for endpoint in endpoints}  # how many answers, and since when no more
+        self._alarms = Alarms()  # of who waits
         self._source = source
         self._chance = chance
-
-    @cached_property
-    def _loop(self) -> asyncio.AbstractEventLoop:
-        return asyncio.get_running_loop()
-
-    @cached_property
-    def _alarms(self) -> Alarms:
-        return Alarms(self._loop)
 
     def lane(self, model: str) -> Lane:
         """The model's, made when first asked for."""
@@ -76,7 +68,7 @@ class Places:
         why = Why.LATE if late else lane.judge(priority, deadline.at, now)
         if why is not None:
             raise self.refused(why)
-        promise: Promise[Why | None] = Promise(self._loop)
+        promise: Promise[Why | None] = Promise(asyncio.get_running_loop())
         waiter, outranked = lane.wait(priority, deadline.at, now, promise.set_result)
         if outranked is not None:
             outranked.tell(Why.OUTRANKED)
@@ -99,7 +91,8 @@ class Places:
         """Gives a place back that was taken and not used."""
         lane.in_flight -= 1
         self.in_flight -= 1
-        self._hand_on(lane)
+        if lane.queue or self.in_flight == self.most - 1:
+            self._hand_on(lane)
 
     def leave(self, lane: Lane, beside: int, began: float, ending: str, deadline: Deadline) -> float:
         """Gives a place back; it was taken at `began` as the last of so many, and the ending tells how worthwhile that was.
@@ -113,7 +106,10 @@ class Places:
             lane.rejected(beside, now)
         elif ending == ErrorKind.DEADLINE or (ending == GIVEN_UP and now >= deadline.at):
             lane.unanswered(beside, now - began, now)
-        self.back(lane)
+        lane.in_flight -= 1  # as in back, without a call
+        self.in_flight -= 1
+        if lane.queue or self.in_flight == self.most - 1:
+            self._hand_on(lane)
         return now - began
 
     def refusal(self, model: str, priority: int, deadline: float) -> InferenceError | None:

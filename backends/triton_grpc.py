@@ -13,12 +13,11 @@ from tritonclient.grpc import service_pb2
 
 from backends.deadline import Deadline
 from backends.errors import ErrorKind, InferenceError
-from backends.inference import Description, InferenceRequest, InferenceResponse
+from backends.inference import LARGEST_ANSWER, Description, InferenceRequest, InferenceResponse
 from backends.names import FRESH
 from backends.protocols.v2_grpc import SERVICE, Message, decode_response, decode_stream_response, encode_request, plain
 from backends.schedule import EXPIRED, Schedules, out_of_time, scheduled
 
-MAX_MESSAGE = 64 * 1024 * 1024  # bytes of an answer
 # Triton 2.49+ then tells a model's own failure on a stream by a status. A question that it refuses, and any failure of an older
 # one, is a text alone: these are how Triton 2.51's refusals begin.
 _STATUS_PLEASE = ("triton_grpc_error", "true")
@@ -37,11 +36,11 @@ class TritonGrpc:
     """One endpoint, over one HTTP/2 connection. Implements backends.inference.Backend.
 
     May be made without a running loop, and is used on one loop only. `source` is the backend's name, in errors and metrics;
-    `schedules` may fill up later.
+    `schedules` may fill up later; `max_message`: bytes of an answer, or of one of a stream's.
     """
 
     def __init__(
-        self, host: str, port: int, source: str, schedules: Schedules | None = None, max_message: int = MAX_MESSAGE
+        self, host: str, port: int, source: str, schedules: Schedules | None = None, max_message: int = LARGEST_ANSWER
     ) -> None:
         self._address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         self._source = source
@@ -187,7 +186,7 @@ class TritonGrpc:
                 return self._broken("closed the connection before its answer was complete")
             case grpc.StatusCode.RESOURCE_EXHAUSTED if "larger than max" in text:
                 if "CLIENT: Received" in text:  # grpc core's words for our own limit
-                    return self._broken(f"sent an answer of more than {self._max_message} bytes")
+                    return self._broken(f"sent an answer of more than {self._max_message} bytes (limits.answer)")
                 return InferenceError(ErrorKind.TOO_LARGE, f"the request is too large for backend '{source}'", source=source)
             case grpc.StatusCode.RESOURCE_EXHAUSTED | grpc.StatusCode.UNAVAILABLE:
                 message = f"backend '{source}' has no room now: try again"
@@ -221,7 +220,7 @@ def _options(max_message: int) -> list[tuple[str, Any]]:
     """Channel arguments (grpc_types.h)."""
     return [
         ("grpc.max_send_message_length", -1),
-        ("grpc.max_receive_message_length", max_message),
+        ("grpc.max_receive_message_length", min(max_message, 2**31 - 1)),  # an int of C
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.min_reconnect_backoff_ms", 1000),  # in truth the time one attempt to connect may take
         ("grpc.max_reconnect_backoff_ms", 1000),

@@ -33,18 +33,14 @@ class Form(msgspec.Struct, frozen=True, gc=False):
     """How questions are written that differ from `request` by nothing but their id and the bytes of their tensors.
 
     `request` has no tensors; `head` is its JSON for backends, `size` the bytes of the tensors behind it, `written` by the
-    backend's address what stands before and behind the id.
+    backend's address what stands before and behind the id; `key` is the model and version that they ask about.
     """
 
     request: InferenceRequest
     head: bytes
     size: int
     written: dict[str, tuple[bytes, bytes]]
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """The model and version that it asks about."""
-        return self.request.model, self.request.version
+    key: tuple[str, str]
 
 
 class _Indexed(msgspec.Struct, frozen=True):
@@ -61,17 +57,18 @@ class TritonHttp:
 
     def __init__(self, pool: HttpPool, source: str, schedules: Schedules | None = None) -> None:
         self._pool = pool
+        self.leave = pool.leave  # gives back a spare connection, when it has been asked or before
         self._source = source
         self._schedules = {} if schedules is None else schedules
 
-    async def infer(self, request: InferenceRequest, deadline: Deadline) -> InferenceResponse:
-        """One POST: a head of ours, and behind it a client's own bytes where it sent them in binary."""
+    async def infer(self, request: InferenceRequest, deadline: Deadline, *, fresh: bool = False) -> InferenceResponse:
+        """One POST: a head of ours, and behind it a client's own bytes where it sent them in binary. `fresh`: as in the pool."""
         if self._schedules:
             request = scheduled(request, self._schedules, deadline)
         encoded = encode_request(request)
         path = _path(request.model, request.version, "/infer")
         asked = UpstreamRequest("POST", path, request.headers, encoded.parts, request.repeatable, encoded.headers())
-        return self.read(await self._pool.ask(asked, deadline), request, deadline)
+        return self.read(await self._pool.ask(asked, deadline, fresh=fresh), request, deadline)
 
     def read(self, answer: UpstreamResponse, request: InferenceRequest, deadline: Deadline) -> InferenceResponse:
         """What the answer to the request says."""
@@ -88,7 +85,9 @@ class TritonHttp:
         if not isinstance(payload, HttpQuestion) or any(spec.datatype == BYTES for spec in payload.specs):
             return None
         head, size = encode_request(request).parts[0], sum(len(part) for part in payload.parts)
-        return Form(replace(request, payload=Tensors(()), headers=(), sent=None), bytes(head), size, {})
+        return Form(
+            replace(request, payload=Tensors(()), headers=(), sent=None), bytes(head), size, {}, (request.model, request.version)
+        )
 
     def spare(self, form: Form) -> Connection | None:
         """A connection by which such a question may be asked at once, to be left by `leave`."""
@@ -101,10 +100,6 @@ class TritonHttp:
             connection.send([b"".join((before, id, behind, tensors))], answer, head_only=False)
         else:
             connection.send([b"".join((before, id, behind)), tensors], answer, head_only=False)
-
-    def leave(self, connection: Connection) -> None:
-        """Gives back a spare connection, when it has been asked or before."""
-        self._pool.leave(connection)
 
     def _opened(self, form: Form) -> tuple[bytes, bytes]:
         path, length = _path(form.request.model, form.request.version, "/infer"), len(form.head) + form.size

@@ -15,7 +15,7 @@ from backends.checks import CHECKING
 from backends.cluster import Cluster, Sent
 from backends.endpoint import Endpoint
 from backends.http1.pool import HttpPool, PoolLimits
-from backends.inference import Backend
+from backends.inference import LARGEST_ANSWER, Backend
 from backends.rules import Checks, Ejection, Hedge, Retry, Rules
 from backends.schedule import Schedules
 from backends.triton_grpc import TritonGrpc
@@ -97,7 +97,10 @@ class Blueprint:
 
 @dataclass(frozen=True, slots=True)
 class Lasting:
-    """What outlives a snapshot: who counts, who keeps answers under which keys, where work runs, what shadows have seen."""
+    """What outlives a snapshot: who counts, who keeps answers under which keys, where work runs, what shadows have seen.
+
+    `answer`: bytes that one of a backend may have.
+    """
 
     meter: Meter
     store: Store
@@ -110,6 +113,7 @@ class Lasting:
     foresight: Foresight = field(default_factory=Foresight)
     treasury: Treasury = field(default_factory=lambda: LocalTreasury(time.time))
     purses: Purses = field(default_factory=lambda: Purses(Costs()))
+    answer: int = LARGEST_ANSWER
 
     @property
     def costs(self) -> Costs:
@@ -171,7 +175,7 @@ def compile_snapshot(
     So do limits and answers, if each snapshot is given the same `kept`; without one they are this snapshot's own.
     """
     kept = kept or lasting(clock)
-    clusters = _clusters(blueprint, previous, metrics)
+    clusters = _clusters(blueprint, previous, metrics, kept.answer)
     metrics.limits(limit.name for limit in blueprint.limits)
     counting = Counting(blueprint.limits, kept.meter, kept.treasury, kept.costs, metrics.limited)
     around = Around(clock, random.random, kept.spawner.spawn)
@@ -179,7 +183,7 @@ def compile_snapshot(
     rollout = RolloutPolicy(clock)
     rolled = kept.rollouts.rolled(blueprint.tables, {name: each.plans for name, each in blueprint.routings.items()})
     specs = {spec.name: spec for spec in blueprint.clusters}
-    make = partial(cluster, sent=_uncounted)
+    make = partial(cluster, sent=_uncounted, answer=kept.answer)
     shadows = kept.shadows.layers(blueprint.tables, specs, make)
     audits = kept.audits.layers(blueprint.tables, specs, make)
     beside: tuple[tuple[str, Mapping[str, Policy]], ...] = (("shadow", shadows), ("audit", audits))
@@ -204,11 +208,11 @@ def _baseline(table: RouteTable, costs: Costs) -> Callable[[int], float] | None:
     return partial(costs.dearest, table.model, table.priced) if table.priced else None
 
 
-def _clusters(blueprint: Blueprint, previous: Snapshot | None, metrics: Metrics) -> dict[str, Cluster]:
+def _clusters(blueprint: Blueprint, previous: Snapshot | None, metrics: Metrics, answer: int) -> dict[str, Cluster]:
     clusters: dict[str, Cluster] = {}
     for spec in blueprint.clusters:
         unchanged = previous is not None and previous.specs.get(spec.name) == spec
-        made = previous.clusters[spec.name] if previous and unchanged else cluster(spec, metrics.sent)
+        made = previous.clusters[spec.name] if previous and unchanged else cluster(spec, metrics.sent, answer)
         made.repeated = metrics.repeated
         made.places.left = partial(metrics.left, "queue")
         clusters[spec.name] = made
@@ -258,10 +262,11 @@ def _uncounted(cluster: str, endpoint: str, outcome: str) -> None:
     """Attempts of mirrors and audits are their own, not the backend's as clients see it."""
 
 
-def cluster(spec: ClusterSpec, sent: Sent) -> Cluster:
-    """A fresh cluster; it connects when first asked."""
+def cluster(spec: ClusterSpec, sent: Sent, answer: int = LARGEST_ANSWER) -> Cluster:
+    """A fresh cluster, whose backends' answers may have so many bytes; it connects when first asked."""
     ejection, schedules = spec.rules.breaker, Schedules()
-    endpoints = [Endpoint(f"{host}:{port}", _backend(spec, host, port, schedules), ejection) for host, port in spec.endpoints]
+    backend = partial(_backend, spec, schedules, answer)
+    endpoints = [Endpoint(f"{host}:{port}", backend(host, port), ejection) for host, port in spec.endpoints]
     made = Cluster(spec.name, endpoints, Balance(spec.balance, random.random), spec.rules, sent)
     made.schedules = schedules
     return made
@@ -278,9 +283,9 @@ def _rules(backend: schema_policy.Backend) -> Rules:
     )
 
 
-def _backend(spec: ClusterSpec, host: str, port: int, schedules: Schedules) -> Backend:
+def _backend(spec: ClusterSpec, schedules: Schedules, answer: int, host: str, port: int) -> Backend:
     if spec.protocol == "triton-grpc":
-        return TritonGrpc(host, port, spec.name, schedules)
+        return TritonGrpc(host, port, spec.name, schedules, answer)
     room = spec.rules.max_in_flight
-    limits = PoolLimits(max_connections=room + CHECKING, max_idle=min(64, room))
+    limits = PoolLimits(max_connections=room + CHECKING, max_idle=min(64, room), max_body=answer)
     return TritonHttp(HttpPool(host, port, limits, spec.name), spec.name, schedules)

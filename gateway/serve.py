@@ -10,7 +10,7 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -48,7 +48,7 @@ from gateway.fronts.grpc import GrpcFront
 from gateway.fronts.http import HttpFront
 from gateway.fronts.parts import FrontParts
 from gateway.health import Health
-from gateway.ids import Ids
+from gateway.ids import request_ids
 from gateway.leads import Leads, Reach
 from gateway.mismatch import warn_of
 from gateway.process_parts import access_log_of, auth_settings, samples_of, store_of
@@ -137,14 +137,14 @@ class Gateway:
 
     def _kept(self, keys: Keys) -> Lasting:
         """Of every policy that comes: who has used up a limit has done so, and what was answered is kept."""
-        store, shadows, self.audits.fell = self._store, self.shadows, keys.fall
+        store, answer, self.audits.fell = self._store, self.document.limits.answer, keys.fall
+        own = self.spawner, self.shadows, self.rollouts, self.audits
         if store is None:
             meter = LocalMeter(time.monotonic, self.document.workers)
             treasury = LocalTreasury(time.time, self.document.workers)
-            return Lasting(meter, self._answers, keys, self.spawner, shadows, self.rollouts, self.audits, treasury=treasury)
+            return Lasting(meter, self._answers, keys, *own, treasury=treasury, answer=answer)
         self._answers = store.share(self._near, keys, Around(time.monotonic, random.random, self.spawner.spawn))
-        own = self.spawner, shadows, self.rollouts, self.audits
-        return Lasting(store.meter, self._answers, keys, *own, store.leases, treasury=store.treasury)
+        return Lasting(store.meter, self._answers, keys, *own, store.leases, treasury=store.treasury, answer=answer)
 
     def _leads(self) -> Leads | None:
         """Who decides on rollouts, audits and A/B tests here; of workers their parent does. What was decided before holds now."""
@@ -171,7 +171,7 @@ class Gateway:
         self.metrics.issuers = self._authenticator.issuers
         plane, inflated = self.plane, document.limits.inflated
         parts = FrontParts(
-            *(plane, self._authenticator, self._record, Ids(), self.ready, inflated, self._samples),
+            *(plane, self._authenticator, self._teller(), request_ids(), self.ready, inflated, self._samples),
             leaving=lambda: self.draining,
             left=self.metrics.left,
             feedback=self.desk.give,
@@ -330,6 +330,10 @@ class Gateway:
             await self._access_log.close()
         if self._samples is not None:
             await self._samples.close()
+
+    def _teller(self) -> Callable[[RequestRecord], None]:
+        """Whom requests are told to: metrics alone, where nobody else wants them."""
+        return self.metrics.requested if self._access_log is None and self._samples is None else self._record
 
     def _record(self, record: RequestRecord) -> None:
         self.metrics.requested(record)

@@ -68,7 +68,10 @@ class Pool:
         self._binary = {"fast": traffic.binary_answer("fast", rows, up), "dear": traffic.binary_answer("dear", up)}
         self._json = {"fast": traffic.json_answer("fast", rows), "dear": traffic.json_answer("dear", up)}
 
-    async def ask(self, request: UpstreamRequest, deadline: Deadline) -> UpstreamResponse:
+    def leave(self, connection: object) -> None:
+        """There is none."""
+
+    async def ask(self, request: UpstreamRequest, deadline: Deadline, *, fresh: bool = False) -> UpstreamResponse:
         """In the form that is asked for."""
         model = "fast" if "/fast/" in request.path else "dear"
         form = self._binary if b"binary_data_output" in bytes(request.body[0]) else self._json

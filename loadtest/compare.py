@@ -80,6 +80,12 @@ def start_all(names: Sequence[str], place: Place, stack: ExitStack, notes: list[
     return running
 
 
+def side_by_side(subjects: Sequence[Subject]) -> list[Subject]:
+    """All of one traffic after each other: a shared machine's mood lasts for seconds, and ratios are taken within a round."""
+    traffics = list(dict.fromkeys(subject.ask.traffic for subject in subjects))
+    return sorted(subjects, key=lambda subject: traffics.index(subject.ask.traffic))
+
+
 def warmed(subjects: Sequence[Subject], notes: list[Note]) -> list[Subject]:
     """The subjects that answer rightly, each after a second of load nobody counts; the others become notes."""
     good: list[Subject] = []
@@ -157,7 +163,7 @@ def compare(options: argparse.Namespace, stack: ExitStack) -> Report:
     client = Client({pinned.load}, options.connections, folder)
     running = start_all(options.only, Place(folder, backend_port, frozenset({pinned.subject})), stack, notes)
     wanted = [subject for peer, started in running for subject in subjects_of(peer, started, client)]
-    rows = run_rounds(warmed(wanted, notes), options.seconds, options.rounds, notes)
+    rows = run_rounds(warmed(side_by_side(wanted), notes), options.seconds, options.rounds, notes)
     latencies = latency.measure(running, backend_port, pinned.load, options, notes) if options.latency else ()
     settings = {
         "seconds": options.seconds,

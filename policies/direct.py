@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from backends.begun import Begun, Told
 from backends.cluster import Cluster
-from backends.deadline import Deadline
+from backends.deadline import RESERVE, Deadline
 from backends.triton_http import Form
 from policies.call import Call, Ending, Observer, Past, Quota
 from routing.plan import Target
@@ -27,7 +27,9 @@ class Around(NamedTuple):
 
 
 class Toll(Protocol):
-    """What limits take of each such question."""
+    """What limits take of each such question; `weighed`: of those only whose body is as long."""
+
+    weighed: bool
 
     def pay(self) -> Quota | None:
         """What is left then; None: it is not allowed, and nothing has been taken."""
@@ -41,7 +43,7 @@ Started = tuple[Begun, Quota | None]
 class Direct:
     """The deadline and the core of the onion, for calls that differ by their tensors and their moment; see policies.onion.
 
-    `past` is set once where a cache looks none of them up for the time being.
+    `past` is set once where a cache looks none of them up for the time being; whether it stands is asked before each.
     """
 
     __slots__ = ("_clock", "_cluster", "_cost", "_form", "_model", "_observer", "_rows", "_target", "_timeout", "_toll", "past")
@@ -58,17 +60,19 @@ class Direct:
         self._timeout = call.deadline.at - call.received
         self._cost = self._target.cost * self._rows  # of each
 
-    def open(self) -> bool:
-        """Whether no cache looks these up now; to be asked before each is begun."""
-        return self.past is None or self.past.stands(self._clock())
+    @property
+    def weighed(self) -> bool:
+        """Whether it is for such questions only whose body is as long."""
+        return self._toll is not None and self._toll.weighed
 
     def begin(self, id: bytes, tensors: bytes | memoryview, received: float, told: Told) -> Started | None:
         """Asks, for a request whose first byte came at `received`, and counts it; None: nothing has been done."""
         now = self._clock()
-        deadline = Deadline(received + self._timeout).hop(now)
+        at = received + self._timeout
+        deadline = Deadline(at - RESERVE) if at - now > 10 * RESERVE else Deadline(at).hop(now)  # as hop says, in one step
         if self._target.timeout is not None:
             deadline = deadline.within(self._target.timeout, now)
-        begun = self._cluster.begin(self._form, deadline, told)
+        begun = self._cluster.begin(self._form, deadline, now, told)
         if begun is None:
             return None
         quota = None

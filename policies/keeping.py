@@ -172,7 +172,7 @@ class Off(msgspec.Struct, frozen=True, gc=False):
 
     def stands(self, now: float) -> bool:
         """Whether it is off still."""
-        return not self.worth.on(now)
+        return now < self.worth.off_until
 
     def count(self) -> None:
         """As the cache does."""

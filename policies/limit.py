@@ -65,10 +65,12 @@ class _Binding(msgspec.Struct, frozen=True, gc=False):
 class Toll:
     """What each of some questions takes, in this process. Implements policies.direct.Toll."""
 
-    __slots__ = ("_counted", "_demands", "_meter")
+    __slots__ = ("_counted", "_demands", "_meter", "weighed")
 
-    def __init__(self, meter: LocalMeter, demands: Sequence[Demand], counted: tuple[Counted, ...]) -> None:
-        self._meter, self._demands, self._counted = meter, demands, counted
+    def __init__(self, meter: LocalMeter, bound: _Binding, size: int) -> None:
+        """`size` bytes has the body of each, as far as it is `weighed`."""
+        self._meter, self._counted, self.weighed = meter, bound.counted, bool(bound.weighed)
+        self._demands = _weighed(bound, size) if bound.weighed else bound.demands
 
     def pay(self) -> Quota | None:
         """What is left; None where that is too little, and nothing has been taken."""
@@ -105,7 +107,7 @@ class LimitPolicy:
             return None
         if bound.held or not isinstance(self._meter, LocalMeter):
             return False
-        return Toll(self._meter, _weighed(bound, call.size) if bound.weighed else bound.demands, bound.counted)
+        return Toll(self._meter, bound, call.size)
 
     async def _answer(self, call: Call, ask: Ask, bound: _Binding) -> Answer:
         if call.quota is not None:  # counted before it was asked, with what was begun

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from io import BytesIO
 from typing import NoReturn, Protocol, cast
 
 from httptools import HttpParserError, HttpResponseParser
@@ -20,6 +21,7 @@ _CUT = "closed the connection before its answer was complete"
 _REMEMBERED, _SHORT = 1024, 64  # header names kept, and how long one may be
 _names: dict[bytes, str] = {}  # header names as backends write them, in lower case
 _HEADERS_TOO_LARGE = "sent more header bytes than allowed"
+_LARGE = 1024 * 1024  # bytes of an announced body that is gathered in one place, lest it be held twice when it is whole
 _REPEATED, _HEAD = 1024, 1024  # heads of answers kept for one endpoint, and how long one may be
 
 Known = dict[bytes, tuple[int, int, Mapping[str, str]]]
@@ -53,8 +55,9 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_answer", "_chunked", "_head_only", "_headers", "_idle_ended", "_keep", "_known", "_limits", "_parser", "_pieces",
-        "_quiet", "_size", "_source", "_status", "_transport", "_until_eof", "_whole", "idle_since", "reusable", "touched",
+        "_answer", "_chunked", "_gathered", "_head_end", "_head_only", "_headers", "_idle_ended", "_keep", "_known", "_limits",
+        "_parser", "_pieces", "_quiet", "_size", "_source", "_status", "_transport", "_until_eof", "_whole", "idle_since",
+        "reusable", "touched",
     )  # fmt: skip
 
     def __init__(self, limits: PoolLimits, source: str, known: Known, idle_ended: Callable[[Connection], None]) -> None:
@@ -62,6 +65,9 @@ class Connection(asyncio.Protocol):
         self._source = source
         self._known = known
         self._chunked = self._until_eof = self._keep = False
+        self._pieces: list[bytes] = []
+        self._gathered: BytesIO | None = None  # a body that is large, or of unknown length, instead of its pieces
+        self._head_end = 0  # of the last answer's head that was looked for: the next one is as long, more often than not
         self._idle_ended = idle_ended
         self._transport: asyncio.Transport | None = None
         self._answer: Promised | None = None
@@ -101,9 +107,13 @@ class Connection(asyncio.Protocol):
             answer.set_exception(late(self._source))
 
     def abort(self) -> None:
-        """Ends the connection now and drops unsent bytes; `close` would send them all to a backend nobody waits for."""
+        """Ends the connection now and drops unsent bytes; `close` would send them all to a backend nobody waits for.
+
+        What was read goes, too: an error's traceback may hold the connection until the collector comes.
+        """
         self.reusable = False
-        self._answer = self._whole = None
+        self._answer = self._whole = self._gathered = None
+        self._pieces = []
         if self._transport is not None:
             self._transport.abort()
 
@@ -122,8 +132,11 @@ class Connection(asyncio.Protocol):
             self._deliver()
         else:
             self.touched = True
-            end = data.find(b"\r\n\r\n", 0, _HEAD) + 4
+            end = self._head_end
             known = self._known.get(data[:end])
+            if known is None:
+                self._head_end = end = data.find(b"\r\n\r\n", 0, _HEAD) + 4
+                known = self._known.get(data[:end])
             if known is not None and known[1] == len(data) - end and not self._head_only:
                 self._whole, self._keep = UpstreamResponse(known[0], known[2], data[end:]), True
             else:
@@ -133,7 +146,7 @@ class Connection(asyncio.Protocol):
     def _read_first(self, data: bytes, end: int) -> None:
         """An answer's first bytes; if they are all of it, its head, which ends at `end`, is kept for the next like it."""
         self._chunked = self._until_eof = self._keep = False
-        self._pieces: list[bytes | bytearray] = []
+        self._pieces, self._gathered = [], None
         self._size = self._quiet = self._status = 0  # _quiet: bytes read since the last piece of a body
         self._read(data)
         whole = self._whole
@@ -204,11 +217,14 @@ class Connection(asyncio.Protocol):
             if headers["transfer-encoding"].lower() != "chunked" or parser.get_http_version() != "1.1":
                 raise _RefusedError("framed its answer in a way we do not read")
             self._chunked = True
-            self._pieces = [bytearray()]  # chunks may be of one byte each: a list of them would take 40 times their size
+            self._gathered = BytesIO()  # chunks may be of one byte each: a list of them would take 40 times their size
         elif "content-length" not in headers:
             self._until_eof = True  # a 204 or 304 is complete before the next callback
-        elif int(headers["content-length"]) > limits.max_body:
-            self._too_large()
+            self._gathered = BytesIO()
+        elif (length := int(headers["content-length"])) > _LARGE or length > limits.max_body:
+            if length > limits.max_body:
+                self._too_large()
+            self._gathered = BytesIO()
         if self._head_only:
             self._finish(keep_alive=False)
             raise _RefusedError("")  # llhttp waits for the announced body and cannot be told otherwise
@@ -218,10 +234,11 @@ class Connection(asyncio.Protocol):
         self._size += len(piece)
         if self._size > self._limits.max_body:
             self._too_large()
-        if self._chunked:
-            self._pieces[0] += piece
-        else:
+        gathered = self._gathered
+        if gathered is None:
             self._pieces.append(piece)
+        else:
+            gathered.write(piece)
 
     def on_message_complete(self) -> None:
         if self._status >= 200:  # else an interim answer: the real one follows (RFC 9110 section 15.2)
@@ -230,12 +247,15 @@ class Connection(asyncio.Protocol):
     # endings
 
     def _too_large(self) -> NoReturn:
-        raise _RefusedError(f"sent an answer of more than {self._limits.max_body} bytes")
+        raise _RefusedError(f"sent an answer of more than {self._limits.max_body} bytes (limits.answer)")
 
     def _finish(self, *, keep_alive: bool) -> None:
         """The answer is whole."""
-        self._whole, self._keep = UpstreamResponse(self._status, self._headers, b"".join(self._pieces)), keep_alive
-        self._headers, self._pieces = {}, []
+        gathered = self._gathered
+        body = b"".join(self._pieces) if gathered is None else gathered.getvalue()
+        self._whole, self._keep = UpstreamResponse(self._status, self._headers, body), keep_alive
+        self._headers, self._pieces, self._gathered = {}, [], None
+        self._until_eof = False
 
     def _deliver(self) -> None:
         """Hands out a whole answer. One that came before the request was sent, or for somebody who left, ends the connection."""
@@ -243,11 +263,12 @@ class Connection(asyncio.Protocol):
         if whole is None or answer is None or transport is None:
             return
         self._whole = self._answer = None
-        if self._keep and not answer.done() and not transport.get_write_buffer_size():
+        left = answer.done()
+        if self._keep and not left and not transport.get_write_buffer_size():
             self.reusable = True
         else:
             self.abort()
-        if not answer.done():
+        if not left:
             answer.set_result(whole)  # at last: whoever waits runs now, and may send the next request
 
     def _end(self, what: str, cause: Exception | None = None) -> None:

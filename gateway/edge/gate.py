@@ -50,8 +50,10 @@ CHUNKED = -1
 
 # Segments are never empty (no "//") except after a last "/", never "." or ".." however written; ";" (parameters that
 # some servers cut off) and "\" are outside; an escape may hide neither "/", "\", ";" nor a control byte.
-_SEGMENT = rb"(?!(?:\.|%2[eE]){1,2}(?:/|\Z))(?:[A-Za-z0-9\-._~!$&'()*+,=:@]|%(?!2[fF]|5[cC]|3[bB]|[01]|7[fF])[0-9A-Fa-f]{2})++"
-_PATH = re.compile(rb"(?:/" + _SEGMENT + rb")*+/?+")
+# Every byte has one place only, so a refusal is found in one go without possessive quantifiers (*+), which let through what they
+# must not before Python 3.11.5 (python/cpython issues 100061 and 106052); Debian 12 has 3.11.2.
+_SEGMENT = rb"(?!(?:\.|%2[eE]){1,2}(?:/|\Z))(?:[A-Za-z0-9\-._~!$&'()*+,=:@]|%(?!2[fF]|5[cC]|3[bB]|[01]|7[fF])[0-9A-Fa-f]{2})+"
+_PATH = re.compile(rb"(?:/" + _SEGMENT + rb")*/?")
 _QUERY = re.compile(rb"[\x21\x22\x24-\x5b\x5d-\x7e]*")
 _HOST = re.compile(r"(?:(?:[A-Za-z0-9_-]{1,63}(?:\.|(?=:|\Z)))+|\[(?P<v6>[0-9A-Fa-f:.]{2,45})\])(?::[0-9]{1,5})?", re.ASCII)
 _METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")

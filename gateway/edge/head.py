@@ -11,7 +11,7 @@ from gateway.edge.gate import Framing, RefusedError, framing, nominated, request
 from gateway.edge.limits import Limits
 from gateway.edge.messages import RequestHead
 
-_KNOWN = 1024  # bytes of a head that is kept for the next request on its connection
+KNOWN = 1024  # bytes of a head that is kept for the next request on its connection
 _REMEMBERED = 1024
 _SIZE = re.compile(rb"\r\n[Cc]ontent-[Ll]ength: (\d{1,15})\r\n")
 _names: dict[bytes, str] = {}
@@ -105,7 +105,7 @@ class LastHead:
             head = self._head
             return RequestHead(head.method, head.path, head.query, head.headers, peer, received, new), self._framing
         head, frame = read_head(block, limits, peer, received)
-        if len(block) <= _KNOWN:
+        if len(block) <= KNOWN:
             last, self._unsized = self._unsized, unsized(block)
             self.block, self._head, self._framing = block, head, frame
             if new and last is not None and self._unsized is not None and last[0] == self._unsized[0]:

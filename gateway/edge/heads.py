@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.edge.gate import Framing
-from gateway.edge.head import unsized
+from gateway.edge.head import KNOWN, unsized
 from gateway.edge.messages import Alike
 
 MOST = 2048  # of each kind, of at most 1 KiB (gateway.edge.head), with 6 KiB at most of what was decided by it: 28 MiB in all
@@ -12,11 +12,16 @@ Known = tuple[Framing, Alike]
 
 
 class Heads:
-    """Of all connections of a listener. When there are too many all are forgotten: what still comes is soon back."""
+    """Of all connections of a listener. When there are too many all are forgotten: what still comes is soon back.
 
-    __slots__ = ("_sized", "_unsized")
+    None is known of a body that is longer than `most` bytes.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_end", "_most", "_sized", "_unsized")
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._end = 0  # of the head that was last looked for: the next one is as long, more often than not
         self._sized: dict[bytes, Known] = {}
         self._unsized: dict[bytes, Known] = {}
 
@@ -40,9 +45,18 @@ class Heads:
         if found is not None or not self._unsized:
             return found
         size = unsized(block)
-        if size is None or (found := self._unsized.get(size[0])) is None:
+        if size is None or size[1] > self._most or (found := self._unsized.get(size[0])) is None:
             return None
         return found[0]._replace(length=size[1]), found[1]
+
+    def whole(self, data: bytes) -> tuple[Framing, Alike, bytes] | None:
+        """The same of bytes that are one whole request, and its body."""
+        end = self._end
+        found = self.find(data[:end])
+        if found is None:
+            self._end = end = data.find(b"\r\n\r\n", 0, KNOWN) + 4
+            found = self.find(data[:end])
+        return (*found, data[end:]) if found is not None and found[0].length == len(data) - end else None
 
     def knows(self, block: bytes) -> bool:
         """Whether anybody will answer such a head again; forgets who will not."""

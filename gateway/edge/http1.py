@@ -1,14 +1,7 @@
 """One client connection: HTTP/1.1 in, one request at a time handed to the application, answers out in order.
 
 The bytes of a request are looked at only when the one before is answered, so pipelining needs no queue: what has
-arrived early stays one piece of unread bytes, bounded by pausing the socket. A connection is in one of five phases:
-
-    HEAD    idle, or part of a head has come      -> BODY, ANSWER, LINGER
-    BODY    collecting a body (or, after an early refusal, throwing it away)   -> ANSWER, HEAD, LINGER
-    ANSWER  the application is at work            -> HEAD, LINGER
-    LINGER  the last answer is written and our side shut; what still comes is thrown away, so that no reset overtakes
-            the answer (RFC 9112 section 9.6)     -> GONE
-    GONE    the socket is lost
+arrived early stays one piece of unread bytes, bounded by pausing the socket. gateway/edge/phases.py has its course.
 """
 
 from __future__ import annotations
@@ -18,7 +11,7 @@ import logging
 from collections.abc import Awaitable
 from functools import partial
 from time import monotonic
-from typing import Final, cast
+from typing import cast
 
 from msgspec.structs import replace
 
@@ -30,14 +23,9 @@ from gateway.edge.errand import Errand
 from gateway.edge.gate import Framing, RefusedError, early
 from gateway.edge.head import LastHead
 from gateway.edge.messages import Admitted, Alike, HttpResponse, Later, Pending, RequestHead
+from gateway.edge.phases import ANSWER, BODY, GONE, HEAD, LINGER
 from gateway.edge.shared import LATE, LONGEST, Shared
 from gateway.edge.taking import Taking
-
-HEAD: Final = 0
-BODY: Final = 1
-ANSWER: Final = 2
-LINGER: Final = 3
-GONE: Final = 4
 
 _NO_REQUEST = Framing(0, True, False, True)  # of a connection that has not had any yet
 _IN_A_ROW = 32  # heads that are read before everybody else has a turn: many an answer waits for nothing
@@ -120,22 +108,14 @@ class Connection(asyncio.Protocol):
             if self._thrown > self._limits.body:
                 self._transport.close()
             return
-        if self._buffer:
-            self._buffer += data
-        elif self._repeats and self._phase == HEAD and not self._stuffed and (answer := self._shared.repeat(data, self._peer)):
+        fresh = self._phase == HEAD and not self._buffer
+        if fresh:
             self._since = monotonic()
-            if isinstance(answer, bytes):
-                self._transport.write(answer)
-            else:
-                self._phase, self._errand = ANSWER, answer
-                answer.begin(partial(self._known_late, data, self._since, answer))
-            return
-        else:
-            self._buffer = data
-            if self._phase == HEAD:
-                self._since = monotonic()
+            if not self._stuffed and self._at_once(data):
+                return
+        self._buffer += data
         if self._phase != ANSWER and not self._stuffed and not self._advancing:
-            self._advance()
+            self._advance(fresh)
         elif len(self._buffer) > self._limits.pipelined and self._reading:
             self._reading = False
             self._transport.pause_reading()
@@ -149,12 +129,34 @@ class Connection(asyncio.Protocol):
 
     # -- reading
 
+    def _at_once(self, data: bytes) -> bool:
+        """Whether these bytes are one whole request that need not be read, as somebody knows it or its head."""
+        shared = self._shared
+        if self._repeats and (answer := shared.repeat(data, self._peer)):
+            if isinstance(answer, bytes):
+                self._transport.write(answer)
+            else:
+                self._phase, self._errand = ANSWER, answer
+                answer.begin(partial(self._known_late, data, self._since, answer))
+            return True
+        if (known := shared.heads.whole(data)) is None:
+            return False
+        self._framing, self._alike, body = known
+        try:
+            return self._ask(body, self._since)
+        except Exception:  # noqa: BLE001 - whatever the application raises, the client gets an answer
+            self._crash()
+            return True
+
     def _go_on(self) -> None:
         if self._buffer and self._phase <= BODY and not self._advancing and not self._transport.is_closing():
             self._advance()
 
-    def _advance(self) -> None:
-        """Works through the unread bytes until they run out, a request is being answered or the client does not read."""
+    def _advance(self, tried: bool = False) -> None:
+        """Works through the unread bytes until they run out, a request is being answered or the client does not read.
+
+        `tried`: they need to be read (_at_once).
+        """
         self._advancing = True  # also while the rest waits for the loop's next turn
         turns = _IN_A_ROW
         while self._buffer and self._phase <= BODY and not self._stuffed:
@@ -166,18 +168,19 @@ class Connection(asyncio.Protocol):
             try:
                 if self._phase == BODY:
                     self._read_body(unread)
-                elif not self._read_head(unread):
+                elif not self._read_head(unread, tried):
                     break
             except RefusedError as refused:
                 self._refuse(refused)
             except Exception:  # noqa: BLE001 - whatever the application raises, the client gets an answer
                 self._crash()
+            tried = False
         self._advancing = False
         if not self._reading and len(self._buffer) <= self._limits.pipelined and self._phase != GONE:
             self._reading = True
             self._transport.resume_reading()
 
-    def _read_head(self, unread: bytes) -> bool:
+    def _read_head(self, unread: bytes, tried: bool) -> bool:
         """False when more bytes must come first."""
         limits = self._limits
         if unread[:2] == b"\r\n" != unread[2:4]:  # RFC 9112 section 2.2: an empty line may stray between requests
@@ -194,7 +197,7 @@ class Connection(asyncio.Protocol):
             self._alike, new = None, True
         else:
             self._framing, self._alike = known
-            if self._framing.length == len(unread) - end and self._ask(unread[end:]):
+            if not tried and self._framing.length == len(unread) - end and self._ask(unread[end:], self._since):
                 return True
             new = not self._shared.heads.knows(block)
         self._head, self._framing = self._last.read(block, limits, self._peer, self._since, new)
@@ -238,7 +241,7 @@ class Connection(asyncio.Protocol):
 
     def _begin(self, admitted: Admitted, body: bytes, whole: bytes = b"") -> None:
         """Has it answered; `whole` is the request, if it came in one piece."""
-        if self._alike is not None and not whole and self._ask(body):
+        if self._alike is not None and not whole and self._ask(body, cast(RequestHead, self._head).received):
             return
         self._phase, self._repeats, self._alike = ANSWER, False, None
         answer = admitted(body)
@@ -261,18 +264,23 @@ class Connection(asyncio.Protocol):
         except Exception:  # noqa: BLE001 - whatever the application raises, the client gets an answer
             self._crash()
 
-    def _ask(self, body: bytes) -> bool:
+    def _ask(self, body: bytes, received: float) -> bool:
         """Whether somebody is asked for an answer to whatever has such a head; see Asker for how that ends."""
         alike, self._alike = self._alike, None
-        pending = alike.ask(body, self._since, self._peer, self) if alike is not None else None
+        pending = alike.ask(body, received, self._peer, self) if alike is not None else None
         if pending is None:
             return False
         self._phase, self._repeats, self._errand = ANSWER, False, pending
         return True
 
-    def answered(self, response: HttpResponse) -> None:
+    def answered(self, lines: str, body: bytes) -> None:
         """Implements Asker."""
-        self._answer(response)
+        whole = None if self._shared.draining or self._phase == GONE else reply.whole(lines, body, self._shared.date)
+        if whole is None:
+            self._answer(HttpResponse(200, (), body, (), lines))
+        else:  # nobody who is known frames a body in a way that ends the connection (Heads.keep)
+            self._transport.write(whole)
+            self._head, self._since, self._phase = None, monotonic(), HEAD
         self.ended()
 
     def work(self, answer: Awaitable[HttpResponse], whole: bytes = b"") -> None:
@@ -284,8 +292,7 @@ class Connection(asyncio.Protocol):
         """What a request waited for that was not read: it is answered, or read after all."""
         if self._phase != GONE:
             self._phase, self._since = HEAD, monotonic()
-            answer = self._shared.late(whole, later)
-            if answer is not None:
+            if answer := self._shared.late(whole, later):
                 self._transport.write(answer)
             else:
                 self._since, self._buffer = received, whole + self._buffer
@@ -296,7 +303,7 @@ class Connection(asyncio.Protocol):
         self._errand = None
         if self._phase == GONE:
             self._shared.gone(self, self._peer)
-        else:
+        elif self._buffer:
             self._go_on()
 
     def _answer(self, response: HttpResponse, close: bool = False) -> None:
@@ -304,22 +311,19 @@ class Connection(asyncio.Protocol):
         if self._phase == GONE:
             return
         keep = self._framing.keep and not close and not self._shared.draining
-        self._write(response, self._head.method if self._head is not None else "", keep)
-        self._head, self._since = None, monotonic()
-        if keep:
-            self._phase = HEAD
-        else:
-            self._linger()
-
-    def _write(self, response: HttpResponse, method: str, keep: bool) -> None:
         closing = ("" if self._framing.modern else reply.KEEP) if keep else reply.CLOSE
-        pieces = reply.pieces(response, method, self._shared.date + closing)
+        pieces = reply.pieces(response, self._head.method if self._head is not None else "", self._shared.date + closing)
         if len(pieces) == 1:
             self._transport.write(pieces[0])
         else:
             self._taking.begin()
             self._transport.writelines(pieces)
             self._shared.backlog.add(self, memoryview(pieces[1]).nbytes)
+        self._head, self._since = None, monotonic()
+        if keep:
+            self._phase = HEAD
+        else:
+            self._linger()
 
     def _refuse_early(self, response: HttpResponse, unread: bytes) -> None:
         """Answers before the body; goes on only if the body is small, or its length unknown, and sure to come."""

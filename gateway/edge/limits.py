@@ -1,8 +1,10 @@
-"""How much of anything one client may take: bytes, counts and times of the HTTP/1.1 edge."""
+"""How much of anything one client may take, and one answer of a backend: bytes, counts and times."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+
+from backends.inference import LARGEST_ANSWER
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,7 @@ class Limits:
     pipelined: int = 64 * 1024  # bytes of later requests kept while one is being answered; beyond it reading pauses
     unread: int = 256 * 1024  # body bytes thrown away after an early refusal before the connection is given up
     unsent: int = 64 * 1024 * 1024  # bytes of answers, of all clients together, that wait to be taken
+    answer: int = LARGEST_ANSWER  # of a backend, whose connections keep to it
     first_byte_timeout: float = 30.0  # of a new connection
     headers_timeout: float = 5.0  # from a request's first byte to the end of its headers
     body_grace: float = 5.0  # after which, and in every further window as long, the rate must be kept

@@ -48,8 +48,8 @@ class HttpResponse(msgspec.Struct, frozen=True, gc=False):
 class Asker(Protocol):
     """Who is told what became of a request that is Pending; one of these, once, and never before `ask` has returned."""
 
-    def answered(self, response: HttpResponse) -> None:
-        """This is the response."""
+    def answered(self, lines: str, body: bytes) -> None:
+        """A good answer, with these headers as `reply.lines` writes them."""
         ...
 
     def work(self, answer: Awaitable[HttpResponse]) -> None:

@@ -16,6 +16,7 @@ _FRAMING = frozenset({"connection", "content-length", "transfer-encoding", "date
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", re.ASCII)
 _BAD = re.compile(r"[\r\n\0]")
 _STATUS = {status.value: f"HTTP/1.1 {status.value} {status.phrase}" for status in HTTPStatus}
+_GOOD = _STATUS[200]
 _JOINED = 64 * 1024  # bytes of a body up to which one copy is cheaper than a second buffer in the write
 _REMEMBERED = 1024
 _fields: dict[str, str] = {}
@@ -44,9 +45,17 @@ def pieces(response: HttpResponse, method: str, closing: str) -> tuple[bytes, by
     return (b"".join((first, body)),) if length <= _JOINED else (first, body)
 
 
+def whole(lines: str, body: bytes, closing: str) -> bytes | None:
+    """A good answer with these headers on a connection that stays, as `pieces` writes it; None where it is not one piece."""
+    length = len(body)
+    if length > _JOINED:
+        return None
+    return f"{_GOOD}{lines}\r\nContent-Length: {length}\r\n{closing}\r\n".encode("utf-8", "replace") + body
+
+
 def parts(lines: str, body: bytes | memoryview) -> tuple[bytes, bytes, bytes]:
     """A good answer on a connection that stays: what is before further lines, between these and the date's, and behind it."""
-    return f"{_STATUS[200]}{lines}".encode("utf-8", "replace"), f"\r\nContent-Length: {len(body)}\r\n".encode(), b"\r\n" + body
+    return f"{_GOOD}{lines}".encode("utf-8", "replace"), f"\r\nContent-Length: {len(body)}\r\n".encode(), b"\r\n" + body
 
 
 def lines(headers: tuple[tuple[str, str], ...]) -> str:

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 LONGEST = 16 * 1024  # bytes of a request that is known again
 ROOM = 4 * 1024 * 1024  # bytes of all of them and their answers, about
 _log = logging.getLogger(__name__)
-HEADS = 4096  # that are known, of at most 1 KiB (gateway.edge.head), with some 3 KiB each of what was decided by it
 LATE = 2000  # of one whose answers come later: what it was decided by is remembered nowhere else
 _OVERHEAD = 1500  # of one, beside its bytes
 
@@ -57,7 +56,7 @@ class Shared:
         self.emptied = asyncio.Event()
         self._again: dict[bytes, tuple[Again, int]] = {}  # by the bytes of one whole request; and what it takes
         self._taken = 0
-        self.heads = Heads()
+        self.heads = Heads(limits.body)
 
     def come(self, connection: Connection, peer: str) -> RefusedError | None:
         """Counts the connection in; why it is refused, if it is. Raises ConnectionRefusedError if even an answer is too much."""

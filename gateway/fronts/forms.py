@@ -11,6 +11,7 @@ from backends.protocols.v2_http_response import HttpAnswer, passes, renamed, ver
 
 LONGEST = 1024  # bytes of JSON in front of tensors, of a question or an answer: there are as many of them as heads
 SHORT = 16 * 1024  # bytes of a body in JSON, and of an answer, that are read, or looked through, in no time
+_COPIED = 16 * 1024  # bytes of a body up to which a copy of its tensors is made sooner than a view
 _DATA = b'"data"'  # elements in the JSON: each has its own
 
 
@@ -22,7 +23,9 @@ class Begins(NamedTuple):
 
     def tensors(self, body: bytes) -> bytes | memoryview | None:
         """Their bytes; None where the body is another."""
-        return memoryview(body)[len(self.head) :] if len(body) == self.size and body.startswith(self.head) else None
+        if len(body) != self.size or not body.startswith(self.head):
+            return None
+        return body[len(self.head) :] if len(body) <= _COPIED else memoryview(body)[len(self.head) :]
 
 
 class ExpectedJson:
@@ -62,13 +65,15 @@ class Expected:
             return None
         if answer.headers.get(LENGTH_HEADER) != self._length or not answer.body.startswith(self._head):
             return None
-        return b"".join((self._front, memoryview(answer.body)[len(self._head) :])) if self._front else answer.body
+        if not self._front:
+            return answer.body
+        return self._front + (answer.body if len(answer.body) <= _COPIED else memoryview(answer.body))[len(self._head) :]
 
 
 def form_of(body: bytes, length: str | None, question: object) -> Begins | Inline | None:
     """The form of a body that was read as this question; `length` is its Inference-Header-Content-Length. None: it has none."""
     if length is None:
-        found = inline(body, question) if isinstance(question, HttpQuestion) and len(body) <= SHORT else None
+        found = inline(body, question, SHORT) if isinstance(question, HttpQuestion) else None
         return found if found is not None and len(found.left) <= LONGEST else None
     head = body[: int(length)]
     return Begins(head, len(body)) if len(head) <= LONGEST and _DATA not in head else None

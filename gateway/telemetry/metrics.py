@@ -112,8 +112,14 @@ class Metrics:
             overhead.total += record.overhead_seconds
         if record.variant:
             line.part.answered(record)
-        for cell, (_, rows) in zip(line.rows, record.shares, strict=True):
-            cell.value += rows
+        shares = record.shares
+        if len(shares) == 1:
+            line.rows[0].value += shares[0][1]
+        else:
+            for cell, (_, rows) in zip(line.rows, shares, strict=True):
+                cell.value += rows
+        if not record.reason:
+            return
         if record.reason in SHED:
             self._shed.cell(record.reason).value += 1
         elif record.reason == CLIENT_LEFT:
@@ -126,7 +132,9 @@ class Metrics:
         if cells is None:
             cells = _Asked(self.costs.asked(model, target.variant), self._backend_seconds.cell(target.backend, target.variant))
             self._asks[key] = cells
-        cells.seconds.observe(ending.seconds)
+        seconds = cells.seconds  # as in requested
+        seconds.counts[bisect_left(SECONDS, ending.seconds)] += 1
+        seconds.total += ending.seconds
         cells.cost.value += ending.cost
         cells.asks.value += 1
         cells.rows.value += ending.rows

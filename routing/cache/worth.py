@@ -10,24 +10,24 @@ that became slower for one. Each further window without gain doubles the while.
 from __future__ import annotations
 
 WINDOW = 4096  # questions
-AGAIN = 2048  # the same after a while off: a model that gained nothing before is tried with fewer
+AGAIN = 1024  # the same after a while off: a model that gained nothing before is tried with fewer
 FIRST, LONGEST = 10.0, 600.0  # seconds off
 
 
 class Worth:
-    """Of one model. Not thread-safe: one event loop's."""
+    """Of one model, which is not looked up until `off_until` (seconds). Not thread-safe: one event loop's."""
 
-    __slots__ = ("_looks", "_off_until", "_pause", "_saved", "_spent")
+    __slots__ = ("_looks", "_pause", "_saved", "_spent", "off_until")
 
     def __init__(self) -> None:
         self._looks = 0
         self._spent = self._saved = 0.0
-        self._off_until = 0.0
+        self.off_until = 0.0
         self._pause = FIRST
 
     def on(self, now: float) -> bool:
         """Whether to look."""
-        return now >= self._off_until
+        return now >= self.off_until
 
     def spent(self, seconds: float) -> None:
         """What keeping an answer took."""
@@ -47,7 +47,7 @@ class Worth:
         if self._saved >= self._spent:
             self._pause = FIRST
         else:
-            self._off_until = now + self._pause
+            self.off_until = now + self._pause
             self._pause = min(LONGEST, 2 * self._pause)
         self._looks = 0
         self._spent = self._saved = 0.0

@@ -100,7 +100,7 @@ class Site:
         self.told.set()
 
     def hold(self, seconds: float = 5.0) -> Begun | None:
-        return self.cluster.begin(self.form, soon(seconds), self._tell)
+        return self.cluster.begin(self.form, soon(seconds), monotonic(), self._tell)
 
     def begin(self, seconds: float = 5.0) -> Begun:
         begun = self.hold(seconds)
@@ -370,7 +370,7 @@ async def test_who_was_not_asked_after_all_is_the_next(site: Site, backend: Back
     for _ in range(2):
         await cluster.infer(asked(), soon())
     for _ in range(2):
-        begun = cluster.begin(site.form, soon(), site._tell)
+        begun = cluster.begin(site.form, soon(), monotonic(), site._tell)
         assert begun is not None
         assert (1, 0) == (one.in_flight, other.in_flight)
         begun.release()

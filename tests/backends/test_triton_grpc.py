@@ -339,7 +339,7 @@ async def test_sizes(servicer: Recording) -> None:
     server, port = await serve(servicer)
     small = TritonGrpc("127.0.0.1", port, "triton", max_message=16)
     error = await failure(small)
-    assert (error.kind, "more than 16 bytes" in error.message) == (ErrorKind.BROKEN, True)
+    assert (error.kind, "more than 16 bytes (limits.answer)" in error.message) == (ErrorKind.BROKEN, True)
     backend = TritonGrpc("127.0.0.1", port, "triton")
     large = from_array("IN", "UINT8", np.zeros(5 << 20, dtype=np.uint8))
     with pytest.raises(InferenceError) as caught:

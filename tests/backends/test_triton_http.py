@@ -176,9 +176,9 @@ async def test_a_sequence_is_not_asked_twice(server: Server) -> None:
     from backends.http1.messages import UpstreamRequest
 
     class Noting(HttpPool):
-        async def ask(self, request: UpstreamRequest, deadline: Deadline) -> UpstreamResponse:
+        async def ask(self, request: UpstreamRequest, deadline: Deadline, *, fresh: bool = False) -> UpstreamResponse:
             noted.append(request.repeatable)
-            return await super().ask(request, deadline)
+            return await super().ask(request, deadline, fresh=fresh)
 
     noted: list[bool] = []
     backend = TritonHttp(Noting("127.0.0.1", server.port, PoolLimits(), "triton"), "triton")

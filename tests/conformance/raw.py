@@ -6,17 +6,20 @@ import contextlib
 import json
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from tests.real_parts import GatewayProcess, passed_through, start_gateway
 
 MODELS = ("echo", "a.b", "A-b_9")
 BODY = json.dumps({"inputs": [{"name": "IN", "datatype": "INT32", "shape": [1], "data": [7]}]}).encode()
-ANSWER = json.dumps({"model_name": "m", "model_version": "1", "outputs": [json.loads(BODY)["inputs"][0]]}).encode()
+ANSWER = msgspec.json.encode({"model_name": "m", "model_version": "1", "outputs": [json.loads(BODY)["inputs"][0]]})
 KEY = b"K" * 80  # stands for the gateway's key in what is sent: as long as that, for the sake of lengths
+MORE = 64 << 20  # bytes of memory that nothing a client or a backend sends may take beside what the process has anyway
 LIVE = b"GET /v2/health/live HTTP/1.1\r\nHost: h\r\n\r\n"
 
 
@@ -53,9 +56,10 @@ class Asked:
 
 @dataclass
 class Backend:
-    """Answers every inference with ANSWER; keeps each, and whatever it could not read as one request after another."""
+    """Is ready, and answers every inference with ANSWER; keeps each, and what it could not read as one request after another."""
 
     answer: bytes = ANSWER
+    instead: Callable[[], Iterator[bytes]] | None = None  # what an inference is answered with, framing and all, before the end
     asked: list[Asked] = field(default_factory=list)
     odd: list[bytes] = field(default_factory=list)
 
@@ -86,7 +90,12 @@ class Backend:
                 infer = asked.line.startswith("POST ")
                 if infer:
                     self.asked.append(asked)
-                status, answer = (b"200 OK", self.answer) if infer else (b"404 Not Found", b"{}")
+                if infer and self.instead is not None:
+                    for piece in self.instead():
+                        connection.sendall(piece)
+                    return
+                sound = infer or asked.path.endswith("/ready")  # else nothing would be asked at once (backends/begun.py)
+                status, answer = (b"200 OK", self.answer if infer else b"") if sound else (b"404 Not Found", b"{}")
                 kind = b"Content-Type: application/json\r\n"
                 connection.sendall(b"HTTP/1.1 %s\r\n%sContent-Length: %d\r\n\r\n%s" % (status, kind, len(answer), answer))
 
@@ -181,9 +190,19 @@ class Gate:
         status = Path(f"/proc/{self.process.process.pid}/status").read_text()
         return 1024 * int(status.split("VmRSS:")[1].split()[0])
 
+    @contextlib.contextmanager
+    def peak(self) -> Iterator[None]:
+        """Checks that memory does not grow by more than MORE on the way; the kernel keeps the mark."""
+        process = Path(f"/proc/{self.process.process.pid}")
+        (process / "clear_refs").write_text("5")
+        before = self.rss()
+        yield
+        highest = 1024 * int((process / "status").read_text().split("VmHWM:")[1].split()[0])
+        assert highest - before <= MORE, f"{(highest - before) >> 20} MiB"
+
 
 @contextlib.contextmanager
-def gate(folder: Path, answer: bytes = ANSWER, **limits: Any) -> Iterator[Gate]:
+def gate(folder: Path, answer: bytes = ANSWER, /, **limits: Any) -> Iterator[Gate]:
     """A gateway with these limits before a recording backend; neither may have seen anything odd at the end."""
     backend = Backend(answer)
     backends = {"raw": {"protocol": "triton-http", "endpoints": [backend.address], "max_in_flight": 2000}}

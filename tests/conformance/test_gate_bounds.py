@@ -92,6 +92,20 @@ def test_bounds(small: Gate, case: Case) -> None:
         assert "/v2/models/echo/infer" == asked.path
 
 
+def test_a_known_head_keeps_to_the_bounds(small: Gate) -> None:
+    """A body one too long is refused in the words it always is, also where requests with such a head are asked at once."""
+    longest = BODY.replace(b"[7]", b"[" + b" " * (4096 - len(BODY)) + b"7]")
+    with small.client() as client:
+        for body in (BODY, BODY, longest, BODY):
+            client.send(request(body=body))
+            assert (reply := client.reply()) is not None
+            assert 200 == reply.status
+        client.send(request(body=longest.replace(b"7]", b" 7]")))
+        assert (reply := client.reply()) is not None
+        assert (413, "body") == (reply.status, reply.reason)
+        assert client.reply() is None
+
+
 def answered(gate: Gate, request: bytes) -> int:
     """The status a new client gets; 0 for none."""
     with gate.client() as client:

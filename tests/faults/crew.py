@@ -178,7 +178,7 @@ def _alive(pid: int) -> bool:
 def serving() -> Iterator[Server]:
     """The backend, while the block lasts."""
     server = Server()
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:
         yield server

@@ -45,7 +45,7 @@ class Backend(Server):
 def backend() -> Iterator[Backend]:
     """One, while the block lasts."""
     server = Backend()
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:
         yield server

@@ -207,6 +207,7 @@ class Crowd:
         await self.gateway.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("afar", [False, True])
 async def test_no_answer_crosses_on_the_wire(figures: Figures, afar: bool) -> None:
     """Of all answers, many of which nobody has read the request of."""

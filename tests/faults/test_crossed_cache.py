@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
+import pytest
 
 from backends.deadline import Deadline
 from backends.errors import ErrorKind, InferenceError
@@ -141,6 +142,7 @@ class Crowd:
         await self.spawner.close()
 
 
+@pytest.mark.slow
 async def test_no_answer_crosses(figures: Figures) -> None:
     """Of all answers none is another tenant's, row's, policy's or question's; and the cache was in use in all its ways."""
     crowd = Crowd()
@@ -164,6 +166,7 @@ class Fickle(Shared):
         return await super().take(key, until)
 
 
+@pytest.mark.slow
 async def test_no_answer_crosses_between_processes(figures: Figures) -> None:
     """Two that share a store and its leases, and wait for each other's flights: none either, and nothing is held at the end."""
     leases = Fickle(random.Random(3))

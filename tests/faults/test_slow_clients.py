@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from tests.conformance import raw
-from tests.conformance.raw import BODY, KEY, Gate, request
+from tests.conformance.raw import BODY, KEY, MORE, Gate, request
 from tests.real_parts import ROOT, until
 
 pytestmark = pytest.mark.slow
@@ -32,7 +32,6 @@ CLOCKS: dict[str, Any] = {
 CLOCK = 2.0  # seconds
 LATE = 1.5  # by the sweep, for the last words, and because this machine is busy
 CROWD = 300
-MORE = 64 << 20  # bytes
 WINDOW = 0.4  # seconds
 LARGE = json.dumps(
     {
@@ -86,17 +85,6 @@ def held(gate: Gate) -> int:
     port = f":{int(gate.process.http.split(':')[1]):04X}"
     lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     return sum(line[1].endswith(port) and line[3] != "0A" and line[9] != "0" for line in lines)
-
-
-@contextmanager
-def peak(gate: Gate) -> Iterator[None]:
-    """Checks that memory does not grow by more than MORE on the way; the kernel keeps the mark."""
-    process = Path(f"/proc/{gate.process.process.pid}")
-    (process / "clear_refs").write_text("5")
-    before = gate.rss()
-    yield
-    highest = 1024 * int((process / "status").read_text().split("VmHWM:")[1].split()[0])
-    assert highest - before <= MORE
 
 
 @contextmanager
@@ -160,7 +148,7 @@ CROWDS = {
 
 def beside_a_crowd(gate: Gate, first: bytes, piece: str, sip: int) -> tuple[float, float]:
     """The p99 of somebody else's requests, usually and while the crowd is there, which is gone by its clock."""
-    with Good(gate) as good, peak(gate):
+    with Good(gate) as good, gate.peak():
         until(lambda: len(good.took) > 50)
         before = time.monotonic()
         time.sleep(4 * WINDOW)
@@ -220,7 +208,7 @@ def test_bombs_do_not_go_off(gate: Gate, kind: str) -> None:
     """Sixteen at a time are refused, with little memory and little time, and the connection lives on."""
     coding, made, answer = BOMBS[kind]
     body = made()
-    with peak(gate):
+    with gate.peak():
         clients = [gate.client() for _ in range(16)]
         for client in clients:
             client.send(request(f"Content-Encoding: {coding}", body=body))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway.edge.http1 import ANSWER
+from gateway.edge.phases import ANSWER
 from gateway.store import answer_scripts
 from tests.features.conftest import until
 from tests.features.test_cache import POLICY

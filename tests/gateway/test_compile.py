@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
+from backends.inference import LARGEST_ANSWER
 from backends.rules import Checks, Ejection, Hedge, Retry, Rules
 from backends.triton_grpc import TritonGrpc
 from backends.triton_http import TritonHttp
@@ -66,6 +69,19 @@ async def test_a_cluster_speaks_its_protocol(protocol: str, kind: type) -> None:
     made = cluster(ClusterSpec("c", protocol, (("127.0.0.1", 1), ("::1", 2)), "least-request", Rules(8)), lambda *_: None)
     assert [kind, kind] == [type(endpoint.backend) for endpoint in made.endpoints]
     await made.close()
+
+
+@pytest.mark.parametrize(("given", "bound"), [({}, LARGEST_ANSWER), ({"answer": 5}, 5)])
+def test_what_an_answer_may_have(given: dict[str, int], bound: int) -> None:
+    """Whatever a backend speaks, and for whatever it is asked beside requests: what is handed down for all of them."""
+    pure = POLICY.replace("model: f}", "model: f, pure: true}").replace("model: d}", "model: d, pure: true}")
+    text = pure.replace("    routes:\n", "    shadows: [{name: s, of: fast, to: dear, fraction: 10%}]\n    routes:\n", 1)
+    kept = replace(lasting(lambda: 0.0), **given)  # type: ignore[arg-type]
+    snapshot = compile_snapshot(blueprint(text.encode(), "policy.yaml"), None, Metrics(), lambda: 0.0, kept)
+    own = kept.shadows._clusters.of("digits", "s")
+    found = [endpoint.backend for each in (*snapshot.clusters.values(), *own.values()) for endpoint in each.endpoints]
+    assert {TritonHttp: 4, TritonGrpc: 2} == Counter(type(backend) for backend in found)
+    assert {bound} == {b._pool._limits.max_body if isinstance(b, TritonHttp) else b._max_message for b in found}  # type: ignore[attr-defined]
 
 
 def test_rules_of_a_backend() -> None:

@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 20261121])
 def test_nothing_survives_clients_that_leave(seed: int) -> None:
     """200 requests over HTTP and gRPC, half of them cut off at random moments: no request, task, socket or thread is left."""

@@ -23,11 +23,11 @@ def test_ratios_are_taken_within_a_round() -> None:
 
 
 def test_unique_traffic_is_looked_up_a_window_at_a_time() -> None:
-    """4 096 questions, then none for 10 s, 2 048, none for 20 s, and so on."""
+    """4 096 questions, then none for 10 s, 1 024, none for 20 s, and so on."""
     assert 1.0 == cache.looked_up(4.096, 1000)
     assert 4096 / 14_096 == pytest.approx(cache.looked_up(14.096, 1000))
-    assert (4096 + 2048) / 36_144 == pytest.approx(cache.looked_up(36.144, 1000))
-    assert 0.005 < cache.looked_up(3600, 1000) < 0.01
+    assert (4096 + 1024) / 35_120 == pytest.approx(cache.looked_up(35.12, 1000))
+    assert 0.002 < cache.looked_up(3600, 1000) < 0.005
 
 
 def test_an_hour_of_unique_traffic_is_mostly_that_of_a_cache_that_is_off() -> None:

@@ -1,6 +1,7 @@
 """Rounds, their order, and what happens to a program that fails."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,16 @@ def subject(tmp_path: Path, code: str, load: Load) -> Subject:
 def test_each_round_has_everybody_once_and_starts_one_further_on() -> None:
     """Nobody always runs first, nor always after the same other."""
     assert list(compare.turns(3, 2)) == [(0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (1, 0)]
+
+
+def test_what_is_compared_runs_side_by_side(tmp_path: Path) -> None:
+    """One traffic after the other, each program in its place."""
+    one = subject(tmp_path, "pass", Load(1, 0, 1.0))
+    one.running.stop()
+    asks = [Ask(program, traffic, "") for program in ("nginx", "envoy", "bare") for traffic in ("1k", "150k")]
+    found = compare.side_by_side([replace(one, ask=ask) for ask in (*asks, Ask("bare", "json", ""))])
+    assert ["1k"] * 3 + ["150k"] * 3 + ["json"] == [each.ask.traffic for each in found]
+    assert ["nginx", "envoy", "bare"] * 2 + ["bare"] == [each.ask.program for each in found]
 
 
 def test_cpu_is_divided_by_the_requests_that_were_answered(tmp_path: Path) -> None:

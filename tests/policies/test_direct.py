@@ -37,8 +37,9 @@ class Cluster:
         self.forms.append(request)
         return None if self.formless else self
 
-    def begin(self, form: Any, deadline: Deadline, told: Callable[[], None]) -> Any:
+    def begin(self, form: Any, deadline: Deadline, now: float, told: Callable[[], None]) -> Any:
         assert form is self
+        assert 100.0 == now
         self.deadline = deadline
         return self if self.free else None
 
@@ -59,6 +60,8 @@ class Cluster:
 
 class Paid:
     """A limit with room for so many."""
+
+    weighed = False
 
     def __init__(self, room: int) -> None:
         self.room = room
@@ -153,12 +156,11 @@ def test_what_a_cache_does_not_look_up(make_call: Make, cluster: Cluster, observ
     """Is asked while that is so, and counted when it is answered, not when nobody waited for it."""
     asking, worth, told = made(call_of(make_call), cluster, observer), Worth(), list[tuple[str, str]]()
     assert asking is not None
-    assert asking.open()
     asking.past = Off("digits", worth, lambda *said: told.append(said))
-    assert not asking.open()
+    assert not asking.past.stands(100.0)
     for _ in range(WINDOW):
         worth.looked(1.0, 100.0 - FIRST / 2)
-    assert asking.open()
+    assert asking.past.stands(100.0)
     for ends in (asking.abandon, asking.finish):
         started = asking.begin(b"id", b"tensors", 99.0, print)
         assert started is not None

@@ -179,7 +179,7 @@ def test_what_was_found_is_found_once_more(make_call: Callable[..., Call]) -> No
 
 
 def turned_off(shelf: Shelf) -> None:
-    shelf.worth._off_until = 100.5
+    shelf.worth.off_until = 100.5
 
 
 def over(shelf: Shelf) -> None:

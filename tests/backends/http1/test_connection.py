@@ -224,6 +224,18 @@ def test_asking_an_ended_connection_fails_untouched(dialogue: Dialogue) -> None:
     assert not dialogue.connection.touched
 
 
+@pytest.mark.parametrize("status", [204, 304])
+def test_an_answer_without_a_body_does_not_end_the_next(dialogue: Dialogue, status: int) -> None:
+    """The end before the next answer's first byte is no answer, whatever the one before was."""
+    dialogue.ask()
+    dialogue.hear(b"HTTP/1.1 %d Nothing\r\n\r\n" % status)
+    assert dialogue.connection.reusable
+    answer = dialogue.ask()
+    dialogue.hear(eof=True)
+    dialogue.refusal(answer)
+    assert not dialogue.connection.touched
+
+
 def test_untouched_until_the_first_byte(dialogue: Dialogue) -> None:
     """The first byte back marks the connection, and the next question starts unmarked."""
     touched = []
@@ -286,7 +298,7 @@ LIMITS = PoolLimits(max_body=100, max_headers=1000)
 @pytest.mark.parametrize(
     ("said", "stream"),
     [
-        ("more than 100 bytes", OK + b"Content-Length: 101\r\n\r\n"),
+        ("more than 100 bytes (limits.answer)", OK + b"Content-Length: 101\r\n\r\n"),
         ("more than 100 bytes", OK + b"Transfer-Encoding: chunked\r\n\r\n" + b"40\r\n" + b"x" * 64 + b"\r\n40\r\n" + b"x" * 64),
         ("more than 100 bytes", OK + b"\r\n" + b"x" * 101),
         ("header bytes", OK + b"X-A: " + b"a" * 1000),

@@ -122,3 +122,13 @@ async def test_bytes_that_came_before_the_question_are_no_answer(serve: Serve) -
     await pool.ask(post(), soon())
     assert pool.take() is None
     await pool.close()
+
+
+async def test_a_fresh_ask_trusts_no_idle_connection(serve: Serve) -> None:
+    """It takes the place of one and makes its own."""
+    backend = await serve(echo)
+    pool = backend.pool(max_connections=2)
+    await asyncio.gather(*[pool.ask(post(), soon()) for _ in range(2)])
+    assert (2, 2) == (pool.idle, pool.connections)
+    await pool.ask(post(), soon(), fresh=True)
+    assert (2, 2, 3) == (pool.idle, pool.connections, backend.accepted)

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from backends.errors import ErrorKind, InferenceError
 from backends.inference import InferenceRequest, InferenceResponse, Tensors, TensorSpec
-from backends.protocols.v2_http_request import HttpQuestion, decode_request, encode_request, takes_long
+from backends.protocols.v2_http_request import MAX_HEAD, HttpQuestion, decode_request, encode_request, takes_long
 from backends.protocols.v2_http_response import encode_response
 from backends.tensors import DTYPES, Tensor, from_array, pack_bytes
 
@@ -172,6 +172,16 @@ def test_deep_json_is_refused() -> None:
     with pytest.raises(InferenceError) as caught:
         decode_request(body, None, "m", "").payload.tensors()
     assert caught.value.kind is ErrorKind.INVALID
+
+
+@pytest.mark.parametrize("more", ['"%s": 1', '"x": [%s]'])
+def test_long_json_beside_the_data_is_refused(more: str) -> None:
+    """It is read in one go, however many requests wait; of the data there may be as much as a body holds."""
+    data = ",".join(["1"] * MAX_HEAD)
+    one = f'{{"inputs": [{{"name": "x", "datatype": "INT8", "shape": [{MAX_HEAD}], "data": [{data}]}}]'
+    assert MAX_HEAD == len(decode_request(f"{one}}}".encode(), None, "m", "").payload.tensors()[0].data)
+    with pytest.raises(InferenceError, match=f"the request's JSON is longer than {MAX_HEAD} bytes without the inputs' data"):
+        decode_request(f"{one}, {more % ('1' * MAX_HEAD)}}}".encode(), None, "m", "")
 
 
 def test_what_was_checked_is_written_anew() -> None:

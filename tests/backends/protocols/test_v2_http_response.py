@@ -9,7 +9,7 @@ import pytest
 
 from backends.errors import ErrorKind, InferenceError
 from backends.inference import InferenceRequest, InferenceResponse, RequestedOutput, Tensors
-from backends.protocols.v2_http_response import decode_response, encode_response, version_in
+from backends.protocols.v2_http_response import decode_response, encode_response, passes, version_in
 from backends.tensors import from_array
 
 
@@ -88,3 +88,28 @@ def test_what_a_backend_breaks_is_not_the_clients_fault(body: bytes, length: str
     with pytest.raises(InferenceError) as caught:
         decode_response(body, length, "triton", False)
     assert caught.value.kind is ErrorKind.BROKEN
+
+
+@pytest.mark.parametrize(
+    ("body", "whole"),
+    [
+        (b'{"model_name":"m","outputs":[{"name":"y","datatype":"FP32","shape":[1],"data":[1.5]}]}', True),
+        (b'{"model_name":"m","model_version":"1","more":{"a":[null]},"outputs":[]}', True),
+        ('{"model_name":"m","outputs":[{"name":"y","datatype":"BYTES","shape":[1],"data":["NaN \u00e9"]}]}'.encode(), True),
+        (b'{"model_name":"m","outputs":[{"name":"y","datatype":"FP32","shape":[1],"data":[1.5]}', False),
+        (b'{"model_name":"m","outputs":[{"name":"y","datatype":"FP32","shape":[1],"data":[1.5,}]}', False),
+        (b'{"model_name":"m","outputs":[{"name":"y","datatype":"FP32","shape":[1],"data":[NaN]}]}', False),
+        (b'{"model_name":"m","outputs":[{"name":"y","datatype":"BYTES","shape":[1],"data":["\xff"]}]}', False),
+        (b'{"model_name":"m","outputs":[],"more":"' + 600_000 * "\u00e9".encode() + b'"}', True),
+        (b'{"model_name":"m","outputs":[],"more":"' + 600_000 * "\u00e9".encode() + b'\xc3"}', False),
+        (b'{"model_name":"m","outputs":[{"name":"y"}]}', False),
+        (b'{"model_name":"m","outputs":[]} {}', False),
+        (b'{"model_name":"m","outputs":[],"more":' + 100_000 * b"[" + 100_000 * b"]" + b"}", False),
+        (b'{"model_name":"m", Traceback (most recent call last) in secret.py}', False),
+        (b'{"error":"model_name"}', False),
+        (b"[]", False),
+    ],
+)
+def test_what_may_be_passed_on_unread(body: bytes, whole: bool) -> None:
+    """A whole answer that is JSON all through: no half, no garbage, no stack trace."""
+    assert whole is passes(body)

@@ -1,5 +1,6 @@
 """Tensors as JSON arrays."""
 
+import json
 import math
 import struct
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from backends.errors import InferenceError
 from backends.protocols.v2_json import bfloat16, flatten, from_json, to_json
-from backends.tensors import Tensor
+from backends.tensors import Tensor, pack_bytes
 
 
 @given(st.floats(width=32, allow_nan=False, allow_infinity=False))
@@ -90,6 +91,27 @@ def test_long_arrays_are_read_in_pieces() -> None:
     assert struct.pack(f"<{len(values)}i", *values) == from_json("x", "INT32", (len(values),), text).data
     with pytest.raises(InferenceError, match="whole numbers"):
         from_json("x", "INT32", (len(values),), text[:-1] + b",1.5]")
+
+
+@pytest.mark.parametrize("odd", ["a", ",", '","', "[", ']"]', "\\", '\\"', "\n\u20ac\U0001f40d", ""])
+@pytest.mark.parametrize("rows", [1, 2])
+def test_long_arrays_of_texts_are_read_in_pieces(odd: str, rows: int) -> None:
+    """Wherever they are cut, and whatever the texts say."""
+    texts = [odd * (number % 3) + str(number % 7) + odd for number in range(200_000)]
+    half = len(texts) // rows
+    written = texts if rows == 1 else [texts[:half], texts[half:]]
+    tensor = from_json("x", "BYTES", (len(texts),), json.dumps(written, indent=1).encode())
+    assert pack_bytes(text.encode() for text in texts) == tensor.data
+
+
+@pytest.mark.parametrize("odd", ["1", "null", '{"a": "b"}', '["b", 1]', "true"])
+@pytest.mark.parametrize("at", [0, 100_000, 200_000])
+def test_long_arrays_of_more_than_texts_are_refused(odd: str, at: int) -> None:
+    """In the words that short ones are."""
+    texts = ['"abcdef"'] * 200_000
+    texts.insert(at, odd)
+    with pytest.raises(InferenceError, match="input 'x' is BYTES: its data must be an array of strings"):
+        from_json("x", "BYTES", (len(texts),), f"[{','.join(texts)}]".encode())
 
 
 def test_empty_tensor() -> None:

@@ -2,51 +2,66 @@
 
 from __future__ import annotations
 
+import io
 import json
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from gateway.auth.api_keys import ApiKeys, entry_hash, entry_of, load, new_key, parse
+from gateway.auth.api_keys import PEPPER, PEPPER_FILE, ApiKeys, entry_hash, entry_of, load, new_key, parse
 from gateway.auth.settings import KeySourceError
+from gateway.cli import main
 from gateway.cli.keys import append, as_yaml
 from routing.principal import Principal
 
 ROOT = Path(__file__).parents[3]
-PROGRAM = """
-import argparse, sys
-from gateway.cli.keys import add_parser
-parser = argparse.ArgumentParser(prog="penstock")
-add_parser(parser.add_subparsers(required=True))
-arguments = parser.parse_args()
-sys.exit(arguments.run(arguments))
-"""
 NOW = 1_800_000_000.0
 ALICE = Principal("alice", "acme", "free", frozenset({"models:infer:digits"}))
 NEW = ["keys", "new", "--subject", "alice", "--tenant", "acme", "--tier", "free", "--scope", "models:infer:digits"]
 
 
-def penstock(*arguments: str, stdin: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
-    """What `penstock` does with these arguments, input and environment."""
-    return subprocess.run(
-        [sys.executable, "-c", PROGRAM, *arguments],
-        input=stdin,
-        env=environ,
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        timeout=30,
-    )
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended, and what it wrote."""
+
+    status: int
+    out: str
+    err: str
 
 
-def test_a_new_key_and_its_entry_are_printed_and_work(tmp_path: Path) -> None:
+Run = Callable[..., Ended]
+
+
+@pytest.fixture
+def penstock(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """What `penstock` does with these arguments, input and environment, in this process: one of its own takes half a second."""
+
+    def run(*arguments: str, stdin: str = "", pepper: str | None = None) -> Ended:
+        monkeypatch.delenv(PEPPER_FILE, raising=False)
+        if pepper is None:
+            monkeypatch.delenv(PEPPER, raising=False)
+        else:
+            monkeypatch.setenv(PEPPER, pepper)
+        monkeypatch.setattr("sys.stdin", io.StringIO(stdin))
+        try:
+            status = main(arguments)
+        except SystemExit as ended:  # as argparse ends
+            status = int(str(ended.code))
+        return Ended(status, *capsys.readouterr())
+
+    return run
+
+
+def test_a_new_key_and_its_entry_are_printed_and_work(tmp_path: Path, penstock: Run) -> None:
     """The key is the first line, once; the rest is an entry that lets it in."""
-    output = penstock(*NEW, "--expires", "2099-06-01T00:00:00+00:00").stdout
+    output = penstock(*NEW, "--expires", "2099-06-01T00:00:00+00:00").out
     key, _, entry = output.partition("\n")
     assert output.count(key.split("_")[2]) == 1
     path = tmp_path / "keys.yaml"
@@ -55,14 +70,14 @@ def test_a_new_key_and_its_entry_are_printed_and_work(tmp_path: Path) -> None:
     assert (principal, ends) == (ALICE, datetime(2099, 6, 1, tzinfo=UTC).timestamp())
 
 
-def test_entries_are_appended_to_a_file(tmp_path: Path) -> None:
+def test_entries_are_appended_to_a_file(tmp_path: Path, penstock: Run) -> None:
     """Only the key goes to stdout, the file is made for its owner alone, and comments in it stay."""
     path = tmp_path / "keys.yaml"
     keys = []
     for _ in range(2):
         ran = penstock(*NEW, "--file", str(path))
-        keys.append(ran.stdout.strip())
-        assert (ran.returncode, keys[-1] in ran.stderr) == (0, False)
+        keys.append(ran.out.strip())
+        assert (ran.status, keys[-1] in ran.err) == (0, False)
         if len(keys) == 1:
             assert stat.S_IMODE(path.stat().st_mode) == 0o600
             path.write_text("# ours\n" + path.read_text().rstrip("\n"))
@@ -107,36 +122,36 @@ def test_ids_of_digits_stay_text() -> None:
     assert (entry,) == parse(as_yaml(entry).encode(), "keys.yaml")
 
 
-def test_json_is_one_object() -> None:
+def test_json_is_one_object(penstock: Run) -> None:
     """With --json the key and the entry come as JSON."""
-    made = json.loads(penstock(*NEW, "--json").stdout)
+    made = json.loads(penstock(*NEW, "--json").out)
     assert entry_hash(made["key"]) == made["entry"]["hash"]
 
 
-def test_the_pepper_is_used_when_set() -> None:
+def test_the_pepper_is_used_when_set(penstock: Run) -> None:
     """The environment that serves the key makes it."""
-    made = json.loads(penstock(*NEW, "--json", PENSTOCK_API_KEY_PEPPER="sixteen bytes or more").stdout)
+    made = json.loads(penstock(*NEW, "--json", pepper="sixteen bytes or more").out)
     assert entry_hash(made["key"], b"sixteen bytes or more") == made["entry"]["hash"]
 
 
-def test_a_pepper_is_introduced(tmp_path: Path) -> None:
+def test_a_pepper_is_introduced(tmp_path: Path, penstock: Run) -> None:
     """One command puts it into every key of the file, again nothing; keys with and without it never mix."""
     path, pepper = tmp_path / "keys.yaml", "sixteen bytes or more"
-    keys = [penstock(*NEW, "--file", str(path)).stdout.strip() for _ in range(2)]
+    keys = [penstock(*NEW, "--file", str(path)).out.strip() for _ in range(2)]
     path.write_text("# ours\n" + path.read_text())
-    early = penstock(*NEW, "--file", str(path), PENSTOCK_API_KEY_PEPPER=pepper)
-    assert (2, "") == (early.returncode, early.stdout)
-    assert f"first run penstock keys pepper --file {path}" in early.stderr
+    early = penstock(*NEW, "--file", str(path), pepper=pepper)
+    assert (2, "") == (early.status, early.out)
+    assert f"first run penstock keys pepper --file {path}" in early.err
     for count in (2, 0):
-        ran = penstock("keys", "pepper", "--file", str(path), PENSTOCK_API_KEY_PEPPER=pepper)
-        assert f"{path}: the pepper was put into {count} of its keys" in ran.stdout
-    keys.append(penstock(*NEW, "--file", str(path), PENSTOCK_API_KEY_PEPPER=pepper).stdout.strip())
+        ran = penstock("keys", "pepper", "--file", str(path), pepper=pepper)
+        assert f"{path}: the pepper was put into {count} of its keys" in ran.out
+    keys.append(penstock(*NEW, "--file", str(path), pepper=pepper).out.strip())
     known = ApiKeys(path, pepper.encode())
     assert [ALICE] * 3 == [known.verify(key, NOW)[0] for key in keys]
     assert path.read_text().startswith("# ours\n")
     late = penstock(*NEW, "--file", str(path))
-    assert (2, "") == (late.returncode, late.stdout)
-    assert "set PENSTOCK_API_KEY_PEPPER" in late.stderr
+    assert (2, "") == (late.status, late.out)
+    assert "set PENSTOCK_API_KEY_PEPPER" in late.err
 
 
 @pytest.mark.parametrize(
@@ -156,25 +171,37 @@ def test_a_pepper_is_introduced(tmp_path: Path) -> None:
         (["keys", "new", "--subject", "a", "--file", "/dev/zero"], "/dev/zero: a pipe, socket or device, not a file"),
     ],
 )
-def test_wrong_use_is_explained(arguments: list[str], why: str) -> None:
+def test_wrong_use_is_explained(arguments: list[str], why: str, penstock: Run) -> None:
     """Exit status 2, the reason on stderr, and no key that would not work."""
     ran = penstock(*arguments)
-    assert (ran.returncode, ran.stdout, why in ran.stderr) == (2, "", True)
-    assert "Traceback" not in ran.stderr
+    assert (ran.status, ran.out, why in ran.err) == (2, "", True)
+    assert "Traceback" not in ran.err
 
 
-def test_a_hash_is_made_of_a_key_on_stdin() -> None:
+def test_a_hash_is_made_of_a_key_on_stdin(penstock: Run) -> None:
     """`keys hash` prints the hash alone, as JSON on request, and repeats no input that is not a key."""
     key = new_key()
-    assert f"{entry_hash(key)}\n" == penstock("keys", "hash", stdin=key).stdout
-    assert {"hash": entry_hash(key)} == json.loads(penstock("keys", "hash", "--json", stdin=f"{key}\n").stdout)
+    assert f"{entry_hash(key)}\n" == penstock("keys", "hash", stdin=key).out
+    assert {"hash": entry_hash(key)} == json.loads(penstock("keys", "hash", "--json", stdin=f"{key}\n").out)
     refused = penstock("keys", "hash", stdin="hunter2\n")
-    assert (refused.returncode, refused.stdout) == (2, "")
-    assert "hunter2" not in refused.stderr
+    assert (refused.status, refused.out) == (2, "")
+    assert "hunter2" not in refused.err
+
+
+def test_a_process_of_its_own(tmp_path: Path) -> None:
+    """A real environment, pipes and exit status: as a shell has it."""
+    pepper = tmp_path / "pepper"
+    pepper.write_text("sixteen bytes or more\n")
+    pepper.chmod(0o600)
+    key = new_key()
+    command = [sys.executable, "-m", "gateway", "keys", "hash"]
+    environ = {PEPPER_FILE: str(pepper)}
+    ran = subprocess.run(command, input=key, env=environ, capture_output=True, text=True, cwd=ROOT, timeout=30)
+    assert (0, f"{entry_hash(key, b'sixteen bytes or more')}\n", "") == (ran.returncode, ran.stdout, ran.stderr)
 
 
 @pytest.mark.parametrize("command", ["new", "hash"])
-def test_help_shows_an_example(command: str) -> None:
+def test_help_shows_an_example(command: str, penstock: Run) -> None:
     """Each command's --help ends with a command to copy."""
     ran = penstock("keys", command, "--help")
-    assert (ran.returncode, f"penstock keys {command}" in ran.stdout.partition("example:")[2]) == (0, True)
+    assert (ran.status, f"penstock keys {command}" in ran.out.partition("example:")[2]) == (0, True)

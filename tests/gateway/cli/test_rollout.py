@@ -54,7 +54,7 @@ class Answering(BaseHTTPRequestHandler):
 def admin(monkeypatch: pytest.MonkeyPatch) -> Iterator[Admin]:
     monkeypatch.setenv("PENSTOCK_API_KEY", "pk_test")
     with Admin() as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield server
         server.shutdown()

@@ -48,6 +48,7 @@ def files(tmp_path: Path) -> list[str]:
     return ["--config", str(tmp_path / "gateway.yaml"), "--policy", str(tmp_path / "policy.yaml")]
 
 
+@pytest.mark.slow
 def test_signals(files: list[str]) -> None:
     """SIGHUP reloads, SIGUSR2 is for workers, SIGTERM stops in order with status 0; standard output is the access log's."""
     command = [sys.executable, "-m", "gateway", "serve", *files]

@@ -162,6 +162,7 @@ def _at(value: Any, path: tuple[Any, ...]) -> Any:
     return value
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_accepts_whatever_loads(name: str) -> None:
     """Documents of every shape that the types allow."""

@@ -32,8 +32,8 @@ redis: {password_file: secrets/redis, ca_file: ca.pem, answers: 0B}
 state: /var/lib/penstock
 limits:
   {body: 1MiB, inflated: 2MiB, chunks: 3, request_line: 4KiB, headers: 8KiB, header_count: 5, connections: 6,
-   connections_per_address: null, pipelined: 7KiB, unread: 8KiB, unsent: 16KiB, first_byte_timeout: 9s, headers_timeout: 10s,
-   body_grace: 11s, body_rate: 12B, write_timeout: 13s, idle_timeout: 14s, linger_timeout: 15s}
+   connections_per_address: null, pipelined: 7KiB, unread: 8KiB, unsent: 16KiB, answer: 20KiB, first_byte_timeout: 9s,
+   headers_timeout: 10s, body_grace: 11s, body_rate: 12B, write_timeout: 13s, idle_timeout: 14s, linger_timeout: 15s}
 auth:
   jwt: [{issuer: https://id.example.com, audience: penstock, jwks: https://id.example.com/jwks.json, algorithms: [EdDSA]}]
   claims: {tenant: org, tier: plan, scopes: scp}
@@ -53,7 +53,9 @@ def test_everything() -> None:
         store="rediss://penstock@redis.internal:6380/2",
         redis=Redis("secrets/redis", "ca.pem", 0),
         state="/var/lib/penstock",
-        limits=Limits(1 << 20, 2 << 20, 3, 4 << 10, 8 << 10, 5, 6, None, 7 << 10, 8 << 10, 16 << 10, 9, 10, 11, 12, 13, 14, 15),
+        limits=Limits(
+            *(1 << 20, 2 << 20, 3, 4 << 10, 8 << 10, 5, 6, None, 7 << 10, 8 << 10, 16 << 10, 20 << 10, 9, 10, 11, 12, 13, 14, 15)
+        ),
         auth=Auth((issuer,), Claims("org", "plan", "scp"), "keys.yaml", True),
         telemetry=Telemetry("off", 0.05),
         drain=Drain(grace=5.0),

@@ -75,7 +75,7 @@ class Answering(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[
 def http_address() -> Iterator[str]:
     """A server of the class above."""
     with ThreadingHTTPServer(("127.0.0.1", 0), Echo) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield f"127.0.0.1:{server.server_address[1]}"
         server.shutdown()
 

@@ -45,6 +45,7 @@ def test_zero_takes_different_free_ports() -> None:
     assert all(getattr(found, name) in RESTING for name in Ports.__slots__)
 
 
+@pytest.mark.slow
 def test_a_gateway_serves_reloads_and_ends(tmp_path: Path) -> None:
     """Ready when it is returned; SIGHUP reaches it; its end is orderly, and a second stop changes nothing."""
     gateway = started(tmp_path, FREE.claimed())
@@ -61,6 +62,7 @@ def test_a_gateway_serves_reloads_and_ends(tmp_path: Path) -> None:
     assert 1 == len(gateway.access_log.read_text().splitlines())
 
 
+@pytest.mark.slow
 def test_a_gateway_that_cannot_start_says_why(tmp_path: Path) -> None:
     """The end of its log is in the error."""
     with socket.socket() as listener:

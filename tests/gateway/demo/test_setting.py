@@ -38,7 +38,7 @@ def served(setting: Callable[..., Setting]) -> Iterator[Setting]:
     """A setting whose gateway is the class above."""
     made = setting(lambda _: reply())
     with ThreadingHTTPServer(("127.0.0.1", 0), Numbering) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         made.gateway.http = f"127.0.0.1:{server.server_address[1]}"
         yield made
         server.shutdown()

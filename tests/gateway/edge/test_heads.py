@@ -14,6 +14,7 @@ from gateway.edge.heads import Heads
 from gateway.edge.messages import Alike
 
 PLAIN = Framing(5, True, False, True)
+MOST = 123_456  # bytes of a body
 
 
 @dataclass
@@ -37,7 +38,7 @@ def block(length: int | str, more: str = "") -> bytes:
 
 def test_a_sized_one_is_found_by_all_its_bytes() -> None:
     """No other length, no other header."""
-    found, alike = Heads(), known()
+    found, alike = Heads(MOST), known()
     found.keep(block(5), PLAIN, alike)
     assert (PLAIN, alike) == found.find(block(5))
     for other in (block(6), block(5, "X: 1\r\n"), block("05")):
@@ -47,18 +48,26 @@ def test_a_sized_one_is_found_by_all_its_bytes() -> None:
 
 def test_another_is_found_whatever_the_length_is() -> None:
     """Which is the framing's then."""
-    found, alike = Heads(), known(sized=False)
+    found, alike = Heads(MOST), known(sized=False)
     found.keep(block(5), PLAIN, alike)
-    for length in (5, 0, 123_456):
+    for length in (5, 0, MOST):
         assert (PLAIN._replace(length=length), alike) == found.find(block(length))
     for other in (block(5, "X: 1\r\n"), block(5, "Content-Length: 5\r\n"), block("5 "), block("+5"), block("1" * 16)):
         assert found.find(other) is None
 
 
+def test_no_body_is_longer_than_bodies_may_be() -> None:
+    """However often such a head was answered with a shorter one: it is refused where it is read."""
+    found = Heads(MOST)
+    found.keep(block(5), PLAIN, known(sized=False))
+    assert (None, False) == (found.find(block(MOST + 1)), found.knows(block(MOST + 1)))
+    assert found.knows(block(MOST))
+
+
 @pytest.mark.parametrize(("sized", "length"), [(True, 5), (True, "5 "), (False, 5)])
 def test_who_answers_no_more_is_forgotten(sized: bool, length: int | str) -> None:
     """At the next look, however its length is written."""
-    found, alike = Heads(), Known(sized)
+    found, alike = Heads(MOST), Known(sized)
     found.keep(block(length), PLAIN, cast(Alike, alike))
     assert found.knows(block(length))
     alike.still = False
@@ -77,21 +86,21 @@ def test_who_answers_no_more_is_forgotten(sized: bool, length: int | str) -> Non
 )
 def test_what_has_more_to_it_is_not_kept(framing: Framing) -> None:
     """The last request of a connection, HTTP/1.0, who waits for 100, chunks; and what has no body."""
-    found = Heads()
+    found = Heads(MOST)
     found.keep(block(5), framing, known())
     assert found.find(block(5)) is None
 
 
 def test_questions_for_a_head_alone_are_not_kept() -> None:
     """Their answer has no body."""
-    found, asked = Heads(), block(5).replace(b"POST", b"HEAD")
+    found, asked = Heads(MOST), block(5).replace(b"POST", b"HEAD")
     found.keep(asked, PLAIN, known())
     assert found.find(asked) is None
 
 
 def test_what_is_too_long_or_has_no_length_is_not_kept() -> None:
     """An empty block stands for a head that was not kept."""
-    found = Heads()
+    found = Heads(MOST)
     found.keep(b"", PLAIN, known())
     found.keep(b"POST /a HTTP/1.1\r\n\r\n", PLAIN, known(sized=False))
     assert (None, None) == (found.find(b""), found.find(b"POST /a HTTP/1.1\r\n\r\n"))
@@ -100,7 +109,7 @@ def test_what_is_too_long_or_has_no_length_is_not_kept() -> None:
 @pytest.mark.parametrize("sized", [True, False])
 def test_there_is_an_end_to_them(sized: bool) -> None:
     """Clients may invent heads without end."""
-    found = Heads()
+    found = Heads(MOST)
     for number in range(heads.MOST + 1):
         found.keep(block(5, f"X: {number}\r\n"), PLAIN, known(sized))
     assert found.find(block(5, "X: 0\r\n")) is None

@@ -15,7 +15,7 @@ from gateway.edge.messages import Admitted, Asker, HttpResponse, RequestHead
 from tests.gateway.edge.conftest import Client, Recorder
 from tests.gateway.edge.test_http1 import post, start
 
-ANSWER = HttpResponse(200, body=b"known", lines="\r\nx-fixed: 1")
+ANSWER = "\r\nx-fixed: 1", b"known"
 
 
 class Waiting:
@@ -122,11 +122,26 @@ async def test_a_head_that_is_known_is_not_read(site: Site) -> None:
         client.send(post("/known", body))
         waiting = await site.app.until(number)
         assert (body, True) == (waiting.body, before <= waiting.received <= monotonic())
-        waiting.asker.answered(ANSWER)
+        waiting.asker.answered(*ANSWER)
         reply = await client.reply()
         assert (200, b"known", "1") == (reply.status, reply.body, reply.headers["x-fixed"])
         assert "connection" not in reply.headers
     assert 2 == len(site.app.heads)
+
+
+async def test_its_time_goes_from_its_first_byte(site: Site) -> None:
+    """However slowly its head comes, and whatever comes with the end of that."""
+    client = await site.known(ASK)
+    for number, cut in enumerate((len(ASK) - 4, len(ASK) - 1, len(ASK)), 1):
+        before = monotonic()
+        client.send(ASK[:30])
+        for piece in (ASK[30:cut], ASK[cut:]):
+            await asyncio.sleep(0.05)
+            client.send(piece)
+        waiting = await site.app.until(number)
+        assert before <= waiting.received < before + 0.05
+        waiting.asker.answered(*ANSWER)
+        await client.reply()
 
 
 async def test_a_head_that_came_once_is_read(site: Site) -> None:
@@ -161,7 +176,7 @@ async def test_what_takes_some_more(site: Site) -> None:
     wait.set()
     assert b"later" == (await client.reply()).body
     client.send(ASK)
-    (await site.app.until(2)).asker.answered(ANSWER)
+    (await site.app.until(2)).asker.answered(*ANSWER)
     assert b"known" == (await client.reply()).body
 
 
@@ -179,7 +194,7 @@ async def test_a_body_in_pieces_is_asked_for_when_it_is_whole(at: int, site: Sit
     client.send(ASK[at:])
     waiting = await site.app.until(1)
     assert b"body" == waiting.body
-    waiting.asker.answered(ANSWER)
+    waiting.asker.answered(*ANSWER)
     assert b"known" == (await client.reply()).body
 
 
@@ -209,11 +224,11 @@ async def test_what_comes_behind_it_waits(site: Site) -> None:
     for _ in range(20):
         await asyncio.sleep(0)
     assert 1 == len(site.app.asked)
-    first.asker.answered(ANSWER)
+    first.asker.answered(*ANSWER)
     assert b"known" == (await client.reply()).body
     second = await site.app.until(2)
     assert b"next" == second.body
-    second.asker.answered(ANSWER)
+    second.asker.answered(*ANSWER)
     assert [b"known", b"read"] == [(await client.reply()).body for _ in range(2)]
 
 
@@ -224,7 +239,7 @@ async def test_a_body_is_as_long_as_its_head_says(behind: bytes, site: Site) -> 
     client.send(ASK + behind)
     waiting = await site.app.until(1)
     assert b"body" == waiting.body
-    waiting.asker.answered(ANSWER)
+    waiting.asker.answered(*ANSWER)
     assert b"known" == (await client.reply()).body
 
 
@@ -249,7 +264,7 @@ async def test_a_client_that_leaves_while_it_takes_some_more(site: Site) -> None
             await asyncio.Event().wait()
         finally:
             ended.set()
-        return ANSWER
+        return HttpResponse(200)
 
     waiting.asker.work(more())
     client.writer.transport.abort()
@@ -266,7 +281,7 @@ async def test_a_client_that_only_sends_no_more(site: Site) -> None:
     client.writer.write_eof()
     waiting = await site.app.until(1)
     await asyncio.sleep(0)
-    waiting.asker.answered(ANSWER)
+    waiting.asker.answered(*ANSWER)
     answered = await client.rest()
     assert answered.endswith(b"known")
     assert 0 == waiting.cancelled
@@ -283,7 +298,7 @@ async def test_one_under_way_ends_its_connection_where_the_port_is_drained(site:
     async with asyncio.timeout(5):
         while not site.listener._shared.draining:  # noqa: ASYNC110 - as above
             await asyncio.sleep(0)
-    site.app.asked[0].asker.answered(ANSWER)
+    site.app.asked[0].asker.answered(*ANSWER)
     reply = await one.reply()
     assert (b"known", "close") == (reply.body, reply.headers["connection"])
     one.close()

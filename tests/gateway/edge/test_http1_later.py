@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway.edge.http1 import ANSWER, HEAD, Connection
+from gateway.edge.http1 import Connection
 from gateway.edge.limits import Limits
+from gateway.edge.phases import ANSWER, HEAD
 from gateway.edge.shared import LATE, LONGEST
 from tests.gateway.edge.test_http1 import post
 
@@ -133,7 +134,7 @@ async def test_one_that_is_cut_off(place: Place) -> None:
 
 async def test_a_port_that_is_drained_meanwhile(place: Place) -> None:
     """It is read then, and its answer ends the connection."""
-    app, client, held, _ = await waiting(place)
+    app, client, held, _ = await waiting(place, Limits(linger_timeout=0.1, sweep=0.02))
     listener = place.listeners[0]
     draining = asyncio.create_task(listener.drain(5.0))
     async with asyncio.timeout(5):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import structs
 
+from backends.inference import LARGEST_ANSWER
 from gateway.configuration.schema_gateway import Limits as Configured
 from gateway.edge.limits import Limits
 
@@ -11,6 +12,7 @@ from gateway.edge.limits import Limits
 def test_the_configuration_has_the_same_names_and_defaults() -> None:
     """What an operator does not write is what the edge would do anyway; only the sweep is the edge's own."""
     assert Limits() == Limits(**structs.asdict(Configured()))
+    assert Limits().answer == LARGEST_ANSWER
 
 
 def test_connections_are_spread_over_processes() -> None:

@@ -240,7 +240,8 @@ class Whole:
         self.records.append(msgspec.structs.replace(record))
 
     async def start(self) -> None:
-        self.listener = await listen(self.front, "127.0.0.1", 0, Limits(sweep=0.02))
+        limits = Limits(sweep=0.02, linger_timeout=0.1)  # whoever is told to go stays, in these tests
+        self.listener = await listen(self.front, "127.0.0.1", 0, limits)
 
     async def close(self) -> None:
         await self.listener.drain(0)

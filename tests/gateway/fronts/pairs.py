@@ -75,6 +75,7 @@ class Pair:
         self.running: list[asyncio.Server] = []
         self.at_once = False  # the last request was asked without being admitted
         self.to_the_end = False  # and answered so
+        self.closed = False
 
     async def start(self, clients: int) -> Pair:
         self.running = [await server.start() for server in self.servers]
@@ -86,6 +87,10 @@ class Pair:
         return self
 
     async def close(self) -> None:
+        """Once, however often."""
+        if self.closed:
+            return
+        self.closed = True
         for client in (client for each in self.clients for client in each):
             client.close()
         for whole in self.both:

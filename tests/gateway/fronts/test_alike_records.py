@@ -10,8 +10,8 @@ from typing import cast
 import pytest
 
 from backends.begun import Begun
-from gateway.edge.messages import HttpResponse
 from gateway.fronts.alike import Alike
+from gateway.fronts.forms import Expected
 from tests.gateway.edge.conftest import Client
 from tests.gateway.fronts.answering import Whole
 from tests.gateway.fronts.pairs import DEAR, QUESTION, Pair, Start, until
@@ -93,7 +93,7 @@ async def test_times(pair: Start) -> None:
 class Nobody:
     """Implements gateway.edge.messages.Asker; nobody hears of it."""
 
-    def answered(self, response: HttpResponse) -> None:
+    def answered(self, lines: str, body: bytes) -> None:
         """Nothing."""
 
     def work(self, answer: object) -> None:
@@ -111,7 +111,7 @@ async def test_time_goes_from_its_own_first_byte(pair: Start) -> None:
     server.words.append("hung")
     pending = known(quick).ask(QUESTION.partition(b"\r\n\r\n")[2], began, "", Nobody())
     assert pending is not None
-    begun: Begun = pending.begun  # type: ignore[attr-defined]
+    begun: Begun = pending.started[0]  # type: ignore[attr-defined]
     await until(lambda: not server.words)
     pending.cancel()
     assert began + 4.5 < begun.deadline.at <= began + 5.0
@@ -135,7 +135,7 @@ async def test_whatever_goes_wrong_there_is_an_answer(pair: Start, caplog: pytes
     both = await pair()
     await both.settled()
     alike = known(both.both[0])
-    alike._known = alike._known._replace(expected=cast("object", Broken()))  # type: ignore[arg-type]
+    alike._expected = cast(Expected, Broken())
     await both.same(QUESTION)
     assert both.at_once
     assert not both.to_the_end

@@ -13,7 +13,7 @@ from backends.http1.messages import UpstreamResponse
 from backends.inference import Tensors
 from backends.protocols.v2_http_request import decode_request
 from backends.protocols.v2_http_response import HttpAnswer, decode_response, encode_response
-from gateway.fronts.forms import Begins, Expected, ExpectedJson, expected, form_of
+from gateway.fronts.forms import SHORT, Begins, Expected, ExpectedJson, expected, form_of
 
 QUESTION = {"name": "x", "datatype": "FP32", "shape": [2]}
 
@@ -129,6 +129,16 @@ def test_bodies_in_json() -> None:
         b"{}",
     ):
         assert form.tensors(other) is None
+
+
+def test_long_bodies_in_json_have_no_form() -> None:
+    """Not even if they are like a short one but for blanks, or for more numbers: to look through them takes its time."""
+    body = json.dumps({"inputs": [{**QUESTION, "data": [1, 2]}]}).encode()
+    form = form_of(body, None, decode_request(body, None, "m", "").payload)
+    assert form is not None
+    longest = body.replace(b"[1,", b"[1" + b" " * (SHORT - len(body)) + b",")
+    assert (SHORT, np.array([1, 2], "<f4").tobytes()) == (len(longest), form.tensors(longest))
+    assert form.tensors(longest.replace(b"[1 ", b"[1  ")) is None
 
 
 def test_what_has_no_form() -> None:

@@ -9,7 +9,6 @@ from math import ceil, comb, sqrt
 
 import numpy as np
 import pytest
-from scipy import stats
 
 from routing.cascade.exact import BETA, Pairs, binomial, highest, lower_bound, lowest, p_value, score
 
@@ -110,6 +109,8 @@ def test_a_bound_keeps_what_it_says() -> None:
 
 def test_shares_have_the_bounds_of_clopper_and_pearson() -> None:
     """As scipy has them, by the beta distribution, and rounded to the safe side; of none and of all they are 0 and 1."""
+    from scipy import stats  # here, as it takes a second: every worker imports this file, one asks
+
     for count, n in ((1, 50), (3, 50), (47, 50), (2900, 3333), (12, 40_000)):
         top, bottom = stats.beta.isf(0.01, count + 1, n - count), stats.beta.ppf(0.01, count, n - count + 1)
         assert top * (1 - 1e-9) <= highest(count, n, 0.01) <= top * 1.0002
