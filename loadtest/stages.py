@@ -12,7 +12,6 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import uvloop
 from msgspec.structs import replace
@@ -20,7 +19,7 @@ from msgspec.structs import replace
 from backends.deadline import Deadline
 from backends.http1.connection import Connection
 from backends.http1.messages import PoolLimits, UpstreamRequest, framed
-from backends.inference import InferenceRequest, InferenceResponse
+from backends.inference import Backend, InferenceRequest, InferenceResponse
 from backends.promise import Promise
 from backends.protocols.v2_http_request import decode_request, encode_request
 from backends.protocols.v2_http_response import decode_response, encode_response
@@ -41,6 +40,7 @@ from loadtest import credentials, results, traffic
 from loadtest.backend import write_configuration
 from loadtest.penstock import COMMAND
 from loadtest.processes import StartError
+from loadtest.unplugged import Unplugged, Wire, message
 from policies.call import Call
 
 SLICE_SECONDS = 0.02  # of one repetition: short enough that some are not interrupted, long enough for the clock
@@ -71,37 +71,18 @@ class Fixed:
         return self._response
 
 
-class Wire(asyncio.Transport):
-    """A socket's place: what is written is dropped."""
-
-    def write(self, data: Any) -> None:
-        """Taken at once."""
-
-    def writelines(self, list_of_data: Any) -> None:
-        """Taken at once."""
-
-    def is_closing(self) -> bool:
-        """Never."""
-        return False
-
-    def get_write_buffer_size(self) -> int:
-        """Nothing is left unwritten."""
-        return 0
-
-
 class Bench:
     """What the stages work on: the measured policy's snapshot, credentials, and one request in each of its forms."""
 
     def __init__(self, policy: bytes, authenticator: Authenticator, keys: ApiKeys, shown: dict[str, credentials.Headers]) -> None:
+        self.asked_at_once: Callable[[], object]
         self.metrics = Metrics()
         self.snapshot = compile_snapshot(blueprint(policy, "policy.yaml"), None, self.metrics, time.monotonic)
         self.plane = Dataplane(self.snapshot, {})
         self.authenticator = authenticator
         self.asked, self.told = traffic.question("1k"), traffic.answers()["digits_1k"]
         self.length = dict(self.told.headers)[traffic.LENGTH_HEADER]
-        for cluster in self.snapshot.clusters.values():
-            for endpoint in cluster.endpoints:
-                endpoint.backend = Fixed(self.response())  # type: ignore[assignment]
+        self.ask_of(Fixed(self.response()))  # type: ignore[arg-type]
         self.keys, self.shown = keys, shown
         self.tokens: list[dict[str, str]] = []
         self.headers = {"host": "bench", **_lower(self.asked.message.headers), **_lower(shown["key"])}
@@ -110,16 +91,23 @@ class Bench:
         parts = FrontParts(self.plane, authenticator, self._record, lambda: f"bench-{next(ids):x}", lambda: True, 1 << 26)
         self.front = HttpFront(parts)
 
+    def ask_of(self, backend: Backend) -> None:
+        """Whom the front asks from now on, whatever the model."""
+        for cluster in self.snapshot.clusters.values():
+            for endpoint in cluster.endpoints:
+                endpoint.backend = backend
+
     def _record(self, record: RequestRecord) -> None:
         self.metrics.requested(record)
         self.record = record
 
     def block(self) -> bytes:
         """The request's head as it comes over the wire."""
-        fields = (*self.headers.items(), ("content-length", str(len(self.asked.message.body))))
-        return "".join(
-            [f"POST {self.asked.path} HTTP/1.1\r\n", *(f"{name}: {value}\r\n" for name, value in fields), "\r\n"]
-        ).encode()
+        return self.wire()[: -len(self.asked.message.body)]
+
+    def wire(self) -> bytes:
+        """The whole request so."""
+        return message(f"POST {self.asked.path} HTTP/1.1", tuple(self.headers.items()), self.asked.message.body)
 
     def request(self) -> InferenceRequest:
         """The body read."""
@@ -142,10 +130,13 @@ class Bench:
         answer = admitted(self.asked.message.body)
         return answer if isinstance(answer, HttpResponse) else await answer
 
+    def answer(self) -> bytes:
+        """The backend's answer as it comes over the wire."""
+        return message("HTTP/1.1 200 OK", self.told.headers, self.told.body)
+
     def answering(self) -> Callable[[], object]:
         """One answer read by one connection to a backend."""
-        head = ["HTTP/1.1 200 OK", *(f"{name}: {value}" for name, value in self.told.headers)]
-        wire = "\r\n".join([*head, f"Content-Length: {len(self.told.body)}", "", ""]).encode() + self.told.body
+        wire = self.answer()
         connection = Connection(PoolLimits(), "fixed", {}, lambda _: None)
         connection.connection_made(Wire())
         loop = asyncio.get_running_loop()
@@ -182,6 +173,7 @@ def stages(bench: Bench) -> list[Stage]:
         Stage("encode", "the answer under its public name", lambda: encode_response(response, request)),
         Stage("metrics", "one request's record", lambda: bench.metrics.requested(record)),
         Stage("access log", "one line", lambda: access_log.encode(record, 1.0)),
+        Stage("asked at once", "all of a request whose head came before, gate and pool included", bench.asked_at_once),
         Stage("front", "head to answer: all of these but gate, pool, access log", lambda: finished(bench.whole())),
     ]
 
@@ -226,7 +218,10 @@ async def prepare(folder: Path, tokens: int) -> Bench:
     issuer = JwtIssuer(credentials.ISSUER, credentials.AUDIENCE, str(jwks), ("RS256",))
     settings = AuthSettings((issuer,), api_keys=keys)
     authenticator = await build(settings, lambda work, _: work.close())
-    bench = Bench(policy.read_bytes(), authenticator, ApiKeys(keys), {"key": key, "jwt": shown[0]})
+    known, unplugged = {"key": key, "jwt": shown[0]}, Unplugged()
+    bench, other = (Bench(policy.read_bytes(), authenticator, ApiKeys(keys), known) for _ in range(2))
+    other.ask_of(unplugged.backend)
+    bench.asked_at_once = await unplugged.known(other.front, bench.wire(), bench.answer())
     bench.tokens = [_lower(each) for each in shown[1:]]
     await bench.whole()
     return bench
