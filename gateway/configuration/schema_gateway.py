@@ -149,7 +149,7 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     connections_per_address: Count | None = 8_000
     pipelined: Limit = 64 << 10
     unread: Limit = 256 << 10
-    unsent: Limit = 64 << 20
+    unsent: Limit = 48 << 20
     answer: Limit = LARGEST_ANSWER
     first_byte_timeout: Timeout = 30.0
     headers_timeout: Timeout = 5.0

@@ -66,11 +66,12 @@ def _repeat(setting: Setting, values: list[int], delay: int) -> Question:
 def stream(setting: Setting) -> str:
     """One question, five answers, each as it comes."""
     start, seen, times = time.perf_counter(), [], []
-    for outputs in setting.grpc.stream(_repeat(setting, [2, 3, 5, 7, 11], 50)):
+    for outputs in setting.grpc.stream(_repeat(setting, [2, 3, 5, 7, 11], 100)):
         seen.append(int(outputs["OUT"][0]))
         times.append(time.perf_counter() - start)
     equal("the stream's answers", [2, 3, 5, 7, 11], seen)
-    true("answers as they come, 50 ms apart", times[-1] - times[0] > 0.15, [f"{seconds:.3f}" for seconds in times])
+    apart = times[-1] - times[0]  # 400 ms, less what a busy machine holds the first one up
+    true("answers as they come, 100 ms apart", apart > 0.15, [f"{seconds:.3f}" for seconds in times])
     first, last = times[0] * 1000, times[-1] * 1000
     return f"one gRPC question to repeat_int32, 5 answers: the first after {first:.0f} ms, the last after {last:.0f} ms"
 

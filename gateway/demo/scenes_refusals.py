@@ -71,8 +71,9 @@ def deadline(setting: Setting) -> str:
     dearest = setting.policy.stages()[-1][0]
     slow = setting.digits(slice(0, 128), ALWAYS + dearest)
     equal("status with time enough", 200, setting.http.ask(slow).status)
-    reply = setting.http.ask(slow.having(x_request_timeout_ms="2"))
-    equal("status of 128 rows within 2 ms", 504, reply.status)
+    replies = [setting.http.ask(slow.having(x_request_timeout_ms="2")) for _ in range(3)]
+    equal("statuses of 128 rows within 2 ms", {504}, {reply.status for reply in replies})
+    reply = min(replies, key=lambda reply: reply.seconds)  # of three: the machine itself may stand still for so long
     true("the answer at once", reply.seconds < 0.5, f"{reply.seconds:.3f} s")
     reason = reply.headers["x-penstock-error"]
     true("X-Penstock-Error: deadline, or no-time where it was not even begun", reason in ("deadline", "no-time"), reason)

@@ -24,7 +24,7 @@ class Limits:
     connections_per_address: int | None = 8_000  # generous: whole companies sit behind one address; None: as many as in all
     pipelined: int = 64 * 1024  # bytes of later requests kept while one is being answered; beyond it reading pauses
     unread: int = 256 * 1024  # body bytes thrown away after an early refusal before the connection is given up
-    unsent: int = 64 * 1024 * 1024  # bytes of answers, of all clients together, that wait to be taken
+    unsent: int = 48 * 1024 * 1024  # bytes of answers, of all clients together, that wait to be taken
     answer: int = LARGEST_ANSWER  # of a backend, whose connections keep to it
     first_byte_timeout: float = 30.0  # of a new connection
     headers_timeout: float = 5.0  # from a request's first byte to the end of its headers
