@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import importlib.util
 import re
 import subprocess
@@ -169,6 +170,21 @@ def test_source_files_have_their_tests_at_the_mirrored_path() -> None:
     """One test file for each source file that does anything; pure declarations need none."""
     doing = [file for file in files(*PACKAGES) if any(f.acts for f in found(file).functions)]
     assert [] == [file for file in doing if not mirrored(file).exists()]
+
+
+def test_patterns_mean_the_same_in_every_python(capsys: pytest.CaptureFixture[str]) -> None:
+    """Possessive quantifiers and atomic groups do not, before 3.11.5 (python/cpython 100061, 106052)."""
+    modules = [
+        importlib.import_module(file.removesuffix(".py").replace("/", ".")) for file in files(*PACKAGES) if "__" not in file
+    ]
+    patterns = {value for module in modules for value in vars(module).values() if isinstance(value, re.Pattern)}
+    assert len(patterns) > 50
+    re.compile("a++(?>b)", re.DEBUG)
+    assert {"POSSESSIVE_REPEAT", "ATOMIC_GROUP"} <= set(capsys.readouterr().out.split())
+    for pattern in patterns:
+        re.compile(pattern.pattern, pattern.flags | re.DEBUG)
+        said = capsys.readouterr().out
+        assert not re.search("POSSESSIVE|ATOMIC", said), pattern.pattern
 
 
 def test_nothing_but_the_serving_image_knows_torch() -> None:

@@ -18,7 +18,7 @@ from enum import Enum
 
 from gateway.configuration.problems import PolicyError, Problem, shown
 
-_BLANK = rb"(?:[ \t\r]*(?:#[^\n]*)?\n|%[^\n]*\n)*+"  # lines that YAML allows before `---`; possessive: never tried twice
+_BLANK = rb"(?:[ \t\r]*(?:#[^\n]*)?\n|%[^\n]*\n)*"  # lines that YAML allows before `---`, none of which begins as that does
 _OPENING = re.compile(rb"(?:\xef\xbb\xbf)?" + _BLANK + rb"(?P<line>---(?=[ \t\r\n]|\Z)(?P<rest>[^\n]*))")
 _HEAD = re.compile(rb"(?:\xef\xbb\xbf)?" + _BLANK)
 _CLOSING = re.compile(rb"^\.\.\.(?=[ \t\r\n]|\Z)(?P<rest>[^\n]*)\n?", re.MULTILINE)  # no YAML text may hold it at column 1
