@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
+
+_LONGEST = 500  # characters of a backend's own words
+# A place in a program, as stack traces of Python, Triton's Python backend, C++, Java, Go, Rust, .NET and JavaScript name them.
+_TRACE = re.compile(
+    r"Traceback \(most recent|stack backtrace:|goroutine \d+ \[|\b0x[0-9a-f]{8}|"
+    r"\.(?:py|pyc|pyx|c|cc|cpp|h|hpp|cu|rs|go|java|kt|scala|cs|js|mjs|ts)(?:\", line |\(|:|:line )\d"
+)
 
 
 class ErrorKind(StrEnum):
@@ -78,3 +86,9 @@ class InferenceError(Exception):
 def invalid(message: str, reason: str = "") -> InferenceError:
     """The commonest error: the client's request cannot be understood or does not fit the model."""
     return InferenceError(ErrorKind.INVALID, message, source="client", reason=reason)
+
+
+def readable(text: str) -> str:
+    """A backend's own words as a client may read them: one line of at most 500 characters, and nothing of a stack trace."""
+    line = " ".join(text[:_LONGEST].split())
+    return "" if _TRACE.search(line) else line

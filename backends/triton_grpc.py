@@ -12,7 +12,7 @@ from google.protobuf.message import DecodeError
 from tritonclient.grpc import service_pb2
 
 from backends.deadline import Deadline
-from backends.errors import ErrorKind, InferenceError
+from backends.errors import ErrorKind, InferenceError, readable
 from backends.inference import LARGEST_ANSWER, Description, InferenceRequest, InferenceResponse
 from backends.names import FRESH
 from backends.protocols.v2_grpc import SERVICE, Message, decode_response, decode_stream_response, encode_request, plain
@@ -166,15 +166,15 @@ class TritonGrpc:
         return self._broken("could not be asked")
 
     def _failed(self, status: grpc.StatusCode, text: str, deadline: Deadline) -> InferenceError:
-        """What a status means. Only the texts of the client's own mistakes reach it: others may carry a stack trace."""
-        source, text = self._source, " ".join(text[:500].split())
+        """What a status means. Only the texts of the client's own mistakes reach it, and of no stack trace."""
+        source, words, text = self._source, readable(text), " ".join(text[:500].split())
         match status:
             case grpc.StatusCode.INVALID_ARGUMENT:
-                return InferenceError(ErrorKind.INVALID, text or f"backend '{source}' refused the request", source=source)
+                return InferenceError(ErrorKind.INVALID, words or f"backend '{source}' refused the request", source=source)
             case grpc.StatusCode.NOT_FOUND:
                 return InferenceError(ErrorKind.NOT_FOUND, "unknown model or version", source=source)
             case grpc.StatusCode.UNIMPLEMENTED:
-                return InferenceError(ErrorKind.UNSUPPORTED, text or f"backend '{source}' does not offer this", source=source)
+                return InferenceError(ErrorKind.UNSUPPORTED, words or f"backend '{source}' does not offer this", source=source)
             case grpc.StatusCode.DEADLINE_EXCEEDED:
                 return self._late()
             case grpc.StatusCode.UNAVAILABLE if out_of_time(text, deadline):

@@ -11,7 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from backends.deadline import Deadline
-from backends.errors import ErrorKind, InferenceError, invalid
+from backends.errors import ErrorKind, InferenceError, invalid, readable
 from backends.http1.connection import Connection, Promised
 from backends.http1.messages import JOIN_BELOW, heading, late
 from backends.http1.pool import HttpPool, UpstreamRequest, UpstreamResponse
@@ -145,8 +145,8 @@ class TritonHttp:
         return await self._pool.ask(UpstreamRequest("GET", path, (), (), True), deadline)
 
     def _failure(self, answer: UpstreamResponse) -> InferenceError:
-        """What a status other than 200 means. Only texts of 4xx reach the client: a 5xx may carry a stack trace."""
-        text = " ".join(error_text(answer.body)[:500].split())
+        """What a status other than 200 means. Only texts of 4xx and 501 reach the client, and of no stack trace."""
+        text = readable(error_text(answer.body))
         match answer.status:
             case 404:
                 return InferenceError(ErrorKind.NOT_FOUND, text or "unknown model or version", source=self._source)

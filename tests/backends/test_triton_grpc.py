@@ -256,6 +256,8 @@ async def test_models(backend: TritonGrpc, servicer: Recording) -> None:
     ("status", "text", "kind", "retryable"),
     [
         (grpc.StatusCode.INVALID_ARGUMENT, "wrong shape", ErrorKind.INVALID, False),
+        (grpc.StatusCode.INVALID_ARGUMENT, "Traceback (most recent call last): secret", ErrorKind.INVALID, False),
+        (grpc.StatusCode.UNIMPLEMENTED, "secret, At: /models/m/1/model.py(3): execute", ErrorKind.UNSUPPORTED, False),
         (grpc.StatusCode.NOT_FOUND, "Request for unknown model: 'm' is not found", ErrorKind.NOT_FOUND, False),
         (grpc.StatusCode.UNAVAILABLE, "failed to connect to all addresses; last error: …", ErrorKind.UNAVAILABLE, True),
         (grpc.StatusCode.UNAVAILABLE, "errors resolving a.internal:8001: [field:hostname …]", ErrorKind.UNAVAILABLE, True),

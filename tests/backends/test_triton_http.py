@@ -89,6 +89,9 @@ async def test_decoded_tensors_go_in_binary(backend: TritonHttp, server: Server)
     ("script", "kind", "told"),
     [
         (failing(400, "bad  shape\n here"), ErrorKind.INVALID, "bad shape here"),
+        (failing(400, "Traceback (most recent call last): x"), ErrorKind.INVALID, "'triton' refused"),
+        (failing(404, "Traceback (most recent call last): x"), ErrorKind.NOT_FOUND, "unknown model"),
+        (failing(501, "Traceback (most recent call last): x"), ErrorKind.INVALID, "over a gRPC stream"),
         (failing(400, body=b"x"), ErrorKind.INVALID, "'triton' refused"),
         (failing(400, "Request for unknown model: 'x'"), ErrorKind.NOT_FOUND, "unknown model"),
         (failing(404, ""), ErrorKind.NOT_FOUND, "unknown model"),
