@@ -41,4 +41,5 @@ def test_every_stage_can_be_measured(tmp_path: Path) -> None:
     took = {stage["stage"]: stage["us"] for stage in json.loads(output.read_text())["stages"]}
     assert {"gate", "auth: API key", "auth: RS256 token", "decode", "match and plan", "onion", "encode", "front"} <= took.keys()
     assert took["front"] > took["onion"] + took["decode"]
+    assert took["front"] > took["asked at once"] > took["pool: answer"]
     assert took["auth: RS256 token, first"] > took["auth: RS256 token"]
