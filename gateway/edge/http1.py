@@ -62,8 +62,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        peer = transport.get_extra_info("peername")
-        self._peer = str(peer[0]) if peer else ""
+        self._peer = str((transport.get_extra_info("peername") or ("",))[0])
         self._since = monotonic()
         try:
             refused = self._shared.come(self, self._peer)
@@ -122,6 +121,7 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._stuffed = True
+        self._shared.backlog.add(self, self._transport.get_write_buffer_size())
 
     def resume_writing(self) -> None:
         self._stuffed = False
@@ -363,7 +363,7 @@ class Connection(asyncio.Protocol):
         """Ends what has lasted too long. The clock of a phase runs only while the client has taken all it was sent."""
         limits = self._limits
         if self._transport.get_write_buffer_size():
-            if self._taking.stalls(kernel.untaken(self._transport), now, limits):
+            if self._taking.stalls(kernel.balance(self._transport), now, limits):
                 self._transport.abort()
             self._since = now
             return

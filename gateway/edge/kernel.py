@@ -8,10 +8,25 @@ import sys
 import termios
 from asyncio import Transport
 
+_ACKED = slice(120, 128)  # tcpi_bytes_acked in struct tcp_info (linux/tcp.h)
+
 
 def lost(transport: Transport) -> bool:
     """Whether the other side has reset the connection; the loop does not look any more once it has seen the end of input."""
     return bool(transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+
+
+def balance(transport: Transport) -> int:
+    """A number that falls by each byte that the other side takes, whatever is written meanwhile.
+
+    Where the system does not count what was taken (Linux does since 4.1), it rises by each byte written, too.
+    """
+    count = getattr(socket, "TCP_INFO", None)
+    try:
+        info = b"" if count is None else transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, count, _ACKED.stop)
+    except OSError:  # no TCP
+        info = b""
+    return -int.from_bytes(info[_ACKED], sys.byteorder) if len(info) == _ACKED.stop else untaken(transport)
 
 
 def untaken(transport: Transport) -> int:

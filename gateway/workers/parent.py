@@ -154,9 +154,9 @@ class Parent:
 
     async def exposition(self) -> bytes:
         """The sum of what all workers count, and of those that have ended."""
-        lives = self._lives()
-        await asyncio.gather(*(life.look() for life in lives))
+        await asyncio.gather(*(life.look() for life in self._lives()))
         own = self._metrics.exposition(sum(seat.serving for seat in self._seats))
+        lives = self._lives()  # not those from before: who has ended meanwhile is in the totals
         return self._totals.exposition([life.exposition for life in lives], own)
 
     async def endpoints(self) -> list[EndpointState]:

@@ -74,3 +74,47 @@ async def test_untaken_counts_what_the_kernel_holds() -> None:
     await until(lambda: kernel.untaken(transport) == 0)
     transport.abort()
     theirs.close()
+
+
+async def test_the_balance_falls_by_what_is_taken_alone() -> None:
+    """Of TCP on Linux; elsewhere it is what has not been taken."""
+    loop = asyncio.get_running_loop()
+    made: list[Kept] = []
+
+    def accept() -> Kept:
+        made.append(Kept())
+        return made[-1]
+
+    server = await loop.create_server(accept, "127.0.0.1", 0)
+    theirs = socket.socket()
+    theirs.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    theirs.connect(server.sockets[0].getsockname())
+    await until(lambda: bool(made))
+    transport = made[0].transport
+    transport.write(bytes(8_000_000))
+    await asyncio.sleep(0.05)
+    before, waiting = kernel.balance(transport), kernel.untaken(transport)
+    transport.write(bytes(1000))
+    assert (before, waiting + 1000) == (kernel.balance(transport), kernel.untaken(transport))
+    assert before < 0 < waiting
+    theirs.setblocking(False)
+    taken = 0
+    while taken < 100_000:
+        try:
+            taken += len(theirs.recv(65536))
+        except BlockingIOError:
+            await asyncio.sleep(0.002)
+    assert kernel.balance(transport) <= before - 100_000 + 65536
+    transport.abort()
+    theirs.close()
+    server.close()
+
+
+async def test_without_tcp_the_balance_is_what_was_not_taken() -> None:
+    """A socket of another family counts nothing that was taken."""
+    ours, theirs = socket.socketpair()
+    transport, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, sock=ours)
+    transport.write(bytes(5_000_000))
+    assert kernel.balance(transport) == kernel.untaken(transport) > 0
+    transport.abort()
+    theirs.close()

@@ -8,6 +8,12 @@ from gateway.edge.taking import Taking
 LIMITS = Limits(write_timeout=10.0, body_rate=100)
 
 
+def test_what_is_told_by_what_was_taken() -> None:
+    """The balance of a system that counts that is never above nothing, whatever is written."""
+    assert [False, False, True] == stalled((100.0, 0), (109.9, -500), (110.0, -999))
+    assert [False, False, True] == stalled((100.0, -5000), (110.0, -6000), (120.0, -6999))
+
+
 def stalled(*seen: tuple[float, int]) -> list[bool]:
     """What is said at these moments of so many bytes."""
     taking = Taking()

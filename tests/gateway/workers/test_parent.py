@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
@@ -52,6 +53,29 @@ async def test_a_reload_counts_once_and_refuses_whole(make: Make, tmp_path: Path
     lines = (await parent.exposition()).decode().splitlines()
     assert 'penstock_policy_reloads_total{result="ok"} 2' in lines
     assert 'penstock_policy_reloads_total{result="refused"} 1' in lines
+
+
+async def test_who_ends_while_metrics_are_read_counts_once(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By what it had told last: the totals have that already."""
+    parent = make(POLICY)
+    seat = parent._seats[0]
+    life = seat._born()
+    life.served, life.exposition = True, b"# TYPE penstock_abandoned_total counter\npenstock_abandoned_total 100.0\n"
+
+    async def look(life: Life) -> bool:
+        life.over.cancel()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        return True
+
+    assert ["penstock_abandoned_total 100.0"] == await abandoned(parent)
+    monkeypatch.setattr(Life, "look", look)
+    assert ["penstock_abandoned_total 100.0"] == await abandoned(parent)
+    assert [] == seat.lives
+
+
+async def abandoned(parent: Parent) -> list[str]:
+    return [line for line in (await parent.exposition()).decode().splitlines() if line.startswith("penstock_abandoned_total ")]
 
 
 async def test_a_parent_without_workers_is_not_ready(make: Make) -> None:
