@@ -220,6 +220,7 @@ def spent(matches: Sequence[Match]) -> tuple[float, list[tuple[int, tuple[int, .
     return time.process_time() - begin, hidden
 
 
+@pytest.mark.timed
 def test_thousands_of_routes() -> None:
     """5 000 ordinary routes of one model are judged in less than a second, a hidden one and the last one rightly."""
     ordinary = [
