@@ -31,16 +31,20 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.002)
 
 
-async def test_lost_tells_a_client_that_left_from_one_that_only_sends_no_more() -> None:
-    """Both have sent FIN; after something was sent to them, only the one that left has reset the connection."""
-    loop = asyncio.get_running_loop()
+async def accepting() -> tuple[asyncio.Server, list[Kept]]:
+    """A port, and whoever has come."""
     kept: list[Kept] = []
 
     def accept() -> Kept:
         kept.append(Kept())
         return kept[-1]
 
-    server = await loop.create_server(accept, "127.0.0.1", 0)
+    return await asyncio.get_running_loop().create_server(accept, "127.0.0.1", 0), kept
+
+
+async def test_lost_tells_a_client_that_left_from_one_that_only_sends_no_more() -> None:
+    """Both have sent FIN; after something was sent to them, only the one that left has reset the connection."""
+    server, kept = await accepting()
     there, gone = (socket.create_connection(server.sockets[0].getsockname()) for _ in range(2))
     await until(lambda: len(kept) == 2)
     there.shutdown(socket.SHUT_WR)
@@ -78,14 +82,7 @@ async def test_untaken_counts_what_the_kernel_holds() -> None:
 
 async def test_the_balance_falls_by_what_is_taken_alone() -> None:
     """Of TCP on Linux; elsewhere it is what has not been taken."""
-    loop = asyncio.get_running_loop()
-    made: list[Kept] = []
-
-    def accept() -> Kept:
-        made.append(Kept())
-        return made[-1]
-
-    server = await loop.create_server(accept, "127.0.0.1", 0)
+    server, made = await accepting()
     theirs = socket.socket()
     theirs.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     theirs.connect(server.sockets[0].getsockname())
