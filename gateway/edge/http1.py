@@ -28,6 +28,7 @@ from gateway.edge.shared import LATE, LONGEST, Shared
 from gateway.edge.taking import Taking
 
 _NO_REQUEST = Framing(0, True, False, True)  # of a connection that has not had any yet
+_EMPTY_LINE = Framing(0, True, False, True)  # of one that has sent an empty line since its last
 _IN_A_ROW = 32  # heads that are read before everybody else has a turn: many an answer waits for nothing
 
 _log = logging.getLogger(__name__)
@@ -50,13 +51,12 @@ class Connection(asyncio.Protocol):
         self._buffer = b""
         self._head: RequestHead | None = None
         self._framing = _NO_REQUEST
-        self._last = LastHead()
+        self._last, self._taking = LastHead(), Taking()
         self._body: Arriving | None = None  # in BODY
         self._alike: Alike | None = None  # may answer the request under way
         self._errand: Errand | Later | Pending | None = None
         self._reading, self._repeats = True, False  # the last request will be known again: so may be the next
         self._advancing = self._stuffed = False  # stuffed: the client does not take its answers
-        self._taking = Taking()
 
     # -- what the loop calls
 
@@ -183,8 +183,8 @@ class Connection(asyncio.Protocol):
     def _read_head(self, unread: bytes, tried: bool) -> bool:
         """False when more bytes must come first."""
         limits = self._limits
-        if unread[:2] == b"\r\n" != unread[2:4]:  # RFC 9112 section 2.2: an empty line may stray between requests
-            self._buffer = unread[2:]
+        if unread[:2] == b"\r\n" and self._framing is not _EMPTY_LINE:  # RFC 9112 section 2.2: one may stray before a request
+            self._buffer, self._framing, self._repeats = unread[2:], _EMPTY_LINE, False
             return True
         end = unread.find(b"\r\n\r\n", 0, limits.request_line + limits.headers + 8) + 4
         if end < 4:

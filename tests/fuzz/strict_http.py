@@ -57,7 +57,7 @@ def requests(stream: bytes) -> Iterator[Read]:
 
 
 def _request(stream: bytes, at: int) -> Read:
-    while stream.startswith(b"\r\n", at):  # section 2.2: empty lines before a request are to be ignored
+    if stream.startswith(b"\r\n", at):  # section 2.2: at least one empty line before a request is to be ignored
         at += 2
     first, fields, at = _head(stream, at)
     line = _three(first)
