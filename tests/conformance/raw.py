@@ -190,6 +190,11 @@ class Gate:
         status = Path(f"/proc/{self.process.process.pid}/status").read_text()
         return 1024 * int(status.split("VmRSS:")[1].split()[0])
 
+    def held(self) -> int:
+        """Connections of clients that the process has open: those the kernel goes on with alone have no inode."""
+        port = f":{int(self.process.http.split(':')[1]):04X}"
+        return sum(each[1].endswith(port) and each[3] != "0A" and each[9] != "0" for each in sockets())
+
     @contextlib.contextmanager
     def peak(self) -> Iterator[None]:
         """Checks that memory does not grow by more than MORE on the way; the kernel keeps the mark."""
@@ -199,6 +204,11 @@ class Gate:
         yield
         highest = 1024 * int((process / "status").read_text().split("VmHWM:")[1].split()[0])
         assert highest - before <= MORE, f"{(highest - before) >> 20} MiB"
+
+
+def sockets() -> list[list[str]]:
+    """The fields of each line of this machine's TCP sockets: proc(5), /proc/net/tcp."""
+    return [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
 
 
 @contextlib.contextmanager

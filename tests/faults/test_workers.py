@@ -8,6 +8,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
@@ -78,6 +79,24 @@ def test_a_hung_worker_holds_no_scrape_and_is_replaced(crew: Crew) -> None:
     assert time.monotonic() - begin < 3
     until(lambda: victim not in crew.workers() and 2 == crew.gateway.metric("penstock_workers"), 40)
     assert "does not answer and is killed" in crew.gateway.log()
+    assert 20 == crew.requests()
+
+
+def test_workers_that_die_while_metrics_are_read_count_once(crew: Crew) -> None:
+    """By what they told last, in the answer that waits for them and ever after."""
+    crew.many(20)
+    assert 20 == crew.requests()
+    victims = crew.workers()
+    for pid in victims:
+        os.kill(pid, signal.SIGSTOP)
+    with ThreadPoolExecutor() as scraper:
+        scrape = scraper.submit(crew.requests)
+        time.sleep(0.3)  # it is under way, and waits for them
+        assert not scrape.done()
+        for pid in victims:
+            os.kill(pid, signal.SIGKILL)
+        assert 20 == scrape.result(5)
+    until(lambda: 2 == crew.gateway.metric("penstock_worker_ends_total") and 2 == crew.gateway.metric("penstock_workers"), 5)
     assert 20 == crew.requests()
 
 

@@ -287,22 +287,6 @@ async def test_slow_clients_meet_their_clock(place: Place, sent: bytes, status: 
     assert b"" == await client.rest()
 
 
-async def test_one_empty_line_may_come_before_each_request(place: Place) -> None:
-    """However it is cut; a second one is refused, so nobody holds an idle connection open by sending nothing else."""
-    _, connect = await place.start()
-    probe, client = await connect(), await connect()
-    for _ in range(3):
-        for piece in (b"\r", b"\n"):
-            client.send(piece)
-            await probe.turns(1)
-        assert 200 == (await client.ask(GET)).status
-        assert 200 == (await client.ask(b"\r\n" + GET)).status
-    client.send(b"\r\n")
-    await probe.turns(1)
-    assert 400 == (await client.ask(b"\r\n")).status
-    assert b"" == await client.rest()
-
-
 async def test_a_client_that_does_not_read_is_given_up(place: Place) -> None:
     """An answer of which nothing is taken for a while ends the connection."""
     _, connect = await place.start(Limits(sweep=0.02, write_timeout=0.1))

@@ -107,3 +107,19 @@ def test_any_slicing_gives_the_same_requests(requests: list[bytes], cuts: list[i
         written, app = asyncio.run(deliver(pieces, len(requests)))
         assert expected.seen == app.seen
         assert whole == written
+
+
+async def test_one_empty_line_may_come_before_each_request(place: Place) -> None:
+    """However it is cut; a second one is refused, so nobody holds an idle connection open by sending nothing else."""
+    _, connect = await place.start()
+    probe, client = await connect(), await connect()
+    for _ in range(3):
+        for piece in (b"\r", b"\n"):
+            client.send(piece)
+            await probe.turns(1)
+        assert 200 == (await client.ask(GET)).status
+        assert 200 == (await client.ask(b"\r\n" + GET)).status
+    client.send(b"\r\n")
+    await probe.turns(1)
+    assert 400 == (await client.ask(b"\r\n")).status
+    assert b"" == await client.rest()
