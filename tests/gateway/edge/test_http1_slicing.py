@@ -13,6 +13,7 @@ from gateway.edge.http1 import Connection
 from gateway.edge.limits import Limits
 from gateway.edge.messages import Admitted, HttpResponse, RequestHead
 from gateway.edge.shared import Shared
+from tests.gateway.edge.conftest import Place
 
 GET = b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n"
 
