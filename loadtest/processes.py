@@ -27,10 +27,14 @@ class MissingToolError(StartError):
 
 @dataclass(frozen=True, slots=True)
 class Stat:
-    """The fields of /proc/PID/stat that matter here; `ticks` are user + system, of the process and of children it has reaped."""
+    """The fields of /proc/PID/stat that matter here; `ticks` are user + system, of the process and of children it has reaped.
+
+    `kernel_ticks` are the system's part of them.
+    """
 
     parent: int
     ticks: int
+    kernel_ticks: int
     resident_pages: int
 
 
@@ -59,7 +63,9 @@ def free_port() -> int:
 def parse_stat(text: str) -> Stat:
     """One line of /proc/PID/stat. The command name may hold spaces and brackets, so fields are counted after the last one."""
     fields = text.rpartition(")")[2].split()
-    return Stat(parent=int(fields[1]), ticks=sum(int(field) for field in fields[11:15]), resident_pages=int(fields[21]))
+    user, system, user_below, system_below = map(int, fields[11:15])
+    kernel = system + system_below
+    return Stat(int(fields[1]), user + user_below + kernel, kernel, resident_pages=int(fields[21]))
 
 
 def tree(root: int) -> dict[int, Stat]:
@@ -96,6 +102,10 @@ class Running:
     def cpu_seconds(self) -> float:
         """User and system time of the whole tree since it started, in steps of one clock tick (10 ms)."""
         return sum(stat.ticks for stat in tree(self.pid).values()) / TICKS_PER_SECOND
+
+    def kernel_seconds(self) -> float:
+        """What of it was system time."""
+        return sum(stat.kernel_ticks for stat in tree(self.pid).values()) / TICKS_PER_SECOND
 
     def cpu_by_process(self) -> dict[int, float]:
         """The same for each process that lives, by pid."""

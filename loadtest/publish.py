@@ -33,12 +33,13 @@ def cpu(run: Recorded) -> str:
             f"{row['program']}, {row['traffic']}",
             f"{row['cpu_us']:.1f}",
             f"{row['lowest']:.1f} … {row['highest']:.1f}",
+            f"{row['kernel_us']:.1f}",
             _number(row["to_envoy"], 2),
             _number(row["to_nginx"], 2),
         )
         for row in run["summary"]
     ]
-    return table(("program, traffic", "CPU µs/request", "least … most", "× Envoy", "× nginx"), lines)
+    return table(("program, traffic", "CPU µs/request", "least … most", "of it the kernel's", "× Envoy", "× nginx"), lines)
 
 
 def latency(run: Recorded) -> str:

@@ -18,7 +18,7 @@ def started(tmp_path: Path, code: str) -> processes.Running:
 def test_stat_fields_are_counted_after_a_name_with_brackets_and_spaces() -> None:
     """A command name that holds spaces and brackets does not shift the fields."""
     line = "42 (a) odd (name) S 7 42 42 0 -1 0 0 0 0 0 11 22 3 4 20 0 1 0 100 5000 250 0"
-    assert Stat(parent=7, ticks=40, resident_pages=250) == processes.parse_stat(line)
+    assert Stat(parent=7, ticks=40, kernel_ticks=26, resident_pages=250) == processes.parse_stat(line)
 
 
 def test_the_tree_holds_children_and_ends_with_them(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ from loadtest import publish
 RUN = {
     "machine": {"date": "2026-11-21", "cores": 2, "cpu": "X", "kernel": "6", "python": "3.11"},
     "summary": [
-        {"program": name, "traffic": "1k", "cpu_us": cost, "lowest": 1.0, "highest": 99.0, "to_envoy": ratio, "to_nginx": None}
+        {"program": name, "traffic": "1k", "cpu_us": cost, "kernel_us": 5.0, "lowest": 1.0, "highest": 99.0}
+        | {"to_envoy": ratio, "to_nginx": None}
         for name, cost, ratio in (("envoy", 60.0, 1.0), ("penstock key", 54.0, 0.9))
     ],
 }
@@ -19,7 +20,7 @@ def test_marked_places_are_filled_and_can_be_filled_again() -> None:
     """The rest of the page stays."""
     page = "a\n<!-- measured: cpu -->\nold\n<!-- end -->\nb <!-- measured: machine -->\n<!-- end -->."
     filled = publish.filled(page, {"compare": RUN})
-    assert "| penstock key, 1k | 54.0 | 1.0 … 99.0 | 0.90 | – |" in filled.splitlines()
+    assert "| penstock key, 1k | 54.0 | 1.0 … 99.0 | 5.0 | 0.90 | – |" in filled.splitlines()
     assert "old" not in filled
     assert filled.startswith("a\n")
     assert filled.endswith("2026-11-21, 2 cores of X, Linux 6, Python 3.11\n<!-- end -->.")
