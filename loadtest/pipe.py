@@ -47,8 +47,13 @@ class End(asyncio.Protocol):
             self._other.data(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._other is not None and self._other._transport is not None:
-            self._other._transport.close()
+        if self._other is not None:
+            self._other.close()
+
+    def close(self) -> None:
+        """Its peer has left the other one."""
+        if self._transport is not None:
+            self._transport.close()
 
 
 def accept(loop: asyncio.AbstractEventLoop, backend_port: int) -> End:

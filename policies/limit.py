@@ -38,19 +38,21 @@ class LocalMeter:
     """Counts in this process; never waits. Of so many `processes` for the same clients each allows its part."""
 
     def __init__(self, clock: Callable[[], float], processes: int = 1) -> None:
-        self._buckets = Buckets()
-        self._clock = clock
+        self.buckets = Buckets()
+        self.clock = clock
         self._processes = processes
 
     def take(self, demands: Sequence[Demand]) -> Verdict:
         """All of the demands or none."""
-        if self._processes > 1:
-            demands = [demand.part(self._processes) for demand in demands]
-        return self._buckets.take(demands, self._clock())
+        return self.buckets.take(self.own(demands), self.clock())
+
+    def own(self, demands: Sequence[Demand]) -> Sequence[Demand]:
+        """This process's part of them."""
+        return [demand.part(self._processes) for demand in demands] if self._processes > 1 else demands
 
     def give_back(self, demands: Sequence[Demand]) -> None:
         """Their request has ended."""
-        self._buckets.give_back(demands)
+        self.buckets.give_back(demands)
 
 
 class _Binding(msgspec.Struct, frozen=True, gc=False):
@@ -65,16 +67,17 @@ class _Binding(msgspec.Struct, frozen=True, gc=False):
 class Toll:
     """What each of some questions takes, in this process. Implements policies.direct.Toll."""
 
-    __slots__ = ("_counted", "_demands", "_meter", "weighed")
+    __slots__ = ("_buckets", "_clock", "_counted", "_demands", "weighed")
 
     def __init__(self, meter: LocalMeter, bound: _Binding, size: int) -> None:
         """`size` bytes has the body of each, as far as it is `weighed`."""
-        self._meter, self._counted, self.weighed = meter, bound.counted, bool(bound.weighed)
-        self._demands = _weighed(bound, size) if bound.weighed else bound.demands
+        self._counted, self.weighed = bound.counted, bool(bound.weighed)
+        self._buckets, self._clock = meter.buckets, meter.clock
+        self._demands = meter.own(_weighed(bound, size) if bound.weighed else bound.demands)
 
     def pay(self) -> Quota | None:
         """What is left; None where that is too little, and nothing has been taken."""
-        verdict = self._meter.take(self._demands)
+        verdict = self._buckets.take(self._demands, self._clock())
         return Quota(self._counted, verdict) if verdict.limited is None else None
 
 

@@ -28,10 +28,14 @@ def quota_headers(quota: Quota | None) -> Headers:
     """Nothing where no limit counted the question."""
     if quota is None:
         return ()
-    verdict = quota.verdict
-    told = quota.counted[verdict.told]
-    reset = f";t={math.ceil(verdict.reset - _NOISE)}" if told.window else ""  # nobody knows when others' requests end
-    return (("ratelimit-policy", _policies(quota.counted)), ("ratelimit", f"{_name(told)};r={verdict.remaining}{reset}"))
+    policies, left = _told(quota)
+    return (("ratelimit-policy", policies), ("ratelimit", left))
+
+
+def quota_lines(quota: Quota) -> str:
+    """The same as gateway.edge.reply.lines writes it: the names of limits, and numbers, end no line."""
+    policies, left = _told(quota)
+    return f"\r\nratelimit-policy: {policies}\r\nratelimit: {left}"
 
 
 def quota_of(error: InferenceError) -> Headers:
@@ -39,9 +43,18 @@ def quota_of(error: InferenceError) -> Headers:
     return quota_headers(error.quota) if isinstance(error, LimitedError) else ()
 
 
+def _told(quota: Quota) -> tuple[str, str]:
+    verdict = quota.verdict
+    policies, names = _policies(quota.counted)
+    name, timed = names[verdict.told]
+    reset = f";t={math.ceil(verdict.reset - _NOISE)}" if timed else ""  # nobody knows when others' requests end
+    return policies, f"{name};r={verdict.remaining}{reset}"
+
+
 @lru_cache(maxsize=1024)
-def _policies(counted: tuple[Counted, ...]) -> str:
-    return ", ".join(f"{_name(each)};q={each.burst}{_window(each)}{_UNITS[each.kind]}" for each in counted)
+def _policies(counted: tuple[Counted, ...]) -> tuple[str, tuple[tuple[str, bool], ...]]:
+    told = ", ".join(f"{_name(each)};q={each.burst}{_window(each)}{_UNITS[each.kind]}" for each in counted)
+    return told, tuple((_name(each), bool(each.window)) for each in counted)
 
 
 def _window(each: Counted) -> str:

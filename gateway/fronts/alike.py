@@ -26,11 +26,10 @@ from backends.protocols.v2_http_request import Inline
 from backends.protocols.v2_http_response import HttpAnswer
 from backends.signature import Signature
 from gateway.auth.authenticator import Standing
-from gateway.dialects.quota import quota_headers
+from gateway.dialects.quota import quota_lines
 from gateway.dialects.reply import told_alike
 from gateway.edge.coding import MIN_DEFLATE, choose
 from gateway.edge.messages import Asker, HttpResponse, Pending
-from gateway.edge.reply import lines
 from gateway.fronts.exchange import Exchange
 from gateway.fronts.forms import SHORT, Begins, Expected, ExpectedJson, expected, form_of
 from gateway.fronts.parts import FrontParts
@@ -177,7 +176,7 @@ class Alike:
         self._tell(record)
         own = told_alike(asked.id, seconds, backend)
         if quota is not None:
-            own += lines(quota_headers(quota))
+            own += quota_lines(quota)
         return self._expected.lines + own, body
 
     async def work(self, asked: _Asked) -> HttpResponse:

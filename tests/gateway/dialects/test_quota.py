@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from backends.errors import ErrorKind, InferenceError
-from gateway.dialects.quota import quota_headers, quota_of
+from gateway.dialects.quota import quota_headers, quota_lines, quota_of
+from gateway.edge.reply import lines
 from policies.call import Counted, LimitedError, Quota
 from routing.demand import Verdict
 
@@ -15,6 +16,13 @@ def test_headers() -> None:
     """All that counted the question, and what is left of the one that matters: whole seconds, never too few."""
     headers = dict(quota_headers(Quota(COUNTED, Verdict(None, 0.0, 41, 1.2, 0))))
     assert {"ratelimit-policy": POLICY, "ratelimit": '"free";r=41;t=2'} == headers
+
+
+def test_lines() -> None:
+    """The headers as the edge would write them."""
+    for told, window in enumerate((2, 1, 0)):
+        quota = Quota(COUNTED, Verdict(None, 0.0, 41, window - 0.5, told))
+        assert lines(quota_headers(quota)) == quota_lines(quota)
 
 
 def test_a_second_is_not_made_of_nothing() -> None:
