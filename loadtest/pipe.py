@@ -1,4 +1,3 @@
-# ruff: noqa: T201 - a program: it prints
 """The least a proxy on this interpreter and loop can do: bytes in, bytes out, nothing read, nobody checked.
 
 What any gateway in Python can at best come near to: `python -m loadtest.pipe PORT BACKEND_PORT` is a row of loadtest.compare.
@@ -69,7 +68,7 @@ async def serve(port: int, backend_port: int) -> None:
     loop.add_signal_handler(signal.SIGTERM, ended.set)
     server = await loop.create_server(partial(accept, loop, backend_port), "127.0.0.1", port)
     gc.freeze()
-    print("ready", flush=True)
+    print("ready", flush=True)  # noqa: T201 - the way to say so
     await ended.wait()
     server.close()
 
