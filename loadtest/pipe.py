@@ -68,7 +68,7 @@ async def serve(port: int, backend_port: int) -> None:
     loop.add_signal_handler(signal.SIGTERM, ended.set)
     server = await loop.create_server(partial(accept, loop, backend_port), "127.0.0.1", port)
     gc.freeze()
-    print("ready", flush=True)  # noqa: T201 - the way to say so
+    print("ready", flush=True)
     await ended.wait()
     server.close()
 
