@@ -147,12 +147,12 @@ class Inline(msgspec.Struct, frozen=True, gc=False):
     specs: tuple[TensorSpec, ...]
     most: int
 
-    def tensors(self, body: bytes) -> bytes | None:
+    def tensors(self, body: bytes | memoryview) -> bytes | None:
         """The bytes of all tensors together; None where the body is another, or is not right: whoever reads it all says why."""
         if len(body) > self.most:
             return None
         try:
-            left, arrays = _cut(body)
+            left, arrays = _cut(bytes(body))
             if left != self.left or len(arrays) != len(self.specs):
                 return None
             read = [

@@ -6,6 +6,7 @@ from gateway.edge.gate import Framing
 from gateway.edge.head import KNOWN, unsized
 from gateway.edge.messages import Alike
 
+COPIED = 16 * 1024  # bytes up to which a copy of a part is made sooner than a view
 MOST = 2048  # of each kind, of at most 1 KiB (gateway.edge.head), with 6 KiB at most of what was decided by it: 28 MiB in all
 
 Known = tuple[Framing, Alike]
@@ -49,14 +50,16 @@ class Heads:
             return None
         return found[0]._replace(length=size[1]), found[1]
 
-    def whole(self, data: bytes) -> tuple[Framing, Alike, bytes] | None:
+    def whole(self, data: bytes) -> tuple[Framing, Alike, bytes | memoryview] | None:
         """The same of bytes that are one whole request, and its body."""
         end = self._end
         found = self.find(data[:end])
         if found is None:
             self._end = end = data.find(b"\r\n\r\n", 0, KNOWN) + 4
             found = self.find(data[:end])
-        return (*found, data[end:]) if found is not None and found[0].length == len(data) - end else None
+        if found is None or found[0].length != len(data) - end:
+            return None
+        return *found, (data if len(data) <= COPIED else memoryview(data))[end:]
 
     def knows(self, block: bytes) -> bool:
         """Whether anybody will answer such a head again; forgets who will not."""

@@ -264,7 +264,7 @@ class Connection(asyncio.Protocol):
         except Exception:  # noqa: BLE001 - whatever the application raises, the client gets an answer
             self._crash()
 
-    def _ask(self, body: bytes, received: float) -> bool:
+    def _ask(self, body: bytes | memoryview, received: float) -> bool:
         """Whether somebody is asked for an answer to whatever has such a head; see Asker for how that ends."""
         alike, self._alike = self._alike, None
         pending = alike.ask(body, received, self._peer, self) if alike is not None else None

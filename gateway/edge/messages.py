@@ -77,7 +77,7 @@ class Alike(Protocol):
 
     sized: bool
 
-    def ask(self, body: bytes, received: float, peer: str, asker: Asker) -> Pending | None:
+    def ask(self, body: bytes | memoryview, received: float, peer: str, asker: Asker) -> Pending | None:
         """None: nothing has been done, and the request is to be taken like any other."""
         ...
 

@@ -143,7 +143,7 @@ class Alike:
             return False
         return self._holds(time.time())
 
-    def ask(self, body: bytes, received: float, peer: str, asker: Asker) -> Pending | None:
+    def ask(self, body: bytes | memoryview, received: float, peer: str, asker: Asker) -> Pending | None:
         """Asks at once; None: nothing has been done, and the request is to be taken like any other."""
         direct = self._direct
         if self._odd >= ODD or not self.current() or (direct.past is not None and not direct.past.stands(self._clock())):
@@ -182,7 +182,7 @@ class Alike:
     async def work(self, asked: _Asked) -> HttpResponse:
         """Its answer, which takes the long way."""
         try:
-            return await self._long.resume(self._exchange(asked), asked.body, asked.started)
+            return await self._long.resume(self._exchange(asked), bytes(asked.body), asked.started)
         finally:
             self._direct.abandon(asked.started[0])  # if nobody got so far as to go on with it
 
@@ -206,7 +206,7 @@ class _Asked(msgspec.Struct, eq=False):
     alike: Alike
     asker: Asker
     id: str
-    body: bytes
+    body: bytes | memoryview
     received: float
     peer: str
     started: Started = cast("Started", None)  # set where it is asked, before anybody looks

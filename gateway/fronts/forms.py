@@ -8,10 +8,10 @@ from backends.begun import Begun
 from backends.protocols.v2_http import LENGTH_HEADER
 from backends.protocols.v2_http_request import HttpQuestion, Inline, inline
 from backends.protocols.v2_http_response import HttpAnswer, passes, renamed, version_in
+from gateway.edge.heads import COPIED
 
 LONGEST = 1024  # bytes of JSON in front of tensors, of a question or an answer: there are as many of them as heads
 SHORT = 16 * 1024  # bytes of a body in JSON, and of an answer, that are read, or looked through, in no time
-_COPIED = 16 * 1024  # bytes of a body up to which a copy of its tensors is made sooner than a view
 _DATA = b'"data"'  # elements in the JSON: each has its own
 
 
@@ -21,11 +21,12 @@ class Begins(NamedTuple):
     head: bytes
     size: int
 
-    def tensors(self, body: bytes) -> bytes | memoryview | None:
+    def tensors(self, body: bytes | memoryview) -> bytes | memoryview | None:
         """Their bytes; None where the body is another."""
-        if len(body) != self.size or not body.startswith(self.head):
+        begin = len(self.head)
+        if len(body) != self.size or body[:begin] != self.head:
             return None
-        return body[len(self.head) :] if len(body) <= _COPIED else memoryview(body)[len(self.head) :]
+        return (body if len(body) <= COPIED else memoryview(body))[begin:]
 
 
 class ExpectedJson:
@@ -67,7 +68,7 @@ class Expected:
             return None
         if not self._front:
             return answer.body
-        return self._front + (answer.body if len(answer.body) <= _COPIED else memoryview(answer.body))[len(self._head) :]
+        return self._front + (answer.body if len(answer.body) <= COPIED else memoryview(answer.body))[len(self._head) :]
 
 
 def form_of(body: bytes, length: str | None, question: object) -> Begins | Inline | None:

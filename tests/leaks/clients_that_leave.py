@@ -105,7 +105,7 @@ async def settled(gate: Running) -> list[str]:
         return {
             "questions at the cluster": cluster.in_flight,
             "questions at the endpoint": cluster.endpoints[0].in_flight,
-            "permits of a limit": sum(meter._buckets.counts.values()),
+            "permits of a limit": sum(meter.buckets.counts.values()),
             "HTTP connections": gate.gateway.ports.http.connections,
             "tasks of requests": sum("_serve" in repr(task.get_coro()) for task in asyncio.all_tasks())
             - gate.backend.connections,

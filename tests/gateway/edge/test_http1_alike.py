@@ -49,13 +49,13 @@ class Knowing(Recorder):
         self.bodies.append(body)
         return HttpResponse(200, body=b"read", alike=self if head.again else None)
 
-    def ask(self, body: bytes, received: float, peer: str, asker: Asker) -> Waiting | None:
+    def ask(self, body: bytes | memoryview, received: float, peer: str, asker: Asker) -> Waiting | None:
         assert "127.0.0.1" == peer
         if body == b"?":
             raise ValueError("a defect")
         if not self.asks:
             return None
-        self.asked.append(Waiting(body, received, asker))
+        self.asked.append(Waiting(bytes(body), received, asker))
         return self.asked[-1]
 
     def current(self) -> bool:
