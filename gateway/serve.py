@@ -333,14 +333,18 @@ class Gateway:
 
     def _teller(self) -> Callable[[RequestRecord], None]:
         """Whom requests are told to: metrics alone, where nobody else wants them."""
-        return self.metrics.requested if self._access_log is None and self._samples is None else self._record
+        count, log, samples = self.metrics.requested, self._access_log, self._samples
+        if log is None and samples is None:
+            return count
 
-    def _record(self, record: RequestRecord) -> None:
-        self.metrics.requested(record)
-        if self._access_log is not None:
-            self._access_log.write(record)
-        if record.drawn is not None and self._samples is not None:
-            self._samples.take(record.drawn, record)
+        def tell(record: RequestRecord) -> None:
+            count(record)
+            if log is not None:
+                log.write(record)
+            if record.drawn is not None and samples is not None:
+                samples.take(record.drawn, record)
+
+        return tell
 
 
 def run(gateway_file: Path, policy_file: Path) -> None:

@@ -67,17 +67,19 @@ class _Binding(msgspec.Struct, frozen=True, gc=False):
 class Toll:
     """What each of some questions takes, in this process. Implements policies.direct.Toll."""
 
-    __slots__ = ("_buckets", "_clock", "_counted", "_demands", "weighed")
+    __slots__ = ("_buckets", "_clock", "_counted", "_demands", "_one", "weighed")
 
     def __init__(self, meter: LocalMeter, bound: _Binding, size: int) -> None:
         """`size` bytes has the body of each, as far as it is `weighed`."""
         self._counted, self.weighed = bound.counted, bool(bound.weighed)
         self._buckets, self._clock = meter.buckets, meter.clock
         self._demands = meter.own(_weighed(bound, size) if bound.weighed else bound.demands)
+        self._one = self._demands[0] if len(self._demands) == 1 else None
 
     def pay(self) -> Quota | None:
         """What is left; None where that is too little, and nothing has been taken."""
-        verdict = self._buckets.take(self._demands, self._clock())
+        now, one = self._clock(), self._one
+        verdict = self._buckets.take(self._demands, now) if one is None else self._buckets.pour(one, now)
         return Quota(self._counted, verdict) if verdict.limited is None else None
 
 

@@ -37,7 +37,7 @@ class Buckets:
     def take(self, demands: Sequence[Demand], now: float) -> Verdict:
         """Everything that the request demands, or nothing. `now` in seconds, never less than before."""
         if len(demands) == 1 and demands[0].rate:
-            return self._take_one(demands[0], now)
+            return self.pour(demands[0], now)
         tats: list[float] = []
         levels: list[Level] = []
         for demand in demands:
@@ -57,17 +57,16 @@ class Buckets:
                     self._tats.move_to_end(demand.key)
         return found
 
-    def _take_one(self, demand: Demand, now: float) -> Verdict:
-        """The same of one with a rate, which is what most requests demand, in half the time."""
-        tats, key = self._tats, demand.key
-        tat = tats.get(key, now)
-        level = _level(demand, tat, now)
-        over = level.wait
-        if over:
-            self._keep(key, tat, now)
-        else:
-            self._keep(key, (tat if tat > now else now) + demand.cost / demand.rate, now)
-        return Verdict(0 if over else None, over, level.left, level.reset, 0)
+    def pour(self, demand: Demand, now: float) -> Verdict:
+        """As take, of one with a rate: what most requests demand, in a third of the time."""
+        key, cost, interval, burst = demand.key, demand.cost, 1 / demand.rate, demand.burst
+        tat, over = self._tats.get(key, now), 0.0
+        if tat <= now:
+            tat = now + cost * interval
+        elif not (over := wait(tat, now, cost, interval, burst)):
+            tat += cost * interval
+        self._keep(key, tat, now)
+        return Verdict(0 if over else None, over, left(tat, now, interval, burst), tat - now, 0)
 
     def note(self, demands: Sequence[Demand], now: float) -> None:
         """Takes what somebody else has let through already; a bucket is never owed more than it holds."""
@@ -108,7 +107,7 @@ class Buckets:
 
 def _level(demand: Demand, tat: float, now: float) -> Level:
     interval, burst = 1 / demand.rate, demand.burst
-    over = wait(tat, now, demand.cost, interval, burst) if tat > now else 0.0
+    over = wait(tat, now, demand.cost, interval, burst)
     if not over:
         tat = (tat if tat > now else now) + demand.cost * interval
     return Level(over, left(tat, now, interval, burst), tat - now)

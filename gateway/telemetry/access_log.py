@@ -118,6 +118,6 @@ class AccessLog(Lines):
 
     def write(self, record: RequestRecord) -> None:
         """Takes the record of one request. Called on the event loop."""
-        if self._share < 1.0 and record.code in _WELL and random() >= self._share:
+        if random() >= self._share and record.code in _WELL:
             return
         self.put(encode(record, self._clock()))
