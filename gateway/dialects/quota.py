@@ -28,14 +28,15 @@ def quota_headers(quota: Quota | None) -> Headers:
     """Nothing where no limit counted the question."""
     if quota is None:
         return ()
-    policies, left = _told(quota)
-    return (("ratelimit-policy", policies), ("ratelimit", left))
+    policies, name, timed = _fixed(quota.counted, quota.verdict.told)
+    return (("ratelimit-policy", policies), ("ratelimit", f"{name};r={quota.verdict.remaining}{_reset(quota) if timed else ''}"))
 
 
 def quota_lines(quota: Quota) -> str:
     """The same as gateway.edge.reply.lines writes it: the names of limits, and numbers, end no line."""
-    policies, left = _told(quota)
-    return f"\r\nratelimit-policy: {policies}\r\nratelimit: {left}"
+    verdict = quota.verdict
+    policies, name, timed = _fixed(quota.counted, verdict.told)
+    return f"\r\nratelimit-policy: {policies}\r\nratelimit: {name};r={verdict.remaining}{_reset(quota) if timed else ''}"
 
 
 def quota_of(error: InferenceError) -> Headers:
@@ -43,18 +44,15 @@ def quota_of(error: InferenceError) -> Headers:
     return quota_headers(error.quota) if isinstance(error, LimitedError) else ()
 
 
-def _told(quota: Quota) -> tuple[str, str]:
-    verdict = quota.verdict
-    policies, names = _policies(quota.counted)
-    name, timed = names[verdict.told]
-    reset = f";t={math.ceil(verdict.reset - _NOISE)}" if timed else ""  # nobody knows when others' requests end
-    return policies, f"{name};r={verdict.remaining}{reset}"
+def _reset(quota: Quota) -> str:
+    return f";t={math.ceil(quota.verdict.reset - _NOISE)}"
 
 
 @lru_cache(maxsize=1024)
-def _policies(counted: tuple[Counted, ...]) -> tuple[str, tuple[tuple[str, bool], ...]]:
-    told = ", ".join(f"{_name(each)};q={each.burst}{_window(each)}{_UNITS[each.kind]}" for each in counted)
-    return told, tuple((_name(each), bool(each.window)) for each in counted)
+def _fixed(counted: tuple[Counted, ...], told: int) -> tuple[str, str, int]:
+    """Whatever is left: all the policies, the told one's name, its window (0: nobody knows when others' requests end)."""
+    policies = ", ".join(f"{_name(each)};q={each.burst}{_window(each)}{_UNITS[each.kind]}" for each in counted)
+    return policies, _name(counted[told]), counted[told].window
 
 
 def _window(each: Counted) -> str:
