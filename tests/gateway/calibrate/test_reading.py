@@ -67,7 +67,7 @@ def test_parquet_without_its_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         (b"", "rows:1: the file is empty"),
         (bytes(range(256)) * 40, "rows:1: not text in UTF-8"),
         (b"a,b\n1,2\n\xff\xfe,3\n", "rows:3: not text in UTF-8"),
-        (gzip.compress(CSV * 99)[:-20], "rows:.*: the packed file is damaged"),
+        (gzip.compress(CSV * 99, mtime=0)[:-20], "rows:.*: the packed file is damaged"),
         (b"\x1f\x8bno gzip", "rows:1: the packed file is damaged"),
         (b"a,b\n1,2\n1,2,3\n", "rows:3: 3 cells, and the first line names 2 columns"),
         (b"a,a\n1,2\n", "'a' is the name of two columns"),
