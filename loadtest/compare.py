@@ -103,9 +103,10 @@ def warmed(subjects: Sequence[Subject], notes: list[Note]) -> list[Subject]:
 def measure(subject: Subject, seconds: float) -> Sample:
     """One program for one round. Raises WrongAnswerError when nothing was answered."""
     running = subject.running
-    cpu_before, kernel_before, began = running.cpu_seconds(), running.kernel_seconds(), time.monotonic()
+    (cpu_before, kernel_before), began = running.spent(), time.monotonic()
     load = subject.drive(seconds)
-    cpu, kernel, took = running.cpu_seconds() - cpu_before, running.kernel_seconds() - kernel_before, time.monotonic() - began
+    (cpu, kernel), took = running.spent(), time.monotonic() - began
+    cpu, kernel = cpu - cpu_before, kernel - kernel_before
     if load.requests <= load.errors or cpu <= 0:
         raise WrongAnswerError(f"{load.requests} answers, {load.errors} errors, {cpu:.2f} s of CPU: {running.log_tail(3)}")
     answered = load.requests - load.errors

@@ -120,7 +120,7 @@ _FULL = (
     Ask("penstock key", "grpc", "gRPC in front, HTTP to the backend", "key"),
 )
 _BARE = tuple(Ask("penstock bare", size, "anonymous, one route; metrics, deadline", beside=size) for size in ("1k", "150k"))
-_LOGGED = (Ask("penstock+log", "1k", "as key, and a line of access log for every request", "key"),)
+_LOGGED = (Ask("penstock+log", "1k", "as key, but the access log tells of every request", "key"),)
 PEERS = (
     Peer("nginx", start_nginx, _plain("nginx")),
     Peer("haproxy", start_haproxy, _plain("haproxy")),

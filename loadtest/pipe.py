@@ -16,57 +16,58 @@ from typing import cast
 import uvloop
 
 
-class End(asyncio.Protocol):
-    """One of the two sockets of a client; what comes at one is written to the other."""
+class Front(asyncio.Protocol):
+    """A client's socket. It is not read before there is one to the backend."""
 
-    __slots__ = ("_early", "_other", "_transport")
-
-    def __init__(self, other: End | None = None) -> None:
-        self._other, self._early = other, b""
-        self._transport: asyncio.Transport | None = None
+    def __init__(self, backend_port: int) -> None:
+        self._backend_port = backend_port
+        self.transport: asyncio.Transport
+        self._back: Back
+        self._joining: asyncio.Task[None]
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-        if self._other is not None:
-            self._other.join(self)
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.pause_reading()
+        self._joining = asyncio.get_running_loop().create_task(self._join())
 
-    def join(self, other: End) -> None:
-        """What came before the other one was there is written to it now."""
-        self._other = other
-        other.data(self._early)
-
-    def data(self, data: bytes) -> None:
-        """To whoever is at this socket."""
-        cast(asyncio.Transport, self._transport).write(data)
+    async def _join(self) -> None:
+        loop = asyncio.get_running_loop()
+        _, self._back = await loop.create_connection(partial(Back, self), "127.0.0.1", self._backend_port)
+        if self.transport.is_closing():
+            self._back.transport.close()
+        else:
+            self.transport.resume_reading()
 
     def data_received(self, data: bytes) -> None:
-        if self._other is None:
-            self._early += data
-        else:
-            self._other.data(data)
+        self._back.transport.write(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._other is not None:
-            self._other.close()
-
-    def close(self) -> None:
-        """Its peer has left the other one."""
-        if self._transport is not None:
-            self._transport.close()
+        if self._joining.done():
+            self._back.transport.close()
 
 
-def accept(loop: asyncio.AbstractEventLoop, backend_port: int) -> End:
-    """A client's end, which has the other one connected."""
-    end = End()
-    loop.create_task(loop.create_connection(partial(End, end), "127.0.0.1", backend_port))
-    return end
+class Back(asyncio.Protocol):
+    """Its socket to the backend."""
+
+    def __init__(self, front: Front) -> None:
+        self._front = front
+        self.transport: asyncio.Transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._front.transport.write(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._front.transport.close()
 
 
 async def serve(port: int, backend_port: int) -> None:
     """Until SIGTERM."""
     loop, ended = asyncio.get_running_loop(), asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, ended.set)
-    server = await loop.create_server(partial(accept, loop, backend_port), "127.0.0.1", port)
+    server = await loop.create_server(partial(Front, backend_port), "127.0.0.1", port)
     gc.freeze()
     print("ready", flush=True)
     await ended.wait()

@@ -65,7 +65,8 @@ def parse_stat(text: str) -> Stat:
     fields = text.rpartition(")")[2].split()
     user, system, user_below, system_below = map(int, fields[11:15])
     kernel = system + system_below
-    return Stat(int(fields[1]), user + user_below + kernel, kernel, resident_pages=int(fields[21]))
+    ticks = user + user_below + kernel
+    return Stat(parent=int(fields[1]), ticks=ticks, kernel_ticks=kernel, resident_pages=int(fields[21]))
 
 
 def tree(root: int) -> dict[int, Stat]:
@@ -103,9 +104,11 @@ class Running:
         """User and system time of the whole tree since it started, in steps of one clock tick (10 ms)."""
         return sum(stat.ticks for stat in tree(self.pid).values()) / TICKS_PER_SECOND
 
-    def kernel_seconds(self) -> float:
-        """What of it was system time."""
-        return sum(stat.kernel_ticks for stat in tree(self.pid).values()) / TICKS_PER_SECOND
+    def spent(self) -> tuple[float, float]:
+        """The same, and what of it was system time."""
+        stats = tree(self.pid).values()
+        ticks, kernel = sum(stat.ticks for stat in stats), sum(stat.kernel_ticks for stat in stats)
+        return ticks / TICKS_PER_SECOND, kernel / TICKS_PER_SECOND
 
     def cpu_by_process(self) -> dict[int, float]:
         """The same for each process that lives, by pid."""

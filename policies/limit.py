@@ -44,9 +44,9 @@ class LocalMeter:
 
     def take(self, demands: Sequence[Demand]) -> Verdict:
         """All of the demands or none."""
-        return self.buckets.take(self.own(demands), self.clock())
+        return self.buckets.take(self.part(demands), self.clock())
 
-    def own(self, demands: Sequence[Demand]) -> Sequence[Demand]:
+    def part(self, demands: Sequence[Demand]) -> Sequence[Demand]:
         """This process's part of them."""
         return [demand.part(self._processes) for demand in demands] if self._processes > 1 else demands
 
@@ -67,19 +67,17 @@ class _Binding(msgspec.Struct, frozen=True, gc=False):
 class Toll:
     """What each of some questions takes, in this process. Implements policies.direct.Toll."""
 
-    __slots__ = ("_buckets", "_clock", "_counted", "_demands", "_one", "weighed")
+    __slots__ = ("_clock", "_counted", "_demands", "_take", "weighed")
 
     def __init__(self, meter: LocalMeter, bound: _Binding, size: int) -> None:
         """`size` bytes has the body of each, as far as it is `weighed`."""
         self._counted, self.weighed = bound.counted, bool(bound.weighed)
-        self._buckets, self._clock = meter.buckets, meter.clock
-        self._demands = meter.own(_weighed(bound, size) if bound.weighed else bound.demands)
-        self._one = self._demands[0] if len(self._demands) == 1 else None
+        self._take, self._clock = meter.buckets.take, meter.clock
+        self._demands = meter.part(_weighed(bound, size) if bound.weighed else bound.demands)
 
     def pay(self) -> Quota | None:
         """What is left; None where that is too little, and nothing has been taken."""
-        now, one = self._clock(), self._one
-        verdict = self._buckets.take(self._demands, now) if one is None else self._buckets.pour(one, now)
+        verdict = self._take(self._demands, self._clock())
         return Quota(self._counted, verdict) if verdict.limited is None else None
 
 

@@ -37,7 +37,7 @@ class Buckets:
     def take(self, demands: Sequence[Demand], now: float) -> Verdict:
         """Everything that the request demands, or nothing. `now` in seconds, never less than before."""
         if len(demands) == 1 and demands[0].rate:
-            return self.pour(demands[0], now)
+            return self._pour(demands[0], now)
         tats: list[float] = []
         levels: list[Level] = []
         for demand in demands:
@@ -57,15 +57,14 @@ class Buckets:
                     self._tats.move_to_end(demand.key)
         return found
 
-    def pour(self, demand: Demand, now: float) -> Verdict:
-        """As take, of one with a rate: what most requests demand, in a third of the time."""
+    def _pour(self, demand: Demand, now: float) -> Verdict:
+        """As take, of one with a rate, as most requests demand: no lists."""
         key, cost, interval, burst = demand.key, demand.cost, 1 / demand.rate, demand.burst
-        tat, over = self._tats.get(key, now), 0.0
-        if tat <= now:
-            tat = now + cost * interval
-        elif not (over := wait(tat, now, cost, interval, burst)):
-            tat += cost * interval
-        self._keep(key, tat, now)
+        tat = self._tats.get(key, now)
+        over = wait(tat, now, cost, interval, burst)
+        if not over:
+            tat = (tat if tat > now else now) + cost * interval
+        self._keep(key, tat, now)  # also of who is refused: he is not forgotten
         return Verdict(0 if over else None, over, left(tat, now, interval, burst), tat - now, 0)
 
     def note(self, demands: Sequence[Demand], now: float) -> None:

@@ -28,15 +28,14 @@ def quota_headers(quota: Quota | None) -> Headers:
     """Nothing where no limit counted the question."""
     if quota is None:
         return ()
-    policies, name, timed = _fixed(quota.counted, quota.verdict.told)
-    return (("ratelimit-policy", policies), ("ratelimit", f"{name};r={quota.verdict.remaining}{_reset(quota) if timed else ''}"))
+    policies, left = _told(quota)
+    return (("ratelimit-policy", policies), ("ratelimit", left))
 
 
 def quota_lines(quota: Quota) -> str:
     """The same as gateway.edge.reply.lines writes it: the names of limits, and numbers, end no line."""
-    verdict = quota.verdict
-    policies, name, timed = _fixed(quota.counted, verdict.told)
-    return f"\r\nratelimit-policy: {policies}\r\nratelimit: {name};r={verdict.remaining}{_reset(quota) if timed else ''}"
+    policies, left = _told(quota)
+    return f"\r\nratelimit-policy: {policies}\r\nratelimit: {left}"
 
 
 def quota_of(error: InferenceError) -> Headers:
@@ -44,13 +43,16 @@ def quota_of(error: InferenceError) -> Headers:
     return quota_headers(error.quota) if isinstance(error, LimitedError) else ()
 
 
-def _reset(quota: Quota) -> str:
-    return f";t={math.ceil(quota.verdict.reset - _NOISE)}"
+def _told(quota: Quota) -> tuple[str, str]:
+    verdict = quota.verdict
+    policies, name, window = _fixed(quota.counted, verdict.told)
+    reset = f";t={math.ceil(verdict.reset - _NOISE)}" if window else ""  # nobody knows when others' requests end
+    return policies, f"{name};r={verdict.remaining}{reset}"
 
 
 @lru_cache(maxsize=1024)
 def _fixed(counted: tuple[Counted, ...], told: int) -> tuple[str, str, int]:
-    """Whatever is left: all the policies, the told one's name, its window (0: nobody knows when others' requests end)."""
+    """What is the same whatever is left: all of the policies, and the told one's name and window."""
     policies = ", ".join(f"{_name(each)};q={each.burst}{_window(each)}{_UNITS[each.kind]}" for each in counted)
     return policies, _name(counted[told]), counted[told].window
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from gateway.edge.gate import Framing
 from gateway.edge.head import KNOWN, unsized
-from gateway.edge.messages import Alike
+from gateway.edge.messages import COPIED, Alike
 
-COPIED = 16 * 1024  # bytes up to which a copy of a part is made sooner than a view
 MOST = 2048  # of each kind, of at most 1 KiB (gateway.edge.head), with 6 KiB at most of what was decided by it: 28 MiB in all
 
 Known = tuple[Framing, Alike]

@@ -27,8 +27,8 @@ from gateway.edge.phases import ANSWER, BODY, GONE, HEAD, LINGER
 from gateway.edge.shared import LATE, LONGEST, Shared
 from gateway.edge.taking import Taking
 
-_NO_REQUEST = Framing(0, True, False, True)  # of a connection that has not had any yet
-_EMPTY_LINE = Framing(0, True, False, True)  # of one that has sent an empty line since its last
+_NO_REQUEST = Framing(0, True, False, True)  # of a connection that has not had any yet; told from others by identity
+_EMPTY_LINE = Framing(0, True, False, True)  # of one that has sent an empty line since its last; the same
 _IN_A_ROW = 32  # heads that are read before everybody else has a turn: many an answer waits for nothing
 
 _log = logging.getLogger(__name__)
@@ -184,7 +184,7 @@ class Connection(asyncio.Protocol):
         """False when more bytes must come first."""
         limits = self._limits
         if unread[:2] == b"\r\n" and self._framing is not _EMPTY_LINE:  # RFC 9112 section 2.2: one may stray before a request
-            self._buffer, self._framing, self._repeats = unread[2:], _EMPTY_LINE, False
+            self._buffer, self._framing, self._repeats = unread[2:], _EMPTY_LINE, False  # what is not read sets no framing
             return True
         end = unread.find(b"\r\n\r\n", 0, limits.request_line + limits.headers + 8) + 4
         if end < 4:

@@ -9,6 +9,8 @@ import msgspec
 
 from backends.errors import InferenceError
 
+COPIED = 16 * 1024  # bytes up to which a copy of a part is made sooner than a view, which keeps all of them alive
+
 
 class RequestHead(msgspec.Struct, frozen=True, gc=False):
     """A request whose framing, path, host and headers have passed the gate.

@@ -8,7 +8,7 @@ from backends.begun import Begun
 from backends.protocols.v2_http import LENGTH_HEADER
 from backends.protocols.v2_http_request import HttpQuestion, Inline, inline
 from backends.protocols.v2_http_response import HttpAnswer, passes, renamed, version_in
-from gateway.edge.heads import COPIED
+from gateway.edge.messages import COPIED
 
 LONGEST = 1024  # bytes of JSON in front of tensors, of a question or an answer: there are as many of them as heads
 SHORT = 16 * 1024  # bytes of a body in JSON, and of an answer, that are read, or looked through, in no time

@@ -118,6 +118,6 @@ class AccessLog(Lines):
 
     def write(self, record: RequestRecord) -> None:
         """Takes the record of one request. Called on the event loop."""
-        if random() >= self._share and record.code in _WELL:
+        if random() >= self._share and record.code in _WELL:  # random() is below 1.0: a share of 1 tells all
             return
         self.put(encode(record, self._clock()))

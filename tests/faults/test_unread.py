@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from functools import partial
@@ -33,20 +34,27 @@ def whole(gate: Gate) -> int:
 
 def taken(gate: Gate, client: Client) -> int:
     """The bytes of answers that the kernel has, at either end."""
-    mine, other = (f":{port:04X}" for port in (client.socket.getsockname()[1], int(gate.process.http.split(":")[1])))
-    queues = [(*each[4].split(":"), *(part[-5:] for part in each[1:3])) for each in raw.sockets()]
-    return sum(int(sent if here == other else came, 16) for sent, came, here, there in queues if {here, there} == {mine, other})
+    its, ours = (f":{port:04X}" for port in (client.socket.getsockname()[1], int(gate.process.http.split(":")[1])))
+    return sum(
+        int(queues.split(":")[0 if here.endswith(ours) else 1], 16)  # sent by the gateway, come to the client
+        for _, here, there, _, queues, *_ in raw.sockets()
+        if {here[-5:], there[-5:]} == {its, ours}
+    )
 
 
 def filled(gate: Gate, size: int) -> Client:
-    """A client that the kernel has no more room for; what waits in the process is less than would keep it from being read."""
+    """A client that the kernel has no more room for; what waits in the process is less than STUFFED."""
     client, asked = gate.client(receive=4096), gate.backend.asked
     asked.clear()
-    while len(asked) * size - taken(gate, client) < size // 2:
+
+    def waits() -> bool:
+        time.sleep(0.01)  # an answer on its way is counted at both ends
+        return len(asked) * size - taken(gate, client) > size // 2
+
+    while not (waits() and waits() and waits()):
         more = len(asked) + 1
         client.send(request())
         until(partial(lambda more: len(asked) == more, more))
-        time.sleep(0.01)  # its answer is on its way, and counted at both ends
     return client
 
 
@@ -64,15 +72,13 @@ def test_who_reads_nothing_is_ended_though_it_asks_on(tmp_path: Path) -> None:
 
 def test_answers_that_nobody_reads_wait_within_bounds(tmp_path: Path) -> None:
     """However small they are; one that reads is answered meanwhile."""
-    with raw.gate(tmp_path, answer(50_000), write_timeout="1m", unsent="256KiB") as gate, gate.peak():
-        crowd = [gate.client(receive=4096) for _ in range(24)]
-        for client in crowd:
-            client.send(request() * 150)
+    limits = {"write_timeout": "1m", "unsent": "256KiB"}
+    with raw.gate(tmp_path, answer(50_000), **limits) as gate, gate.peak(), contextlib.ExitStack() as crowd:
+        for _ in range(24):
+            crowd.enter_context(gate.client(receive=4096)).send(request() * 150)
         until(lambda: gate.held() <= (256 << 10) // STUFFED, 20)
         assert "slow readers cut off: more than 262144 bytes" in gate.process.log()
         with gate.client() as reader:
             reader.send(request())
             assert (reply := reader.reply()) is not None
             assert 200 == reply.status
-        for client in crowd:
-            client.socket.close()

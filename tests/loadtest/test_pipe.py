@@ -20,7 +20,7 @@ def echo(listener: socket.socket) -> None:
 
 @pytest.mark.slow
 def test_bytes_pass_both_ways_unchanged_and_an_end_ends_both(tmp_path: Path) -> None:
-    """Also those that came before the backend was there."""
+    """Whoever has left is told to the other."""
     sent, port = bytes(range(256)) * 4000, processes.free_port()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         backend = threading.Thread(target=echo, args=(listener,))

@@ -269,3 +269,11 @@ def test_a_share(processes: int, passed: int) -> None:
     assert passed == sum(meter.take(held).limited is None for _ in range(50))
     meter.give_back(held)
     assert meter.take(held).limited is None
+
+
+@pytest.mark.parametrize(("processes", "passed"), [(1, 2), (2, 1)])
+def test_a_share_of_what_is_paid_at_once(of: Made, processes: int, passed: int) -> None:
+    """The same."""
+    toll = LimitPolicy([REQUESTS], LocalMeter(Clock(), processes), list[str]().append).toll(of())
+    assert toll
+    assert passed == sum(toll.pay() is not None for _ in range(50))

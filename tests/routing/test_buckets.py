@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -158,3 +158,17 @@ def test_note() -> None:
     assert 0.25 == pytest.approx(buckets.take(wanted[:1], 0.0).retry_after)
     buckets.note(wanted[1:2], 0.0)
     assert {"a:c": 1} == buckets.counts
+
+
+@given(st.lists(st.tuples(st.floats(0, 3), st.integers(1, 9))))
+def test_one_alone_is_counted_as_among_others(asked: list[tuple[float, int]]) -> None:
+    """Of which nothing else is near its end."""
+    alone, among, now = Buckets(), Buckets(), 0.0
+    roomy = Demand("roomy", "requests", 1, 1e9, 10**9)
+    for pause, cost in asked:
+        now += pause
+        one = Demand("k", "bytes", cost, RATE, BURST)
+        mine, other = alone.take((one,), now), among.take((one, roomy), now)
+        assert 0 == other.told
+        assert (other.limited, other.remaining) == (mine.limited, mine.remaining)
+        assert (other.retry_after, other.reset) == pytest.approx((mine.retry_after, mine.reset))

@@ -108,6 +108,17 @@ async def test_known_or_not_it_waits_for_a_client_that_takes_no_answers(place: P
     assert b"read" == (await client.reply()).body
 
 
+async def test_an_empty_line_before_each(place: Place) -> None:
+    """One is no more than one, though what comes behind it may be known."""
+    _, connect = await place.start()
+    client, probe = await connect(), await connect()
+    await client.ask(AGAIN)
+    for _ in range(3):
+        client.send(b"\r\n")
+        await probe.turns(1)
+        assert 200 == (await client.ask(AGAIN)).status
+
+
 async def test_two_without_bodies_are_two(place: Place) -> None:
     """However often they come together."""
     _, connect = await place.start()

@@ -170,6 +170,17 @@ async def test_large_tensors_that_take_long(pair: Start) -> None:
         assert np.full(60_000, 2, "<f4").tobytes() == reply.body[-240_000:]
 
 
+async def test_tensors_in_one_piece_that_take_long(pair: Start) -> None:
+    """Of which there is no copy until somebody has to read them."""
+    both = await pair()
+    large = question(1, rows=8_000)
+    for pause in (0.0, 0.0, 0.0, 0.12, 0.0, 0.15):
+        both.servers[0].pause = pause
+        both.words = ("late",) if pause else ()
+        reply = await both.same(large)
+        assert np.full(8_000, 2, "<f4").tobytes() == reply.body[-32_000:]
+
+
 async def test_no_answer_crosses(pair: Start) -> None:
     """Many clients with one head and tensors of their own, before two endpoints that are quick, slow, broken, and left."""
     both = await pair(2, POLICY, 20)
