@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -110,6 +111,18 @@ class InferenceResponse(msgspec.Struct, frozen=True, gc=False):
     def output(self, name: str) -> Tensor | None:
         """The named output, decoded."""
         return next((tensor for tensor in self.payload.tensors() if tensor.name == name), None)
+
+
+_QUOTING = re.compile(r'["\\]')
+
+
+def names_itself(model: str, version: str) -> bool:
+    """Whether an answer may go on under what its backend calls itself, which becomes headers and is remembered.
+
+    Printable ASCII without quotes and backslashes; at most 256 characters of name and 128 of version.
+    """
+    said = model + version
+    return len(model) <= 256 and len(version) <= 128 and said.isascii() and said.isprintable() and not _QUOTING.search(said)
 
 
 Description = Literal["metadata", "config", "stats"]

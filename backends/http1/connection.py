@@ -209,6 +209,8 @@ class Connection(asyncio.Protocol):
             if not 100 <= status < 200 or status == 101:
                 raise _RefusedError("answered with a status we cannot carry")
             return
+        if parser.get_http_version() not in ("1.1", "1.0"):
+            raise _RefusedError("answered in a version of HTTP that it was not asked in")
         headers, limits = self._headers, self._limits
         if self._quiet > limits.max_headers and sum(map(len, headers)) + sum(map(len, headers.values())) > limits.max_headers:
             raise _RefusedError(_HEADERS_TOO_LARGE)

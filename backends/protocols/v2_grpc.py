@@ -15,7 +15,15 @@ from google.protobuf.message import DecodeError
 from tritonclient.grpc import service_pb2
 
 from backends.errors import ErrorKind, InferenceError, invalid
-from backends.inference import InferenceRequest, InferenceResponse, Parameter, Parameters, RequestedOutput, TensorSpec
+from backends.inference import (
+    InferenceRequest,
+    InferenceResponse,
+    Parameter,
+    Parameters,
+    RequestedOutput,
+    TensorSpec,
+    names_itself,
+)
 from backends.parameters import check_output, check_request, refuse_shared_memory
 from backends.tensors import BYTES, DATATYPES, DTYPES, Tensor, check, elements, pack_bytes
 
@@ -169,6 +177,8 @@ def _plain_value(field: Any, value: Any) -> Any:
 
 
 def _response(message: Message, source: str) -> InferenceResponse:
+    if not names_itself(message.model_name, message.model_version):
+        raise invalid("the model's name or version is too long or not printable")
     payload = _payload(message.outputs, message.raw_output_contents, source)
     parameters = _parameters(message.parameters, "the response")
     return InferenceResponse(message.model_name, message.model_version, message.id, parameters, payload)

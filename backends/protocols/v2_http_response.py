@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from backends.errors import ErrorKind, InferenceError, invalid
-from backends.inference import InferenceRequest, InferenceResponse, Parameter
+from backends.inference import InferenceRequest, InferenceResponse, Parameter, names_itself
 from backends.protocols.v2_http import REMEMBERED_BYTES, Encoded, WireTensor, binary_entry, encode, head_length, specs
 from backends.protocols.v2_json import from_json, to_json, unfit
 from backends.tensors import BYTES, Tensor, check
@@ -21,7 +21,7 @@ from backends.tensors import BYTES, Tensor, check
 
 class _Response(msgspec.Struct, frozen=True):
     model_name: str = ""
-    model_version: str = ""
+    model_version: str | None = ""
     id: str = ""
     parameters: dict[str, Parameter] = {}
     outputs: list[WireTensor] = []
@@ -75,9 +75,9 @@ def decode_response(body: bytes, length: str | None, source: str, verbatim: bool
     head = None
     try:
         head = head_length(length, len(body))
-        if verbatim and head is None and passes(body):
+        if verbatim and head is None and (version := version_of(body)) is not None:
             payload = HttpAnswer(body, None, None, True)  # nobody needs its numbers
-            return InferenceResponse("", version_in(body), "", {}, payload)
+            return InferenceResponse("", version, "", {}, payload)
         if head is not None and head <= REMEMBERED_BYTES and b'"data"' not in (block := body[:head]):
             message, claimed, named = _remembered(block)
         else:
@@ -89,7 +89,7 @@ def decode_response(body: bytes, length: str | None, source: str, verbatim: bool
             raise unfit("the answer holds NaN or infinity") from error
         raise _unreadable(f"backend '{source}'", source) from error
     payload = HttpAnswer(body, head, message.outputs, verbatim and named)
-    return InferenceResponse(message.model_name, message.model_version, message.id, message.parameters, payload)
+    return InferenceResponse(message.model_name, message.model_version or "", message.id, message.parameters, payload)
 
 
 def _odd(text: bytes) -> bool:
@@ -102,26 +102,23 @@ def _unreadable(who: str, source: str = "gateway") -> InferenceError:
 
 
 _PIECE = 1 << 20  # bytes decoded at once: text may take four times as much
-_NAME, _VERSION = b'"model_name":"', b'"model_version":"'
+_KEY = b'"model_name"'
 
 
 def _answer(head: bytes) -> tuple[_Response, int, bool]:
-    """An answer's JSON, the bytes it claims behind it, and whether `_renamed` will find the name (not if written with spaces)."""
+    """An answer's JSON, the bytes it claims behind it, and whether `_renamed` will find the name."""
     message = _read(head)
-    return message, sum(size or 0 for size in specs(message.outputs)[1]), _NAME in head
+    if not names_itself(message.model_name, message.model_version or ""):
+        raise invalid("the model's name or version is too long or not printable")
+    return message, sum(size or 0 for size in specs(message.outputs)[1]), _findable(head, message.model_name)
 
 
 _remembered = lru_cache(maxsize=1024)(_answer)
 
 
-def version_in(body: bytes) -> str:
-    """The model version that a JSON answer names, without parsing its tensors.
-
-    Inside a JSON string every quote is escaped, so this byte sequence is a key; Triton writes it before any other object.
-    """
-    at = body.find(_VERSION)
-    end = body.find(b'"', at + len(_VERSION), at + len(_VERSION) + 64) if at >= 0 else -1
-    return body[at + len(_VERSION) : end].decode("ascii", "replace") if end > 0 else ""
+def _findable(head: bytes, name: str) -> bool:
+    """Whether it is written once, without blanks and escapes. Inside a JSON string every quote is escaped, so this is a key."""
+    return head.count(_KEY) == 1 and b'%s:"%s"' % (_KEY, name.encode()) in head
 
 
 class _TensorOutline(msgspec.Struct, frozen=True):
@@ -135,28 +132,31 @@ class _Outline(msgspec.Struct, frozen=True):
 
     model_name: str
     outputs: list[_TensorOutline]
+    model_version: str | None = ""  # null where a server has no versions
 
 
 _outline = msgspec.json.Decoder(_Outline).decode
 
 
-def passes(body: bytes) -> bool:
-    """Whether an answer in JSON that was asked for in the client's own form may be passed on though nobody reads its values.
+def version_of(body: bytes) -> str | None:
+    """The model version in an answer in JSON, asked for in the client's own form, that may be passed on though nobody reads its
+    values; None: it may not.
 
     It is whole, an answer, and JSON all through: whatever else a backend writes (half an answer, a stack trace) stays here.
     """
-    if _NAME not in body:
-        return False
     try:
-        _outline(body)
+        found = _outline(body)
+        version = found.model_version or ""
+        if not names_itself(found.model_name, version) or not _findable(body, found.model_name):
+            return None
         if not body.isascii():  # skipped texts are not decoded
             decoder = getincrementaldecoder("utf-8")()
             for at in range(0, len(body), _PIECE):
                 decoder.decode(body[at : at + _PIECE])
             decoder.decode(b"", True)
-        return True
+        return version
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        return False
+        return None
 
 
 def renamed(body: bytes, model: str) -> bytes:
@@ -192,10 +192,10 @@ def encode_response(response: InferenceResponse, request: InferenceRequest) -> E
 def _renamed(payload: HttpAnswer, model: str) -> Encoded:
     """The backend's own bytes, with the public model name in place of its own where they differ."""
     body, head = payload.whole, payload.head
-    start = body.find(_NAME, 0, head) + len(_NAME)
-    end = body.find(b'"', start, start + 256)
+    start = body.find(_KEY, 0, head) + len(_KEY) + 2
+    end = body.find(b'"', start, head)
     name = model.encode()
-    if end < 0 or body[start:end] == name:
+    if body[start:end] == name:
         return Encoded((body,), head)
     parts = (body[:start] + name, memoryview(body)[end:])
     return Encoded(parts, None if head is None else head + len(name) - (end - start))

@@ -6,7 +6,7 @@ from gateway.edge.gate import Framing
 from gateway.edge.head import KNOWN, unsized
 from gateway.edge.messages import COPIED, Alike
 
-MOST = 2048  # of each kind, of at most 1 KiB (gateway.edge.head), with 6 KiB at most of what was decided by it: 28 MiB in all
+MOST = 2048  # of each kind, of at most 1 KiB (gateway.edge.head), with some 10 KiB of what was decided by it: 43 MiB in all
 
 Known = tuple[Framing, Alike]
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from backends.begun import Begun
 from backends.protocols.v2_http import LENGTH_HEADER
 from backends.protocols.v2_http_request import HttpQuestion, Inline, inline
-from backends.protocols.v2_http_response import HttpAnswer, passes, renamed, version_in
+from backends.protocols.v2_http_response import HttpAnswer, renamed, version_of
 from gateway.edge.messages import COPIED
 
 LONGEST = 1024  # bytes of JSON in front of tensors, of a question or an answer: there are as many of them as heads
@@ -42,7 +42,7 @@ class ExpectedJson:
         answer = begun.answer
         if answer is None or answer.status != 200 or LENGTH_HEADER in answer.headers or len(answer.body) > self._most:
             return None
-        if not passes(answer.body) or version_in(answer.body) != self._version:
+        if version_of(answer.body) != self._version:
             return None
         body = renamed(answer.body, self._model)  # whose name may be longer
         return body if len(body) <= self._most else None
@@ -90,7 +90,8 @@ def expected(
     if not answer.verbatim:
         return None
     if answer.head is None:
-        return ExpectedJson(model, version_in(answer.whole), most, lines)
+        version = version_of(answer.whole)
+        return None if version is None else ExpectedJson(model, version, most, lines)
     head = answer.whole[: answer.head]
     front = bytes(written[: len(written) - len(answer.whole) + answer.head])
     return Expected(head, len(answer.whole), front, lines) if len(head) <= LONGEST and _DATA not in head else None

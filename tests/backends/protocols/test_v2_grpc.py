@@ -283,6 +283,15 @@ def test_a_backends_bad_answer_is_the_backends_error(raw: bytes) -> None:
         assert (caught.value.kind, caught.value.source, caught.value.reason) == (ErrorKind.BROKEN, "triton", "bad-answer")
 
 
+@pytest.mark.parametrize(("name", "version"), [("m" * 257, "1"), ("m", "1" * 129), ("m", "1\x1b[31m"), ("m\u00e9", "1")])
+def test_what_a_backend_calls_itself_is_bounded(name: str, version: str) -> None:
+    """It becomes headers of the answer."""
+    message = response_message()
+    message.model_name, message.model_version = name, version
+    with pytest.raises(InferenceError, match="cannot be read"):
+        decode_response(message.SerializeToString(), "triton")
+
+
 def test_a_backends_bad_bytes_elements_are_the_backends_error() -> None:
     """The elements of a BYTES output are only looked at when asked for, and are the backend's fault then, too."""
     message = response_message()

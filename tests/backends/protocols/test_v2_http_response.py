@@ -9,7 +9,7 @@ import pytest
 
 from backends.errors import ErrorKind, InferenceError
 from backends.inference import InferenceRequest, InferenceResponse, RequestedOutput, Tensors
-from backends.protocols.v2_http_response import decode_response, encode_response, passes, version_in
+from backends.protocols.v2_http_response import decode_response, encode_response, version_of
 from backends.tensors import from_array
 
 
@@ -40,11 +40,53 @@ def test_response_is_passed_on_under_the_public_name() -> None:
     assert bytes(tensor.data) == sent[encoded.head :]
 
 
-def test_version_is_found_without_parsing() -> None:
-    """The key is found even behind an id that imitates it, and text that is no answer has none."""
-    body = json.dumps({"id": '"model_version":"9"', "model_name": "m", "model_version": "2"}, separators=(",", ":")).encode()
-    assert version_in(body) == "2"
-    assert version_in(b"{}") == ""
+def test_the_version_is_found_though_no_value_is_read() -> None:
+    """Behind an id that imitates it, too; a server may have none."""
+    said = {"id": '"model_version":"9"', "model_name": "m", "model_version": "2", "outputs": []}
+    assert "2" == version_of(json.dumps(said, separators=(",", ":")).encode())
+    assert "" == version_of(b'{"model_name":"m","model_version":null,"outputs":[]}')
+
+
+@pytest.mark.parametrize(
+    ("name", "version"),
+    [
+        ("m" * 257, "1"),
+        ("m", "1" * 129),
+        ("m", "1\x01"),
+        ("m", "\x1b[31m"),
+        ("m\x7f", "1"),
+        ("m\u00e9", "1"),
+        ('m"', "1"),
+        ("m\\", "1"),
+    ],
+)
+@pytest.mark.parametrize("verbatim", [False, True])
+@pytest.mark.parametrize("binary", [False, True])
+@pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])
+def test_what_a_backend_calls_itself_is_bounded(
+    name: str, version: str, verbatim: bool, binary: bool, separators: tuple[str, str]
+) -> None:
+    """It becomes headers, and is remembered: neither long, nor anything a terminal or a parser would obey."""
+    body = json.dumps({"model_name": name, "model_version": version, "outputs": []}, separators=separators).encode()
+    with pytest.raises(InferenceError) as caught:
+        decode_response(body, str(len(body)) if binary else None, "triton", verbatim)
+    assert (ErrorKind.BROKEN, "bad-answer") == (caught.value.kind, caught.value.reason)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b'{"model_name":"m","outputs":[],"model_name":"z"}',
+        b'{"model_name":"m","outputs":[],"model_name" : "z"}',
+        b'{"model_name": "z","outputs":[]}',
+        b'{"model_name":"\\u007a","outputs":[]}',
+    ],
+)
+def test_a_name_that_would_not_be_found_is_not_passed_on(said: bytes) -> None:
+    """Twice, with blanks or escapes: such an answer is read and written anew."""
+    answer = decode_response(said, None, "triton", verbatim=True)
+    told = encode_response(answer, InferenceRequest("public", "", "", {}, (), (), Tensors(())))
+    assert {"model_name": "public", "model_version": "", "outputs": []} == json.loads(b"".join(told.parts))
 
 
 @pytest.mark.parametrize(
@@ -112,4 +154,4 @@ def test_what_a_backend_breaks_is_not_the_clients_fault(body: bytes, length: str
 )
 def test_what_may_be_passed_on_unread(body: bytes, whole: bool) -> None:
     """A whole answer that is JSON all through: no half, no garbage, no stack trace."""
-    assert whole is passes(body)
+    assert whole is (version_of(body) is not None)
