@@ -9,7 +9,7 @@ import asyncio
 import gc
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import cast
 
@@ -17,29 +17,30 @@ import uvloop
 
 
 class Front(asyncio.Protocol):
-    """A client's socket. It is not read before there is one to the backend."""
+    """A client's socket. (uvloop reads it from the beginning, whatever `connection_made` says of pausing.)"""
 
     def __init__(self, backend_port: int) -> None:
         self._backend_port = backend_port
+        self._early: list[bytes] = []  # what came before there was a socket to the backend
+        self._write: Callable[[bytes], None] = self._early.append
         self.transport: asyncio.Transport
         self._back: Back
         self._joining: asyncio.Task[None]
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
-        self.transport.pause_reading()
         self._joining = asyncio.get_running_loop().create_task(self._join())
 
     async def _join(self) -> None:
         loop = asyncio.get_running_loop()
         _, self._back = await loop.create_connection(partial(Back, self), "127.0.0.1", self._backend_port)
+        self._write = self._back.transport.write
+        self._write(b"".join(self._early))
         if self.transport.is_closing():
             self._back.transport.close()
-        else:
-            self.transport.resume_reading()
 
     def data_received(self, data: bytes) -> None:
-        self._back.transport.write(data)
+        self._write(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._joining.done():

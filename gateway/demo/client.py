@@ -23,6 +23,7 @@ _NAMES = {"float32": "FP32", "int32": "INT32", "int64": "INT64", "uint32": "UINT
 _TYPES: dict[str, type] = {"FP32": np.float32, "INT32": np.int32, "INT64": np.int64, "UINT32": np.uint32, "BYTES": np.str_}
 Form = Literal["json", "gzip", "binary"]
 FORMS: tuple[Form, ...] = ("json", "gzip", "binary")
+BACK = 3  # times that a client comes back
 _LENGTH = "Inference-Header-Content-Length"
 
 
@@ -88,10 +89,16 @@ class HttpClient:
         self._tally = tally
 
     def ask(self, question: Question) -> Reply:
-        """One inference. Raises WrongError where nobody answers."""
+        """One inference. Where there is no room now it comes back when it is told to. Raises WrongError where nobody answers."""
         body, headers = _encoded(question)
         start = time.perf_counter()
-        response, content = self._exchange("POST", f"/v2/models/{question.model}/infer", body, {**headers, **question.headers})
+        path, headers = f"/v2/models/{question.model}/infer", {**headers, **question.headers}
+        response, content = self._exchange("POST", path, body, headers)
+        for _ in range(BACK):
+            if response.status != 503 or (pause := response.getheader("Retry-After")) is None:
+                break
+            time.sleep(int(pause))
+            response, content = self._exchange("POST", path, body, headers)
         seconds = time.perf_counter() - start
         found = {name.lower(): value.encode("latin-1").decode("utf-8", "replace") for name, value in response.getheaders()}
         if response.status != 200:

@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Iterator
 from concurrent import futures
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from gateway.demo.client import FORMS, Form, GrpcClient, HttpClient, Question, Tally
+from gateway.demo.client import BACK, FORMS, Form, GrpcClient, HttpClient, Question, Tally
 from gateway.demo.expect import WrongError
 
 IMAGE = np.array([[0.5, 0.25]], dtype=np.float32)
@@ -71,13 +72,20 @@ class Answering(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[
             yield service_pb2.ModelStreamInferResponse(error_message="enough")
 
 
-@pytest.fixture
-def http_address() -> Iterator[str]:
-    """A server of the class above."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), Echo) as server:
+@contextmanager
+def serving(handler: type[Echo]) -> Iterator[str]:
+    """Its address."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield f"127.0.0.1:{server.server_address[1]}"
         server.shutdown()
+
+
+@pytest.fixture
+def http_address() -> Iterator[str]:
+    """A server of the first class above."""
+    with serving(Echo) as address:
+        yield address
 
 
 @pytest.fixture
@@ -110,6 +118,25 @@ def test_json_and_gzip_say_so(http_address: str, form: Form) -> None:
     assert (400, "/v2/models/digits/infer") == (reply.status, told["path"])
     assert ("gzip" if form == "gzip" else None) == told["coding"]
     assert bytes.fromhex(told["body"]).startswith(b"\x1f\x8b" if form == "gzip" else b'{"inputs"')
+
+
+@pytest.mark.parametrize(("busy", "status"), [(BACK, 200), (BACK + 1, 503)])
+def test_who_finds_no_room_comes_back_when_told_to(busy: int, status: int) -> None:
+    """As often as a client with some patience does, and is counted each time."""
+    left = iter(range(busy))
+
+    class Busy(Echo):
+        def answer(self, status: int, body: bytes, *headers: tuple[str, str]) -> None:
+            if next(left, None) is None:
+                super().answer(status, body, *headers)
+            else:
+                super().answer(503, b'{"error": "no room"}', ("Retry-After", "0"))
+
+    with serving(Busy) as address:
+        client = HttpClient(address, tally := Tally())
+        assert status == client.ask(Question("digits", {"image": IMAGE})).status
+        client.close()
+    assert BACK + 1 == tally.sent
 
 
 def test_nobody_there_is_wrong() -> None:

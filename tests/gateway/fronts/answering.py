@@ -35,15 +35,18 @@ Reader = asyncio.StreamReader
 Writer = asyncio.StreamWriter
 
 
-def answer(version: str, tensors: bytes, binary: bool) -> bytes:
+def answer(version: str, tensors: bytes, binary: bool, **more: object) -> bytes:
     """Row sums, in binary or in JSON, as Triton writes them."""
     sums = np.frombuffer(tensors, "<f4").reshape(-1, 2).sum(axis=1).astype("<f4")
     if not binary:
         told = {"name": "y", "datatype": "FP32", "shape": [len(sums)], "data": sums.tolist()}
-        text = json.dumps({"model_name": "fast", "model_version": version, "outputs": [told]}, separators=(",", ":")).encode()
+        text = json.dumps(
+            {"model_name": "fast", "model_version": version, "outputs": [told], **more}, separators=(",", ":")
+        ).encode()
         return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(text), text)
     entry = {"name": "y", "datatype": "FP32", "shape": [len(sums)], "parameters": {"binary_data_size": sums.nbytes}}
-    head = json.dumps({"model_name": "fast", "model_version": version, "outputs": [entry]}, separators=(",", ":")).encode()
+    said = {"model_name": "fast", "model_version": version, "outputs": [entry], **more}
+    head = json.dumps(said, separators=(",", ":")).encode()
     return b"HTTP/1.1 200 OK\r\nInference-Header-Content-Length: %d\r\nContent-Length: %d\r\n\r\n%s" % (
         len(head),
         len(head) + sums.nbytes,
@@ -98,7 +101,7 @@ def said(word: str, told: bytes) -> bytes:
 class Server:
     """Takes one word of `words` for each question, `ok` when there is none left. `seen`: heads and bodies of questions.
 
-    ok, longer (another version), wide (one of 1101 digits), 400 to 504, half (cut in the middle), closed (before an answer),
+    ok, longer (another version), wide (with a long parameter), 400 to 504, half (cut in the middle), closed (before an answer),
     malformed, lying (a JSON head of another length), late (after `pause` seconds), hung (until it is let go), twice (the
     answer, and at once once more), behind (a byte too many), unasked (once more when `repeat` is told to), interim (after two
     of these), chunked, last (and then closed), unframed (until it is closed), crumbs (byte by byte).
@@ -144,7 +147,7 @@ class Server:
         if word == "longer":
             told = answer("1234", tensors, binary)
         elif word == "wide":
-            told = answer("1" * 1101, tensors, binary)
+            told = answer("1", tensors, binary, parameters={"wide": "1" * 1101})
         elif word == "late":
             await asyncio.sleep(self.pause)
         elif word == "hung":
