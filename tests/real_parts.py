@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -21,6 +22,8 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from jwt.algorithms import OKPAlgorithm
 from prometheus_client.parser import text_string_to_metric_families
+
+from gateway.demo.processes import RESTING
 
 ROOT = Path(__file__).parent.parent
 PENSTOCK = (sys.executable, "-m", "gateway")  # `penstock`, of this very checkout
@@ -171,12 +174,17 @@ def new_key(folder: Path) -> str:
 
 
 def free_ports(count: int) -> list[int]:
-    """Loopback ports that nobody listens on now, all different."""
+    """Loopback ports that nobody listens on now, all different; none that a socket which connects is given meanwhile."""
+    found: list[int] = []
     with contextlib.ExitStack() as held:
-        probes = [held.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
+        for port in random.sample(RESTING, 100 + count):
+            probe = held.enter_context(socket.socket())
+            with contextlib.suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                found.append(port)
+            if len(found) == count:
+                return found
+    raise RuntimeError("no free ports")
 
 
 def start_gateway(
