@@ -67,7 +67,7 @@ def test_who_reads_nothing_is_ended_though_it_asks_on(tmp_path: Path) -> None:
             while gate.held() and time.monotonic() - begin < 8:
                 client.send(LIVE)
                 time.sleep(0.3)
-            assert 2 <= time.monotonic() - begin < 5
+            assert 1 < time.monotonic() - begin < 5  # its time began when the first byte waited, a little before
 
 
 def test_answers_that_nobody_reads_wait_within_bounds(tmp_path: Path) -> None:
