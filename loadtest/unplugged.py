@@ -84,6 +84,6 @@ class Unplugged:
             self._pool.connection.data_received(answer)
             await asyncio.sleep(0)
         step()
-        assert shared.heads.whole(asked) is not None, "the question is read each time"
+        assert shared.heads.whole(asked, None) is not None, "the question is read each time"
         assert wire.written == READ_FIRST + 1, "a question waits for more than its answer"
         return step

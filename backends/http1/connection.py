@@ -24,8 +24,13 @@ _HEADERS_TOO_LARGE = "sent more header bytes than allowed"
 _LARGE = 1024 * 1024  # bytes of an announced body that is gathered in one place, lest it be held twice when it is whole
 _REPEATED, _HEAD = 1024, 1024  # heads of answers kept for one endpoint, and how long one may be
 
-Known = dict[bytes, tuple[int, int, Mapping[str, str]]]
-"""Heads of whole answers, byte for byte, that were read before: status, length of the body, headers. For one pool's limits."""
+Head = tuple[bytes, int, int, Mapping[str, str]]
+"""That of a whole answer: its bytes, the length of the body, status, headers."""
+Known = dict[bytes, Head]
+"""Those that were read before, by their bytes. For one pool's limits."""
+
+
+_NONE: Head = (b"\0", -2, 0, {})  # no answer begins with it, nor is as long
 
 
 class Promised(Protocol):
@@ -55,8 +60,8 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_answer", "_chunked", "_gathered", "_head_end", "_head_only", "_headers", "_idle_ended", "_keep", "_known", "_limits",
-        "_parser", "_pieces", "_quiet", "_size", "_source", "_status", "_transport", "_until_eof", "_whole", "idle_since",
+        "_answer", "_chunked", "_gathered", "_head_only", "_headers", "_idle_ended", "_keep", "_known", "_last", "_limits", "_parser",
+        "_pieces", "_quiet", "_size", "_source", "_status", "_transport", "_until_eof", "_whole", "idle_since",
         "reusable", "touched",
     )  # fmt: skip
 
@@ -67,7 +72,7 @@ class Connection(asyncio.Protocol):
         self._chunked = self._until_eof = self._keep = False
         self._pieces: list[bytes] = []
         self._gathered: BytesIO | None = None  # a body that is large, or of unknown length, instead of its pieces
-        self._head_end = 0  # of the last answer's head that was looked for: the next one is as long, more often than not
+        self._last: Head = _NONE  # of the last answer that was known: the next one's is the same, more often than not
         self._idle_ended = idle_ended
         self._transport: asyncio.Transport | None = None
         self._answer: Promised | None = None
@@ -132,28 +137,28 @@ class Connection(asyncio.Protocol):
             self._deliver()
         else:
             self.touched = True
-            end = self._head_end
-            known = self._known.get(data[:end])
-            if known is None:
-                self._head_end = end = data.find(b"\r\n\r\n", 0, _HEAD) + 4
-                known = self._known.get(data[:end])
-            if known is not None and known[1] == len(data) - end and not self._head_only:
-                self._whole, self._keep = UpstreamResponse(known[0], known[2], data[end:]), True
+            if not data.startswith(self._last[0]):
+                self._last = self._known.get(data[: data.find(b"\r\n\r\n", 0, _HEAD) + 4], _NONE)
+            head, length, status, headers = self._last
+            if length == len(data) - len(head) and not self._head_only:
+                self._whole, self._keep = UpstreamResponse(status, headers, data[len(head) :]), True
             else:
-                self._read_first(data, end)
+                self._read_first(data)
             self._deliver()
 
-    def _read_first(self, data: bytes, end: int) -> None:
-        """An answer's first bytes; if they are all of it, its head, which ends at `end`, is kept for the next like it."""
+    def _read_first(self, data: bytes) -> None:
+        """An answer's first bytes; if they are all of it, its head is kept for the next like it."""
         self._chunked = self._until_eof = self._keep = False
         self._pieces, self._gathered = [], None
         self._size = self._quiet = self._status = 0  # _quiet: bytes read since the last piece of a body
         self._read(data)
         whole = self._whole
-        if whole is not None and self._keep and not self._chunked and end > 3 and end + len(whole.body) == len(data):
-            if len(self._known) >= _REPEATED:
-                self._known.clear()
-            self._known[data[:end]] = whole.status, len(whole.body), whole.headers
+        if whole is not None and self._keep and not self._chunked:
+            end = data.find(b"\r\n\r\n", 0, _HEAD) + 4
+            if end > 3 and end + len(whole.body) == len(data):
+                if len(self._known) >= _REPEATED:
+                    self._known.clear()
+                self._known[data[:end]] = data[:end], len(whole.body), whole.status, whole.headers
 
     def _read(self, data: bytes) -> None:
         """Feeds the parser. What comes behind a whole answer spoils the connection, not the answer."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from gateway.edge.gate import Framing
 from gateway.edge.head import KNOWN, unsized
-from gateway.edge.messages import COPIED, Alike
+from gateway.edge.messages import Alike
 
 MOST = 2048  # of each kind, of at most 1 KiB (gateway.edge.head), with some 10 KiB of what was decided by it: 43 MiB in all
 
 Known = tuple[Framing, Alike]
+Head = tuple[bytes, Framing, Alike]
+"""Its bytes, how it frames its body, who answers it."""
 
 
 class Heads:
@@ -17,11 +19,10 @@ class Heads:
     None is known of a body that is longer than `most` bytes.
     """
 
-    __slots__ = ("_end", "_most", "_sized", "_unsized")
+    __slots__ = ("_most", "_sized", "_unsized")
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._end = 0  # of the head that was last looked for: the next one is as long, more often than not
         self._sized: dict[bytes, Known] = {}
         self._unsized: dict[bytes, Known] = {}
 
@@ -49,16 +50,17 @@ class Heads:
             return None
         return found[0]._replace(length=size[1]), found[1]
 
-    def whole(self, data: bytes) -> tuple[Framing, Alike, bytes | memoryview] | None:
-        """The same of bytes that are one whole request, and its body."""
-        end = self._end
-        found = self.find(data[:end])
-        if found is None:
-            self._end = end = data.find(b"\r\n\r\n", 0, KNOWN) + 4
-            found = self.find(data[:end])
-        if found is None or found[0].length != len(data) - end:
-            return None
-        return *found, (data if len(data) <= COPIED else memoryview(data))[end:]
+    def whole(self, data: bytes, last: Head | None) -> Head | None:
+        """The head of bytes that are one whole request, if it is known; like `last`, of the same connection, more often than not:
+        to compare bytes costs less than to look them up.
+        """
+        if last is None or not data.startswith(last[0]):
+            block = data[: data.find(b"\r\n\r\n", 0, KNOWN) + 4]
+            found = self.find(block)
+            if found is None:
+                return None
+            last = block, *found
+        return last if last[1].length == len(data) - len(last[0]) else None
 
     def knows(self, block: bytes) -> bool:
         """Whether anybody will answer such a head again; forgets who will not."""

@@ -22,7 +22,8 @@ from gateway.edge.arriving import Arriving
 from gateway.edge.errand import Errand
 from gateway.edge.gate import Framing, RefusedError, early
 from gateway.edge.head import LastHead
-from gateway.edge.messages import Admitted, Alike, HttpResponse, Later, Pending, RequestHead
+from gateway.edge.heads import Head
+from gateway.edge.messages import COPIED, Admitted, Alike, HttpResponse, Later, Pending, RequestHead
 from gateway.edge.phases import ANSWER, BODY, GONE, HEAD, LINGER
 from gateway.edge.shared import LATE, LONGEST, Shared
 from gateway.edge.taking import Taking
@@ -30,7 +31,6 @@ from gateway.edge.taking import Taking
 _NO_REQUEST = Framing(0, True, False, True)  # of a connection that has not had any yet; told from others by identity
 _EMPTY_LINE = Framing(0, True, False, True)  # of one that has sent an empty line since its last; the same
 _IN_A_ROW = 32  # heads that are read before everybody else has a turn: many an answer waits for nothing
-
 _log = logging.getLogger(__name__)
 
 
@@ -38,21 +38,20 @@ class Connection(asyncio.Protocol):
     """One socket; `received` of its requests is the moment the edge turned to the first byte."""
 
     __slots__ = (
-        "_advancing", "_alike", "_body", "_buffer", "_errand", "_framing", "_head", "_last", "_limits", "_peer", "_phase",
+        "_advancing", "_alike", "_body", "_buffer", "_errand", "_framing", "_head", "_known", "_last", "_limits", "_peer", "_phase",
         "_reading", "_repeats", "_shared", "_since", "_stuffed", "_taking", "_thrown", "_transport",
     )  # fmt: skip
 
     def __init__(self, shared: Shared) -> None:
         self._shared, self._limits = shared, shared.limits
         self._transport: asyncio.Transport
-        self._peer, self._phase = "", HEAD
+        self._peer, self._phase, self._buffer = "", HEAD, b""
         self._since = 0.0  # when the phase (in HEAD: the idling, then the head; in BODY: the rate's window) began
         self._thrown = 0  # bytes, in LINGER
-        self._buffer = b""
         self._head: RequestHead | None = None
-        self._framing = _NO_REQUEST
-        self._last, self._taking = LastHead(), Taking()
+        self._framing, self._last, self._taking = _NO_REQUEST, LastHead(), Taking()
         self._body: Arriving | None = None  # in BODY
+        self._known: Head | None = None  # of the last request that need not be read
         self._alike: Alike | None = None  # may answer the request under way
         self._errand: Errand | Later | Pending | None = None
         self._reading, self._repeats = True, False  # the last request will be known again: so may be the next
@@ -75,8 +74,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._stuffed or (self._body is not None and self._body.admitted is not None):
             self._shared.app.left("answer" if self._stuffed else "body")
-        self._phase = GONE
-        self._buffer, self._body = b"", None
+        self._phase, self._buffer, self._body = GONE, b"", None
         if self._errand is None:
             self._shared.gone(self, self._peer)
         else:
@@ -139,14 +137,20 @@ class Connection(asyncio.Protocol):
                 self._phase, self._errand = ANSWER, answer
                 answer.begin(partial(self._known_late, data, self._since, answer))
             return True
-        if (known := shared.heads.whole(data)) is None:
+        if (known := shared.heads.whole(data, self._known)) is None:
             return False
-        self._framing, self._alike, body = known
+        block, self._framing, alike = known
+        body = (data if len(data) <= COPIED else memoryview(data))[len(block) :]
         try:
-            return self._ask(body, self._since)
+            pending = alike.ask(body, self._since, self._peer, self)
         except Exception:  # noqa: BLE001 - whatever the application raises, the client gets an answer
             self._crash()
             return True
+        if pending is None:
+            self._known = None
+            return False
+        self._known, self._phase, self._repeats, self._errand = known, ANSWER, False, pending
+        return True
 
     def _go_on(self) -> None:
         if self._buffer and self._phase <= BODY and not self._advancing and not self._transport.is_closing():
@@ -349,8 +353,7 @@ class Connection(asyncio.Protocol):
         self._answer(self._shared.app.refuse(error, 500, self._head), close=True)
 
     def _linger(self) -> None:
-        self._phase, self._thrown = LINGER, len(self._buffer)
-        self._buffer, self._body = b"", None
+        self._phase, self._thrown, self._buffer, self._body = LINGER, len(self._buffer), b"", None
         if not self._transport.is_closing():
             self._transport.write_eof()
             if not self._reading:
@@ -373,6 +376,7 @@ class Connection(asyncio.Protocol):
             if lasted > limits.headers_timeout:
                 self._refuse(RefusedError(408, f"the headers took longer than {limits.headers_timeout:g} s", "slow"))
         elif self._phase == HEAD:
+            self._known = None  # nothing is held by who is idle
             if lasted > (limits.first_byte_timeout if self._framing is _NO_REQUEST else limits.idle_timeout):
                 self._transport.close()
         elif self._body is not None and self._body.admitted is None:
