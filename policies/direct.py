@@ -15,7 +15,8 @@ from backends.begun import Begun, Told
 from backends.cluster import Cluster
 from backends.deadline import RESERVE, Deadline
 from backends.triton_http import Form
-from policies.call import Call, Ending, Observer, Past, Quota
+from policies.call import Call, Counted, Ending, Observer, Past
+from routing.demand import Verdict
 from routing.plan import Target
 
 
@@ -27,17 +28,18 @@ class Around(NamedTuple):
 
 
 class Toll(Protocol):
-    """What limits take of each such question; `weighed`: of those only whose body is as long."""
+    """What limits take of each such question; `weighed`: of those only whose body is as long. `counted` as in Quota."""
 
+    counted: tuple[Counted, ...]
     weighed: bool
 
-    def pay(self) -> Quota | None:
+    def pay(self) -> Verdict | None:
         """What is left then; None: it is not allowed, and nothing has been taken."""
         ...
 
 
-Started = tuple[Begun, Quota | None]
-"""A question that was asked; what is left of its quota, where a limit counted it."""
+Started = tuple[Begun, Verdict | None]
+"""A question that was asked; what is left to whoever asked, where a limit counted it."""
 
 
 class Direct:
@@ -65,6 +67,11 @@ class Direct:
         """Whether it is for such questions only whose body is as long."""
         return self._toll is not None and self._toll.weighed
 
+    @property
+    def counted(self) -> tuple[Counted, ...]:
+        """What limits count them by, as in Quota."""
+        return () if self._toll is None else self._toll.counted
+
     def begin(self, id: bytes, tensors: bytes | memoryview, received: float, told: Told) -> Started | None:
         """Asks, for a request whose first byte came at `received`, and counts it; None: nothing has been done."""
         now = self._clock()
@@ -75,16 +82,16 @@ class Direct:
         begun = self._cluster.begin(self._form, deadline, now, told)
         if begun is None:
             return None
-        quota = None
+        verdict = None
         try:
-            if self._toll is not None and (quota := self._toll.pay()) is None:
+            if self._toll is not None and (verdict := self._toll.pay()) is None:
                 begun.release()
                 return None
             begun.send(id, tensors)
         except Exception:  # a defect: the client is told so, and nobody else loses a place by it
             begun.abandon()
             raise
-        return begun, quota
+        return begun, verdict
 
     def finish(self, begun: Begun) -> float:
         """Its answer is as expected. Seconds that it took."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import Literal, Protocol
 
 import msgspec
@@ -67,18 +68,19 @@ class _Binding(msgspec.Struct, frozen=True, gc=False):
 class Toll:
     """What each of some questions takes, in this process. Implements policies.direct.Toll."""
 
-    __slots__ = ("_clock", "_counted", "_demands", "_take", "weighed")
+    __slots__ = ("_clock", "_take", "counted", "weighed")
 
     def __init__(self, meter: LocalMeter, bound: _Binding, size: int) -> None:
         """`size` bytes has the body of each, as far as it is `weighed`."""
-        self._counted, self.weighed = bound.counted, bool(bound.weighed)
-        self._take, self._clock = meter.buckets.take, meter.clock
-        self._demands = meter.part(_weighed(bound, size) if bound.weighed else bound.demands)
+        self.counted, self.weighed, self._clock = bound.counted, bool(bound.weighed), meter.clock
+        demands = meter.part(_weighed(bound, size) if bound.weighed else bound.demands)
+        alone = len(demands) == 1  # a rate, since nothing of it is given back
+        self._take = partial(meter.buckets.pour, demands[0]) if alone else partial(meter.buckets.take, demands)
 
-    def pay(self) -> Quota | None:
+    def pay(self) -> Verdict | None:
         """What is left; None where that is too little, and nothing has been taken."""
-        verdict = self._take(self._demands, self._clock())
-        return Quota(self._counted, verdict) if verdict.limited is None else None
+        verdict = self._take(self._clock())
+        return verdict if verdict.limited is None else None
 
 
 class LimitPolicy:

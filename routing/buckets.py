@@ -37,7 +37,7 @@ class Buckets:
     def take(self, demands: Sequence[Demand], now: float) -> Verdict:
         """Everything that the request demands, or nothing. `now` in seconds, never less than before."""
         if len(demands) == 1 and demands[0].rate:
-            return self._pour(demands[0], now)
+            return self.pour(demands[0], now)
         tats: list[float] = []
         levels: list[Level] = []
         for demand in demands:
@@ -57,14 +57,18 @@ class Buckets:
                     self._tats.move_to_end(demand.key)
         return found
 
-    def _pour(self, demand: Demand, now: float) -> Verdict:
+    def pour(self, demand: Demand, now: float) -> Verdict:
         """As take, of one with a rate, as most requests demand: no lists."""
-        key, cost, interval, burst = demand.key, demand.cost, 1 / demand.rate, demand.burst
-        tat = self._tats.get(key, now)
+        key, cost, interval, burst, tats = demand.key, demand.cost, 1 / demand.rate, demand.burst, self._tats
+        tat = tats.get(key)
+        if tat is None:
+            tat = now
+            self._room(now)
         over = wait(tat, now, cost, interval, burst)
         if not over:
             tat = (tat if tat > now else now) + cost * interval
-        self._keep(key, tat, now)  # also of who is refused: he is not forgotten
+        tats[key] = tat
+        tats.move_to_end(key)  # also of who is refused: he is not forgotten
         return Verdict(0 if over else None, over, left(tat, now, interval, burst), tat - now, 0)
 
     def note(self, demands: Sequence[Demand], now: float) -> None:
@@ -92,13 +96,15 @@ class Buckets:
         return Level(0.0, free - 1, COME_BACK) if free > 0 else Level(COME_BACK, 0, COME_BACK)
 
     def _keep(self, key: str, tat: float, now: float) -> None:
-        if key not in self._tats and len(self._tats) >= self._most:
-            self._forget(now)
+        if key not in self._tats:
+            self._room(now)
         self._tats[key] = tat
         self._tats.move_to_end(key)
 
-    def _forget(self, now: float) -> None:
-        """Makes room: those of the longest unused that are empty go, or else the one unused for longest."""
+    def _room(self, now: float) -> None:
+        """Makes room where there is none: those of the longest unused that are empty go, or else the one unused for longest."""
+        if len(self._tats) < self._most:
+            return
         oldest = [key for key, _ in zip(self._tats, range(LOOKS), strict=False)]
         for key in [key for key in oldest if self._tats[key] <= now] or oldest[:1]:
             del self._tats[key]

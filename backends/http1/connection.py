@@ -60,8 +60,8 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_answer", "_chunked", "_gathered", "_head_only", "_headers", "_idle_ended", "_keep", "_known", "_last", "_limits", "_parser",
-        "_pieces", "_quiet", "_size", "_source", "_status", "_transport", "_until_eof", "_whole", "idle_since",
+        "_answer", "_chunked", "_gathered", "_head_only", "_headers", "_idle_ended", "_keep", "_known", "_last", "_limits",
+        "_parser", "_pieces", "_quiet", "_size", "_source", "_status", "_transport", "_until_eof", "_whole", "idle_since",
         "reusable", "touched",
     )  # fmt: skip
 

@@ -7,10 +7,12 @@ quota, `w` the window in seconds, `qu` the unit where it is not requests; `r` wh
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
 
 from backends.errors import InferenceError
 from policies.call import Counted, LimitedError, Quota
+from routing.demand import Verdict
 
 Headers = tuple[tuple[str, str], ...]
 _UNITS = {
@@ -32,10 +34,15 @@ def quota_headers(quota: Quota | None) -> Headers:
     return (("ratelimit-policy", policies), ("ratelimit", left))
 
 
-def quota_lines(quota: Quota) -> str:
-    """The same as gateway.edge.reply.lines writes it: the names of limits, and numbers, end no line."""
-    policies, left = _told(quota)
-    return f"\r\nratelimit-policy: {policies}\r\nratelimit: {left}"
+def quota_lines(counted: tuple[Counted, ...]) -> Callable[[Verdict], str]:
+    """Writes the same of a verdict on these, as gateway.edge.reply.lines does: the names of limits, and numbers, end no line."""
+    fixed = [_fixed(counted, told) for told in range(len(counted))]
+    fronts = [f"\r\nratelimit-policy: {policies}\r\nratelimit: {name};r=" for policies, name, _ in fixed]
+
+    def written(verdict: Verdict) -> str:
+        return f"{fronts[verdict.told]}{verdict.remaining}{_reset(verdict, counted[verdict.told].window)}"
+
+    return written
 
 
 def quota_of(error: InferenceError) -> Headers:
@@ -46,8 +53,11 @@ def quota_of(error: InferenceError) -> Headers:
 def _told(quota: Quota) -> tuple[str, str]:
     verdict = quota.verdict
     policies, name, window = _fixed(quota.counted, verdict.told)
-    reset = f";t={math.ceil(verdict.reset - _NOISE)}" if window else ""  # nobody knows when others' requests end
-    return policies, f"{name};r={verdict.remaining}{reset}"
+    return policies, f"{name};r={verdict.remaining}{_reset(verdict, window)}"
+
+
+def _reset(verdict: Verdict, window: int) -> str:
+    return f";t={math.ceil(verdict.reset - _NOISE)}" if window else ""  # nobody knows when others' requests end
 
 
 @lru_cache(maxsize=1024)

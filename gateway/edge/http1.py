@@ -38,8 +38,8 @@ class Connection(asyncio.Protocol):
     """One socket; `received` of its requests is the moment the edge turned to the first byte."""
 
     __slots__ = (
-        "_advancing", "_alike", "_body", "_buffer", "_errand", "_framing", "_head", "_known", "_last", "_limits", "_peer", "_phase",
-        "_reading", "_repeats", "_shared", "_since", "_stuffed", "_taking", "_thrown", "_transport",
+        "_advancing", "_alike", "_body", "_buffer", "_errand", "_framing", "_head", "_known", "_last", "_limits", "_peer",
+        "_phase", "_reading", "_repeats", "_shared", "_since", "_stuffed", "_taking", "_thrown", "_transport",
     )  # fmt: skip
 
     def __init__(self, shared: Shared) -> None:
@@ -139,18 +139,14 @@ class Connection(asyncio.Protocol):
             return True
         if (known := shared.heads.whole(data, self._known)) is None:
             return False
-        block, self._framing, alike = known
-        body = (data if len(data) <= COPIED else memoryview(data))[len(block) :]
+        block, self._framing, self._alike = known
         try:
-            pending = alike.ask(body, self._since, self._peer, self)
+            asked = self._ask((data if len(data) <= COPIED else memoryview(data))[len(block) :], self._since)
+            self._known = known if asked else None
+            return asked
         except Exception:  # noqa: BLE001 - whatever the application raises, the client gets an answer
             self._crash()
             return True
-        if pending is None:
-            self._known = None
-            return False
-        self._known, self._phase, self._repeats, self._errand = known, ANSWER, False, pending
-        return True
 
     def _go_on(self) -> None:
         if self._buffer and self._phase <= BODY and not self._advancing and not self._transport.is_closing():

@@ -20,6 +20,7 @@ from typing import NamedTuple, Protocol, cast
 import msgspec
 from msgspec.structs import replace
 
+from backends.begun import Begun
 from backends.inference import InferenceResponse
 from backends.protocols.v2_http import LENGTH_HEADER
 from backends.protocols.v2_http_request import Inline
@@ -35,7 +36,7 @@ from gateway.fronts.forms import SHORT, Begins, Expected, ExpectedJson, expected
 from gateway.fronts.parts import FrontParts
 from gateway.snapshot import PASSING, Snapshot
 from gateway.telemetry.record import RequestRecord
-from policies.call import Call, Past
+from policies.call import Call, Past, Quota
 from policies.direct import Direct, Started
 from policies.onion import effective
 from routing.plan import Target
@@ -49,10 +50,14 @@ _PAST = (*_NOBODY, "cache", "coalesce")  # the same of what a cache that has tur
 _log = logging.getLogger(__name__)
 
 
+Paid = tuple[Begun, Quota | None]
+"""What was begun, and the quota of its caller, where limits have counted it."""
+
+
 class LongWay(Protocol):
     """Who takes over what cannot be answered at once."""
 
-    def resume(self, exchange: Exchange, body: bytes, started: Started) -> Awaitable[HttpResponse]:
+    def resume(self, exchange: Exchange, body: bytes, paid: Paid) -> Awaitable[HttpResponse]:
         """The whole way from the beginning, with a first attempt that was begun."""
         ...
 
@@ -121,15 +126,15 @@ class Alike:
     """Implements gateway.edge.messages.Alike."""
 
     __slots__ = (
-        *("_baseline", "_clock", "_direct", "_expected", "_form", "_holds", "_known", "_long", "_mark", "_new_id", "_odd"),
-        *("_plane", "_record", "_tell", "sized"),
+        *("_baseline", "_clock", "_direct", "_expected", "_form", "_holds", "_known", "_left", "_long", "_mark"),
+        *("_new_id", "_odd", "_plane", "_record", "_tell", "sized"),
     )
 
     def __init__(self, parts: FrontParts, clock: Clock, long: LongWay, known: Known, forms: Forms) -> None:
         self._plane, self._tell, self._new_id = parts.plane, parts.record, parts.new_id
         self._clock, self._long, self._known = clock, long, known
         self._form, self._direct, self._expected = forms
-        self._odd = 0
+        self._odd, self._left = 0, quota_lines(self._direct.counted)
         exchange = known.exchange
         self._mark, self._holds, self._baseline = known.mark, known.standing.holds, exchange.baseline
         self._record = replace(exchange.record, code="200")
@@ -161,7 +166,7 @@ class Alike:
         """The lines and the body of what is said at once, if that can be; it is counted and recorded then, and holds nothing any
         more.
         """
-        (begun, quota), record = asked.started, self._record
+        (begun, verdict), record = asked.started, self._record
         body = self._expected.body(begun)
         if body is None:
             self._odd += begun.answer is not None
@@ -175,16 +180,18 @@ class Alike:
             record.baseline = self._baseline(max(1, record.rows))
         self._tell(record)
         own = told_alike(asked.id, seconds, backend)
-        if quota is not None:
-            own += quota_lines(quota)
+        if verdict is not None:
+            own += self._left(verdict)
         return self._expected.lines + own, body
 
     async def work(self, asked: _Asked) -> HttpResponse:
         """Its answer, which takes the long way."""
+        begun, verdict = asked.started
+        quota = None if verdict is None else Quota(self._direct.counted, verdict)
         try:
-            return await self._long.resume(self._exchange(asked), bytes(asked.body), asked.started)
+            return await self._long.resume(self._exchange(asked), bytes(asked.body), (begun, quota))
         finally:
-            self._direct.abandon(asked.started[0])  # if nobody got so far as to go on with it
+            self._direct.abandon(begun)  # if nobody got so far as to go on with it
 
     def left(self, asked: _Asked) -> None:
         """Its client left before there was an answer."""

@@ -102,7 +102,7 @@ class Metrics:
 
     def requested(self, record: RequestRecord) -> None:
         """One request ended, in whatever way."""
-        line = self._lines.get((record.model, record.route, record.variant, record.code)) or self._line(record)
+        line: _Line = record.line or self._line(record)
         line.requests.value += 1
         seconds, overhead = line.seconds, line.overhead  # what observe() does, without two calls in each request
         seconds.counts[bisect_left(SECONDS, record.seconds)] += 1
@@ -223,14 +223,16 @@ class Metrics:
 
     def _line(self, record: RequestRecord) -> _Line:
         model, route, variant, code = record.model, record.route, record.variant, record.code
-        line = _Line(
-            self._requests.cell(model, route, variant, code),
-            self._seconds.cell(model, route),
-            self._overhead.cell(model),
-            self.costs.part(record),
-            [self._rows.cell(model, each) for each, _ in record.shares],
-        )
-        self._lines[model, route, variant, code] = line
+        line = self._lines.get((model, route, variant, code))
+        if line is None:
+            line = self._lines[model, route, variant, code] = _Line(
+                self._requests.cell(model, route, variant, code),
+                self._seconds.cell(model, route),
+                self._overhead.cell(model),
+                self.costs.part(record),
+                [self._rows.cell(model, each) for each, _ in record.shares],
+            )
+        record.line = line
         return line
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from policies.call import Asked
@@ -61,3 +63,4 @@ class RequestRecord(msgspec.Struct, gc=False):  # mutable: making a new one at t
     policy: str = ""
     reason: str = ""
     drawn: Drawn | None = None
+    line: Any = None  # where metrics count it, from when it was told first: some are told again with other numbers only

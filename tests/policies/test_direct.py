@@ -10,16 +10,17 @@ from msgspec.structs import replace
 
 from backends.deadline import RESERVE, Deadline
 from backends.inference import InferenceRequest
-from policies.call import Call, Quota
+from policies.call import Call, Counted
 from policies.direct import Around, Direct, Toll, direct
 from policies.keeping import Off
 from routing.cache.worth import FIRST, WINDOW, Worth
+from routing.demand import Verdict
 from routing.plan import Stage, Target
 from routing.price import Price
 from tests.policies.conftest import TARGETS, Written
 
 Make = Callable[..., Call]
-QUOTA = Quota((), None)  # type: ignore[arg-type]
+VERDICT = Verdict(None, 0.0, 41, 1.2, 0)
 
 
 class Cluster:
@@ -61,14 +62,15 @@ class Cluster:
 class Paid:
     """A limit with room for so many."""
 
+    counted: tuple[Counted, ...] = (Counted("free", "requests", 200, 2),)
     weighed = False
 
     def __init__(self, room: int) -> None:
         self.room = room
 
-    def pay(self) -> Quota | None:
+    def pay(self) -> Verdict | None:
         self.room -= 1
-        return QUOTA if self.room >= 0 else None
+        return VERDICT if self.room >= 0 else None
 
 
 def made(call: Call, cluster: Cluster, observer: Written, toll: Toll | Literal[False] | None = None) -> Direct | None:
@@ -147,7 +149,7 @@ def test_what_a_limit_allows(make_call: Make, cluster: Cluster, observer: Writte
     cluster.free = True
     started = asking.begin(b"id", b"tensors", 99.0, print)
     assert started is not None
-    assert started[1] is QUOTA
+    assert started[1] is VERDICT
     assert asking.begin(b"id", b"tensors", 99.0, print) is None
     assert ["sent id tensors", "released"] == cluster.lines
 
@@ -172,7 +174,7 @@ def test_a_defect_holds_nothing(make_call: Make, cluster: Cluster, observer: Wri
     """Whatever raises between a place and the question on its way gives it back."""
 
     class Broken(Paid):
-        def pay(self) -> Quota | None:
+        def pay(self) -> Verdict | None:
             raise ValueError("a defect")
 
     asking = made(call_of(make_call), cluster, observer, Broken(1))

@@ -227,16 +227,17 @@ async def test_what_is_paid_at_once(of: Made) -> None:
     assert toll
     paid = toll.pay()
     assert paid is not None
-    assert (("free", "heavy"), 1, 400) == (tuple(each.limit for each in paid.counted), paid.verdict.told, paid.verdict.remaining)
+    assert (("free", "heavy"), 1, 400) == (tuple(each.limit for each in toll.counted), paid.told, paid.remaining)
     assert toll.pay() is None
-    assert (await policy(replace(of(size=600), quota=paid), answering)).quota == paid
+    quota = Quota(toll.counted, paid)
+    assert (await policy(replace(of(size=600), quota=quota), answering)).quota == quota
     below = Quota((Counted("purse", "cost", 100, 0),), Verdict(None, 0.0, 10, 1.0, 0))
 
     async def spending(_: Call) -> Answer:
         return replace(ANSWER, quota=below)
 
-    both = (await policy(replace(of(size=600), quota=paid), spending)).quota
-    assert both == Quota((*paid.counted, *below.counted), replace(below.verdict, told=2))
+    both = (await policy(replace(of(size=600), quota=quota), spending)).quota
+    assert both == Quota((*toll.counted, *below.counted), replace(below.verdict, told=2))
     last = (await policy(of(size=400), answering)).quota
     assert last is not None
     assert 0 == last.verdict.remaining

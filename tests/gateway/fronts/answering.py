@@ -21,13 +21,13 @@ from gateway.dataplane import Dataplane
 from gateway.edge.limits import Limits
 from gateway.edge.listener import HttpListener, listen
 from gateway.edge.messages import Admitted, HttpResponse, RequestHead
+from gateway.fronts.alike import Paid
 from gateway.fronts.exchange import Exchange
 from gateway.fronts.http import HttpFront
 from gateway.fronts.parts import FrontParts
 from gateway.snapshot import Snapshot
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.record import RequestRecord
-from policies.direct import Started
 from routing.plan import Target
 from tests.gateway.fronts.twins import Held
 
@@ -183,9 +183,9 @@ class Admitting(HttpFront):
         self.admitted += 1
         return super().admit(head)
 
-    def resume(self, exchange: Exchange, body: bytes, started: Started) -> Awaitable[HttpResponse]:
+    def resume(self, exchange: Exchange, body: bytes, paid: Paid) -> Awaitable[HttpResponse]:
         self.resumed += 1
-        return super().resume(exchange, body, started)
+        return super().resume(exchange, body, paid)
 
 
 class Whole:
@@ -240,7 +240,7 @@ class Whole:
 
     def _record(self, record: RequestRecord) -> None:
         self.metrics.requested(record)
-        self.records.append(msgspec.structs.replace(record))
+        self.records.append(msgspec.structs.replace(record, line=None))
 
     async def start(self) -> None:
         limits = Limits(sweep=0.02, linger_timeout=0.1)  # whoever is told to go stays, in these tests

@@ -199,7 +199,7 @@ class Gateway:
 
     def _record(self, record: RequestRecord) -> None:
         self.metrics.requested(record)
-        self.records.append(msgspec.structs.replace(record))
+        self.records.append(msgspec.structs.replace(record, line=None))
 
     def take(self, policy: Blueprint) -> None:
         """From now on it follows this policy."""
