@@ -65,8 +65,8 @@ class Begun(msgspec.Struct, eq=False):
     def send(self, id: bytes, tensors: bytes | memoryview) -> None:
         """Asks, under that request id."""
         assert self._connection is not None, "it has not ended"
-        began, at = self.place[2], self.deadline.at
-        self.cluster.alarms.set(self, min(began + LOOK, (began + at) / 2))
+        long, half = self.place[2] + LOOK, (self.place[2] + self.deadline.at) / 2
+        self.cluster.alarms.set(self, long if long < half else half)
         self._backend.send(self._form, self._connection, id, tensors, self)
 
     def release(self) -> None:

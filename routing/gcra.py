@@ -43,5 +43,6 @@ def left(tat: float, now: float, interval: float, burst: float) -> int:
     """How many whole units conform now, one after another."""
     if tat <= now:
         return int(burst)
-    free = burst - max(0.0, tat - now - SLACK) / interval
+    filled = tat - now - SLACK
+    free = burst - filled / interval if filled > 0 else burst
     return int(free) if free > 0 else 0

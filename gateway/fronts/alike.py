@@ -174,7 +174,7 @@ class Alike:
         self._odd = 0
         record.backend_seconds = backend = self._direct.finish(begun)
         record.seconds = seconds = self._clock() - asked.received
-        record.overhead_seconds = max(0.0, seconds - backend)
+        record.overhead_seconds = seconds - backend if seconds > backend else 0.0
         record.request_id, record.peer, record.bytes_in, record.bytes_out = asked.id, asked.peer, len(asked.body), len(body)
         if self._baseline is not None:
             record.baseline = self._baseline(max(1, record.rows))

@@ -99,6 +99,7 @@ class Metrics:
         self._usage = Usage()
         self._lines: dict[tuple[str, str, str, str], _Line] = {}
         self._asks: dict[tuple[str, str, str], _Asked] = {}
+        self._sent: dict[tuple[str, str, str], Cell] = {}
 
     def requested(self, record: RequestRecord) -> None:
         """One request ended, in whatever way."""
@@ -143,7 +144,10 @@ class Metrics:
         """One attempt at an endpoint ended: `ok`, an error's kind, or `abandoned`."""
         if outcome == "abandoned":
             self.left("backend")
-        self._backend_requests.cell(backend, endpoint, outcome).value += 1
+        cell = self._sent.get((backend, endpoint, outcome))
+        if cell is None:
+            cell = self._sent[backend, endpoint, outcome] = self._backend_requests.cell(backend, endpoint, outcome)
+        cell.value += 1
 
     def left(self, stage: str) -> None:
         """Somebody left: in the middle of a `body` or an `answer`, in a `queue`, or while a `backend` was asked."""
