@@ -74,7 +74,7 @@ bench-long: .venv/.dev-stamp ## all that loadtest/ measures, about 38 minutes; w
 	@$(BIN)/python -m loadtest.memory --output loadtest/results/memory.json
 	@$(BIN)/python -m loadtest.overload --output loadtest/results/overload.json
 	@$(BIN)/python -m loadtest.cache --seconds 3 --rounds 7 --output loadtest/results/cache.json
-	@$(BIN)/python -m loadtest --seconds 3 --rounds 9 --latency --output loadtest/results/compare.json
+	@$(BIN)/python -m loadtest --seconds 1 --rounds 25 --latency --output loadtest/results/compare.json
 	@$(BIN)/python -m loadtest.publish
 
 .PHONY: clean

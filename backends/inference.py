@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 Parameter = bool | int | float | str
 Parameters = Mapping[str, Parameter]
 NO_PARAMETERS: Parameters = {}
+_PLAIN = re.compile(r"[ !#-\[\]-~]*")
 # bytes, unless a backend is given another bound: one without an end is to cost 64 MiB at most until it is refused
 LARGEST_ANSWER = 48 << 20
 
@@ -113,16 +114,12 @@ class InferenceResponse(msgspec.Struct, frozen=True, gc=False):
         return next((tensor for tensor in self.payload.tensors() if tensor.name == name), None)
 
 
-_QUOTING = re.compile(r'["\\]')
-
-
 def names_itself(model: str, version: str) -> bool:
     """Whether an answer may go on under what its backend calls itself, which becomes headers and is remembered.
 
     Printable ASCII without quotes and backslashes; at most 256 characters of name and 128 of version.
     """
-    said = model + version
-    return len(model) <= 256 and len(version) <= 128 and said.isascii() and said.isprintable() and not _QUOTING.search(said)
+    return len(model) <= 256 and len(version) <= 128 and _PLAIN.fullmatch(model + version) is not None
 
 
 Description = Literal["metadata", "config", "stats"]

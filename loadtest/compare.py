@@ -166,7 +166,7 @@ def compare(options: argparse.Namespace, stack: ExitStack) -> Report:
     running = start_all(options.only, Place(folder, backend_port, frozenset({pinned.subject})), stack, notes)
     wanted = [subject for peer, started in running for subject in subjects_of(peer, started, client)]
     rows = run_rounds(warmed(side_by_side(wanted), notes), options.seconds, options.rounds, notes)
-    latencies = latency.measure(running, backend_port, pinned.load, options, notes) if options.latency else ()
+    latencies = latency.measure(running, backend_port, pinned.load, notes) if options.latency else ()
     settings = {
         "seconds": options.seconds,
         "rounds": options.rounds,
@@ -184,7 +184,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=int, default=3, help="length of one measurement (default 3)")
     parser.add_argument("--rounds", type=int, default=5, help="how often each program has its turn (default 5)")
     parser.add_argument("--connections", type=int, default=8, help="keep-alive connections of the load (default 8)")
-    parser.add_argument("--latency", action="store_true", help="also: open-loop latency at 200 and 1 000 req/s")
+    parser.add_argument("--latency", action="store_true", help="also, for 9 minutes: open-loop latency at 200 and 1 000 req/s")
     parser.add_argument("--output", type=Path, default=LATEST, help="JSON file to write (default loadtest/results/latest.json)")
     names = [peer.name for peer in PEERS]
     parser.add_argument("--only", nargs="+", choices=names, default=names, help="measure only these")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from loadtest.processes import Started, StartError
 from loadtest.results import Note
 
 RATES = (200, 1000)
+ROUNDS, SECONDS = 9, 3  # however short the turns for CPU are: a percentile needs requests
 DIRECT = "(direct)"
 COLUMNS = {"p50": "p50", "p90": "p90", "p99": "p99", "p99.9": "p999"}
 Found = dict[str, float]
@@ -43,16 +43,16 @@ def aims(running: Sequence[tuple[Peer, Started]], backend_port: int) -> list[Aim
 
 
 def measure(
-    running: Sequence[tuple[Peer, Started]], backend_port: int, core: int, options: argparse.Namespace, notes: list[Note]
+    running: Sequence[tuple[Peer, Started]], backend_port: int, core: int, notes: list[Note]
 ) -> tuple[dict[str, object], ...]:
     """Medians over the rounds in µs, programs and rates interleaved. A round in which the generator was late is left out."""
     asked = aims(running, backend_port)
     taken: dict[tuple[str, int], list[Found | None]] = {(aim.program, rate): [] for rate in RATES for aim in asked}
-    for turn in range(options.rounds):
+    for turn in range(ROUNDS):
         for rate in RATES:
             for place in range(len(asked)):
                 aim = asked[(place + turn) % len(asked)]
-                wanted = ["--rate", str(rate), "--seconds", str(options.seconds), "--seed", str(turn)]
+                wanted = ["--rate", str(rate), "--seconds", str(SECONDS), "--seed", str(turn)]
                 taken[aim.program, rate].append(_open_loop(aim, core, wanted))
     for (name, rate), rounds in taken.items():
         late = sum(found is None for found in rounds)

@@ -35,6 +35,17 @@ STREAMS = {
     "error": (b"HTTP/1.1 503 Busy\r\nContent-Length: 5\r\n\r\nhello", False, 503, b"hello", True),
 }
 
+REPEATED = {
+    name: b"HTTP/1.1 %d OK\r\nName: %s\r\nContent-Length: %d\r\n\r\n%s" % (status, name.encode(), len(body), body)
+    for name, status, body in (
+        ("a", 200, b"hello"),
+        ("b", 200, b"world"),
+        ("c", 200, b""),
+        ("d", 404, b"hello"),
+        ("aa", 200, b"HTTP"),
+    )
+}
+
 
 class Wire(asyncio.Transport):
     """A transport that keeps what is written and says it was aborted."""
@@ -128,6 +139,19 @@ def test_any_slicing_gives_the_same_response(name: str, cuts: set[int]) -> None:
     assert (not reusable, not reusable) == (whole.wire.aborted, cut.wire.aborted)
     whole.loop.close()
     cut.loop.close()
+
+
+@given(st.lists(st.tuples(st.sampled_from(sorted(REPEATED)), st.sets(st.integers(1, 60), max_size=2)), max_size=8))
+def test_heads_that_come_again(several: list[tuple[str, set[int]]]) -> None:
+    """On one connection, in any order, cut anywhere: each answer is its own."""
+    dialogue = Dialogue()
+    for name, cuts in several:
+        answer, stream = dialogue.ask(), REPEATED[name]
+        dialogue.hear(*sliced(stream, cuts))
+        status, body = int(stream[9:12]), stream.partition(b"\r\n\r\n")[2]
+        assert (status, body, name) == (answer.result().status, answer.result().body, answer.result().headers["name"])
+        assert dialogue.connection.reusable
+    dialogue.loop.close()
 
 
 @given(st.sampled_from(sorted(STREAMS)), st.integers(0, 200), st.binary(max_size=6), st.integers(0, 6))

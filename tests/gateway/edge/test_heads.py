@@ -64,6 +64,28 @@ def test_no_body_is_longer_than_bodies_may_be() -> None:
     assert found.knows(block(MOST))
 
 
+@pytest.mark.parametrize("sized", [True, False])
+def test_a_whole_request_is_known_by_its_head(sized: bool) -> None:
+    """Whatever came before it on its connection."""
+    found, one, other = Heads(MOST), known(sized), known(sized)
+    found.keep(block(5), PLAIN, one)
+    found.keep(block(5, "X: 1\r\n"), PLAIN, other)
+    last = found.whole(block(5) + b"abcde", None)
+    assert (block(5), PLAIN, one) == last
+    for before in (None, last):
+        assert last == found.whole(block(5) + b"vwxyz", before)
+        assert (block(5, "X: 1\r\n"), PLAIN, other) == found.whole(block(5, "X: 1\r\n") + b"abcde", before)
+        for asked in (
+            block(5),
+            block(5) + b"abcd",
+            block(5) + b"abcdef",
+            block(5)[:-1],
+            block(5)[:-2] + b"X: 1\r\n\r\nabcde",
+            b"",
+        ):
+            assert found.whole(asked, before) is None
+
+
 @pytest.mark.parametrize(("sized", "length"), [(True, 5), (True, "5 "), (False, 5)])
 def test_who_answers_no_more_is_forgotten(sized: bool, length: int | str) -> None:
     """At the next look, however its length is written."""

@@ -9,9 +9,10 @@ from time import monotonic
 
 import pytest
 
+from gateway.edge.gate import Framing
 from gateway.edge.limits import Limits
 from gateway.edge.listener import HttpListener, listen
-from gateway.edge.messages import Admitted, Asker, HttpResponse, RequestHead
+from gateway.edge.messages import Admitted, Alike, Asker, HttpResponse, RequestHead
 from tests.gateway.edge.conftest import Client, Recorder
 from tests.gateway.edge.test_http1 import post, start
 
@@ -88,9 +89,9 @@ class Site:
             assert b"read" == (await client.ask(asked)).body
         return client
 
-    def heads(self) -> dict[bytes, object]:
+    def heads(self) -> dict[bytes, tuple[Framing, Alike]]:
         """Those that are known."""
-        return self.listener._shared.heads._sized  # type: ignore[return-value]
+        return self.listener._shared.heads._sized
 
     async def empty(self) -> None:
         async with asyncio.timeout(5):
@@ -158,6 +159,34 @@ async def test_a_head_that_came_once_is_read(site: Site) -> None:
     assert b"read" == (await client.ask(other)).body
     assert [False, True] == [head.again for head in site.app.heads[-2:]]
     assert 2 == len(site.heads())  # forgotten, and learned again
+
+
+async def test_who_answers_no_more_is_not_asked_again(site: Site) -> None:
+    """By a connection that had his last answer, where somebody else answers such a head by now."""
+    client = await site.known(ASK)
+    client.send(ASK)
+    (await site.app.until(1)).asker.answered(*ANSWER)
+    assert b"known" == (await client.reply()).body
+    ((block, (framing, _)),) = site.heads().items()
+    other, site.app.asks = Knowing(), False
+    site.heads()[block] = framing, other
+    assert b"read" == (await client.ask(ASK)).body
+    site.app.asks = True
+    client.send(ASK)
+    (await other.until(1)).asker.answered(*ANSWER)
+    assert b"known" == (await client.reply()).body
+
+
+async def test_nothing_is_kept_for_who_is_idle(site: Site) -> None:
+    """What answers such heads is not held by connections."""
+    client = await site.known(ASK)
+    client.send(ASK)
+    (await site.app.until(1)).asker.answered(*ANSWER)
+    await client.reply()
+    (connection,) = site.listener._shared.connections
+    async with asyncio.timeout(5):
+        while connection._known is not None:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.01)
 
 
 async def test_what_takes_some_more(site: Site) -> None:
