@@ -35,16 +35,13 @@ STREAMS = {
     "error": (b"HTTP/1.1 503 Busy\r\nContent-Length: 5\r\n\r\nhello", False, 503, b"hello", True),
 }
 
-REPEATED = {
-    name: b"HTTP/1.1 %d OK\r\nName: %s\r\nContent-Length: %d\r\n\r\n%s" % (status, name.encode(), len(body), body)
-    for name, status, body in (
-        ("a", 200, b"hello"),
-        ("b", 200, b"world"),
-        ("c", 200, b""),
-        ("d", 404, b"hello"),
-        ("aa", 200, b"HTTP"),
-    )
-}
+REPEATED = (
+    OK + b"Name: a\r\nContent-Length: 5\r\n\r\nhello",
+    OK + b"Name: b\r\nContent-Length: 5\r\n\r\nhello",
+    OK + b"Name: a\r\nContent-Length: 0\r\n\r\n",
+    OK + b"Name: aa\r\nContent-Length: 5\r\n\r\nHTTP/",
+    b"HTTP/1.1 404 OK\r\nName: a\r\nContent-Length: 5\r\n\r\nworld",
+)
 
 
 class Wire(asyncio.Transport):
@@ -141,15 +138,16 @@ def test_any_slicing_gives_the_same_response(name: str, cuts: set[int]) -> None:
     cut.loop.close()
 
 
-@given(st.lists(st.tuples(st.sampled_from(sorted(REPEATED)), st.sets(st.integers(1, 60), max_size=2)), max_size=8))
-def test_heads_that_come_again(several: list[tuple[str, set[int]]]) -> None:
+@given(st.lists(st.tuples(st.sampled_from(REPEATED), st.sets(st.integers(1, 60), max_size=2)), max_size=8))
+def test_heads_that_come_again(several: list[tuple[bytes, set[int]]]) -> None:
     """On one connection, in any order, cut anywhere: each answer is its own."""
     dialogue = Dialogue()
-    for name, cuts in several:
-        answer, stream = dialogue.ask(), REPEATED[name]
+    for stream, cuts in several:
+        answer = dialogue.ask()
         dialogue.hear(*sliced(stream, cuts))
-        status, body = int(stream[9:12]), stream.partition(b"\r\n\r\n")[2]
-        assert (status, body, name) == (answer.result().status, answer.result().body, answer.result().headers["name"])
+        found, (head, _, body) = answer.result(), stream.partition(b"\r\n\r\n")
+        assert (int(stream[9:12]), body) == (found.status, found.body)
+        assert f"Name: {found.headers['name']}\r\n".encode() in head
         assert dialogue.connection.reusable
     dialogue.loop.close()
 

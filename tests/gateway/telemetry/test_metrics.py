@@ -47,6 +47,20 @@ def test_request_is_counted_timed_and_priced(finished: Finished) -> None:
     assert 1280 == found['cost_baseline_total{model="digits"}']
 
 
+def test_a_record_that_is_told_again(finished: Finished) -> None:
+    """Counts once more, by its new numbers, where another like it does, also once a policy was loaded."""
+    metrics, record = Metrics(), finished(seconds=0.004)
+    metrics.requested(record)
+    record.seconds = 0.006
+    metrics.requested(record)
+    metrics.policy_loaded("two")
+    metrics.requested(record)
+    metrics.requested(finished(seconds=0.01))
+    found = scraped(metrics)
+    assert 4 == found['requests_total{model="digits",route="default",variant="fast",code="200"}']
+    assert pytest.approx(0.026) == found['request_seconds_sum{model="digits",route="default"}']
+
+
 def test_cost_is_what_the_answers_of_all_stages_cost(finished: Finished) -> None:
     """Each stage's rows at its own price; the total is the record's."""
     metrics = Metrics()
