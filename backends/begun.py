@@ -65,8 +65,9 @@ class Begun(msgspec.Struct, eq=False):
     def send(self, id: bytes, tensors: bytes | memoryview) -> None:
         """Asks, under that request id."""
         assert self._connection is not None, "it has not ended"
-        long, half = self.place[2] + LOOK, (self.place[2] + self.deadline.at) / 2
-        self.cluster.alarms.set(self, long if long < half else half)
+        began = self.place[2]
+        look, half = began + LOOK, (began + self.deadline.at) / 2
+        self.cluster.alarms.set(self, look if look < half else half)  # min() costs 0.1 µs
         self._backend.send(self._form, self._connection, id, tensors, self)
 
     def release(self) -> None:

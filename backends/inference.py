@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 Parameter = bool | int | float | str
 Parameters = Mapping[str, Parameter]
 NO_PARAMETERS: Parameters = {}
-_PLAIN = re.compile(r"[ !#-\[\]-~]*")
 # bytes, unless a backend is given another bound: one without an end is to cost 64 MiB at most until it is refused
 LARGEST_ANSWER = 48 << 20
 
@@ -112,6 +111,9 @@ class InferenceResponse(msgspec.Struct, frozen=True, gc=False):
     def output(self, name: str) -> Tensor | None:
         """The named output, decoded."""
         return next((tensor for tensor in self.payload.tensors() if tensor.name == name), None)
+
+
+_PLAIN = re.compile(r"[ !#-\[\]-~]*")  # printable ASCII but for quotes and backslashes
 
 
 def names_itself(model: str, version: str) -> bool:

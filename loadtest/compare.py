@@ -172,6 +172,7 @@ def compare(options: argparse.Namespace, stack: ExitStack) -> Report:
         "rounds": options.rounds,
         "connections": options.connections,
         "cores": f"program {pinned.subject}, load and backend {pinned.load}",
+        **({"latency": f"{latency.ROUNDS} rounds of {latency.SECONDS} s"} if options.latency else {}),
         "versions": {peer.name: started.version for peer, started in running},
     }
     return Report(settings, tuple(notes), rows, tuple(latencies))
@@ -184,7 +185,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=int, default=3, help="length of one measurement (default 3)")
     parser.add_argument("--rounds", type=int, default=5, help="how often each program has its turn (default 5)")
     parser.add_argument("--connections", type=int, default=8, help="keep-alive connections of the load (default 8)")
-    parser.add_argument("--latency", action="store_true", help="also, for 9 minutes: open-loop latency at 200 and 1 000 req/s")
+    parser.add_argument("--latency", action="store_true", help="also open-loop latency: 9 rounds of 3 s at 200 and 1 000 req/s")
     parser.add_argument("--output", type=Path, default=LATEST, help="JSON file to write (default loadtest/results/latest.json)")
     names = [peer.name for peer in PEERS]
     parser.add_argument("--only", nargs="+", choices=names, default=names, help="measure only these")

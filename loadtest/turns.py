@@ -1,34 +1,37 @@
 """Two trees of this repository in turns: what a change did to a request that is asked at once, on a machine whose pace changes.
 
-Each tree answers in a process of its own, on the same core, a few milliseconds at a time (see the stage of loadtest.stages). What
-is compared is each turn with the first tree's turn just before it, which the machine's pace hardly tells apart.
+Each tree answers in a process of its own, all on one core, a few milliseconds at a time (the stage of loadtest.stages). Each turn
+is compared with the first tree's of the same round: within milliseconds the machine's pace hardly changes.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import gc
+import os
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from statistics import median
+from statistics import median, quantiles
+
+import uvloop
 
 ASKS = 200  # in one turn
 
 
 class Tree:
-    """A tree's process."""
+    """A tree's process. Raises OSError where there is no such folder."""
 
     def __init__(self, root: Path) -> None:
-        command = [sys.executable, str(Path(__file__).resolve()), "--answer", str(root)]
+        command = [sys.executable, str(Path(__file__).resolve()), "--answer", str(root.resolve())]
         self._process = subprocess.Popen(command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def turn(self) -> float:
-        """Microseconds of one request. Raises EOFError where the tree cannot be measured."""
+        """Microseconds of one request. Raises BrokenPipeError where the tree cannot be measured."""
         said, heard = self._process.stdin, self._process.stdout
         assert said is not None
         assert heard is not None
@@ -36,11 +39,12 @@ class Tree:
         said.flush()
         line = heard.readline()
         if not line:
-            raise EOFError
+            raise BrokenPipeError
         return float(line)
 
     def close(self) -> None:
         """Ends the process."""
+        self._process.kill()
         self._process.communicate()
 
 
@@ -61,44 +65,51 @@ async def answer(root: Path) -> None:
         print((time.perf_counter() - began) / ASKS * 1e6, flush=True)
 
 
-def measured(trees: Sequence[Tree], turns: int) -> list[list[float]]:
-    """Microseconds by turn and tree; the first turn of each warms it up. Raises EOFError."""
-    for tree in trees:
-        tree.turn()
-    return [[tree.turn() for tree in trees] for _ in range(turns)]
+def measured(roots: Sequence[Path], rounds: int) -> list[list[float]]:
+    """Microseconds by round and tree; each tree's first turn warms it up. Raises OSError."""
+    with ExitStack() as stack:
+        trees: list[Tree] = []
+        for root in roots:
+            trees.append(Tree(root))
+            stack.callback(trees[-1].close)
+        for tree in trees:
+            tree.turn()
+        return [[tree.turn() for tree in trees] for _ in range(rounds)]
+
+
+def line(took: Sequence[Sequence[float]], at: int) -> str:
+    """What is said of the tree at this place: its microseconds, and its ratio to the first one, with the quartiles of both."""
+    own, ratios = [turn[at] for turn in took], [turn[at] / turn[0] for turn in took]
+    (low, _, high), (least, _, most) = quantiles(own, n=4), quantiles(ratios, n=4)
+    return f"{median(own):.2f} µs ({low:.2f} … {high:.2f}), {median(ratios):.3f} × the first ({least:.3f} … {most:.3f})"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """0: measured; 2: a tree cannot be."""
-    parser = argparse.ArgumentParser(
-        "loadtest.turns",
-        description=__doc__,
-        epilog="example: git worktree add /tmp/old HEAD~1 && python -m loadtest.turns /tmp/old .",
-    )
+    example = "example: git worktree add /tmp/old HEAD~1 && python -m loadtest.turns /tmp/old ."
+    parser = argparse.ArgumentParser("loadtest.turns", description=__doc__, epilog=example)
     parser.add_argument(
-        "trees", nargs="*", type=Path, help="folders with a tree each; the first is what the others are compared with"
+        "trees", nargs="*", type=Path, help="a folder each; the first is what others are compared with"
     )
-    parser.add_argument("--turns", type=int, default=500, help="of each (default 500)")
+    parser.add_argument("--rounds", type=int, default=500, help="turns of each (default 500)")
     parser.add_argument("--answer", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.answer is not None:
-        asyncio.run(answer(options.answer.resolve()))
+        uvloop.run(answer(options.answer))
         return 0
-    if not options.trees or options.turns < 1:
-        parser.error("name at least one tree, and one turn")
-    trees = [Tree(tree) for tree in options.trees]
+    if not options.trees or options.rounds < 2:
+        parser.error("name at least one tree, and two rounds")
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})  # the trees have it from here: cores differ in pace
     try:
-        turns = measured(trees, options.turns)
-    except (EOFError, BrokenPipeError):
-        print("nothing measured: a tree has no stage that is asked at once, as it said above", file=sys.stderr)
+        took = measured(options.trees, options.rounds)
+    except OSError as reason:
+        print(f"nothing measured: a tree cannot be, as it may have said above: {reason}", file=sys.stderr)
         return 2
     finally:
-        for tree in trees:
-            tree.close()
+        os.sched_setaffinity(0, cores)
     for at, tree in enumerate(options.trees):
-        took = sorted(turn[at] for turn in turns)
-        ratio = median(turn[at] / turn[0] for turn in turns)
-        print(f"{tree}: {took[0]:.2f} µs at the quickest, {median(took):.2f} in the middle; {ratio:.3f} × {options.trees[0]}")
+        print(f"{tree}: {line(took, at)}")
     return 0
 
 

@@ -74,7 +74,7 @@ class Toll:
         """`size` bytes has the body of each, as far as it is `weighed`."""
         self.counted, self.weighed, self._clock = bound.counted, bool(bound.weighed), meter.clock
         demands = meter.part(_weighed(bound, size) if bound.weighed else bound.demands)
-        alone = len(demands) == 1  # a rate, since nothing of it is given back
+        alone = len(demands) == 1  # a rate, as nothing is given back; take() would find that out each time
         self._take = partial(meter.buckets.pour, demands[0]) if alone else partial(meter.buckets.take, demands)
 
     def pay(self) -> Verdict | None:

@@ -28,9 +28,7 @@ Head = tuple[bytes, int, int, Mapping[str, str]]
 """That of a whole answer: its bytes, the length of the body, status, headers."""
 Known = dict[bytes, Head]
 """Those that were read before, by their bytes. For one pool's limits."""
-
-
-_NONE: Head = (b"\0", -2, 0, {})  # no answer begins with it, nor is as long
+_NONE: Head = (b"\0", -2, 0, {})  # no answer begins with it, as each would with b"", or is as long
 
 
 class Promised(Protocol):
@@ -158,7 +156,8 @@ class Connection(asyncio.Protocol):
             if end > 3 and end + len(whole.body) == len(data):
                 if len(self._known) >= _REPEATED:
                     self._known.clear()
-                self._known[data[:end]] = data[:end], len(whole.body), whole.status, whole.headers
+                head = data[:end]
+                self._known[head] = head, len(whole.body), whole.status, whole.headers
 
     def _read(self, data: bytes) -> None:
         """Feeds the parser. What comes behind a whole answer spoils the connection, not the answer."""

@@ -34,9 +34,11 @@ def quota_headers(quota: Quota | None) -> Headers:
     return (("ratelimit-policy", policies), ("ratelimit", left))
 
 
-def quota_lines(counted: tuple[Counted, ...]) -> Callable[[Verdict], str]:
-    """Writes the same of a verdict on these, as gateway.edge.reply.lines does: the names of limits, and numbers, end no line."""
-    fixed = [_fixed(counted, told) for told in range(len(counted))]
+def quota_writer(counted: tuple[Counted, ...]) -> Callable[[Verdict], str]:
+    """What writes the same for verdicts on `counted`, as gateway.edge.reply.lines would: the names of limits, and numbers, end no
+    line.
+    """
+    fixed = (_fixed(counted, told) for told in range(len(counted)))
     fronts = [f"\r\nratelimit-policy: {policies}\r\nratelimit: {name};r=" for policies, name, _ in fixed]
 
     def written(verdict: Verdict) -> str:

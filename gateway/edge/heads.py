@@ -9,8 +9,8 @@ from gateway.edge.messages import Alike
 MOST = 2048  # of each kind, of at most 1 KiB (gateway.edge.head), with some 10 KiB of what was decided by it: 43 MiB in all
 
 Known = tuple[Framing, Alike]
-Head = tuple[bytes, Framing, Alike]
-"""Its bytes, how it frames its body, who answers it."""
+Last = tuple[bytes, Framing, Alike]
+"""The bytes of a head, and what is known of it."""
 
 
 class Heads:
@@ -50,9 +50,10 @@ class Heads:
             return None
         return found[0]._replace(length=size[1]), found[1]
 
-    def whole(self, data: bytes, last: Head | None) -> Head | None:
-        """The head of bytes that are one whole request, if it is known; like `last`, of the same connection, more often than not:
-        to compare bytes costs less than to look them up.
+    def whole(self, data: bytes, last: Last | None) -> Last | None:
+        """The known head of bytes that are one whole request; None: it has to be read.
+
+        `last` is that of the request before on its connection, and tried first: to compare bytes costs less than to look them up.
         """
         if last is None or not data.startswith(last[0]):
             block = data[: data.find(b"\r\n\r\n", 0, KNOWN) + 4]

@@ -22,7 +22,7 @@ from gateway.edge.arriving import Arriving
 from gateway.edge.errand import Errand
 from gateway.edge.gate import Framing, RefusedError, early
 from gateway.edge.head import LastHead
-from gateway.edge.heads import Head
+from gateway.edge.heads import Last
 from gateway.edge.messages import COPIED, Admitted, Alike, HttpResponse, Later, Pending, RequestHead
 from gateway.edge.phases import ANSWER, BODY, GONE, HEAD, LINGER
 from gateway.edge.shared import LATE, LONGEST, Shared
@@ -38,8 +38,8 @@ class Connection(asyncio.Protocol):
     """One socket; `received` of its requests is the moment the edge turned to the first byte."""
 
     __slots__ = (
-        "_advancing", "_alike", "_body", "_buffer", "_errand", "_framing", "_head", "_known", "_last", "_limits", "_peer",
-        "_phase", "_reading", "_repeats", "_shared", "_since", "_stuffed", "_taking", "_thrown", "_transport",
+        "_advancing", "_alike", "_body", "_buffer", "_errand", "_framing", "_head", "_last", "_last_known", "_limits",
+        "_peer", "_phase", "_reading", "_repeats", "_shared", "_since", "_stuffed", "_taking", "_thrown", "_transport",
     )  # fmt: skip
 
     def __init__(self, shared: Shared) -> None:
@@ -51,7 +51,7 @@ class Connection(asyncio.Protocol):
         self._head: RequestHead | None = None
         self._framing, self._last, self._taking = _NO_REQUEST, LastHead(), Taking()
         self._body: Arriving | None = None  # in BODY
-        self._known: Head | None = None  # of the last request that need not be read
+        self._last_known: Last | None = None  # of the last request, if it need not be read
         self._alike: Alike | None = None  # may answer the request under way
         self._errand: Errand | Later | Pending | None = None
         self._reading, self._repeats = True, False  # the last request will be known again: so may be the next
@@ -137,12 +137,12 @@ class Connection(asyncio.Protocol):
                 self._phase, self._errand = ANSWER, answer
                 answer.begin(partial(self._known_late, data, self._since, answer))
             return True
-        if (known := shared.heads.whole(data, self._known)) is None:
+        if (known := shared.heads.whole(data, self._last_known)) is None:
             return False
         block, self._framing, self._alike = known
         try:
             asked = self._ask((data if len(data) <= COPIED else memoryview(data))[len(block) :], self._since)
-            self._known = known if asked else None
+            self._last_known = known if asked else None
             return asked
         except Exception:  # noqa: BLE001 - whatever the application raises, the client gets an answer
             self._crash()
@@ -372,7 +372,7 @@ class Connection(asyncio.Protocol):
             if lasted > limits.headers_timeout:
                 self._refuse(RefusedError(408, f"the headers took longer than {limits.headers_timeout:g} s", "slow"))
         elif self._phase == HEAD:
-            self._known = None  # nothing is held by who is idle
+            self._last_known = None  # who idles holds nothing; who does not looks it up once more
             if lasted > (limits.first_byte_timeout if self._framing is _NO_REQUEST else limits.idle_timeout):
                 self._transport.close()
         elif self._body is not None and self._body.admitted is None:

@@ -27,7 +27,7 @@ from backends.protocols.v2_http_request import Inline
 from backends.protocols.v2_http_response import HttpAnswer
 from backends.signature import Signature
 from gateway.auth.authenticator import Standing
-from gateway.dialects.quota import quota_lines
+from gateway.dialects.quota import quota_writer
 from gateway.dialects.reply import told_alike
 from gateway.edge.coding import MIN_DEFLATE, choose
 from gateway.edge.messages import Asker, HttpResponse, Pending
@@ -50,14 +50,14 @@ _PAST = (*_NOBODY, "cache", "coalesce")  # the same of what a cache that has tur
 _log = logging.getLogger(__name__)
 
 
-Paid = tuple[Begun, Quota | None]
+Resumed = tuple[Begun, Quota | None]
 """What was begun, and the quota of its caller, where limits have counted it."""
 
 
 class LongWay(Protocol):
     """Who takes over what cannot be answered at once."""
 
-    def resume(self, exchange: Exchange, body: bytes, paid: Paid) -> Awaitable[HttpResponse]:
+    def resume(self, exchange: Exchange, body: bytes, resumed: Resumed) -> Awaitable[HttpResponse]:
         """The whole way from the beginning, with a first attempt that was begun."""
         ...
 
@@ -134,7 +134,7 @@ class Alike:
         self._plane, self._tell, self._new_id = parts.plane, parts.record, parts.new_id
         self._clock, self._long, self._known = clock, long, known
         self._form, self._direct, self._expected = forms
-        self._odd, self._left = 0, quota_lines(self._direct.counted)
+        self._odd, self._left = 0, quota_writer(self._direct.counted)
         exchange = known.exchange
         self._mark, self._holds, self._baseline = known.mark, known.standing.holds, exchange.baseline
         self._record = replace(exchange.record, code="200")
@@ -174,7 +174,7 @@ class Alike:
         self._odd = 0
         record.backend_seconds = backend = self._direct.finish(begun)
         record.seconds = seconds = self._clock() - asked.received
-        record.overhead_seconds = seconds - backend if seconds > backend else 0.0
+        record.overhead_seconds = seconds - backend if seconds > backend else 0.0  # max() costs 0.1 µs
         record.request_id, record.peer, record.bytes_in, record.bytes_out = asked.id, asked.peer, len(asked.body), len(body)
         if self._baseline is not None:
             record.baseline = self._baseline(max(1, record.rows))

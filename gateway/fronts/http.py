@@ -25,7 +25,7 @@ from gateway.dialects.v2_http import Operation, error_response, operation, statu
 from gateway.edge.coding import MIN_DEFLATE, choose, deflate, inflate
 from gateway.edge.messages import Admitted, Again, HttpResponse, RequestHead
 from gateway.edge.reply import lines
-from gateway.fronts.alike import Paid, Went, alike
+from gateway.fronts.alike import Resumed, Went, alike
 from gateway.fronts.exchange import Exchange, began
 from gateway.fronts.parts import FrontParts
 from gateway.fronts.repeats import Place, Repeat, Repeats, Written, place
@@ -133,10 +133,10 @@ class HttpFront:
         self._tell(exchange, "200", len(response.body))
         return response
 
-    def resume(self, exchange: Exchange, body: bytes, paid: Paid) -> Awaitable[HttpResponse]:
+    def resume(self, exchange: Exchange, body: bytes, resumed: Resumed) -> Awaitable[HttpResponse]:
         """The response to a request that was begun; see alike.py."""
         asked = self._operation(exchange.record.method, exchange.record.path)
-        return self._finish(exchange, partial(self._infer, exchange, asked, paid=paid), body)
+        return self._finish(exchange, partial(self._infer, exchange, asked, resumed=resumed), body)
 
     def cut(self, exchange: Exchange) -> None:
         """The client has left, or has to."""
@@ -159,7 +159,7 @@ class HttpFront:
         policy = exchange.record.policy or self._plane.snapshot.version
         return (("x-request-id", exchange.record.request_id), ("x-penstock-policy", policy))
 
-    async def _infer(self, exchange: Exchange, asked: Operation, body: bytes, paid: Paid | None = None) -> HttpResponse:
+    async def _infer(self, exchange: Exchange, asked: Operation, body: bytes, resumed: Resumed | None = None) -> HttpResponse:
         headers = exchange.headers
         if coding := headers.get("content-encoding"):
             body = await inflate(body, coding, self._parts.inflated)
@@ -171,13 +171,13 @@ class HttpFront:
             request = await asyncio.to_thread(decode_request, body, length, asked.model, version, exchange.passed_headers())
         else:
             request = decode_request(body, length, asked.model, version, exchange.passed_headers())
-        if paid is not None:
-            request = paid[0].about(request)
+        if resumed is not None:
+            request = resumed[0].about(request)
         exchange.record.rows = request.rows or 1
         snapshot = self._plane.snapshot
         call = await self._planned(exchange, snapshot, request, exchange.inquiry(client_timeout(headers), len(body)))
-        if paid is not None:
-            call = replace(call, quota=paid[1])
+        if resumed is not None:
+            call = replace(call, quota=resumed[1])
         takes = self._plane.signature(call.plan.stages[0].target)
         outcome = Outcome(await self._plane.ask(snapshot, call), call.plan, snapshot.version)
         exchange.answered(outcome)

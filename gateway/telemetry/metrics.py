@@ -28,7 +28,7 @@ CLIENT_LEFT = "client-left"  # the reason of a request whose client hung up
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-class _Line:
+class Line:
     """The cells that one kind of request touches, found once."""
 
     __slots__ = ("overhead", "part", "requests", "rows", "seconds")
@@ -97,13 +97,12 @@ class Metrics:
         self._stalls = _histogram("loop_stall_seconds", "how late a timer of every 20 ms came: the event loop was held", STALLS)
         self.stalled = self._stalls.cell().observe
         self._usage = Usage()
-        self._lines: dict[tuple[str, str, str, str], _Line] = {}
+        self._lines: dict[tuple[str, str, str, str], Line] = {}
         self._asks: dict[tuple[str, str, str], _Asked] = {}
-        self._sent: dict[tuple[str, str, str], Cell] = {}
 
     def requested(self, record: RequestRecord) -> None:
         """One request ended, in whatever way."""
-        line: _Line = record.line or self._line(record)
+        line = record.line or self._line(record)
         line.requests.value += 1
         seconds, overhead = line.seconds, line.overhead  # what observe() does, without two calls in each request
         seconds.counts[bisect_left(SECONDS, record.seconds)] += 1
@@ -144,10 +143,7 @@ class Metrics:
         """One attempt at an endpoint ended: `ok`, an error's kind, or `abandoned`."""
         if outcome == "abandoned":
             self.left("backend")
-        cell = self._sent.get((backend, endpoint, outcome))
-        if cell is None:
-            cell = self._sent[backend, endpoint, outcome] = self._backend_requests.cell(backend, endpoint, outcome)
-        cell.value += 1
+        self._backend_requests.cell(backend, endpoint, outcome).value += 1
 
     def left(self, stage: str) -> None:
         """Somebody left: in the middle of a `body` or an `answer`, in a `queue`, or while a `backend` was asked."""
@@ -225,11 +221,11 @@ class Metrics:
         more = (self.costs, self.rollouts, self.audits, self.audited, self._usage)
         return _text((*own, *(family for each in more for family in each.families())))
 
-    def _line(self, record: RequestRecord) -> _Line:
+    def _line(self, record: RequestRecord) -> Line:
         model, route, variant, code = record.model, record.route, record.variant, record.code
         line = self._lines.get((model, route, variant, code))
         if line is None:
-            line = self._lines[model, route, variant, code] = _Line(
+            line = self._lines[model, route, variant, code] = Line(
                 self._requests.cell(model, route, variant, code),
                 self._seconds.cell(model, route),
                 self._overhead.cell(model),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -10,6 +10,9 @@ from policies.call import Asked
 from routing.match import Question
 from routing.plan import Plan
 from routing.sampling import Sampling
+
+if TYPE_CHECKING:
+    from gateway.telemetry.metrics import Line
 
 
 class Drawn(msgspec.Struct, gc=False):
@@ -63,4 +66,4 @@ class RequestRecord(msgspec.Struct, gc=False):  # mutable: making a new one at t
     policy: str = ""
     reason: str = ""
     drawn: Drawn | None = None
-    line: Any = None  # where metrics count it, from when it was told first: some are told again with other numbers only
+    line: Line | None = None  # the cells that metrics count it in, since it was told first; told again, it has the same labels

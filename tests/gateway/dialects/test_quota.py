@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from backends.errors import ErrorKind, InferenceError
-from gateway.dialects.quota import quota_headers, quota_lines, quota_of
+from gateway.dialects.quota import quota_headers, quota_of, quota_writer
 from gateway.edge.reply import lines
 from policies.call import Counted, LimitedError, Quota
 from routing.demand import Verdict
@@ -22,7 +22,7 @@ def test_lines() -> None:
     """The headers as the edge would write them."""
     for told, window in enumerate((2, 1, 0)):
         quota = Quota(COUNTED, Verdict(None, 0.0, 41, window - 0.5, told))
-        assert lines(quota_headers(quota)) == quota_lines(COUNTED)(quota.verdict)
+        assert lines(quota_headers(quota)) == quota_writer(COUNTED)(quota.verdict)
 
 
 def test_a_second_is_not_made_of_nothing() -> None:

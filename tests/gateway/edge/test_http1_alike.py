@@ -184,9 +184,9 @@ async def test_nothing_is_kept_for_who_is_idle(site: Site) -> None:
     (await site.app.until(1)).asker.answered(*ANSWER)
     await client.reply()
     (connection,) = site.listener._shared.connections
-    async with asyncio.timeout(5):
-        while connection._known is not None:  # noqa: ASYNC110 - as above
-            await asyncio.sleep(0.01)
+    assert connection._last_known is not None
+    connection.tick(monotonic())
+    assert connection._last_known is None
 
 
 async def test_what_takes_some_more(site: Site) -> None:

@@ -21,7 +21,7 @@ from gateway.dataplane import Dataplane
 from gateway.edge.limits import Limits
 from gateway.edge.listener import HttpListener, listen
 from gateway.edge.messages import Admitted, HttpResponse, RequestHead
-from gateway.fronts.alike import Paid
+from gateway.fronts.alike import Resumed
 from gateway.fronts.exchange import Exchange
 from gateway.fronts.http import HttpFront
 from gateway.fronts.parts import FrontParts
@@ -183,9 +183,9 @@ class Admitting(HttpFront):
         self.admitted += 1
         return super().admit(head)
 
-    def resume(self, exchange: Exchange, body: bytes, paid: Paid) -> Awaitable[HttpResponse]:
+    def resume(self, exchange: Exchange, body: bytes, resumed: Resumed) -> Awaitable[HttpResponse]:
         self.resumed += 1
-        return super().resume(exchange, body, paid)
+        return super().resume(exchange, body, resumed)
 
 
 class Whole:
