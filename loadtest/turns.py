@@ -66,15 +66,18 @@ async def answer(root: Path) -> None:
 
 
 def measured(roots: Sequence[Path], rounds: int) -> list[list[float]]:
-    """Microseconds by round and tree; each tree's first turn warms it up. Raises OSError."""
+    """Microseconds by round and tree, each round begun by the next tree; the first turns warm up. Raises OSError."""
     with ExitStack() as stack:
         trees: list[Tree] = []
         for root in roots:
             trees.append(Tree(root))
             stack.callback(trees[-1].close)
-        for tree in trees:
-            tree.turn()
-        return [[tree.turn() for tree in trees] for _ in range(rounds)]
+        took = [[0.0] * len(trees) for _ in range(rounds + 1)]
+        for begins, turns in enumerate(took):
+            for place in range(len(trees)):
+                at = (begins + place) % len(trees)
+                turns[at] = trees[at].turn()
+        return took[1:]
 
 
 def line(took: Sequence[Sequence[float]], at: int) -> str:
@@ -88,21 +91,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """0: measured; 2: a tree cannot be."""
     example = "example: git worktree add /tmp/old HEAD~1 && python -m loadtest.turns /tmp/old ."
     parser = argparse.ArgumentParser("loadtest.turns", description=__doc__, epilog=example)
-    parser.add_argument(
-        "trees", nargs="*", type=Path, help="a folder each; the first is what others are compared with"
-    )
-    parser.add_argument("--rounds", type=int, default=500, help="turns of each (default 500)")
+    parser.add_argument("trees", nargs="*", type=Path, help="a folder each; the first is what others are compared with")
+    parser.add_argument("--rounds", type=int, default=100, help="turns of each after each start (default 100)")
+    parser.add_argument("--starts", type=int, default=9, help="how often all are started: no two processes are alike (default 9)")
     parser.add_argument("--answer", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.answer is not None:
         uvloop.run(answer(options.answer))
         return 0
-    if not options.trees or options.rounds < 2:
-        parser.error("name at least one tree, and two rounds")
+    if not options.trees or options.rounds < 2 or options.starts < 1:
+        parser.error("name at least one tree, two rounds and one start")
     cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(cores)})  # the trees have it from here: cores differ in pace
     try:
-        took = measured(options.trees, options.rounds)
+        took = [turns for _ in range(options.starts) for turns in measured(options.trees, options.rounds)]
     except OSError as reason:
         print(f"nothing measured: a tree cannot be, as it may have said above: {reason}", file=sys.stderr)
         return 2
