@@ -97,7 +97,7 @@ class Metrics:
         self._stalls = _histogram("loop_stall_seconds", "how late a timer of every 20 ms came: the event loop was held", STALLS)
         self.stalled = self._stalls.cell().observe
         self._usage = Usage()
-        self._lines: dict[tuple[str, str, str, str], Line] = {}
+        self._lines: dict[tuple[str, str, str, str, bool], Line] = {}
         self._asks: dict[tuple[str, str, str], _Asked] = {}
 
     def requested(self, record: RequestRecord) -> None:
@@ -191,7 +191,7 @@ class Metrics:
     def policy_loaded(self, version: str) -> None:
         """This version is in force from now on."""
         self._policy.clear()
-        self._lines.clear()  # what a route does may be another thing now
+        self._lines.clear()  # of routes that may be gone
         self._policy.cell(version).value = 1
         self._reloads.cell("ok").value += 1
 
@@ -223,9 +223,10 @@ class Metrics:
 
     def _line(self, record: RequestRecord) -> Line:
         model, route, variant, code = record.model, record.route, record.variant, record.code
-        line = self._lines.get((model, route, variant, code))
+        key = model, route, variant, code, record.cascade  # which a route may be from one policy to the next
+        line = self._lines.get(key)
         if line is None:
-            line = self._lines[model, route, variant, code] = Line(
+            line = self._lines[key] = Line(
                 self._requests.cell(model, route, variant, code),
                 self._seconds.cell(model, route),
                 self._overhead.cell(model),

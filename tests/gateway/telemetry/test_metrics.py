@@ -61,6 +61,17 @@ def test_a_record_that_is_told_again(finished: Finished) -> None:
     assert pytest.approx(0.026) == found['request_seconds_sum{model="digits",route="default"}']
 
 
+def test_a_request_that_outlives_its_policy(finished: Finished) -> None:
+    """Is counted as what its route was, and those after it as what it is."""
+    metrics = Metrics()
+    metrics.policy_loaded("two")
+    for cascade in (False, True, False):
+        metrics.requested(finished(cascade=cascade, baseline=40.0))
+    found = scraped(metrics)
+    parts = [found[f'cost_baseline_part_total{{model="digits",part="{part}"}}'] for part in ("route", "cascade")]
+    assert [80.0, 40.0] == parts
+
+
 def test_cost_is_what_the_answers_of_all_stages_cost(finished: Finished) -> None:
     """Each stage's rows at its own price; the total is the record's."""
     metrics = Metrics()
