@@ -288,6 +288,7 @@ async def test_what_is_thrown_away_meanwhile_stands_in_for_nothing(start: Start)
     """A purge is about stale answers as well, also for whoever had found one before it and hears of a failure after it."""
     gate = await start(POLICY.replace("ttl: 10m", "ttl: 1ms, stale_if_error: 1h"))
     await gate.infer([1])
+    await asyncio.sleep(0.005)
     purge = framed("POST", "/api/cache/purge", gate.credential("admin"), b'{"model": "digits"}')
 
     async def purged(*asked: Any) -> None:
