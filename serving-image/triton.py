@@ -100,8 +100,10 @@ class Server:
             self.process.send_signal(signal.SIGINT)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(STOP_SECONDS)
-        with contextlib.suppress(ProcessLookupError):  # the group is its own: also the stubs of a server that was killed
-            os.killpg(self.process.pid, signal.SIGKILL)
+        # The group is its own: also the stubs of a server that was killed. Once it has been waited for, its number may be another's.
+        if self.process.returncode is None or not Path(f"/proc/{self.process.pid}").exists():
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
         unlink_segments(shared_memory_prefix(self.ports))
         atexit.unregister(self.stop)

@@ -88,6 +88,20 @@ def test_nothing_installed_says_what_to_run(tmp_path: Path) -> None:
         triton.start(layout=Layout(tmp_path))
 
 
+def test_stop_leaves_whoever_has_its_number_by_now(tmp_path: Path) -> None:
+    """Numbers of processes come again."""
+    ended = subprocess.Popen(["/bin/true"])
+    ended.wait()
+    other = subprocess.Popen(["/bin/sleep", "60"], start_new_session=True)
+    try:
+        ended.pid = other.pid
+        triton.Server(triton.Ports(0, 0, 0).claimed(), ("simple",), tmp_path / "log", ended).stop()
+        assert other.poll() is None
+    finally:
+        other.kill()
+        other.wait()
+
+
 def test_stop_ends_the_process_and_unlinks_its_shared_memory_twice_over(tmp_path: Path) -> None:
     """A server that ended is stopped as calmly as one that runs, and segments of other ports stay."""
     ports = triton.Ports(0, 0, 0).claimed()
