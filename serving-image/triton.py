@@ -100,7 +100,7 @@ class Server:
             self.process.send_signal(signal.SIGINT)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(STOP_SECONDS)
-        # The group is its own: also the stubs of a server that was killed. Once it has been waited for, its number may be another's.
+        # The group is its own, also the stubs of a server that was killed; but who was waited for may have given his number on.
         if self.process.returncode is None or not Path(f"/proc/{self.process.pid}").exists():
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
