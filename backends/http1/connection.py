@@ -28,7 +28,7 @@ Head = tuple[bytes, int, int, Mapping[str, str]]
 """That of a whole answer: its bytes, the length of the body, status, headers."""
 Known = dict[bytes, Head]
 """Those that were read before, by their bytes. For one pool's limits."""
-_NONE: Head = (b"\0", -2, 0, {})  # no answer begins with it, as each would with b"", or is as long
+_NONE: Head = (b"\0", -9, 0, {})  # no answer begins with it, as each would with b"", or is as long
 
 
 class Promised(Protocol):
@@ -135,29 +135,29 @@ class Connection(asyncio.Protocol):
             self._deliver()
         else:
             self.touched = True
+            end = len(self._last[0])
             if not data.startswith(self._last[0]):
-                self._last = self._known.get(data[: data.find(b"\r\n\r\n", 0, _HEAD) + 4], _NONE)
-            head, length, status, headers = self._last
-            if length == len(data) - len(head) and not self._head_only:
-                self._whole, self._keep = UpstreamResponse(status, headers, data[len(head) :]), True
+                end = data.find(b"\r\n\r\n", 0, _HEAD) + 4
+                self._last = self._known.get(data[:end], _NONE)
+            _, length, status, headers = self._last
+            if length == len(data) - end and not self._head_only:
+                self._whole, self._keep = UpstreamResponse(status, headers, data[end:]), True
             else:
-                self._read_first(data)
+                self._read_first(data, end)
             self._deliver()
 
-    def _read_first(self, data: bytes) -> None:
-        """An answer's first bytes; if they are all of it, its head is kept for the next like it."""
+    def _read_first(self, data: bytes, end: int) -> None:
+        """An answer's first bytes; if they are all of it, its head, which ends at `end`, is kept for the next like it."""
         self._chunked = self._until_eof = self._keep = False
         self._pieces, self._gathered = [], None
         self._size = self._quiet = self._status = 0  # _quiet: bytes read since the last piece of a body
         self._read(data)
         whole = self._whole
-        if whole is not None and self._keep and not self._chunked:
-            end = data.find(b"\r\n\r\n", 0, _HEAD) + 4
-            if end > 3 and end + len(whole.body) == len(data):
-                if len(self._known) >= _REPEATED:
-                    self._known.clear()
-                head = data[:end]
-                self._known[head] = head, len(whole.body), whole.status, whole.headers
+        if whole is not None and self._keep and not self._chunked and end > 3 and end + len(whole.body) == len(data):
+            if len(self._known) >= _REPEATED:
+                self._known.clear()
+            head = data[:end]
+            self._known[head] = head, len(whole.body), whole.status, whole.headers
 
     def _read(self, data: bytes) -> None:
         """Feeds the parser. What comes behind a whole answer spoils the connection, not the answer."""
